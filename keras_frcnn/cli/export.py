@@ -1,0 +1,124 @@
+"""Writes a trained detector as a SavedModel for TensorFlow Serving, proved to answer as the model.
+
+Examples:
+  keras-frcnn export --checkpoint=runs/voc07/best.keras --output_dir=served/voc07
+  python export.py --checkpoint=runs/voc07/best.keras --output_dir=served/voc07 --images=photos
+  python export.py --checkpoint=runs/new/best.keras --output_dir=served/voc07 --version=2
+
+The SavedModel takes pictures as arrays, as JPEG or PNG files or as tf.Examples, any number of any
+size. It needs no Python, no keras_frcnn and no custom op. Settings not given are the checkpoint's.
+"""
+
+import shlex
+from types import SimpleNamespace
+
+from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.config import Config
+from keras_frcnn.flags import Option
+
+COMMAND = Command(
+    "export",
+    __doc__,
+    options=(
+        Option("checkpoint", str, "", "A .keras file of a run.", required=True),
+        Option(
+            "output_dir",
+            str,
+            "",
+            "Folder that TensorFlow Serving watches; the SavedModel is a numbered folder in it.",
+            required=True,
+        ),
+        Option("version", int, 1, "Number of that folder; TensorFlow Serving takes the highest."),
+        Option(
+            "images",
+            tuple[str, ...],
+            (),
+            "Pictures on which SavedModel and model are compared, the first 8 of them: files, "
+            "folders or patterns. Pictures with objects make the surest test; without any, made "
+            "ones are taken.",
+        ),
+    ),
+    settings=(
+        "precision",
+        "shorter_side",
+        "longer_side",
+        "test_pre_nms_top_k",
+        "test_post_nms_top_k",
+        "score_threshold",
+        "nms_iou_threshold",
+        "max_detections",
+    ),
+)
+
+_MAX_PICTURES = 8
+
+_DONE = """
+Done: {folder}
+
+It takes N pictures (signature: input)
+  serving_default: input_tensor, uint8 [N, H, W, 3], RGB from 0 to 255
+  serve_bytes: image_bytes, string [N], JPEG or PNG files, each of any size
+  serve_examples: examples, string [N], serialized tf.Examples with image/encoded
+and gives K = {num_rows} rows for each, best first
+  detection_boxes [N, K, 4]: y1, x1, y2, x2 from 0 to 1 of height and width
+  detection_boxes_pixels [N, K, 4]: the same in pixels
+  detection_scores [N, K], detection_classes [N, K] (from 1), detection_class_names [N, K]
+  num_detections [N]; rows past it are padding
+Pictures are taken as their pixels are stored; an EXIF orientation is not applied.
+
+Look at it:
+  saved_model_cli show --all --dir {folder}
+Try it on an array of pictures, saved by numpy.save:
+  saved_model_cli run --dir {folder} --tag_set serve \\
+    --signature_def serving_default --inputs input_tensor=images.npy
+Serve it, installed or in a container:
+  tensorflow_model_server --rest_api_port=8501 --model_name=detector \\
+    --model_base_path={base}
+  docker run --rm -p 8501:8501 -e MODEL_NAME=detector \\
+    -v {base}:/models/detector tensorflow/serving
+Ask the server:
+  echo '{{"signature_name": "serve_bytes", "instances": [{{"image_bytes": {{"b64":' \\
+    "\\"$(base64 < picture.jpg | tr -d '\\n')\\"}}}}]}}" |
+    curl -d @- http://localhost:8501/v1/models/detector:predict"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Its flags; None: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    config, options = parse(COMMAND, argv, base=_base)
+    with user_errors(COMMAND):
+        from keras_frcnn.data.pictures import find_pictures, to_picture
+        from keras_frcnn.models import checkpoint
+        from keras_frcnn.serving.export import export
+        from keras_frcnn.training.precision import resolve_precision
+
+        images = None
+        if options.images:
+            images = [to_picture(path) for path in find_pictures(options.images)[:_MAX_PICTURES]]
+        _say(f"Loading {options.checkpoint} ...")
+        model = checkpoint.load(options.checkpoint, resolve_precision(config))
+        folder = export(model, options.output_dir, images, options.version, _say)
+    paths = {"folder": folder, "base": folder.resolve().parent}
+    quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}
+    print(_DONE.format(**quoted, num_rows=config.max_detections))
+    return 0
+
+
+def _base(options: SimpleNamespace) -> Config:
+    """Returns the checkpoint's settings, after a look at where the SavedModel shall go."""
+    _say("Loading TensorFlow ...")
+    from keras_frcnn.models.checkpoint import read_settings
+    from keras_frcnn.serving.export import check_place
+
+    check_place(options.output_dir, options.version)
+    return read_settings(options.checkpoint)[0]
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,51 @@
+"""``keras-frcnn <command> [--flags]``: finds the command and hands it its flags.
+
+Nothing here imports TensorFlow, so that help and mistakes answer at once.
+"""
+
+import importlib
+import sys
+
+from keras_frcnn.flagfile import nearest
+
+COMMANDS = {
+    "train": ("keras_frcnn.cli.train", "Train a detector."),
+    "evaluate": ("keras_frcnn.cli.evaluate", "Measure a trained detector on an image set."),
+    "detect": ("keras_frcnn.cli.detect", "Find and draw the objects in pictures."),
+    "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),
+    "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The command's name and its flags; None: those of the process.
+
+    Returns:
+        The process's exit code: 0 if all went well, 2 if the command line is wrong.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("help", "-h", "--help"):
+        print(_overview())
+        return 0
+    name, *flags = argv
+    if name not in COMMANDS:
+        hint = nearest(name, COMMANDS, "{}")
+        known = ", ".join(COMMANDS)
+        print(f"keras-frcnn: unknown command {name!r}.{hint} Commands: {known}", file=sys.stderr)
+        return 2
+    module, _ = COMMANDS[name]
+    return importlib.import_module(module).main(flags)
+
+
+def _overview() -> str:
+    lines = ["Usage: keras-frcnn <command> [--flagfile=FILE] [--name=value ...]", "", "Commands:"]
+    lines += [f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += ["", "keras-frcnn <command> --help lists a command's flags."]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""Makes a small data set of drawn shapes in PASCAL VOC's layout, to try things out without data.
+
+Example:
+  keras-frcnn make-shapes --output_dir=runs/shapes
+  keras-frcnn make-shapes --output_dir=runs/shapes --num_train=500 --seed=1
+"""
+
+from keras_frcnn.cli.command import Command, parse
+from keras_frcnn.flags import Option
+
+COMMAND = Command(
+    "make-shapes",
+    __doc__,
+    options=(
+        Option("output_dir", str, "", "Folder to write to.", required=True),
+        Option("num_train", int, 200, "Pictures to train on."),
+        Option("num_val", int, 40, "Pictures to choose the best checkpoint on."),
+        Option("num_test", int, 40, "Pictures to evaluate on."),
+        Option("seed", int, 0, "Same seed, same pictures."),
+    ),
+    settings=(),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Its flags; None: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    _, options = parse(COMMAND, argv)
+    from keras_frcnn.data import shapes
+
+    shapes.make(**vars(options))
+    total = options.num_train + options.num_val + options.num_test
+    print(f"Wrote {total} pictures to {options.output_dir}")
+    return 0

@@ -1,0 +1,105 @@
+"""Trains a detector, or goes on with a run that was stopped: give the same command again.
+
+Examples:
+  keras-frcnn train --flagfile=configs/voc07.cfg --data_dir=VOCdevkit
+  python train.py --flagfile=configs/bccd.cfg --data_dir=bccd --steps=2000 --output_dir=runs/short
+  python train.py --flagfile=configs/voc07.cfg --data_dir=VOCdevkit --dry_run
+
+The run folder (--output_dir) holds best.keras and last.keras, config.cfg with every setting, and
+what TensorBoard reads.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.config import Config
+from keras_frcnn.flags import Option, write_flagfile
+
+CONFIG_FILE = "config.cfg"
+
+COMMAND = Command(
+    "train",
+    __doc__,
+    options=(
+        Option(
+            "dry_run",
+            bool,
+            False,
+            "Take a few pictures through data, step, evaluation and export, and report parameters, "
+            "memory and time. Writes nothing.",
+        ),
+    ),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Its flags; None: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    config, options = parse(COMMAND, argv)
+    with user_errors(COMMAND):
+        _check(config)
+        print("Loading TensorFlow ...", flush=True)
+        from rich.console import Console
+
+        from keras_frcnn.training import fit
+        from keras_frcnn.training.precision import resolve_precision
+
+        config = resolve_precision(config)
+        console = Console()
+        if options.dry_run:
+            from keras_frcnn.training.dry_run import dry_run
+
+            dry_run(config, console)
+            return 0
+        _record(config)
+        folder = fit.train(config, console)
+    _say_what_next(folder)
+    return 0
+
+
+def _check(config):
+    for name, what in (
+        ("data_dir", "the data to train on"),
+        ("output_dir", "a folder for the run"),
+    ):
+        if not getattr(config, name):
+            raise ValueError(f"--{name} is missing: {what}")
+
+
+def _record(config):
+    """Writes the run's settings beside its checkpoints; refuses to go on with other ones."""
+    path = Path(config.output_dir) / CONFIG_FILE
+    if path.exists():
+        before, _ = parse(COMMAND, [f"--flagfile={path}"])
+        changed = [
+            f"--{field.name} was {getattr(before, field.name)}, is {getattr(config, field.name)}"
+            for field in dataclasses.fields(Config)
+            if getattr(before, field.name) != getattr(config, field.name)
+            and field.metadata["group"] != "watching"
+            and field.name not in ("steps", "output_dir", "data_dir")
+        ]
+        if changed:
+            raise ValueError(
+                f"{config.output_dir} holds a run with other settings. Use another --output_dir, "
+                "or those of the run:\n" + "\n".join(changed)
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_flagfile(config, path)
+
+
+def _say_what_next(folder):
+    print(
+        f"\nBest checkpoint: {folder}/best.keras"
+        f"\nWatch:           tensorboard --logdir={folder}"
+        f"\nEvaluate:        python evaluate.py --checkpoint={folder}/best.keras"
+        f"\nDetect:          python detect.py --checkpoint={folder}/best.keras --images=PICTURE"
+        f"\nExport:          python export.py --checkpoint={folder}/best.keras "
+        "--output_dir=saved_model"
+    )

@@ -1,0 +1,483 @@
+"""Every setting of the package, once: name, type, default, help and source.
+
+``Config`` is the single place where a setting is defined. The command line (``flags.py``), the run
+folder's ``config.cfg`` and the model's ``get_config`` are all made from its fields, so a new
+setting is one new field.
+
+Sources named in the help texts: *paper* is Ren et al. 2015 (arXiv 1506.01497), *code* the authors'
+released py-faster-rcnn. Where they differ both can be chosen; docs/differences.md argues for each
+default.
+"""
+
+import dataclasses
+import math
+from typing import Any, get_args, get_origin
+
+
+def _setting(default: Any, help: str, *, group: str, choices: tuple[str, ...] = ()) -> Any:
+    """Declares one field: its default, the help a user reads, its group in ``--help`` and its
+    allowed values.
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help, "group": group, "choices": choices}
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of one experiment. Immutable; ``validate`` names every contradiction in one
+    error.
+    """
+
+    # --- the run
+    output_dir: str = _setting(
+        "", "Folder of the run: checkpoints, logs, the resolved config.", group="run"
+    )
+    seed: int = _setting(0, "The one source of randomness: same seed, same run.", group="run")
+    precision: str = _setting(
+        "auto",
+        "Arithmetic of the convolutions and dense layers; boxes and losses are always float32. "
+        "'auto' takes "
+        "mixed_bfloat16 where the processor or GPU has it in hardware, else float32.",
+        group="run",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    deterministic: bool = _setting(
+        False,
+        "Make TensorFlow's kernels deterministic: two runs agree to the bit, at some cost in "
+        "speed.",
+        group="run",
+    )
+
+    # --- data
+    dataset: str = _setting(
+        "voc", "Form of the data under data_dir.", group="data", choices=("voc",)
+    )
+    data_dir: str = _setting(
+        "",
+        "Folder of the data: a VOCdevkit, one VOCxxxx folder, or own data in that layout.",
+        group="data",
+    )
+    train_split: tuple[str, ...] = _setting(
+        ("trainval",),
+        "Image sets to train on; in a VOCdevkit as VOC2007/trainval,VOC2012/trainval.",
+        group="data",
+    )
+    eval_split: tuple[str, ...] = _setting(("test",), "Image sets to evaluate on.", group="data")
+    classes_file: str = _setting(
+        "",
+        "Text file with one class name a line; without it the classes are found in the "
+        "annotations.",
+        group="data",
+    )
+    difficult: str = _setting(
+        "drop",
+        "Objects marked difficult, in training: dropped (code), kept as objects, or ignored "
+        "(neither object nor "
+        "background).",
+        group="data",
+        choices=("drop", "keep", "ignore"),
+    )
+    include_empty: bool = _setting(
+        True, "Train on pictures without objects too, as pure background.", group="data"
+    )
+    on_bad_record: str = _setting(
+        "error",
+        "What to do with an unreadable picture, broken annotation or impossible box: stop with an "
+        "error that names "
+        "it, or skip it, counted and named.",
+        group="data",
+        choices=("error", "skip"),
+    )
+    shorter_side: int = _setting(
+        600, "Pictures are scaled so that the shorter side has this many pixels.", group="data"
+    )
+    longer_side: int = _setting(
+        1000, "... but the longer side no more than this (code).", group="data"
+    )
+    flip: str = _setting(
+        "horizontal",
+        "Mirror training pictures at random; 'both' suits pictures without an up (microscopes, "
+        "satellites).",
+        group="data",
+        choices=("none", "horizontal", "vertical", "both"),
+    )
+    pixel_std: float = _setting(
+        1.0,
+        "Pixels are divided by this after the mean is subtracted: 1 for ImageNet's Caffe weights, "
+        "about 58 when "
+        "training from random weights.",
+        group="data",
+    )
+    batch_size: int = _setting(1, "Pictures a step.", group="data")
+
+    # --- model
+    backbone: str = _setting(
+        "vgg16", "Shared convolutions.", group="model", choices=("vgg16", "zf")
+    )
+    backbone_weights: str = _setting(
+        "imagenet",
+        "Start of the backbone: 'imagenet' (downloaded once by Keras; with VGG16 the box head's "
+        "fc1 and fc2 too), "
+        "'none' (He initialisation), or a weights file in keras.applications' form.",
+        group="model",
+    )
+    frozen_blocks: int = _setting(
+        -1,
+        "Number of first convolution blocks that are not trained; -1: as the code does, 2 with "
+        "pretrained weights "
+        "and 0 without.",
+        group="model",
+    )
+    scales: tuple[float, ...] = _setting(
+        (128.0, 256.0, 512.0),
+        "Anchor scales: square roots of the areas, pixels of the resized picture.",
+        group="model",
+    )
+    ratios: tuple[float, ...] = _setting(
+        (0.5, 1.0, 2.0), "Anchor ratios, height / width.", group="model"
+    )
+    roi_pooling: str = _setting(
+        "max",
+        "'max': the paper's quantised max pooling; 'align': RoIAlign, better on small objects.",
+        group="model",
+        choices=("max", "align"),
+    )
+    pool_size: int = _setting(7, "Cells a side of a pooled region.", group="model")
+    sampling_ratio: int = _setting(2, "RoIAlign's samples a cell and axis.", group="model")
+    head_units: tuple[int, ...] = _setting(
+        (4096, 4096),
+        "Widths of the box head's dense layers (fc6, fc7 of the paper).",
+        group="model",
+    )
+    head_dropout: float = _setting(
+        0.5, "Dropout after each dense layer of the head, in training (code: 0.5).", group="model"
+    )
+    box_delta_std: tuple[float, ...] = _setting(
+        (0.1, 0.1, 0.2, 0.2),
+        "Divisors (ty, tx, th, tw) of the head's regression targets (code).",
+        group="model",
+    )
+
+    # --- region proposal network
+    rpn_fg_iou_threshold: float = _setting(
+        0.7, "An anchor with at least this IoU is an object (paper 3.1.2).", group="rpn"
+    )
+    rpn_bg_iou_threshold: float = _setting(
+        0.3, "An anchor below this IoU with every object is background.", group="rpn"
+    )
+    rpn_num_samples: int = _setting(
+        256, "Anchors a picture that enter the RPN's loss (paper 3.1.3).", group="rpn"
+    )
+    rpn_fg_fraction: float = _setting(0.5, "Largest share of objects among them.", group="rpn")
+    rpn_border_anchors: bool = _setting(
+        False,
+        "Let anchors that cross the picture's border take part in the RPN's loss (paper: no).",
+        group="rpn",
+    )
+    rpn_nms_iou_threshold: float = _setting(
+        0.7, "IoU above which a worse proposal is suppressed.", group="rpn"
+    )
+    train_pre_nms_top_k: int = _setting(
+        12000, "Best boxes before suppression, in training (code).", group="rpn"
+    )
+    train_post_nms_top_k: int = _setting(
+        2000, "Proposals a picture, in training (paper).", group="rpn"
+    )
+    test_pre_nms_top_k: int = _setting(
+        6000, "Best boxes before suppression, in test (code).", group="rpn"
+    )
+    test_post_nms_top_k: int = _setting(300, "Proposals a picture, in test (paper).", group="rpn")
+    min_size: float = _setting(
+        16.0,
+        "Proposals with a side below this, in pixels of the original picture, are dropped (code).",
+        group="rpn",
+    )
+
+    # --- sampled regions
+    roi_fg_iou_threshold: float = _setting(
+        0.5, "A proposal with at least this IoU is an object.", group="roi"
+    )
+    roi_bg_iou_threshold: float = _setting(
+        0.5, "A proposal below this IoU is background ...", group="roi"
+    )
+    roi_bg_iou_threshold_low: float = _setting(
+        0.0, "... if at least this (paper: 0.1, code's experiments: 0).", group="roi"
+    )
+    roi_num_samples: int = _setting(
+        128, "Regions a picture that enter the head's loss (code).", group="roi"
+    )
+    roi_fg_fraction: float = _setting(
+        0.25, "Largest share of objects among them (code).", group="roi"
+    )
+    append_gt_boxes: bool = _setting(
+        True, "Add the true boxes to the proposals that are sampled from (code).", group="roi"
+    )
+
+    # --- losses
+    rpn_smooth_l1_beta: float = _setting(
+        1 / 9, "Where the RPN's smooth L1 turns linear (code: sigma 3).", group="loss"
+    )
+    roi_smooth_l1_beta: float = _setting(
+        1.0, "Where the head's smooth L1 turns linear (code: sigma 1).", group="loss"
+    )
+    rpn_box_normalizer: str = _setting(
+        "samples",
+        "What the RPN's box loss is divided by: rpn_num_samples (code) or the number of anchor "
+        "positions (paper, "
+        "which then weighs by lambda = 10).",
+        group="loss",
+        choices=("samples", "positions"),
+    )
+    rpn_box_loss_weight: float = _setting(
+        1.0, "Lambda, the weight of the RPN's box loss (paper: 10).", group="loss"
+    )
+    weight_decay: float = _setting(
+        5e-4,
+        "L2 as Caffe means it: weight_decay * w is added to a kernel's gradient (paper).",
+        group="loss",
+    )
+    decay_biases: bool = _setting(
+        False, "Apply weight_decay to biases too (code: yes).", group="loss"
+    )
+
+    # --- training
+    steps: int = _setting(
+        70000, "Training steps (code: 70000 of two pictures each).", group="training"
+    )
+    learning_rate: float = _setting(1e-3, "Learning rate after warm-up (paper).", group="training")
+    lr_schedule: str = _setting(
+        "piecewise",
+        "How it falls: by lr_decay_factor at lr_boundaries, or along a half cosine to 0.",
+        group="training",
+        choices=("piecewise", "cosine"),
+    )
+    lr_boundaries: tuple[int, ...] = _setting(
+        (50000,), "Steps at which the rate drops (code).", group="training"
+    )
+    lr_decay_factor: float = _setting(0.1, "Factor of each drop.", group="training")
+    warmup_steps: int = _setting(
+        500, "Steps over which the rate rises linearly from a tenth.", group="training"
+    )
+    momentum: float = _setting(0.9, "Momentum of SGD (paper).", group="training")
+    bias_lr_factor: float = _setting(
+        2.0, "Biases learn this much faster than kernels (code).", group="training"
+    )
+    gradient_clip_norm: float = _setting(
+        10.0,
+        "Gradients with a larger global norm are scaled down to it; 0 switches it off (paper).",
+        group="training",
+    )
+    accumulate_steps: int = _setting(
+        1,
+        "Steps whose gradients are averaged into one update (code: iter_size 2).",
+        group="training",
+    )
+
+    # --- watching
+    eval_every: int = _setting(
+        5000,
+        "Evaluate and checkpoint every so many steps, and at the end. 0: only at the end.",
+        group="watching",
+    )
+    log_every: int = _setting(
+        20, "Write TensorBoard scalars every so many steps.", group="watching"
+    )
+    num_pictures: int = _setting(8, "Evaluation pictures drawn into TensorBoard.", group="watching")
+    profile_steps: tuple[int, ...] = _setting(
+        (),
+        "Profile from the first to the last of these two steps, for TensorBoard.",
+        group="watching",
+    )
+
+    # --- detections
+    score_threshold: float = _setting(
+        0.05, "Detections scored lower are dropped (code).", group="detections"
+    )
+    nms_iou_threshold: float = _setting(
+        0.3,
+        "IoU above which a worse detection of the class is suppressed (code).",
+        group="detections",
+    )
+    max_detections: int = _setting(
+        100, "Detections a picture, all classes together (code).", group="detections"
+    )
+
+    def validate(self) -> "Config":
+        """Checks types, ranges and contradictions.
+
+        Returns:
+            The config itself, so that ``Config(...).validate()`` reads well.
+
+        Raises:
+            ValueError: naming every setting that is wrong, what was expected and what was received.
+        """
+        problems = [*self._type_problems()]
+        if not problems:
+            problems += self._range_problems() + self._contradictions()
+        if problems:
+            raise ValueError("Invalid settings:\n" + "\n".join(f"  - {p}" for p in problems))
+        return self
+
+    def _type_problems(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not _matches(value, field.type):
+                yield f"{field.name} must be {type_name(field.type)}. Received: {value!r}"
+            elif field.metadata["choices"] and value not in field.metadata["choices"]:
+                choices = ", ".join(field.metadata["choices"])
+                yield f"{field.name} must be one of {choices}. Received: {value!r}"
+
+    def _range_problems(self) -> list[str]:
+        positive = (
+            "shorter_side longer_side pixel_std batch_size pool_size sampling_ratio "
+            "rpn_num_samples train_pre_nms_top_k "
+            "train_post_nms_top_k test_pre_nms_top_k test_post_nms_top_k roi_num_samples "
+            "rpn_smooth_l1_beta "
+            "roi_smooth_l1_beta steps learning_rate lr_decay_factor bias_lr_factor "
+            "accumulate_steps log_every max_detections"
+        )
+        not_negative = (
+            "seed min_size rpn_box_loss_weight weight_decay warmup_steps gradient_clip_norm "
+            "eval_every num_pictures"
+        )
+        fractions = (
+            "rpn_fg_iou_threshold rpn_bg_iou_threshold rpn_fg_fraction rpn_nms_iou_threshold "
+            "roi_fg_iou_threshold "
+            "roi_bg_iou_threshold roi_bg_iou_threshold_low roi_fg_fraction score_threshold "
+            "nms_iou_threshold"
+        )
+        below_one = "momentum head_dropout"
+        rules = [
+            (positive, lambda v: v > 0, "positive"),
+            (not_negative, lambda v: v >= 0, "at least 0"),
+            (fractions, lambda v: 0 <= v <= 1, "between 0 and 1"),
+            (below_one, lambda v: 0 <= v < 1, "at least 0 and below 1"),
+        ]
+        problems = [
+            f"{name} must be {words}. Received: {getattr(self, name)!r}"
+            for names, holds, words in rules
+            for name in names.split()
+            if not holds(getattr(self, name))
+        ]
+        for name in ("train_split", "eval_split"):
+            if not all(getattr(self, name)) or not getattr(self, name):
+                problems.append(f"{name} must name image sets. Received: {getattr(self, name)!r}")
+        for name in ("scales", "ratios", "head_units", "box_delta_std"):
+            values = getattr(self, name)
+            if not values or not all(v > 0 and math.isfinite(v) for v in values):
+                problems.append(f"{name} must be a list of positive numbers. Received: {values!r}")
+        if len(self.box_delta_std) != 4:
+            problems.append(
+                f"box_delta_std must have 4 numbers (ty, tx, th, tw). Received: "
+                f"{self.box_delta_std!r}"
+            )
+        if self.frozen_blocks not in range(-1, 6):
+            problems.append(
+                f"frozen_blocks must be between -1 and 5. Received: {self.frozen_blocks}"
+            )
+        if len(self.profile_steps) not in (0, 2):
+            problems.append(
+                f"profile_steps must be two steps, first and last. Received: {self.profile_steps!r}"
+            )
+        return problems
+
+    def _contradictions(self) -> list[str]:
+        problems = []
+        if self.longer_side < self.shorter_side:
+            problems.append(
+                f"longer_side ({self.longer_side}) is below shorter_side ({self.shorter_side})"
+            )
+        if self.rpn_bg_iou_threshold > self.rpn_fg_iou_threshold:
+            problems.append(
+                "rpn_bg_iou_threshold is above rpn_fg_iou_threshold: an anchor would be both"
+            )
+        if self.roi_bg_iou_threshold > self.roi_fg_iou_threshold:
+            problems.append(
+                "roi_bg_iou_threshold is above roi_fg_iou_threshold: a region would be both"
+            )
+        if self.roi_bg_iou_threshold_low > self.roi_bg_iou_threshold:
+            problems.append(
+                "roi_bg_iou_threshold_low is above roi_bg_iou_threshold: no background would be "
+                "left"
+            )
+        if self.backbone_weights == "none" and self.frozen_blocks > 0:
+            problems.append(
+                f"frozen_blocks={self.frozen_blocks} with backbone_weights=none would freeze "
+                f"random weights: "
+                "use frozen_blocks=-1 or 0"
+            )
+        if (
+            list(self.lr_boundaries) != sorted(set(self.lr_boundaries))
+            or min(self.lr_boundaries, default=1) < 1
+        ):
+            problems.append(f"lr_boundaries must be rising steps. Received: {self.lr_boundaries!r}")
+        if self.warmup_steps >= self.steps:
+            problems.append(
+                f"warmup_steps ({self.warmup_steps}) leave nothing of {self.steps} steps"
+            )
+        if list(self.profile_steps) != sorted(set(self.profile_steps)):
+            problems.append(
+                f"profile_steps must be the first and a later last step. "
+                f"Received: {self.profile_steps!r}"
+            )
+        return problems
+
+    @property
+    def steps_per_interval(self) -> int:
+        """Steps between two evaluations."""
+        return min(self.eval_every, self.steps) or self.steps
+
+    @property
+    def resolved_frozen_blocks(self) -> int:
+        """``frozen_blocks`` with -1 resolved."""
+        if self.frozen_blocks >= 0:
+            return self.frozen_blocks
+        return 0 if self.backbone_weights == "none" else 2
+
+    def replace(self, **changes) -> "Config":
+        """Returns a copy with some settings changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values that JSON can hold."""
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Config":
+        """Inverse of ``to_dict``.
+
+        Raises:
+            ValueError: naming settings that do not exist in this version.
+        """
+        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise ValueError(f"Unknown settings: {', '.join(unknown)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def element_type(annotation: Any) -> type | None:
+    """Returns the element type of ``tuple[x, ...]``, or None for a scalar setting."""
+    return get_args(annotation)[0] if get_origin(annotation) is tuple else None
+
+
+def type_name(annotation: Any) -> str:
+    """Returns the words for a setting's type in messages."""
+    words = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
+    element = element_type(annotation)
+    return words[annotation] if element is None else f"a list, each {words[element]}"
+
+
+def _matches(value: Any, annotation: Any) -> bool:
+    element = element_type(annotation)
+    if element is not None:
+        return isinstance(value, tuple) and all(_matches(v, element) for v in value)
+    if annotation is float:
+        return (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        )
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, annotation)

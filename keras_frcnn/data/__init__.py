@@ -1,0 +1,34 @@
+"""Readers of annotated pictures, and the way from files to batches."""
+
+from keras_frcnn.config import Config
+from keras_frcnn.data import voc
+from keras_frcnn.data.records import Dataset, check
+
+READERS = {"voc": voc.read}
+
+
+def load(
+    config: Config, splits: tuple[str, ...], class_names: tuple[str, ...] | None = None
+) -> Dataset:
+    """Reads the records of some splits with the reader that ``config.dataset`` names.
+
+    Args:
+        config: settings; the data group is used.
+        splits: names of the splits, joined in this order.
+        class_names: classes to read, in the order of their labels; evaluation passes those of the
+            training. By default the reader finds them.
+
+    Returns:
+        The dataset, every record of it checked.
+
+    Raises:
+        ValueError: naming the file, split or flag that is wrong.
+    """
+    if config.dataset not in READERS:
+        raise ValueError(
+            f"dataset must be one of {', '.join(READERS)}. Received: {config.dataset!r}"
+        )
+    dataset = READERS[config.dataset](config, splits, class_names)
+    for record in dataset.records:
+        check(record, dataset.class_names)
+    return dataset

@@ -1,0 +1,214 @@
+"""From records to batches: shuffle, decode, flip, resize, normalise, pad.
+
+What is shuffled are row numbers, never pixels, and the order is a function of the seed alone: batch
+k is the same whether the run started at step 0 or was resumed at step k. Memory does not grow with
+the number of steps: no pixel is kept.
+"""
+
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_frcnn.config import Config
+from keras_frcnn.data import transforms
+from keras_frcnn.data.records import Dataset, Record
+
+_PREFETCHED_BATCHES = 2
+_DRAWN_BATCHES = 1000  # at a time, so that tf.data hardly ever waits for Python
+_PADDING = {"boxes": 0.0, "labels": -1, "ignore": False}
+
+
+def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Makes the endless stream of training batches.
+
+    Every picture comes once an epoch, in an order drawn anew, mirrored or not by ``config.flip``.
+    With ``batch_size`` above 1 a batch holds pictures of one orientation (landscape or portrait),
+    so that little is padded; pictures that fill no batch by the end of an epoch wait for the next.
+
+    Args:
+        dataset: the records.
+        config: settings of the data group and ``seed``. ``difficult`` decides about objects marked
+            so; without ``include_empty`` pictures without other objects are left out.
+        start_step: number of batches to leave out, those that a resumed run has seen.
+
+    Returns:
+        Batches ``(inputs, targets)``. inputs: see ``eval_dataset``. targets: "boxes" float32
+        [B, G, 4], yxyx pixels of the resized pictures; "labels" int32 [B, G]; "ignore" bool [B, G].
+        Padding rows have label -1 and zero boxes; G is at least 1.
+
+    Raises:
+        ValueError: if no picture is left to train on.
+    """
+    targets_of, num_objects = _object_table(dataset.records, config.difficult)
+    rows = [row for row, number in enumerate(num_objects) if number or config.include_empty]
+    if not rows:
+        raise ValueError(
+            f"expected pictures to train on. Received: {len(dataset.records)} pictures, none of "
+            f"them with an object to learn (include_empty={config.include_empty})"
+        )
+    orientations = {row: dataset.records[row].height > dataset.records[row].width for row in rows}
+    read_picture = _picture_reader(dataset.records)
+
+    def load(place: tf.Tensor) -> tuple[dict, dict]:
+        row, epoch = tf.unstack(place)
+        image, targets = read_picture(row), targets_of(row)
+        original_shape = tf.shape(image)[:2]
+        image, boxes = transforms.flip(
+            image, targets["boxes"], *_draw_flips(config.flip, config.seed, epoch, row)
+        )
+        inputs = _inputs(image, row, config)
+        boxes = transforms.scale_boxes(boxes, original_shape, inputs["image_shape"])
+        return inputs, _at_least_one_row({**targets, "boxes": boxes})
+
+    def places() -> Iterator[np.ndarray]:
+        order = itertools.islice(
+            batches(orientations, config.batch_size, config.seed), start_step, None
+        )
+        while True:
+            yield np.concatenate(list(itertools.islice(order, _DRAWN_BATCHES)))
+
+    stream = tf.data.Dataset.from_generator(
+        places, output_signature=tf.TensorSpec([None, 2], tf.int64)
+    )
+    stream = stream.unbatch().map(load, tf.data.AUTOTUNE)
+    stream = stream.padded_batch(
+        config.batch_size, padding_values=(None, _PADDING), drop_remainder=True
+    )
+    return _finish(stream)
+
+
+def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.data.Dataset:
+    """Makes the batches of all pictures, once, in the order of the records.
+
+    Args:
+        dataset: the records.
+        config: settings ``shorter_side``, ``longer_side`` and ``pixel_std``.
+        batch_size: pictures a batch; the last batch may hold fewer.
+
+    Returns:
+        Batches of inputs: "images" float32 [B, H, W, 3], resized and normalised, padded with zeros
+        at the bottom and right; "image_shape" int32 [B, 2], heights and widths without padding;
+        "original_shape" int32 [B, 2], before resizing; "index" int32 [B], rows of
+        ``dataset.records``.
+    """
+    read_picture = _picture_reader(dataset.records)
+    stream = tf.data.Dataset.range(len(dataset.records))
+    stream = stream.map(lambda row: _inputs(read_picture(row), row, config), tf.data.AUTOTUNE)
+    return _finish(stream.padded_batch(batch_size))
+
+
+def batches(groups: Mapping[int, Hashable], batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Draws the order of training, for ever.
+
+    Args:
+        groups: for each row to draw, what the rows of a batch must have in common.
+        batch_size: rows a batch.
+        seed: the run's seed.
+
+    Yields:
+        int64 [batch_size, 2]: row, and the epoch in which it was drawn. Each epoch draws every row
+        once; rows that fill no batch wait for the following epoch's.
+    """
+    rows = np.fromiter(groups, np.int64)
+    waiting = {group: [] for group in set(groups.values())}
+    for epoch in itertools.count():
+        for row in np.random.default_rng([seed, epoch]).permutation(rows).tolist():
+            batch = waiting[groups[row]]
+            batch.append((row, epoch))
+            if len(batch) == batch_size:
+                yield np.array(batch, np.int64)
+                batch.clear()
+
+
+def _object_table(
+    records: Sequence[Record], difficult: str
+) -> tuple[Callable[[tf.Tensor], dict[str, tf.Tensor]], np.ndarray]:
+    """Lays the objects of all records out flat, for look-up in the graph.
+
+    Args:
+        records: the records.
+        difficult: "drop" leaves difficult objects out, "keep" does not tell them apart, "ignore"
+            marks them.
+
+    Returns:
+        A function from a row to its targets, boxes in pixels of the original picture; and for each
+        row its number of objects that are not ignored.
+    """
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(r.boxes for r in records)])
+    labels = np.concatenate([np.zeros(0, np.int32), *(r.labels for r in records)])
+    flags = np.concatenate([np.zeros(0, bool), *(r.difficult for r in records)])
+    owners = np.repeat(np.arange(len(records)), [len(r.labels) for r in records])
+    kept = ~flags if difficult == "drop" else np.ones_like(flags)
+    ignored = flags & (difficult == "ignore")
+    splits = np.searchsorted(owners[kept], np.arange(len(records) + 1))
+    flat = {"boxes": boxes, "labels": labels, "ignore": ignored}
+    flat = {name: tf.constant(values[kept]) for name, values in flat.items()}
+    splits = tf.constant(splits)
+
+    def targets_of(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name: values[splits[row] : splits[row + 1]] for name, values in flat.items()}
+
+    return targets_of, np.bincount(owners[kept & ~ignored], minlength=len(records))
+
+
+def _picture_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from a row to its picture, uint8 [H, W, 3], upright RGB."""
+    paths = tf.constant([record.path for record in records], tf.string)
+    orientations = tf.constant([record.orientation for record in records], tf.int32)
+
+    def read_picture(row: tf.Tensor) -> tf.Tensor:
+        # TensorFlow's decoding error does not name the file. So a failed attempt, which leaves its
+        # own message in the log, yields an empty picture, and that is refused by name.
+        attempt = tf.data.Dataset.from_tensors((paths[row], orientations[row]))
+        attempt = attempt.map(lambda path, turn: transforms.decode(tf.io.read_file(path), turn))
+        empty = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
+        image = attempt.ignore_errors(log_warning=True).concatenate(empty).take(1)
+        image = image.get_single_element()
+        refusal = tf.debugging.Assert(tf.size(image) > 0, ["unreadable picture", paths[row]])
+        with tf.control_dependencies([refusal]):
+            return tf.identity(image)
+
+    return read_picture
+
+
+def _draw_flips(
+    mode: str, seed: int, epoch: tf.Tensor, row: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws ``(horizontal, vertical)``, whether to mirror, as a function of the arguments alone."""
+    key = tf.random.fold_in(tf.stack([tf.constant(seed, tf.int64), epoch]), row)
+    horizontal, vertical = tf.unstack(tf.random.stateless_uniform([2], key) < 0.5)
+    return (
+        horizontal & (mode in ("horizontal", "both")),
+        vertical & (mode in ("vertical", "both")),
+    )
+
+
+def _inputs(image: tf.Tensor, row: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
+    """Resizes and normalises one picture and says what it was."""
+    resized = transforms.resize(image, config.shorter_side, config.longer_side)
+    return {
+        "images": transforms.normalize(resized, config.pixel_std),
+        "image_shape": tf.shape(resized)[:2],
+        "original_shape": tf.shape(image)[:2],
+        "index": tf.cast(row, tf.int32),
+    }
+
+
+def _at_least_one_row(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Gives a picture without objects a row of padding, to spare reductions an empty axis."""
+    missing = tf.cast(tf.equal(tf.size(targets["labels"]), 0), tf.int32)
+    padded = {}
+    for name, values in targets.items():
+        paddings = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
+        padded[name] = tf.pad(values, paddings, constant_values=_PADDING[name])
+    return padded
+
+
+def _finish(stream: tf.data.Dataset) -> tf.data.Dataset:
+    """Fixes the order and the memory, and lets every worker of a cluster take its share."""
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return stream.prefetch(_PREFETCHED_BATCHES).with_options(options)

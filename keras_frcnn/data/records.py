@@ -1,0 +1,206 @@
+"""The one form in which readers hand over annotated pictures, and what every reader needs.
+
+A reader is a function ``read(config, splits, class_names=None) -> Dataset``. Everything after it
+(pipeline, evaluation, inspection) knows only ``Dataset`` and ``Record``.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+MAX_PIXELS = 80_000_000
+"""Pictures that claim more pixels than this are refused by their header, before memory is spent."""
+
+_SHOWN_PROBLEMS = 10
+_PROGRESS_FROM = 2000
+_END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_TAIL_BYTES = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Record:
+    """One annotated picture.
+
+    Attributes:
+        image_id: name of the picture, unique in its dataset.
+        path: the picture's file.
+        height: pixels of the picture as displayed, that is after its EXIF orientation is applied.
+        width: likewise.
+        boxes: float32 [G, 4], yxyx pixels of the picture as displayed, far edge exclusive.
+        labels: int32 [G], index of the class name.
+        difficult: bool [G], objects that evaluation neither asks for nor counts as mistakes.
+        orientation: EXIF orientation (1 to 8) of the stored pixels; 1 is upright.
+    """
+
+    image_id: str
+    path: str
+    height: int
+    width: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+    orientation: int = 1
+
+
+@dataclasses.dataclass
+class Dataset:
+    """Records and the classes that their labels count.
+
+    Attributes:
+        class_names: name of label 0, 1, ...; background is not among them.
+        records: the pictures.
+        skipped: one line for each record or object that was left out, saying why.
+    """
+
+    class_names: tuple[str, ...]
+    records: list[Record]
+    skipped: list[str] = dataclasses.field(default_factory=list)
+
+
+def check(record: Record, class_names: Sequence[str]) -> None:
+    """Checks that a record keeps what its fields promise.
+
+    Args:
+        record: the record.
+        class_names: the dataset's classes.
+
+    Raises:
+        ValueError: naming the picture's file and the object (counted from 1) at fault.
+    """
+    lengths = [len(record.boxes), len(record.labels), len(record.difficult)]
+    if record.height < 1 or record.width < 1 or record.orientation not in range(1, 9):
+        raise ValueError(
+            f"{record.path}: height and width must be positive and orientation 1 to 8. Received: "
+            f"{record.height} x {record.width}, orientation {record.orientation}"
+        )
+    if record.boxes.shape != (lengths[0], 4) or len(set(lengths)) > 1:
+        raise ValueError(
+            f"{record.path}: boxes must be [G, 4], labels and difficult [G]. Received: "
+            f"{record.boxes.shape}, {record.labels.shape} and {record.difficult.shape}"
+        )
+    for number, (box, label) in enumerate(zip(record.boxes, record.labels, strict=True), start=1):
+        problem = box_problem(box, record.height, record.width)
+        if not 0 <= label < len(class_names):
+            problem = f"label {label} is not one of the {len(class_names)} classes' (from 0)"
+        if problem:
+            raise ValueError(f"{record.path}: object {number}: {problem}")
+
+
+def box_problem(box: np.ndarray, height: int, width: int) -> str:
+    """Says what is wrong with a box.
+
+    Args:
+        box: [4], yxyx pixels, far edge exclusive.
+        height: pixels of the picture that should hold the box.
+        width: likewise.
+
+    Returns:
+        A few words; empty for a finite box of positive area inside the picture.
+    """
+    numbers = "[" + ", ".join(f"{value:g}" for value in box) + "]"
+    if not np.all(np.isfinite(box)):
+        return f"box {numbers} (yxyx) is not finite"
+    if box[2] <= box[0] or box[3] <= box[1]:
+        return f"box {numbers} (yxyx) has no area"
+    if box[0] < 0 or box[1] < 0 or box[2] > height or box[3] > width:
+        return f"box {numbers} (yxyx) leaves the picture of height {height}, width {width}"
+    return ""
+
+
+def settle(problems: Sequence[tuple[str, str]], on_bad_record: str) -> list[str]:
+    """Ends a reader's work on the problems that it met.
+
+    Args:
+        problems: what is wrong, with file and object, and what skipping does ("object dropped").
+        on_bad_record: the setting of this name, "error" or "skip".
+
+    Returns:
+        One line for each problem, for ``Dataset.skipped``.
+
+    Raises:
+        ValueError: under "error": how many problems, the first of them, and the flag to skip them.
+    """
+    if problems and on_bad_record == "error":
+        shown = [f"  - {what}" for what, _ in problems[:_SHOWN_PROBLEMS]]
+        if len(problems) > len(shown):
+            shown.append(f"  ... and {len(problems) - len(shown)} more")
+        raise ValueError(
+            f"{len(problems)} problem(s) in the data:\n"
+            + "\n".join(shown)
+            + "\nMend the files, or leave them out (counted and named) with --on_bad_record=skip."
+        )
+    return [f"{what}; {remedy}" for what, remedy in problems]
+
+
+def picture_header(path: str | os.PathLike) -> tuple[int, int, int]:
+    """Reads a picture's size from its header and makes sure that the file is not cut off.
+
+    The pixels are not decoded, unless the file's last bytes lack the format's end marker: bytes
+    after the picture are harmless, a cut is not.
+
+    Args:
+        path: a JPEG or PNG file.
+
+    Returns:
+        ``(height, width, orientation)``: pixels of the picture as displayed, and the EXIF
+        orientation of the stored pixels. Only JPEG's counts; viewers do not agree on PNG's.
+
+    Raises:
+        ValueError: naming the file, if it is missing, no JPEG or PNG, cut off or too large.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.format not in _END_MARKERS:
+                raise ValueError(f"expected JPEG or PNG, found {image.format}")
+            if width * height > MAX_PIXELS:
+                raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS} are refused")
+            orientation = 1
+            if image.format != "PNG":
+                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            _check_end(image, path)
+    except Exception as error:  # Pillow's parsers raise nearly anything on damaged files
+        raise ValueError(f"{path}: unreadable picture: {error}") from error
+    if orientation not in range(1, 9):
+        orientation = 1
+    return (width, height, orientation) if orientation >= 5 else (height, width, orientation)
+
+
+def _check_end(image: Image.Image, path: str | os.PathLike) -> None:
+    """Raises an error if the picture's file is cut off."""
+    marker = _END_MARKERS[image.format]
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - _TAIL_BYTES))
+        if marker in file.read():
+            return
+        file.seek(0)
+        if image.format == "PNG" and marker not in file.read():
+            raise ValueError("the file is cut off")
+    image.load()  # a preview inside a JPEG has an end marker too, so that only decoding can tell
+
+
+def read_files(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    """Applies a function that mostly waits for files to many items, in parallel and in order.
+
+    Args:
+        function: called with one item, from several threads.
+        items: one for each call.
+
+    Yields:
+        The results in the order of the items; a long run on a terminal shows a progress bar.
+    """
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        results = pool.map(function, items)
+        if len(items) > _PROGRESS_FROM and sys.stderr.isatty():
+            from rich import console, progress  # only for those who watch
+
+            results = progress.track(
+                results, "Reading annotations", len(items), console=console.Console(stderr=True)
+            )
+        yield from results

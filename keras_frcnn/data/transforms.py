@@ -1,0 +1,158 @@
+"""Pure TensorFlow functions on one picture and its boxes: in tf.data, eagerly, and when served.
+
+Boxes are float32 [G, 4], yxyx pixels with the far edge exclusive, without padding rows: pictures
+are flipped and resized before they are padded.
+"""
+
+import tensorflow as tf
+
+BGR_MEAN = (103.939, 116.779, 123.68)
+"""ImageNet's mean as the Caffe weights expect it, which ``keras.applications.VGG16`` carries."""
+
+
+def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tensor:
+    """Decodes a JPEG or PNG and turns it upright.
+
+    Args:
+        image_bytes: string scalar, the file's content.
+        orientation: EXIF orientation, 1 to 8, of the stored pixels.
+
+    Returns:
+        uint8 [H, W, 3], RGB, as a viewer displays it.
+    """
+    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    orientation = tf.convert_to_tensor(orientation)
+    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    mirrored = _is_any(orientation, (2, 3, 6, 7))
+    upside_down = _is_any(orientation, (3, 4, 7, 8))
+    return _flip_image(image, mirrored, upside_down)
+
+
+def target_shape(
+    height: int | tf.Tensor, width: int | tf.Tensor, shorter_side: int, longer_side: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes the size to resize to: the shorter side as given, unless the longer gets too long.
+
+    Both sides are scaled by ``min(shorter_side / min(height, width), longer_side / max(height,
+    width))`` and rounded half up. All in whole numbers, so that every machine agrees.
+
+    Args:
+        height: pixels of the picture.
+        width: likewise.
+        shorter_side: pixels wanted for the shorter side.
+        longer_side: the most pixels for the longer side.
+
+    Returns:
+        ``(height, width)``: int32 scalars, at least 1.
+    """
+    height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
+    shorter, longer = tf.minimum(height, width), tf.maximum(height, width)
+    fits = shorter_side * longer <= longer_side * shorter
+    numerator = tf.where(fits, tf.constant(shorter_side, tf.int64), longer_side)
+    denominator = tf.where(fits, shorter, longer)
+
+    def scaled(side):
+        rounded = (2 * side * numerator + denominator) // (2 * denominator)
+        return tf.cast(tf.maximum(rounded, 1), tf.int32)
+
+    return scaled(height), scaled(width)
+
+
+def resize(image: tf.Tensor, shorter_side: int, longer_side: int) -> tf.Tensor:
+    """Resizes a picture to ``target_shape``, bilinear with half-pixel centres.
+
+    Args:
+        image: [H, W, 3], any number type.
+        shorter_side: see ``target_shape``.
+        longer_side: likewise.
+
+    Returns:
+        float32 [h, w, 3] in the same range.
+    """
+    shape = tf.shape(image)[-3:]
+    size = target_shape(shape[0], shape[1], shorter_side, longer_side)
+    return tf.image.resize(image, tf.stack(size), "bilinear", antialias=False)
+
+
+def normalize(image: tf.Tensor, pixel_std: float = 1.0) -> tf.Tensor:
+    """Turns RGB in 0..255 into the backbone's BGR minus ImageNet's mean, over ``pixel_std``.
+
+    Args:
+        image: [..., 3], RGB, any number type.
+        pixel_std: divisor.
+
+    Returns:
+        float32 of the same shape. Padding with zeros comes after this.
+    """
+    return (tf.cast(image, tf.float32)[..., ::-1] - tf.constant(BGR_MEAN)) / pixel_std
+
+
+def flip(
+    image: tf.Tensor, boxes: tf.Tensor, horizontal: bool | tf.Tensor, vertical: bool | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mirrors a picture together with its boxes.
+
+    Args:
+        image: [H, W, 3].
+        boxes: float32 [G, 4], yxyx pixels of this picture.
+        horizontal: whether left and right change places.
+        vertical: whether top and bottom do.
+
+    Returns:
+        ``(image, boxes)``, same shapes and types.
+    """
+    flipped_boxes = flip_boxes(boxes, tf.shape(image)[:2], horizontal, vertical)
+    return _flip_image(image, horizontal, vertical), flipped_boxes
+
+
+def flip_boxes(
+    boxes: tf.Tensor,
+    image_shape: tf.Tensor,
+    horizontal: bool | tf.Tensor,
+    vertical: bool | tf.Tensor,
+) -> tf.Tensor:
+    """Mirrors boxes: ``(x1, x2)`` becomes ``(W - x2, W - x1)``, and likewise for y.
+
+    Args:
+        boxes: float32 [G, 4], yxyx pixels.
+        image_shape: [2], height and width of the picture that they lie in.
+        horizontal: whether left and right change places.
+        vertical: whether top and bottom do.
+
+    Returns:
+        float32 [G, 4].
+    """
+    height, width = tf.unstack(tf.cast(image_shape, boxes.dtype))
+    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
+    x1, x2 = tf.where(horizontal, width - x2, x1), tf.where(horizontal, width - x1, x2)
+    y1, y2 = tf.where(vertical, height - y2, y1), tf.where(vertical, height - y1, y2)
+    return tf.stack([y1, x1, y2, x2], axis=-1)
+
+
+def scale_boxes(boxes: tf.Tensor, old_shape: tf.Tensor, new_shape: tf.Tensor) -> tf.Tensor:
+    """Carries boxes from a picture to its resized copy, or back.
+
+    Each axis has its own factor, from the true sizes: rounding makes them differ slightly.
+
+    Args:
+        boxes: float32 [..., 4], yxyx pixels of a picture of ``old_shape``.
+        old_shape: [2], height and width.
+        new_shape: [2], height and width.
+
+    Returns:
+        float32 [..., 4], pixels of the picture of ``new_shape``.
+    """
+    old, new = (tf.tile(tf.cast(shape, tf.float32), [2]) for shape in (old_shape, new_shape))
+    return boxes * new / old  # in this order a box at the border stays there exactly
+
+
+def _is_any(value: tf.Tensor, choices: tuple[int, ...]) -> tf.Tensor:
+    return tf.reduce_any(tf.equal(value, tf.constant(choices, value.dtype)))
+
+
+def _flip_image(
+    image: tf.Tensor, horizontal: bool | tf.Tensor, vertical: bool | tf.Tensor
+) -> tf.Tensor:
+    image = tf.cond(tf.convert_to_tensor(horizontal), lambda: image[:, ::-1], lambda: image)
+    return tf.cond(tf.convert_to_tensor(vertical), lambda: image[::-1], lambda: image)

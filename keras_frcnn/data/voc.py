@@ -1,0 +1,349 @@
+"""Reader of PASCAL VOC's layout: ``Annotations/``, ``ImageSets/Main/`` and ``JPEGImages/``."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import defusedxml.ElementTree
+import numpy as np
+
+from keras_frcnn.config import Config
+from keras_frcnn.data import records
+from keras_frcnn.data.records import Dataset, Record
+
+VOC_CLASSES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+
+_VOC_FOLDER = re.compile(r"VOC20(0[7-9]|1[0-2])")
+_MAX_OVERHANG = 1.0
+_SHOWN_SPLITS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """One line of an image set."""
+
+    image_id: str
+    folder: pathlib.Path
+    stem: str
+
+    @property
+    def annotation(self) -> pathlib.Path:
+        return self.folder / "Annotations" / f"{self.stem}.xml"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Object:
+    """One object as written: 1-based inclusive corners, or what is wrong with it."""
+
+    number: int
+    name: str = ""
+    corners: tuple[float, ...] = ()
+    difficult: bool = False
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Picture:
+    """One annotation as written and its picture's header."""
+
+    entry: _Entry
+    path: pathlib.Path
+    height: int
+    width: int
+    orientation: int
+    objects: list[_Object]
+
+
+def read(
+    config: Config, splits: Sequence[str], class_names: Sequence[str] | None = None
+) -> Dataset:
+    """Reads annotated pictures in VOC's layout.
+
+    ``config.data_dir`` is a VOCdevkit (a folder of VOCxxxx folders), one VOCxxxx folder, or own
+    data in the same layout. A split is the name of a file in ``ImageSets/Main``, as ``trainval``,
+    or with its folder, as ``VOC2007/trainval``; the folder may be left out where there is only one.
+
+    - An image id is the line of the image set; where the splits lie in several folders, the
+      folder's name and a slash stand before it. The picture is ``JPEGImages/<line>`` with one of
+      ``PICTURE_SUFFIXES``; ``<filename>`` and ``<path>`` in the annotation are not followed.
+    - Only ``<object>`` directly under the root and ``<bndbox>`` directly under it count; those of
+      a ``<part>`` do not.
+    - 1-based inclusive corners become ``(ymin - 1, xmin - 1, ymax, xmax)``. One pixel outside the
+      picture is clipped silently: tools that count from 0 write it. A box whose corners coincide as
+      written (``xmin == xmax``) is a slip of the hand, not an object one pixel wide: a problem.
+    - Class names are, in this order: ``class_names``; the lines of ``config.classes_file``; VOC's
+      twenty, if the folders bear a VOC year and hold no other name; the names found in these
+      splits, sorted.
+
+    Args:
+        config: settings ``data_dir``, ``classes_file`` and ``on_bad_record``.
+        splits: image sets to join, without repeating a picture.
+        class_names: classes, in the order of their labels.
+
+    Returns:
+        The dataset. With ``on_bad_record="skip"`` unreadable pictures and annotations are left out,
+        impossible boxes dropped or clipped and unknown classes dropped, each with a line in
+        ``skipped``.
+
+    Raises:
+        ValueError: naming the folder, split, file or object (counted from 1) that is wrong.
+    """
+    entries = _entries(config.data_dir, splits)
+    results = list(records.read_files(_read_picture, entries))
+    pictures = [result for result in results if isinstance(result, _Picture)]
+    problems = [(result, "picture left out") for result in results if isinstance(result, str)]
+    names = _class_names(class_names, config.classes_file, pictures)
+    kept = [_to_record(picture, names, problems) for picture in pictures]
+    skipped = records.settle(problems, config.on_bad_record)
+    if not kept:
+        raise ValueError(
+            f"{config.data_dir}: expected readable pictures in {', '.join(splits)}. Received:\n"
+            + "\n".join(skipped)
+        )
+    return Dataset(names, kept, skipped)
+
+
+def available_splits(data_dir: str) -> list[str]:
+    """Lists what can be said as a split of a data folder, plain names before VOC's lists by class.
+
+    Raises:
+        ValueError: when there is no such folder or nothing of VOC's layout in it.
+    """
+    folders = _folders(data_dir)
+    found = [
+        file.stem if len(folders) == 1 else f"{name}/{file.stem}"
+        for name, folder in folders.items()
+        for file in folder.glob("ImageSets/Main/*.txt")
+    ]
+    return sorted(found, key=lambda split: ("_" in split, split))
+
+
+def _folders(data_dir: str) -> dict[str, pathlib.Path]:
+    """Returns the folders of VOC's layout by name: data_dir itself, or those in it."""
+    root = pathlib.Path(data_dir)
+    if not data_dir or not root.is_dir():
+        raise ValueError(f"data_dir must be an existing folder. Received: {data_dir!r}")
+    root = root.resolve()
+    for candidates in ([root], sorted(root.iterdir())):
+        found = {path.name: path for path in candidates if (path / "ImageSets" / "Main").is_dir()}
+        if found:
+            return found
+    raise ValueError(
+        f"data_dir must be a folder with Annotations/, ImageSets/Main/ and JPEGImages/, or hold "
+        f"such folders. Received: {data_dir!r}"
+    )
+
+
+def _entries(data_dir: str, splits: Sequence[str]) -> list[_Entry]:
+    """Returns the lines of the splits' image sets, each once."""
+    if not splits:
+        raise ValueError(f"{data_dir}: at least one split is needed. Received: none")
+    folders = _folders(data_dir)
+    lines = [line for split in splits for line in _split_lines(data_dir, folders, split)]
+    one_folder = len({folder for folder, _ in lines}) == 1
+    return [
+        _Entry(stem if one_folder else f"{folder}/{stem}", folders[folder], stem)
+        for folder, stem in dict.fromkeys(lines)
+    ]
+
+
+def _split_lines(
+    data_dir: str, folders: dict[str, pathlib.Path], split: str
+) -> list[tuple[str, str]]:
+    """Returns (folder name, line) for the lines of one split."""
+    folder, _, name = split.rpartition("/")
+    if not folder and len(folders) == 1:
+        folder = next(iter(folders))
+    path = folders[folder] / "ImageSets" / "Main" / f"{name}.txt" if folder in folders else None
+    if path is None or not path.is_file():
+        known = available_splits(data_dir)
+        more = ", ..." if len(known) > _SHOWN_SPLITS else ""
+        raise ValueError(
+            f"{data_dir}: expected one of the splits {', '.join(known[:_SHOWN_SPLITS])}{more}. "
+            f"Received: {split!r}"
+        )
+    lines = _lines(path)
+    if not lines:
+        raise ValueError(f"{path}: the split is empty")
+    for line in lines:
+        if "\\" in line or pathlib.PurePosixPath(line).is_absolute() or ".." in line.split("/"):
+            raise ValueError(
+                f"{path}: expected names of pictures inside {folders[folder]}. Received: {line!r}"
+            )
+    return [(folder, line) for line in lines]
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+    """Returns the stripped lines of a text file that hold anything."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{path}: expected a text file in UTF-8. Received: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _class_names(
+    given: Sequence[str] | None, classes_file: str, pictures: Sequence[_Picture]
+) -> tuple[str, ...]:
+    """Chooses the class names, in the order that ``read`` documents."""
+    if given is not None or classes_file:
+        names = tuple(_lines(pathlib.Path(classes_file)) if given is None else given)
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                f"{classes_file if given is None else 'class_names'}: expected at least one class "
+                f"name, none twice. Received: {', '.join(names) or 'none'}"
+            )
+        return names
+    found = {item.name for picture in pictures for item in picture.objects if not item.problem}
+    if found <= set(VOC_CLASSES) and all(
+        _VOC_FOLDER.fullmatch(picture.entry.folder.name) for picture in pictures
+    ):
+        return VOC_CLASSES
+    return tuple(sorted(found))
+
+
+def _read_picture(entry: _Entry) -> _Picture | str:
+    """Reads one annotation and its picture's header; returns what is wrong if one is unusable."""
+    try:
+        root = _parse(entry.annotation)
+        path = _picture_path(entry)
+        height, width, orientation = records.picture_header(path)
+        _check_size(entry.annotation, root.find("size"), height, width)
+    except ValueError as error:
+        return str(error)
+    objects = [_read_object(number, item) for number, item in enumerate(root.findall("object"), 1)]
+    return _Picture(entry, path, height, width, orientation, objects)
+
+
+def _parse(path: pathlib.Path) -> Any:
+    """Returns the root of an annotation; refuses entities, by which a small file fills memory."""
+    if not path.is_file():
+        raise ValueError(f"{path}: the annotation is missing")
+    try:
+        root = defusedxml.ElementTree.parse(path).getroot()
+    except (SyntaxError, ValueError, LookupError, OSError) as error:
+        raise ValueError(f"{path}: broken annotation: {error}") from error
+    if root.tag != "annotation":
+        raise ValueError(f"{path}: expected <annotation> at the root. Received: <{root.tag}>")
+    return root
+
+
+def _picture_path(entry: _Entry) -> pathlib.Path:
+    for suffix in PICTURE_SUFFIXES:
+        path = entry.folder / "JPEGImages" / f"{entry.stem}{suffix}"
+        if path.is_file():
+            return path
+    raise ValueError(
+        f"{entry.folder / 'JPEGImages' / entry.stem}: the picture is missing (with any of "
+        f"{', '.join(PICTURE_SUFFIXES)})"
+    )
+
+
+def _check_size(annotation: pathlib.Path, size: Any, height: int, width: int) -> None:
+    """Compares the annotation's size, where it has one, with the picture as displayed."""
+    if size is None:
+        return
+    written = [(size.findtext(tag) or "").strip() for tag in ("height", "width")]
+    if written != [str(height), str(width)]:
+        raise ValueError(
+            f"{annotation}: the picture is {height} x {width} (height x width, upright by its EXIF "
+            f"orientation). The annotation says: {' x '.join(written)}"
+        )
+
+
+def _read_object(number: int, element: Any) -> _Object:
+    """Reads one <object>; what is wrong with it is noted, so that the others are read too."""
+    name = (element.findtext("name") or "").strip()
+    if not name:
+        return _Object(number, problem="<name> is missing")
+    try:
+        corners = tuple(
+            float(element.findtext(f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax")
+        )
+    except (TypeError, ValueError):
+        return _Object(number, name, problem="<bndbox> needs the numbers xmin, ymin, xmax, ymax")
+    difficult = (element.findtext("difficult") or "").strip().lower() in ("1", "true")
+    return _Object(number, name, corners, difficult)
+
+
+def _to_record(
+    picture: _Picture, class_names: tuple[str, ...], problems: list[tuple[str, str]]
+) -> Record:
+    """Turns names into labels and corners into boxes; adds what is impossible to ``problems``."""
+    label_of = {name: label for label, name in enumerate(class_names)}
+    boxes, labels, difficult = [], [], []
+    for item in picture.objects:
+        box, problem = None, item.problem
+        if not problem and item.name not in label_of:
+            problem = f"unknown class; known are {', '.join(class_names)}"
+        elif not problem:
+            box, problem = _to_box(item.corners, picture.height, picture.width)
+        if problem:
+            what = f"{picture.entry.annotation}: object {item.number} ({item.name}): {problem}"
+            problems.append((what, "object dropped" if box is None else "box clipped"))
+        if box is not None:
+            boxes.append(box)
+            labels.append(label_of[item.name])
+            difficult.append(item.difficult)
+    return Record(
+        image_id=picture.entry.image_id,
+        path=str(picture.path),
+        height=picture.height,
+        width=picture.width,
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.array(labels, np.int32),
+        difficult=np.array(difficult, bool),
+        orientation=picture.orientation,
+    )
+
+
+def _to_box(corners: tuple[float, ...], height: int, width: int) -> tuple[np.ndarray | None, str]:
+    """Converts corners as written to a box inside the picture.
+
+    Args:
+        corners: xmin, ymin, xmax, ymax, 1-based inclusive.
+        height: pixels of the picture.
+        width: likewise.
+
+    Returns:
+        ``(box, problem)``: a float32 [4] yxyx box, or None if nothing of it lies in the picture;
+        and what is wrong with it, or an empty text.
+    """
+    xmin, ymin, xmax, ymax = corners
+    written = f"xmin={xmin:g} ymin={ymin:g} xmax={xmax:g} ymax={ymax:g}"
+    if not np.all(np.isfinite(corners)):
+        return None, f"box is not finite ({written})"
+    if xmax <= xmin or ymax <= ymin:
+        return None, f"box has no area ({written})"
+    box = np.array([ymin - 1, xmin - 1, ymax, xmax], np.float32)
+    inside = np.clip(box, 0, np.array([height, width, height, width], np.float32))
+    problem = ""
+    if np.abs(box - inside).max() > _MAX_OVERHANG:
+        problem = f"box leaves the picture of height {height}, width {width} ({written})"
+    if records.box_problem(inside, height, width):
+        return None, problem or f"box lies outside the picture ({written})"
+    return inside, problem

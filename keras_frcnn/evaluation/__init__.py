@@ -1,0 +1,1 @@
+"""Judging detections and proposals: result files, metrics, reports. Knows NumPy, not TensorFlow."""

@@ -1,0 +1,297 @@
+"""Detections on disk: COCO's results JSON and PASCAL VOC's text files, both ways.
+
+In memory detections are a dict from image id to ``{"boxes": [K, 4] float32 yxyx pixels of the
+original picture, "scores": [K] float32, "labels": [K] int32}``. Both files hold only detections,
+so a picture without any is not in the dict that is read back; the evaluation counts such pictures.
+
+What is read may come from anywhere: every value is checked, and no image id is used as a path.
+"""
+
+import json
+import re
+import reprlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Detections = dict[str | int, dict[str, np.ndarray]]
+
+_short = reprlib.repr  # a value for a message, cut to a readable length
+_MAX_COORDINATE = 1e9  # far beyond any picture, far below what overflows an area
+_VOC_ROUNDING = 0.1  # one decimal, as some write, can turn a thin box inside out by this
+
+
+def check_detections(detections: Detections, num_classes: int) -> None:
+    """Checks the form of detections.
+
+    Args:
+        detections: per image id boxes, scores and labels, without padding rows.
+        num_classes: labels must be below this.
+
+    Raises:
+        ValueError: naming the image id, what was expected and what was received.
+    """
+    for image_id, picture in detections.items():
+        if not isinstance(image_id, (str, int, np.integer)):
+            raise ValueError(f"Image ids must be texts or integers. Received: {_short(image_id)}")
+        problem = _problem(picture, num_classes)
+        if problem:
+            raise ValueError(f"Detections of image {image_id!r}: {problem}")
+
+
+def write_coco(
+    path: str | Path,
+    detections: Detections,
+    class_names: Sequence[str],
+    category_ids: Sequence[int] | None = None,
+) -> None:
+    """Writes COCO's results JSON.
+
+    A list of {image_id, category_id, bbox: [x, y, width, height], score}. Numbers keep all their
+    digits: read back, they are the same to the bit.
+
+    Args:
+        path: file to write.
+        detections: what to write; image ids are texts or integers.
+        class_names: names of the labels.
+        category_ids: the category id of each label; by default label + 1.
+
+    Raises:
+        ValueError: if the detections or the category ids are malformed.
+    """
+    check_detections(detections, len(class_names))
+    category_ids = _category_ids(class_names, category_ids)
+    entries = []
+    for image_id, picture in detections.items():
+        image_id = int(image_id) if isinstance(image_id, np.integer) else image_id
+        for label, score, (y1, x1, y2, x2) in _rows(picture):
+            entry = {"image_id": image_id, "category_id": category_ids[label]}
+            entries.append(entry | {"bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
+    Path(path).write_text(json.dumps(entries, allow_nan=False), encoding="utf-8")
+
+
+def read_coco(
+    path: str | Path, class_names: Sequence[str], category_ids: Sequence[int] | None = None
+) -> Detections:
+    """Reads COCO's results JSON.
+
+    Args:
+        path: file to read.
+        class_names: names of the labels.
+        category_ids: the category id of each label; by default label + 1.
+
+    Returns:
+        The detections, in the order of the file.
+
+    Raises:
+        ValueError: naming the file and the entry that is wrong, counted from 0.
+    """
+    labels = {
+        number: label for label, number in enumerate(_category_ids(class_names, category_ids))
+    }
+    try:
+        entries = json.loads(Path(path).read_bytes(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be a JSON file: {error}") from error
+    if not isinstance(entries, list):
+        raise ValueError(f"{path} must hold a list of detections. Received: {_short(entries)}")
+    rows = []
+    for number, entry in enumerate(entries):
+        try:
+            rows.append(_parse_coco(entry, labels))
+        except ValueError as error:
+            raise ValueError(f"{path}, entry {number}: {error}") from error
+    return _gather(rows)
+
+
+def write_voc(
+    folder: str | Path, detections: Detections, class_names: Sequence[str], split: str
+) -> None:
+    """Writes ``comp4_det_<split>_<class>.txt`` for every class, as the VOC development kit does.
+
+    A line is ``image_id score xmin ymin xmax ymax``. Pixels are counted from 1 and the last one is
+    part of the box, so (y1, x1, y2, x2) becomes (x1 + 1, y1 + 1, x2, y2). Boxes have two decimals;
+    scores keep every digit of a float32, as rounding would make ties of them.
+
+    Args:
+        folder: where to write; made if it does not exist.
+        detections: what to write.
+        class_names: names of the labels; in file names, what is not a letter, digit, space or one
+            of "._-" becomes "_".
+        split: name of the image set, for the file names only, treated likewise.
+
+    Raises:
+        ValueError: if the detections are malformed, an image id is empty or holds white space, or
+            two classes would share a file.
+    """
+    check_detections(detections, len(class_names))
+    paths = _voc_paths(folder, class_names, split)
+    lines: list[list[str]] = [[] for _ in class_names]
+    for image_id, picture in detections.items():
+        if str(image_id).split() != [str(image_id)]:
+            raise ValueError(
+                f"VOC image ids must have no white space. Received: {_short(image_id)}"
+            )
+        for label, score, (y1, x1, y2, x2) in _rows(picture):
+            box = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
+            lines[label].append(f"{image_id} {score:.9g} {box}\n")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for path, of_class in zip(paths, lines, strict=True):
+        path.write_text("".join(of_class), encoding="utf-8")
+
+
+def read_voc(folder: str | Path, class_names: Sequence[str], split: str) -> Detections:
+    """Reads ``comp4_det_<split>_<class>.txt`` of every class, whichever program wrote them.
+
+    Args:
+        folder: where the files lie; there must be one for every class, be it empty.
+        class_names: names of the labels.
+        split: name of the image set, as in the file names.
+
+    Returns:
+        The detections, by class, then in the order of the lines. Image ids are texts.
+
+    Raises:
+        ValueError: naming the file that is missing, or the file and line that are wrong.
+    """
+    rows = []
+    for label, path in enumerate(_voc_paths(folder, class_names, split)):
+        try:
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+        except FileNotFoundError as error:
+            raise ValueError(f"Every class must have a result file. Missing: {path}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} must be a UTF-8 text file: {error}") from error
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows += [_parse_voc(line, label)] if line.strip() else []
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+    return _gather(rows)
+
+
+def _problem(picture: Any, num_classes: int) -> str | None:
+    """Returns what is wrong with one picture's detections, or None."""
+    if not isinstance(picture, dict) or not {"boxes", "scores", "labels"} <= picture.keys():
+        return f"must be a dict with boxes, scores and labels. Received: {_short(picture)}"
+    boxes, scores, labels = (np.asarray(picture[name]) for name in ("boxes", "scores", "labels"))
+    if scores.ndim != 1 or boxes.shape != (len(scores), 4) or labels.shape != scores.shape:
+        return (
+            "boxes, scores and labels must have the shapes [K, 4], [K] and [K]. "
+            f"Received: {boxes.shape}, {scores.shape} and {labels.shape}"
+        )
+    if not len(scores):
+        return None
+    if (
+        boxes.dtype.kind not in "iuf"
+        or scores.dtype.kind not in "iuf"
+        or labels.dtype.kind not in "iu"
+    ):
+        return (
+            "boxes and scores must be numbers and labels integers. "
+            f"Received: {boxes.dtype}, {scores.dtype} and {labels.dtype}"
+        )
+    if not np.all(np.abs(boxes) <= _MAX_COORDINATE):
+        return f"boxes must be finite and within {_MAX_COORDINATE:g} pixels"
+    if not np.all(np.isfinite(scores)):
+        return "scores must be finite"
+    if labels.min() < 0 or labels.max() >= num_classes:
+        return (
+            f"labels must be between 0 and {num_classes - 1}, without padding rows. "
+            f"Received: {labels.min()} to {labels.max()}"
+        )
+    return None
+
+
+def _rows(picture: dict[str, np.ndarray]) -> Iterable[tuple[int, float, list[float]]]:
+    """Returns (label, score, box) of one picture's detections as plain numbers."""
+    return zip(
+        np.asarray(picture["labels"]).astype(int).tolist(),
+        np.asarray(picture["scores"], np.float64).tolist(),
+        np.asarray(picture["boxes"], np.float64).tolist(),
+        strict=True,
+    )
+
+
+def _gather(rows: Iterable[tuple[str | int, int, float, tuple]]) -> Detections:
+    """Turns rows (image id, label, score, yxyx box) into detections."""
+    pictures: dict[str | int, list[tuple]] = {}
+    for image_id, *values in rows:
+        pictures.setdefault(image_id, []).append(values)
+    detections = {}
+    for image_id, values in pictures.items():
+        labels, scores, boxes = zip(*values, strict=True)
+        detections[image_id] = {
+            "boxes": np.array(boxes, np.float32),
+            "scores": np.array(scores, np.float32),
+            "labels": np.array(labels, np.int32),
+        }
+    return detections
+
+
+def _category_ids(class_names: Sequence[str], category_ids: Sequence[int] | None) -> Sequence[int]:
+    if category_ids is None:
+        return range(1, len(class_names) + 1)
+    if len(category_ids) != len(class_names) or len(set(category_ids)) != len(category_ids):
+        raise ValueError(
+            f"category_ids must be one different id for each of {len(class_names)} classes. "
+            f"Received: {_short(category_ids)}"
+        )
+    return [int(number) for number in category_ids]
+
+
+def _parse_coco(entry: Any, labels: dict[int, int]) -> tuple[str | int, int, float, tuple]:
+    keys = ("image_id", "category_id", "bbox", "score")
+    if not isinstance(entry, dict) or not set(keys) <= entry.keys():
+        raise ValueError(f"must be an object with {', '.join(keys)}. Received: {_short(entry)}")
+    image_id, category_id, bbox, score = (entry[key] for key in keys)
+    if not isinstance(image_id, (str, int)) or isinstance(image_id, bool):
+        raise ValueError(f"image_id must be a text or an integer. Received: {_short(image_id)}")
+    if type(category_id) is not int or category_id not in labels:
+        known = _short(list(labels))
+        raise ValueError(f"category_id must be one of {known}. Received: {_short(category_id)}")
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_number(v) for v in bbox):
+        raise ValueError(f"bbox must be four finite numbers. Received: {_short(bbox)}")
+    x, y, width, height = bbox
+    if width < 0 or height < 0:
+        raise ValueError(f"bbox must have sides of at least 0. Received: {_short(bbox)}")
+    if not _is_number(score):
+        raise ValueError(f"score must be a finite number. Received: {_short(score)}")
+    return image_id, labels[category_id], score, (y, x, y + height, x + width)
+
+
+def _parse_voc(line: str, label: int) -> tuple[str, int, float, tuple]:
+    image_id, *fields = line.split()
+    try:
+        score, xmin, ymin, xmax, ymax = numbers = [float(field) for field in fields]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(_is_number(number) for number in numbers):
+        form = "an image id and five finite numbers, score xmin ymin xmax ymax"
+        raise ValueError(f"must be {form}. Received: {_short(line)}")
+    x1, y1 = xmin - 1, ymin - 1
+    if min(xmax - x1, ymax - y1) < -_VOC_ROUNDING:
+        raise ValueError(f"must have xmin <= xmax and ymin <= ymax. Received: {_short(line)}")
+    return image_id, label, score, (y1, x1, max(y1, ymax), max(x1, xmax))
+
+
+def _is_number(value: Any) -> bool:
+    """Tells a number that is finite and no larger than the largest coordinate."""
+    return type(value) in (int, float) and abs(value) <= _MAX_COORDINATE
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _voc_paths(folder: str | Path, class_names: Sequence[str], split: str) -> list[Path]:
+    """Returns the result file of each class; nothing in a name can lead out of the folder."""
+    paths: dict[Path, str] = {}
+    for name in class_names:
+        path = Path(folder) / re.sub(r"[^\w.\- ]", "_", f"comp4_det_{split}_{name}.txt")
+        if path in paths:
+            raise ValueError(f"{paths[path]!r} and {name!r} would share the file {path.name}")
+        paths[path] = name
+    return list(paths)

@@ -1,0 +1,78 @@
+"""Anchors: step 2 of the way, after the backbone."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_frcnn")
+class AnchorGenerator(keras.layers.Layer):
+    """Lays anchors of all scales and ratios over every cell of a feature map.
+
+    1. A ratio r = height / width changes a scale's shape and keeps its area: h = s sqrt(r), w = s /
+       sqrt(r).
+    2. The centre of cell (row, column) is ((row + 0.5) stride, (column + 0.5) stride).
+
+    Coordinates: yxyx pixels of the network's input, float32 under every policy; anchors may cross
+    its border. They follow from the feature map's real shape, so that any rounding of the backbone
+    fits. No gradient, no randomness.
+
+    Args:
+        scales: square roots of the anchors' areas, pixels. Default (128, 256, 512).
+        ratios: heights over widths. Default (0.5, 1, 2).
+        stride: pixels between neighbouring cells. Default 16.
+
+    Call arguments:
+        features: [B, h, w, C]; only the shape is read.
+
+    Returns:
+        [h * w * A, 4] float32, ordered by row, column, anchor; anchors by ratio, then scale.
+
+    Raises:
+        ValueError: if a scale, a ratio or the stride is not positive.
+
+    Differences from the paper: none. The released code rounds anchors to whole pixels and centres
+    them at 7.5; here they are exact, centred at 8.
+
+    Reference: Ren et al. 2015, section 3.1.1.
+    """
+
+    def __init__(self, scales=(128.0, 256.0, 512.0), ratios=(0.5, 1.0, 2.0), stride=16, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.scales = tuple(float(scale) for scale in scales)
+        self.ratios = tuple(float(ratio) for ratio in ratios)
+        self.stride = stride
+        for name, values in (
+            ("scales", self.scales),
+            ("ratios", self.ratios),
+            ("stride", (stride,)),
+        ):
+            if not values or not all(value > 0 for value in values):
+                raise ValueError(f"AnchorGenerator needs positive {name}. Received: {values}")
+
+    @property
+    def num_anchors(self):
+        """Anchors a cell, A."""
+        return len(self.scales) * len(self.ratios)
+
+    def call(self, features):
+        ratios = np.repeat(self.ratios, len(self.scales))
+        scales = np.tile(self.scales, len(self.ratios))
+        sides = np.stack([scales * np.sqrt(ratios), scales / np.sqrt(ratios)], axis=1)
+        around_origin = np.concatenate([-sides / 2, sides / 2], axis=1).astype("float32")
+
+        h, w = tf.unstack(tf.shape(features)[1:3])
+        y = (tf.range(h, dtype=tf.float32) + 0.5) * self.stride
+        x = (tf.range(w, dtype=tf.float32) + 0.5) * self.stride
+        y, x = tf.meshgrid(y, x, indexing="ij")
+        centres = tf.stack([y, x, y, x], axis=-1)
+        return tf.reshape(centres[:, :, tf.newaxis, :] + around_origin, [-1, 4])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "scales": self.scales,
+            "ratios": self.ratios,
+            "stride": self.stride,
+        }

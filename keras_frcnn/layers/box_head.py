@@ -1,0 +1,88 @@
+"""The Fast R-CNN head: step 6 of the way."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_frcnn")
+class BoxHead(keras.layers.Layer):
+    """Classifies pooled regions and regresses their boxes, one set of deltas for each class.
+
+    1. Flatten each region (rows, columns, channels: the order of Keras' VGG16 ``fc1``).
+    2. Dense layers with ReLU, each followed by dropout in training.
+    3. Two sibling dense layers: class logits and per-class deltas, in float32 under every policy.
+
+    Gradient flows to the weights and the pooled features. Dropout is random by ``seed`` alone. New
+    weights are N(0, 0.01) for the classes and N(0, 0.001) for the boxes (released code), He for the
+    hidden layers; biases 0.
+
+    Args:
+        num_classes: C, without background.
+        units: widths of the hidden layers. Default (4096, 4096).
+        dropout: share of hidden units dropped in training. Default 0.5.
+
+    Call arguments:
+        pooled: [B, R, p, p, channels].
+        seed: [2] int32 for dropout; None (inference): no dropout.
+
+    Returns:
+        ``(class_logits [B, R, C + 1], box_deltas [B, R, C + 1, 4])`` float32; class 0 is
+        background, whose deltas are not used. Deltas are (ty, tx, th, tw) in units of
+        ``box_delta_std``.
+
+    Differences from the paper: none.
+
+    Reference: Girshick 2015 (Fast R-CNN), sections 2.1 and 2.3.
+    """
+
+    def __init__(self, num_classes, units=(4096, 4096), dropout=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.units = tuple(units)
+        self.dropout = dropout
+        self.hidden = [
+            keras.layers.Dense(
+                width,
+                "relu",
+                kernel_initializer="he_normal",
+                dtype=self.dtype_policy,
+                name=f"fc{i + 1}",
+            )
+            for i, width in enumerate(self.units)
+        ]
+        self.classes = self._output(num_classes + 1, 0.01, "classes")
+        self.boxes = self._output(4 * (num_classes + 1), 0.001, "boxes")
+
+    @staticmethod
+    def _output(units, stddev, name):
+        initializer = keras.initializers.RandomNormal(stddev=stddev)
+        return keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", name=name)
+
+    def build(self, pooled_shape):
+        size, _, channels = pooled_shape[2:]
+        width = size * size * channels
+        for layer in self.hidden:
+            layer.build((None, width))
+            width = layer.units
+        self.classes.build((None, width))
+        self.boxes.build((None, width))
+        self.built = True
+
+    def call(self, pooled, seed=None):
+        batch_size, num_rois = tf.unstack(tf.shape(pooled)[:2])
+        x = tf.reshape(pooled, [-1, pooled.shape[2] * pooled.shape[3] * pooled.shape[4]])
+        for i, layer in enumerate(self.hidden):
+            x = layer(x)
+            if seed is not None and self.dropout:
+                x = tf.nn.experimental.stateless_dropout(x, self.dropout, seed + [0, i])
+        class_logits = tf.reshape(self.classes(x), [batch_size, num_rois, self.num_classes + 1])
+        box_deltas = tf.reshape(self.boxes(x), [batch_size, num_rois, self.num_classes + 1, 4])
+        return class_logits, box_deltas
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "units": self.units,
+            "dropout": self.dropout,
+        }

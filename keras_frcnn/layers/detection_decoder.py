@@ -1,0 +1,85 @@
+"""Detections from the head's output: the last step of the way."""
+
+import keras
+import tensorflow as tf
+
+from keras_frcnn import boxes as box_ops
+from keras_frcnn import nms
+
+
+@keras.saving.register_keras_serializable("keras_frcnn")
+class DetectionDecoder(keras.layers.Layer):
+    """Turns class logits and per-class deltas into the detections of each picture.
+
+    1. Softmax over all classes with background, whose column is then dropped.
+    2. Each region's deltas for each class move the region; boxes are clipped to the picture, and
+       dropped if nothing is left.
+    3. Within each class: drop scores up to ``score_threshold``, suppress at ``nms_iou_threshold``.
+    4. The best ``max_detections`` of all classes. A region may be detected as several classes.
+
+    Coordinates: yxyx pixels of the network's input, float32 under every policy. Padding regions
+    give nothing; rows past ``num_detections`` have zero boxes and scores and label -1. No gradient
+    is meant, no randomness.
+
+    Args:
+        score_threshold: default 0.05.
+        nms_iou_threshold: default 0.3.
+        max_detections: default 100.
+        box_delta_std: the divisors the targets had. Default (0.1, 0.1, 0.2, 0.2).
+
+    Call arguments:
+        rois: [B, R, 4].
+        valid: [B, R] bool.
+        class_logits: [B, R, C + 1], class 0 = background.
+        box_deltas: [B, R, C + 1, 4].
+        image_shape: [B, 2] true heights and widths.
+
+    Returns:
+        Dict of ``boxes`` [B, K, 4], ``scores`` [B, K], ``labels`` [B, K] int32 in 0..C-1 and
+        ``num_detections`` [B] int32, best first.
+
+    Differences from the paper: none.
+
+    Reference: Girshick 2015 (Fast R-CNN), section 3.
+    """
+
+    def __init__(
+        self,
+        score_threshold=0.05,
+        nms_iou_threshold=0.3,
+        max_detections=100,
+        box_delta_std=(0.1, 0.1, 0.2, 0.2),
+        **kwargs,
+    ):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.score_threshold = score_threshold
+        self.nms_iou_threshold = nms_iou_threshold
+        self.max_detections = max_detections
+        self.box_delta_std = tuple(box_delta_std)
+
+    def call(self, rois, valid, class_logits, box_deltas, image_shape):
+        deltas = tf.transpose(box_deltas[:, :, 1:, :], [0, 2, 1, 3])
+        boxes = box_ops.decode(rois[:, tf.newaxis], deltas, self.box_delta_std)  # [B, C, R, 4]
+        boxes = box_ops.clip(boxes, tf.cast(image_shape, tf.float32)[:, tf.newaxis])
+        boxes = tf.transpose(boxes, [0, 2, 1, 3])
+        scores = tf.nn.softmax(tf.cast(class_logits, tf.float32))[..., 1:]
+        usable = valid[..., tf.newaxis] & (box_ops.area(boxes) > 0.0)  # False for NaN too
+        scores = tf.where(usable, scores, 0.0)
+        boxes, scores, labels, counts = nms.suppress_per_class(
+            boxes,
+            scores,
+            self.max_detections,
+            self.nms_iou_threshold,
+            self.score_threshold,
+        )
+        return {"boxes": boxes, "scores": scores, "labels": labels, "num_detections": counts}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "score_threshold": self.score_threshold,
+            "nms_iou_threshold": self.nms_iou_threshold,
+            "max_detections": self.max_detections,
+            "box_delta_std": self.box_delta_std,
+        }

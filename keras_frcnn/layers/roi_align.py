@@ -1,0 +1,114 @@
+"""Bilinear sampling of regions: step 5 of the way, the later form without quantisation."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_frcnn")
+class RoIAlign(keras.layers.Layer):
+    """Averages bilinear samples of each region over a fixed grid, without rounding anything.
+
+    1. The region, divided by the stride and shifted by half a cell (cell centres lie at whole
+       numbers), is cut into p x p bins; each bin has ``sampling_ratio`` x ``sampling_ratio`` evenly
+       spaced samples.
+    2. A sample interpolates the four cells around it. Up to one cell outside the map it takes the
+       border's value, farther out 0.
+    3. A bin is the mean of its samples.
+
+    Coordinates: yxyx pixels of the network's input. Computed in float32, returned in the features'
+    type. Gradient flows to the features and to the regions. No randomness.
+
+    Args:
+        pool_size: p. Default 7.
+        stride: pixels of a cell. Default 16.
+        sampling_ratio: samples a bin and axis. Default 2.
+
+    Call arguments:
+        features: [B, h, w, C], any float type.
+        rois: [B, R, 4].
+        feature_shape: [B, 2] int32, true rows and columns of each map. None: all of them.
+
+    Returns:
+        [B, R, p, p, C] of the features' type.
+
+    Differences from the paper: not in the paper. Equal to
+    ``torchvision.ops.roi_align(aligned=True)``.
+
+    Reference: He et al. 2017 (Mask R-CNN), section 3.
+    """
+
+    def __init__(self, pool_size=7, stride=16, sampling_ratio=2, **kwargs):
+        # Keras would cast the regions' coordinates to a mixed policy's 8 or 11 bits.
+        super().__init__(autocast=False, **kwargs)
+        self.pool_size = pool_size
+        self.stride = stride
+        self.sampling_ratio = sampling_ratio
+        self.supports_jit = False  # crop_and_resize has no XLA kernel
+
+    def call(self, features, rois, feature_shape=None):
+        batch_size, num_rois = tf.unstack(tf.shape(rois)[:2])
+        size, samples = self.pool_size, self.pool_size * self.sampling_ratio
+        top_left = tf.cast(rois[..., :2], tf.float32) / self.stride - 0.5
+        bottom_right = tf.cast(rois[..., 2:], tf.float32) / self.stride - 0.5
+        half_step = (bottom_right - top_left) / (2 * samples)
+        first, last = top_left + half_step, bottom_right - half_step
+
+        # One border cell more on each side holds the border's value; crop_and_resize gives 0 beyond
+        # it. Its # coordinates run from 0 to 1 between the centres of the outermost cells.
+        bordered = _repeat_border(tf.cast(features, tf.float32), feature_shape)
+        extent = tf.cast(tf.shape(bordered)[1:3] - 1, tf.float32)
+        crops = tf.image.crop_and_resize(
+            bordered,
+            tf.reshape(
+                tf.concat([(first + 1.0) / extent, (last + 1.0) / extent], axis=-1), [-1, 4]
+            ),
+            tf.repeat(tf.range(batch_size), num_rois),
+            [samples, samples],
+        )
+        if feature_shape is not None:
+            crops = self._drop_outside(crops, first, last, feature_shape)
+        pooled = tf.nn.avg_pool2d(crops, self.sampling_ratio, self.sampling_ratio, "VALID")
+        pooled = tf.reshape(pooled, [batch_size, num_rois, size, size, features.shape[-1]])
+        return tf.cast(pooled, features.dtype)
+
+    def _drop_outside(self, crops, first, last, feature_shape):
+        """Zeros samples more than a cell outside their own map, of which crop_and_resize knows only
+        the batch's.
+        """
+        position = tf.linspace(
+            first, last, self.pool_size * self.sampling_ratio, axis=-1
+        )  # [B, R, 2, samples]
+        limit = tf.cast(feature_shape, tf.float32)[:, tf.newaxis, :, tf.newaxis]
+        outside = tf.reshape(position > limit, [-1, 2, self.pool_size * self.sampling_ratio])
+
+        def drop():
+            drop_cell = outside[:, 0, :, tf.newaxis] | outside[:, 1, tf.newaxis, :]
+            return tf.where(drop_cell[..., tf.newaxis], 0.0, crops)
+
+        return tf.cond(tf.reduce_any(outside), drop, lambda: crops)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "stride": self.stride,
+            "sampling_ratio": self.sampling_ratio,
+        }
+
+
+def _repeat_border(features, feature_shape):
+    """Surrounds each map by a copy of its border cells; past a map's true size the last cell is
+    repeated too.
+    """
+    if feature_shape is None:
+        return tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+    shape = tf.shape(features)
+    rows, columns = (
+        tf.maximum(
+            tf.minimum(tf.range(-1, shape[axis] + 1), feature_shape[:, axis - 1, tf.newaxis] - 1), 0
+        )
+        for axis in (1, 2)
+    )
+    features = tf.gather(features, rows, axis=1, batch_dims=1)
+    columns = tf.repeat(columns[:, tf.newaxis], shape[1] + 2, axis=1)
+    return tf.gather(features, columns, axis=2, batch_dims=2)

@@ -1,0 +1,63 @@
+"""The region proposal network's convolutions: step 3 of the way."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_frcnn")
+class RPNHead(keras.layers.Layer):
+    """Scores every anchor as object or background and regresses it.
+
+    1. A 3x3 convolution with ReLU that keeps the map's size.
+    2. Two sibling 1x1 convolutions: two objectness logits and four deltas for each anchor.
+
+    The siblings work in float32 under every policy: 8 bits of bfloat16 would make ties of scores
+    that differ. Gradient flows to the weights and the features. No randomness; new weights are N(0,
+    0.01), biases 0.
+
+    Args:
+        num_anchors: anchors a cell, A.
+        channels: width of the 3x3 convolution: 512 for VGG16, 256 for ZF.
+
+    Call arguments:
+        features: [B, h, w, C].
+
+    Returns:
+        ``(objectness_logits [B, h * w * A, 2], deltas [B, h * w * A, 4])`` float32, rows in the
+        order of ``AnchorGenerator``; logit 1 is the object's. Deltas are (ty, tx, th, tw).
+
+    Differences from the paper: none.
+
+    Reference: Ren et al. 2015, section 3.1.
+    """
+
+    def __init__(self, num_anchors, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.num_anchors = num_anchors
+        self.channels = channels
+        self.conv = self._conv(channels, 3, self.dtype_policy, activation="relu", name="conv")
+        self.objectness = self._conv(2 * num_anchors, 1, "float32", name="objectness")
+        self.deltas = self._conv(4 * num_anchors, 1, "float32", name="deltas")
+
+    @staticmethod
+    def _conv(filters, size, dtype, **kwargs):
+        initializer = keras.initializers.RandomNormal(stddev=0.01)
+        return keras.layers.Conv2D(
+            filters, size, padding="same", kernel_initializer=initializer, dtype=dtype, **kwargs
+        )
+
+    def build(self, features_shape):
+        self.conv.build(features_shape)
+        hidden_shape = (*features_shape[:-1], self.channels)
+        self.objectness.build(hidden_shape)
+        self.deltas.build(hidden_shape)
+        self.built = True
+
+    def call(self, features):
+        hidden = self.conv(features)
+        num_rows = tf.shape(features)[0], tf.reduce_prod(tf.shape(features)[1:3]) * self.num_anchors
+        logits = tf.reshape(self.objectness(hidden), [*num_rows, 2])
+        return logits, tf.reshape(self.deltas(hidden), [*num_rows, 4])
+
+    def get_config(self):
+        return {**super().get_config(), "num_anchors": self.num_anchors, "channels": self.channels}

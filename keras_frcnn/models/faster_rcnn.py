@@ -1,0 +1,358 @@
+"""The detector: all parts joined, trained in one step by approximate joint training."""
+
+import keras
+import tensorflow as tf
+
+from keras_frcnn import boxes as box_ops
+from keras_frcnn import layers, losses
+from keras_frcnn.config import Config
+from keras_frcnn.data import transforms
+from keras_frcnn.data.pictures import to_picture
+from keras_frcnn.models import parts
+from keras_frcnn.models.backbones import Backbone
+
+LOSSES = (
+    "rpn_cls_loss",
+    "rpn_box_loss",
+    "roi_cls_loss",
+    "roi_box_loss",
+    "weight_decay_loss",
+    "loss",
+)
+COUNTS = ("rpn_foreground", "roi_foreground")
+
+
+@keras.saving.register_keras_serializable("keras_frcnn")
+class FasterRCNN(keras.Model):
+    """Faster R-CNN (Ren et al. 2015): one network that proposes regions and classifies them.
+
+    The way of a batch: backbone -> RPN head and anchors -> [anchor targets -> RPN losses] ->
+    proposals -> [sampled regions and their targets] -> RoI pooling -> box head -> [head losses] or
+    detections; what stands in brackets is training only. No gradient flows into the proposals'
+    coordinates: this is what "approximate" joint training means.
+
+    Args:
+        config: the settings of the model, its targets and losses.
+        class_names: names of the C classes, without background, in the order of the labels.
+
+    Call arguments:
+        inputs: dict of ``images`` [B, H, W, 3] (normalised, zero padding) and ``image_shape`` [B,
+            2]; optional ``original_shape`` [B, 2], the sizes before resizing, by which ``min_size``
+            is measured and to which ``predict`` scales its answers.
+
+    Returns:
+        Dict of ``boxes`` [B, K, 4], ``scores`` [B, K], ``labels`` [B, K] (-1 past the end),
+        ``num_detections`` [B], and what they came from, ``proposals`` [B, P, 4] (zero boxes past
+        the end) and ``proposal_scores`` [B, P]. Boxes are in pixels of the network's input.
+    """
+
+    def __init__(self, config: Config, class_names, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.config = config.validate()
+        self.class_names = tuple(class_names)
+        if not self.class_names or len(set(self.class_names)) != len(self.class_names):
+            raise ValueError(
+                f"class_names must be distinct names, at least one. Received: {self.class_names}"
+            )
+        policy = parts.dtype_policy(config)
+        self.backbone = Backbone(config.backbone, config.resolved_frozen_blocks, dtype=policy)
+        self.anchor_generator = parts.anchor_generator(config, self.backbone.stride)
+        self.rpn_head = layers.RPNHead(
+            self.anchor_generator.num_anchors,
+            self.backbone.rpn_channels,
+            dtype=policy,
+            name="rpn_head",
+        )
+        self.anchor_target_assigner = parts.anchor_target_assigner(config)
+        self.train_proposal_generator = parts.proposal_generator(config, training=True)
+        self.test_proposal_generator = parts.proposal_generator(config, training=False)
+        self.proposal_sampler = parts.proposal_sampler(config)
+        self.roi_pooling = parts.roi_pooling(config, self.backbone.stride)
+        self.box_head = layers.BoxHead(
+            len(self.class_names),
+            config.head_units,
+            config.head_dropout,
+            dtype=policy,
+            name="box_head",
+        )
+        self.detection_decoder = parts.detection_decoder(config)
+        # The run's clock: steps, not updates, which are fewer where gradients are accumulated or a
+        # float16 step overflows.
+        self.step = self.add_weight(
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="step",
+        )
+        self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
+        self._detect_function = None
+        self._build_parts()
+
+    def _build_parts(self):
+        """Makes every weight now, so that loading, saving and counting need no first batch."""
+        self.rpn_head.build((None, None, None, self.backbone.channels))
+        size = self.config.pool_size
+        self.box_head.build((None, None, size, size, self.backbone.channels))
+        for layer in self.layers:
+            if not layer.built:
+                layer.build(None)
+        self.built = True
+
+    # --- the way
+
+    def call(self, inputs, training=False):
+        if training:
+            raise ValueError(
+                "FasterRCNN(inputs, training=True) has no answer: what training computes are "
+                "losses, by model.compute_losses(inputs, targets, seed)"
+            )
+        shared = self._shared(inputs)
+        proposals, proposal_scores, valid = self._propose(
+            self.test_proposal_generator, shared, inputs
+        )
+        class_logits, box_deltas = self._head(shared, proposals)
+        detections = self.detection_decoder(
+            proposals, valid, class_logits, box_deltas, inputs["image_shape"]
+        )
+        return {**detections, "proposals": proposals, "proposal_scores": proposal_scores}
+
+    def compute_losses(self, inputs, targets, seed, training=True):
+        """All losses of a batch.
+
+        Args:
+            inputs: as for a call.
+            targets: dict of ``boxes`` [B, G, 4], ``labels`` [B, G] (-1: padding) and ``ignore`` [B,
+                G] bool.
+            seed: [2] int32; decides the samples and the dropout.
+            training: whether dropout works.
+
+        Returns:
+            Dict of scalar float32: ``LOSSES``, and ``COUNTS``, the mean number of objects among a
+            picture's samples.
+        """
+        config, image_shape = self.config, inputs["image_shape"]
+        gt_boxes, gt_labels, ignore = targets["boxes"], targets["labels"], targets["ignore"]
+        rpn_seed, roi_seed, dropout_seed = (tf.stack([seed[0] * 4 + i, seed[1]]) for i in range(3))
+
+        shared = self._shared(inputs)
+        rpn = self.anchor_target_assigner(
+            shared["anchors"],
+            gt_boxes,
+            gt_labels,
+            image_shape,
+            rpn_seed,
+            shared["anchor_valid"],
+            ignore,
+        )
+        rpn_foreground = rpn["weights"] * tf.cast(rpn["labels"] > 0, tf.float32)
+        rpn_box_weights, rpn_box_normalizer = rpn_foreground, config.rpn_num_samples
+        if config.rpn_box_normalizer == "positions":  # each picture's own, whatever pads it
+            positions = tf.reduce_prod(shared["feature_shape"], axis=1, keepdims=True)
+            rpn_box_weights, rpn_box_normalizer = rpn_foreground / tf.cast(positions, tf.float32), 1
+
+        proposals, _, valid = self._propose(self.train_proposal_generator, shared, inputs)
+        roi = self.proposal_sampler(
+            tf.stop_gradient(proposals), valid, gt_boxes, gt_labels, roi_seed, ignore
+        )
+        class_logits, box_deltas = self._head(
+            shared, roi["rois"], dropout_seed if training else None
+        )
+        roi_foreground = roi["weights"] * tf.cast(roi["labels"] > 0, tf.float32)
+
+        values = {
+            "rpn_cls_loss": losses.classification_loss(
+                tf.gather(shared["objectness_logits"], rpn["indices"], batch_dims=1),
+                rpn["labels"],
+                rpn["weights"],
+                config.rpn_num_samples,
+            ),
+            "rpn_box_loss": config.rpn_box_loss_weight
+            * losses.box_loss(
+                tf.gather(shared["deltas"], rpn["indices"], batch_dims=1),
+                rpn["deltas"],
+                rpn_box_weights,
+                rpn_box_normalizer,
+                config.rpn_smooth_l1_beta,
+            ),
+            "roi_cls_loss": losses.classification_loss(
+                class_logits, roi["labels"], roi["weights"], config.roi_num_samples
+            ),
+            "roi_box_loss": losses.box_loss(
+                tf.gather(box_deltas, roi["labels"], batch_dims=2),
+                roi["deltas"],
+                roi_foreground,
+                config.roi_num_samples,
+                config.roi_smooth_l1_beta,
+            ),
+            "weight_decay_loss": losses.weight_decay_loss(
+                self._decayed_weights(), config.weight_decay
+            ),
+        }
+        values["loss"] = tf.add_n(list(values.values()))
+        batch_size = tf.cast(tf.shape(image_shape)[0], tf.float32)
+        values["rpn_foreground"] = tf.reduce_sum(rpn_foreground) / batch_size
+        values["roi_foreground"] = tf.reduce_sum(roi_foreground) / batch_size
+        return values
+
+    def _shared(self, inputs):
+        """Backbone, RPN head and anchors: what both stages stand on."""
+        stride, image_shape = self.backbone.stride, tf.cast(inputs["image_shape"], tf.int32)
+        images = inputs["images"]
+        missing = tf.maximum(stride - tf.shape(images)[1:3], 0)  # a map has at least one cell
+        images = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
+        features, feature_shape = self.backbone(images, image_shape)
+        objectness_logits, deltas = self.rpn_head(features)
+        rows = tf.range(tf.shape(features)[1]) < feature_shape[:, :1]
+        columns = tf.range(tf.shape(features)[2]) < feature_shape[:, 1:]
+        cell_valid = tf.reshape(
+            rows[:, :, tf.newaxis] & columns[:, tf.newaxis, :], [tf.shape(features)[0], -1]
+        )
+        return {
+            "features": features,
+            "feature_shape": feature_shape,
+            "objectness_logits": objectness_logits,
+            "deltas": deltas,
+            "anchors": self.anchor_generator(features),
+            "anchor_valid": tf.repeat(cell_valid, self.anchor_generator.num_anchors, axis=1),
+        }
+
+    def _propose(self, generator, shared, inputs):
+        scale = None
+        if "original_shape" in inputs:
+            scale = tf.cast(inputs["image_shape"], tf.float32) / tf.cast(
+                inputs["original_shape"], tf.float32
+            )
+        return generator(
+            shared["objectness_logits"],
+            shared["deltas"],
+            shared["anchors"],
+            inputs["image_shape"],
+            shared["anchor_valid"],
+            scale,
+        )
+
+    def _head(self, shared, rois, seed=None):
+        pooled = self.roi_pooling(shared["features"], rois, shared["feature_shape"])
+        return self.box_head(pooled, seed)
+
+    # --- training
+
+    def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
+        """As ``keras.Model.compile``, but XLA is never chosen automatically: RoI layers have no XLA
+        form yet.
+        """
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self):
+        """None: a run makes its optimizer from its settings, and a model in use needs none."""
+
+    def train_step(self, data):
+        """One step of approximate joint training on ``(inputs, targets)``; returns the running
+        means.
+        """
+        inputs, targets = data
+        seed = tf.stack([tf.cast(self.step, tf.int32), tf.constant(self.config.seed, tf.int32)])
+        with tf.GradientTape() as tape:
+            values = self.compute_losses(inputs, targets, seed)
+            # Keras sums gradients over replicas, each of which has its share of the batch.
+            share = values["loss"] / tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(share)
+        weights = self.trainable_weights
+        gradients = tape.gradient(scaled, weights)
+        factor = self.config.bias_lr_factor
+        gradients = [
+            g * factor if _is_bias(w) else g for g, w in zip(gradients, weights, strict=True)
+        ]
+        self.optimizer.apply(gradients, weights)
+        self.step.assign_add(1)
+        return self._update_meters(values)
+
+    def test_step(self, data):
+        """The losses of a batch, without dropout, on a fixed draw of samples."""
+        return self._update_meters(
+            self.compute_losses(*data, seed=tf.zeros([2], tf.int32), training=False)
+        )
+
+    def predict_step(self, data):
+        """Detections and proposals of a batch, in pixels of the original pictures."""
+        inputs = data[0] if isinstance(data, tuple) else data
+        answer = self(inputs)
+        if "original_shape" in inputs:
+            factors = tf.cast(inputs["original_shape"], tf.float32) / tf.cast(
+                inputs["image_shape"], tf.float32
+            )
+            for name in ("boxes", "proposals"):
+                answer[name] = box_ops.scale(answer[name], factors)
+        return answer
+
+    @property
+    def metrics(self):
+        return list(self._meters.values())
+
+    def _update_meters(self, values):
+        for name, meter in self._meters.items():
+            meter.update_state(values[name])
+        return {name: meter.result() for name, meter in self._meters.items()}
+
+    def _decayed_weights(self):
+        return [w for w in self.trainable_weights if self.config.decay_biases or not _is_bias(w)]
+
+    # --- use
+
+    def detect_batch(self, images):
+        """Detects on pictures of one size: the whole way from pixels to pixels, as the SavedModel
+        serves it.
+
+        Args:
+            images: [B, H, W, 3] uint8, RGB.
+
+        Returns:
+            As a call, in pixels of ``images``.
+        """
+        config = self.config
+        resized = transforms.resize(images, config.shorter_side, config.longer_side)
+        batch_size = tf.shape(images)[0]
+        inputs = {
+            "images": transforms.normalize(resized, config.pixel_std),
+            "image_shape": tf.broadcast_to(tf.shape(resized)[1:3], [batch_size, 2]),
+            "original_shape": tf.broadcast_to(tf.shape(images)[1:3], [batch_size, 2]),
+        }
+        return self.predict_step(inputs)
+
+    def detect(self, images):
+        """Detects objects on pictures of any sizes.
+
+        Args:
+            images: list of file names and/or uint8 RGB arrays [H, W, 3], or one array [B, H, W, 3].
+
+        Returns:
+            Dict of NumPy arrays: ``boxes`` [B, K, 4] in yxyx pixels of each picture, ``scores`` [B,
+            K], ``labels`` [B, K] (-1 past the end) and ``num_detections`` [B].
+
+        Raises:
+            ValueError: naming a file that cannot be read or an array of another form.
+        """
+        if self._detect_function is None:
+            self._detect_function = tf.function(
+                self.detect_batch, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
+            )
+        answers = [self._detect_function(to_picture(image)[tf.newaxis]) for image in images]
+        names = ("boxes", "scores", "labels", "num_detections")
+        if not answers:
+            raise ValueError("detect needs at least one picture. Received an empty list")
+        return {
+            name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names
+        }
+
+    def get_config(self):
+        return {"config": self.config.to_dict(), "class_names": list(self.class_names)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(Config.from_dict(config["config"]), config["class_names"])
+
+
+def _is_bias(weight):
+    return weight.path.endswith("bias")

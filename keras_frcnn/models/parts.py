@@ -1,0 +1,68 @@
+"""Makes the layers that have no weights from a ``Config``: which setting is which argument."""
+
+import keras
+
+from keras_frcnn import layers
+from keras_frcnn.config import Config
+
+
+def dtype_policy(config: Config) -> keras.DTypePolicy:
+    """The policy of layers with weights; an unresolved 'auto' is float32, which works anywhere."""
+    name = "float32" if config.precision == "auto" else config.precision
+    return keras.dtype_policies.get(name)
+
+
+def anchor_generator(config: Config, stride: int) -> layers.AnchorGenerator:
+    """Anchors of the settings' scales and ratios."""
+    return layers.AnchorGenerator(config.scales, config.ratios, stride)
+
+
+def anchor_target_assigner(config: Config) -> layers.AnchorTargetAssigner:
+    """Targets of the RPN, by the ``rpn_...`` settings."""
+    return layers.AnchorTargetAssigner(
+        fg_iou_threshold=config.rpn_fg_iou_threshold,
+        bg_iou_threshold=config.rpn_bg_iou_threshold,
+        num_samples=config.rpn_num_samples,
+        fg_fraction=config.rpn_fg_fraction,
+        border_anchors=config.rpn_border_anchors,
+    )
+
+
+def proposal_generator(config: Config, training: bool) -> layers.ProposalGenerator:
+    """Proposals, many to sample from in training, few to classify in test."""
+    return layers.ProposalGenerator(
+        pre_nms_top_k=config.train_pre_nms_top_k if training else config.test_pre_nms_top_k,
+        post_nms_top_k=config.train_post_nms_top_k if training else config.test_post_nms_top_k,
+        nms_iou_threshold=config.rpn_nms_iou_threshold,
+        min_size=config.min_size,
+    )
+
+
+def proposal_sampler(config: Config) -> layers.ProposalSampler:
+    """Targets of the head, by the ``roi_...`` settings."""
+    return layers.ProposalSampler(
+        fg_iou_threshold=config.roi_fg_iou_threshold,
+        bg_iou_threshold=config.roi_bg_iou_threshold,
+        bg_iou_threshold_low=config.roi_bg_iou_threshold_low,
+        num_samples=config.roi_num_samples,
+        fg_fraction=config.roi_fg_fraction,
+        append_gt_boxes=config.append_gt_boxes,
+        box_delta_std=config.box_delta_std,
+    )
+
+
+def roi_pooling(config: Config, stride: int) -> layers.RoIPooling | layers.RoIAlign:
+    """The pooling that ``roi_pooling`` names."""
+    if config.roi_pooling == "align":
+        return layers.RoIAlign(config.pool_size, stride, config.sampling_ratio)
+    return layers.RoIPooling(config.pool_size, stride)
+
+
+def detection_decoder(config: Config) -> layers.DetectionDecoder:
+    """Detections, by the settings of that group."""
+    return layers.DetectionDecoder(
+        score_threshold=config.score_threshold,
+        nms_iou_threshold=config.nms_iou_threshold,
+        max_detections=config.max_detections,
+        box_delta_std=config.box_delta_std,
+    )

@@ -1,0 +1,79 @@
+"""Pretrained weights for the backbone, and for VGG16's box head."""
+
+import os
+
+import keras
+
+from keras_frcnn.config import Config
+from keras_frcnn.models.faster_rcnn import FasterRCNN
+
+_WEIGHTS_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+    "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+)
+_DOWNLOAD_HELP = """ImageNet weights could not be downloaded: {error}
+Without a network, do one of these:
+  - fetch on another machine
+      {url}
+    and pass --backbone_weights=/path/to/that/file (or put it into ~/.keras/models/);
+  - train from random weights: --backbone_weights=none --pixel_std=58"""
+
+
+def load_pretrained(model: FasterRCNN, config: Config) -> list[str]:
+    """Starts a detector from the weights that ``config.backbone_weights`` names.
+
+    Keras' VGG16 weights are the authors' Caffe weights. With ``head_units`` of VGG16's own widths
+    its ``fc1`` and ``fc2`` start the box head too.
+
+    Args:
+        model: the detector, changed in place.
+        config: ``backbone_weights`` is read: 'imagenet', 'none', or a weights file in
+            keras.applications' form.
+
+    Returns:
+        Names of the layers that were loaded; empty for 'none'.
+
+    Raises:
+        ValueError: saying what to do if there is no network, or naming a file that is missing or
+            does not fit.
+    """
+    source = config.backbone_weights
+    if source == "none":
+        return []
+    donor = _imagenet(config) if source == "imagenet" else _from_file(source)
+    targets = {layer.name: layer for layer in model.backbone.stack}
+    targets |= {layer.name: layer for layer in model.box_head.hidden}
+    loaded = []
+    for layer in donor.layers:
+        target = targets.get(layer.name)
+        if target is None or not layer.weights:
+            continue
+        if [w.shape for w in layer.weights] == [w.shape for w in target.weights]:
+            target.set_weights(layer.get_weights())
+            loaded.append(layer.name)
+    return loaded
+
+
+def _imagenet(config):
+    wants_head = config.head_units == (4096, 4096) and config.pool_size == 7
+    try:
+        return keras.applications.VGG16(include_top=wants_head, weights="imagenet")
+    except Exception as error:  # whatever the network layer raises
+        raise ValueError(_DOWNLOAD_HELP.format(error=error, url=_WEIGHTS_URL)) from error
+
+
+def _from_file(path):
+    if not os.path.isfile(path):
+        raise ValueError(
+            f"--backbone_weights must be 'imagenet', 'none' or a weights file. Received: {path}"
+        )
+    problems = []
+    for include_top in (True, False):
+        donor = keras.applications.VGG16(include_top=include_top, weights=None)
+        try:
+            donor.load_weights(path)
+        except Exception as error:  # h5py and Keras raise nearly anything on a file of another form
+            problems.append(str(error))
+        else:
+            return donor
+    raise ValueError(f"{path} holds no weights of keras.applications.VGG16: {problems[0]}")

@@ -1,0 +1,171 @@
+"""Writing a detector as one SavedModel that TensorFlow Serving runs without any Python of ours.
+
+Every signature answers with K = ``max_detections`` rows a picture, best first; rows past
+``num_detections`` are padding. The names are those that clients of TensorFlow's detection models
+read:
+
+- ``detection_boxes`` [N, K, 4] float32: yxyx, 0 to 1 of the picture's height and width; padding 0.
+- ``detection_boxes_pixels`` [N, K, 4] float32: yxyx pixels of the picture, far edge exclusive;
+  padding 0.
+- ``detection_scores`` [N, K] float32: padding 0.
+- ``detection_classes`` [N, K] float32: the first class is 1; padding 0.
+- ``detection_class_names`` [N, K] string: padding "".
+- ``num_detections`` [N] float32.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_frcnn.data import transforms
+from keras_frcnn.models import FasterRCNN
+from keras_frcnn.serving.verify import verify
+
+_MADE_SIZES = ((120, 160), (160, 120), (97, 131))
+
+
+def export(
+    model: FasterRCNN,
+    output_dir: str | Path,
+    images: Sequence[np.ndarray] | None = None,
+    version: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Writes a SavedModel, proves that it answers as the model, and only then puts it in its place.
+
+    Args:
+        model: the detector.
+        output_dir: the folder that TensorFlow Serving watches (``--model_base_path``).
+        images: pictures to prove it on, uint8 [H, W, 3]; by default some are made up.
+        version: number of the folder inside ``output_dir``. TensorFlow Serving takes the highest.
+        say: called with a line of text at each stage.
+
+    Returns:
+        The SavedModel's folder, ``output_dir/version``. An earlier SavedModel there is replaced.
+
+    Raises:
+        ValueError: if something else is in its place, or if its answers differ from the model's.
+    """
+    target = check_place(output_dir, version)
+    images = made_pictures() if images is None else images
+    with _replacing(target) as folder:
+        say("Writing the SavedModel ...")
+        save(model, folder)
+        say(f"Comparing it with the model in a fresh Python process, {len(images)} picture(s) ...")
+        count = verify(folder, model, images)
+        say(f"It answers as the model, on {count} detections.")
+    if not count:
+        say("That shows little: give --images with objects to compare detections too.")
+    return target
+
+
+def save(model: FasterRCNN, folder: str | Path) -> None:
+    """Writes a SavedModel: ``serving_default``, ``serve_bytes`` and ``serve_examples``.
+
+    The class names are packed as ``assets/labels.txt`` too, one a line.
+
+    Args:
+        model: the detector.
+        folder: where to; is made.
+    """
+    content = tf.Module(name="keras_frcnn")
+    # The weights alone, not the Keras model, whose own functions and objects nobody needs to load.
+    content.weights = [weight.value for weight in model.weights]
+    with tempfile.TemporaryDirectory() as scratch:
+        labels = Path(scratch) / "labels.txt"
+        labels.write_text("".join(f"{name}\n" for name in model.class_names), encoding="utf-8")
+        content.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(content, str(folder), signatures=_signatures(model))
+
+
+def check_place(output_dir: str | Path, version: int) -> Path:
+    """Returns the folder of a version.
+
+    Raises:
+        ValueError: naming the folder, if it holds something that is no SavedModel; or the version,
+            if it is not positive.
+    """
+    if version < 1:
+        raise ValueError(f"version must be at least 1. Received: {version}")
+    target = Path(output_dir) / str(version)
+    for folder in (target, *target.parents):
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"the SavedModel needs the folder {folder}. Found: a file")
+    if target.exists() and any(target.iterdir()) and not (target / "saved_model.pb").is_file():
+        raise ValueError(
+            f"{target} holds something else than a SavedModel and is not replaced: use another "
+            "--output_dir or --version"
+        )
+    return target
+
+
+def made_pictures() -> list[np.ndarray]:
+    """Returns a few pictures of soft random blobs, uint8 [H, W, 3], of different sizes."""
+    random = np.random.default_rng(0)
+    blobs = [tf.image.resize(random.uniform(0, 255, (6, 6, 3)), size) for size in _MADE_SIZES]
+    return [blob.numpy().astype(np.uint8) for blob in blobs]
+
+
+def _signatures(model: FasterRCNN) -> dict[str, Callable]:
+    class_names = tf.constant(["", *model.class_names])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "input_tensor")])
+    def serve_images(images):
+        detections = model.detect_batch(images)
+        boxes, classes = detections["boxes"], detections["labels"] + 1
+        size = tf.tile(tf.cast(tf.shape(images)[1:3], tf.float32), [2])
+        return {
+            "detection_boxes": tf.clip_by_value(boxes / size, 0.0, 1.0),
+            "detection_boxes_pixels": boxes,
+            "detection_scores": detections["scores"],
+            "detection_classes": tf.cast(classes, tf.float32),
+            "detection_class_names": tf.gather(class_names, classes),
+            "num_detections": tf.cast(detections["num_detections"], tf.float32),
+        }
+
+    batch_spec = serve_images.get_concrete_function().structured_outputs
+    spec = {name: tf.TensorSpec(part.shape[1:], part.dtype) for name, part in batch_spec.items()}
+
+    def detect_in_file(content):
+        answer = serve_images(transforms.decode(content)[tf.newaxis])
+        return {name: value[0] for name, value in answer.items()}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+    def serve_bytes(contents):
+        # Each at its own size: an answer does not depend on its neighbours. One after the other:
+        # nor does the memory on their number.
+        return tf.map_fn(detect_in_file, contents, parallel_iterations=1, fn_output_signature=spec)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def serve_examples(examples):
+        feature = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        return serve_bytes(tf.io.parse_example(examples, feature)["image/encoded"])
+
+    return {
+        "serving_default": serve_images,
+        "serve_bytes": serve_bytes,
+        "serve_examples": serve_examples,
+    }
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Gives a folder to fill; it takes the target's place at the end, or vanishes on an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # TensorFlow Serving passes over folders that are not numbers.
+    with tempfile.TemporaryDirectory(prefix="unfinished_", dir=target.parent) as scratch:
+        folder, old = Path(scratch) / "new", Path(scratch) / "old"
+        folder.mkdir()
+        yield folder
+        if target.exists():
+            target.rename(old)
+        try:
+            folder.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise

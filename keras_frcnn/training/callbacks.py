@@ -1,0 +1,254 @@
+"""What happens beside the steps of a run: progress, TensorBoard, evaluation, checkpoints,
+stopping.
+"""
+
+import json
+import math
+import os
+import signal
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_frcnn.config import Config
+from keras_frcnn.data.pictures import to_picture
+from keras_frcnn.data.records import Dataset
+from keras_frcnn.evaluation import proposals as proposal_evaluation
+from keras_frcnn.evaluation import report, voc
+from keras_frcnn.evaluation.collect import collect
+from keras_frcnn.inspection.visualize import draw_panels
+from keras_frcnn.training.progress import ProgressBar
+
+EVALUATIONS = "evaluations.jsonl"
+BEST, LAST = "best.keras", "last.keras"
+
+
+class Logger(keras.callbacks.Callback):
+    """Every ``log_every`` steps: means of the losses since the last time, to the progress bar and
+    TensorBoard.
+
+    Stops the run with an error where a loss is not finite: nothing good can follow, and the last
+    checkpoint is whole.
+    """
+
+    def __init__(self, config: Config, bar: ProgressBar):
+        super().__init__()
+        self.config, self.bar = config, bar
+        self.writer = tf.summary.create_file_writer(os.path.join(config.output_dir, "train"))
+        self.window_start, self.window_steps = None, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._open_window()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.window_steps += 1
+        self.bar.advance()
+        step = int(self.model.step)
+        if step % self.config.log_every == 0:
+            self._log(step, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.window_steps:
+            self._log(int(self.model.step), logs)
+
+    def on_train_end(self, logs=None):
+        self.writer.flush()
+
+    def _log(self, step, logs):
+        losses = {name: float(logs[name]) for name in (meter.name for meter in self.model.metrics)}
+        if not math.isfinite(losses["loss"]):
+            bad = ", ".join(name for name, value in losses.items() if not math.isfinite(value))
+            raise ValueError(
+                f"Training stopped: {bad} is not finite between steps "
+                f"{step - self.window_steps + 1} and {step}. Try a lower --learning_rate, more "
+                "--warmup_steps or a smaller --gradient_clip_norm"
+            )
+        seconds = time.perf_counter() - self.window_start
+        rate = self.window_steps * self.config.batch_size / seconds
+        self.bar.show(losses, rate)
+        with self.writer.as_default(step=step):
+            for name, value in losses.items():
+                tf.summary.scalar(name, value)
+            tf.summary.scalar("learning_rate", self.model.optimizer.learning_rate)
+            tf.summary.scalar("pictures_per_second", rate)
+        self._open_window()
+
+    def _open_window(self):
+        self.model.reset_metrics()
+        self.window_start, self.window_steps = time.perf_counter(), 0
+
+
+class Graph(keras.callbacks.Callback):
+    """Once a run, before its first step: the graph of a training step, for TensorBoard.
+
+    Args:
+        config: ``output_dir`` is read.
+        batch_spec: the element spec of the training stream.
+    """
+
+    def __init__(self, config: Config, batch_spec):
+        super().__init__()
+        self.folder, self.batch_spec = os.path.join(config.output_dir, "train"), batch_spec
+
+    def on_train_begin(self, logs=None):
+        if int(self.model.step) == 0:
+            step = tf.function(self.model.train_step).get_concrete_function(self.batch_spec)
+            with tf.summary.create_file_writer(self.folder).as_default(step=0):
+                tf.summary.graph(step.graph)
+
+
+class Evaluator(keras.callbacks.Callback):
+    """At the end of every interval: VOC AP and RPN recall on the evaluation split, to a table,
+    TensorBoard and a file; and ``best.keras``, the checkpoint of the highest mAP (area).
+
+    Stands behind ``Checkpoints``: what an evaluation takes hours for is already safe.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, bar: ProgressBar):
+        super().__init__()
+        self.config, self.dataset, self.bar = config, dataset, bar
+        self.writer = tf.summary.create_file_writer(os.path.join(config.output_dir, "eval"))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not self.model.stop_training:
+            self.evaluate()
+
+    def evaluate(self):
+        """Evaluates the model as it is now, of which ``last.keras`` is the checkpoint."""
+        step = int(self.model.step)
+        with self.bar.evaluation(len(self.dataset.records)) as callback:
+            detections, proposals = collect(
+                self.model, self.dataset, self.config, callbacks=[callback]
+            )
+        result = voc.evaluate(self.dataset, detections)
+        recall = proposal_evaluation.recall(
+            [record.boxes[~record.difficult] for record in self.dataset.records],
+            [picture["boxes"] for picture in proposals],
+        )[:, 0]
+        values = {
+            "mAP_area": result.map_area,
+            "mAP_11point": result.map_11point,
+            **{f"AP_area/{c.name}": c.ap_area for c in result.classes},
+            **{
+                f"RPN_recall/{n}_proposals": value
+                for n, value in zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True)
+            },
+        }
+        with self.writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+            self._draw(detections, proposals)
+        self.writer.flush()
+        report.print_table(result, self.bar.console)
+        line = {"step": step, **{k: None if math.isnan(v) else float(v) for k, v in values.items()}}
+        with open(os.path.join(self.config.output_dir, EVALUATIONS), "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._keep_best()
+
+    def _keep_best(self):
+        folder = Path(self.config.output_dir)
+        *before, now = [e["mAP_area"] or 0.0 for e in read_evaluations(folder)]
+        if now >= max(before, default=0.0):
+            beside = folder / "new.keras"
+            beside.unlink(missing_ok=True)
+            os.link(folder / LAST, beside)
+            os.replace(beside, folder / BEST)
+
+    def _draw(self, detections, proposals):
+        records = self.dataset.records
+        chosen = np.linspace(
+            0, len(records) - 1, min(self.config.num_pictures, len(records))
+        ).astype(int)
+        for i in chosen:
+            record = records[i]
+            panels = draw_panels(
+                to_picture(record.path),
+                self.dataset.class_names,
+                gt={"boxes": record.boxes, "labels": record.labels, "difficult": record.difficult},
+                proposals=proposals[i],
+                detections=detections[record.image_id],
+            )
+            tf.summary.image(f"pictures/{record.image_id}", panels[np.newaxis])
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """At the end of every interval, and when the run is stopped: ``last.keras``."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.folder = Path(config.output_dir)
+
+    def on_epoch_end(self, epoch, logs=None):
+        beside = self.folder / "new.keras"
+        self.model.save(beside)
+        # A run killed while it writes keeps its last whole checkpoint.
+        os.replace(beside, self.folder / LAST)
+
+
+class Profiler(keras.callbacks.Callback):
+    """Records the steps ``profile_steps`` asks for, for TensorBoard."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.first, self.last = config.profile_steps
+        self.folder = os.path.join(config.output_dir, "train")
+        self.recording = False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if int(self.model.step) == self.first:
+            tf.profiler.experimental.start(self.folder)
+            self.recording = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) == self.last:
+            self.on_train_end()
+
+    def on_train_end(self, logs=None):
+        if self.recording:  # a run may be stopped, or resumed, between the two
+            tf.profiler.experimental.stop()
+            self.recording = False
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Ctrl-C and SIGTERM end the run after the step in hand, with a checkpoint from which it goes
+    on exactly.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.received = None
+
+    def __enter__(self):
+        self.previous = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame):
+        if self.received:  # asked twice: at once
+            raise KeyboardInterrupt
+        self.received = number
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.received:
+            self.model.stop_training = True
+
+
+def read_evaluations(folder: str | os.PathLike) -> list[dict]:
+    """Reads the evaluations that a run has written so far, oldest first."""
+    path = Path(folder) / EVALUATIONS
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def forget_evaluations_after(folder: str | os.PathLike, step: int) -> None:
+    """Drops evaluations of steps that a resumed run will take again."""
+    kept = [evaluation for evaluation in read_evaluations(folder) if evaluation["step"] <= step]
+    text = "".join(json.dumps(evaluation) + "\n" for evaluation in kept)
+    (Path(folder) / EVALUATIONS).write_text(text, encoding="utf-8")

@@ -1,0 +1,178 @@
+"""Trains a detector from a ``Config``: the one way from settings to a run folder.
+
+A run folder holds ``last.keras`` and ``best.keras`` (by mAP), TensorBoard's ``train`` and ``eval``,
+and ``evaluations.jsonl``. The number of updates is the run's only clock: data order, samples,
+dropout and learning rate are pure functions of it and of the seed, so a run that was stopped goes
+on exactly as if it never had been.
+"""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+
+from keras_frcnn import data
+from keras_frcnn.config import Config
+from keras_frcnn.data import pipeline
+from keras_frcnn.data.records import Dataset
+from keras_frcnn.models import checkpoint
+from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.models.pretrained import load_pretrained
+from keras_frcnn.training import callbacks
+from keras_frcnn.training.progress import ProgressBar
+from keras_frcnn.training.schedules import make_schedule
+
+
+def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset]:
+    """Reads the training and evaluation splits and says what is in them.
+
+    Raises:
+        ValueError: naming the file, split or flag that is wrong.
+    """
+    train = data.load(config, config.train_split)
+    evaluation = data.load(config, config.eval_split, train.class_names)
+    for name, dataset in (("train", train), ("evaluate", evaluation)):
+        labels = np.concatenate(
+            [np.zeros(0, np.int32), *(record.labels for record in dataset.records)]
+        )
+        counts = np.bincount(labels, minlength=len(dataset.class_names))
+        objects = ", ".join(f"{n} {c}" for n, c in zip(dataset.class_names, counts, strict=True))
+        console.print(f"{name}: {len(dataset.records)} pictures; {objects}", highlight=False)
+        for line in dataset.skipped:
+            console.print(f"  skipped: {line}", highlight=False)
+    return train, evaluation
+
+
+def build(config: Config, class_names, console: Console) -> FasterRCNN:
+    """Makes the compiled model with its starting weights."""
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    model = FasterRCNN(config, class_names)
+    loaded = load_pretrained(model, config)
+    frozen = [layer.name for layer in model.backbone.stack if layer.weights and not layer.trainable]
+    start = f"{len(loaded)} layers from {config.backbone_weights}" if loaded else "random start"
+    console.print(
+        f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "
+        f"weights; {start}; frozen: {', '.join(frozen) or 'nothing'}",
+        highlight=False,
+    )
+    model.compile(make_optimizer(config))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
+    """SGD with momentum as the paper uses it; weight decay is part of the loss."""
+    optimizer = keras.optimizers.SGD(
+        make_schedule(config),
+        momentum=config.momentum,
+        global_clipnorm=config.gradient_clip_norm or None,
+        gradient_accumulation_steps=config.accumulate_steps
+        if config.accumulate_steps > 1
+        else None,
+    )
+    if config.precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def train(config: Config, console: Console | None = None) -> Path:
+    """Trains, or goes on training if the run folder has a checkpoint.
+
+    Args:
+        config: the settings, with ``precision`` resolved.
+        console: where to write; by default standard output.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: naming what is wrong with settings, data or checkpoint; or which loss was not
+            finite.
+        SystemExit: with 128 + the signal's number after Ctrl-C or SIGTERM, when the checkpoint is
+            written.
+    """
+    console = console or Console()
+    folder = Path(config.output_dir)
+    train_data, eval_data = load_data(config, console)
+    model = build(config, train_data.class_names, console)
+    first_step = _resume(model, folder, console)
+    stop = callbacks.StopOnSignal()
+    with ProgressBar(config, console, first_step) as bar, stop:
+        evaluator = callbacks.Evaluator(config, eval_data, bar)
+        if _was_stopped_before_its_evaluation(config, first_step):
+            evaluator.set_model(model)
+            evaluator.evaluate()
+        if first_step >= config.steps:
+            console.print(
+                f"Nothing to do: {folder} has all of its {config.steps} steps", highlight=False
+            )
+            return folder
+        batch_spec = pipeline.train_dataset(train_data, config).element_spec
+        beside = [
+            stop,
+            callbacks.Graph(config, batch_spec),
+            callbacks.Logger(config, bar),
+            callbacks.Checkpoints(config),
+            evaluator,
+            *([callbacks.Profiler(config)] if config.profile_steps else []),
+        ]
+        for first, end, steps in _intervals(first_step, config.steps, config.steps_per_interval):
+            if not stop.received:
+                stream = pipeline.train_dataset(train_data, config, int(model.step))
+                _fit(model, stream, first, end, steps, beside)
+    if stop.received:
+        console.print(f"Stopped at step {int(model.step)}. Give the same command again to go on.")
+        raise SystemExit(128 + stop.received)
+    return folder
+
+
+def _intervals(step, steps, interval):
+    """Cuts a run into Keras' epochs: whole intervals, and what lies before and after them.
+
+    Yields:
+        ``(first epoch, end epoch, steps an epoch)``, for one ``fit`` each.
+    """
+    if step % interval:  # a run that was stopped within an interval first finishes it
+        end = min(steps, step + interval - step % interval)
+        yield step // interval, step // interval + 1, end - step
+        step = end
+    if steps // interval > step // interval:
+        yield step // interval, steps // interval, interval
+        step = steps // interval * interval
+    if step < steps:
+        yield step // interval, step // interval + 1, steps - step
+
+
+def _was_stopped_before_its_evaluation(config, step):
+    evaluated = {evaluation["step"] for evaluation in callbacks.read_evaluations(config.output_dir)}
+    return step > 0 and step % config.steps_per_interval == 0 and step not in evaluated
+
+
+def _fit(model, stream, first, end, steps, beside):
+    model.fit(
+        stream,
+        initial_epoch=first,
+        epochs=end,
+        steps_per_epoch=steps,
+        callbacks=beside,
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def _resume(model, folder, console):
+    """Loads the run's last checkpoint if there is one; returns the step it is at."""
+    os.makedirs(folder, exist_ok=True)
+    last = folder / callbacks.LAST
+    if not last.exists():
+        return 0
+    checkpoint.load_weights(model, last)
+    step = int(model.step)
+    callbacks.forget_evaluations_after(folder, step)
+    console.print(f"Going on from step {step} of {last}", highlight=False)
+    return step

@@ -1,0 +1,47 @@
+"""Package metadata. Tools (ruff, pytest) are set in pyproject.toml.
+
+TensorFlow, Keras and TensorBoard are held to the minor versions that the tests were run with:
+saved models and the hooks of training change between them.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="keras-frcnn",
+    version="0.1.0",
+    description="Faster R-CNN for TensorFlow 2 and Keras 3: train, evaluate and serve detectors.",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The keras_frcnn authors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["keras_frcnn", "keras_frcnn.*"]),
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "tensorboard>=2.21,<2.22",
+        "numpy>=2.0,<3",
+        "absl-py>=2.1,<3",
+        "Pillow>=11,<14",
+        "defusedxml>=0.7.1,<1",
+        "rich>=13,<16",
+    ],
+    extras_require={
+        "dev": ["pytest>=8.3,<10", "pytest-xdist>=3.6,<4", "ruff>=0.17,<0.18"],
+        # tensorflow-datasets 4.9.10 needs importlib_resources but does not declare it.
+        "tfds": ["tensorflow-datasets>=4.9.10,<5", "importlib_resources>=6"],
+        "serving": ["tensorflow-serving-api>=2.21,<2.22"],
+    },
+    entry_points={"console_scripts": ["keras-frcnn = keras_frcnn.cli.main:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
