@@ -1,0 +1,412 @@
+"""The command line and flagfiles: what is read, which word wins, and what is refused how."""
+
+import dataclasses
+import sys
+
+import pytest
+from absl import flags as absl_flags
+
+from keras_frcnn.cli.command import Command, help_text, parse
+from keras_frcnn.config import Config
+from keras_frcnn.flags import GROUPS, SETTINGS, Option, write_flagfile
+
+TRAIN = Command(
+    "train",
+    "Trains.\n\nExample:\n  keras-frcnn train --flagfile=voc.cfg",
+    options=(Option("dry_run", bool, False, "Try everything on a few pictures."),),
+)
+DETECT = Command(
+    "detect",
+    "Detects.",
+    options=(
+        Option("checkpoint", str, "", "A trained model.", required=True),
+        Option("images", tuple[str, ...], (), "Pictures."),
+        Option("output_dir", str, "out", "Where the drawn pictures go."),
+    ),
+    settings=("data_dir", "score_threshold"),
+)
+
+
+def config_of(*argv) -> Config:
+    return parse(TRAIN, list(argv))[0]
+
+
+@pytest.fixture
+def refusal(capsys):
+    """Returns a function that gives the message with which a command line is refused."""
+
+    def refuse(*argv, command=TRAIN, **kwargs) -> str:
+        with pytest.raises(SystemExit) as caught:
+            parse(command, list(argv), **kwargs)
+        output = capsys.readouterr()
+        assert caught.value.code == 2
+        assert output.out == ""
+        prefix = f"keras-frcnn {command.name}: "
+        assert all(line.startswith(prefix) for line in output.err.splitlines())
+        return output.err.replace(prefix, "").removesuffix("\n")
+
+    return refuse
+
+
+@pytest.fixture
+def flagfile(tmp_path):
+    """Returns a function that writes a flagfile of the given lines."""
+
+    def write(*lines, name="a.cfg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
+# --- forms of a flag -------------------------------------------------------------------------
+
+
+def test_without_flags_the_defaults():
+    config, options = parse(TRAIN, [])
+    assert config == Config()
+    assert options.dry_run is False
+
+
+@pytest.mark.parametrize(
+    ("argv", "name", "value"),
+    [
+        (["--steps=90000"], "steps", 90000),
+        (["--steps", "90000"], "steps", 90000),
+        (["--frozen_blocks", "-1"], "frozen_blocks", -1),
+        (["--learning_rate=1e-4"], "learning_rate", 1e-4),
+        (["--learning_rate=1"], "learning_rate", 1.0),
+        (["--deterministic"], "deterministic", True),
+        (["--deterministic=true"], "deterministic", True),
+        (["--noinclude_empty"], "include_empty", False),
+        (["--include_empty=false"], "include_empty", False),
+        (["--scales=64, 128"], "scales", (64.0, 128.0)),
+        (["--lr_boundaries="], "lr_boundaries", ()),
+        (["--data_dir=/a=b c"], "data_dir", "/a=b c"),
+        (["--data_dir="], "data_dir", ""),
+        (["--seed=1", "--seed=2"], "seed", 2),
+        (["--deterministic", "--nodeterministic"], "deterministic", False),
+    ],
+)
+def test_forms_of_a_flag(argv, name, value):
+    received = getattr(config_of(*argv), name)
+    assert received == value
+    assert type(received) is type(value)
+
+
+def test_own_options_come_beside_the_config():
+    _, options = parse(DETECT, ["--checkpoint=m.keras", "--images=a.jpg,b.jpg"])
+    assert vars(options) == {
+        "checkpoint": "m.keras",
+        "images": ("a.jpg", "b.jpg"),
+        "output_dir": "out",
+    }
+
+
+def test_an_option_may_take_over_the_name_of_a_setting_that_is_not_used():
+    config, options = parse(DETECT, ["--checkpoint=m.keras", "--output_dir=pictures"])
+    assert options.output_dir == "pictures"
+    assert config.output_dir == ""
+
+
+def test_flags_are_laid_over_the_config_of_base():
+    def base(options):
+        assert options.checkpoint == "m.keras"
+        return Config(shorter_side=300, longer_side=500, score_threshold=0.7, data_dir="/voc")
+
+    config, _ = parse(DETECT, ["--checkpoint=m.keras", "--score_threshold=0.05"], base)
+    assert config == Config(
+        shorter_side=300, longer_side=500, score_threshold=0.05, data_dir="/voc"
+    )
+
+
+def test_argv_defaults_to_the_process(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--seed=4"])
+    assert parse(TRAIN)[0].seed == 4
+
+
+def test_a_written_flagfile_gives_the_same_config_to_a_command(tmp_path):
+    config = Config(data_dir="/my data", scales=(64.0, 1 / 9), steps=90000, decay_biases=True)
+    path = tmp_path / "config.cfg"
+    write_flagfile(config, path)
+    assert config_of(f"--flagfile={path}") == config
+    assert config_of("--flagfile", str(path), "--seed=5") == config.replace(seed=5)
+
+
+def test_the_global_absl_flags_stay_untouched():
+    before = set(absl_flags.FLAGS)
+    config_of("--steps=90000")
+    assert set(absl_flags.FLAGS) == before
+
+
+# --- flagfiles: which word wins --------------------------------------------------------------
+
+
+def test_comments_blank_lines_and_windows_line_ends(tmp_path):
+    path = tmp_path / "a.cfg"
+    path.write_bytes(
+        b"\xef\xbb\xbf# A comment\r\n\r\n  --seed=3  \r\n\t# --seed=4\r\n--scales=8, 16\r\n"
+    )
+    config = config_of(f"--flagfile={path}")
+    assert (config.seed, config.scales) == (3, (8.0, 16.0))
+
+
+def test_the_command_line_wins_whatever_the_order(flagfile):
+    path = flagfile("--seed=3", "--batch_size=2")
+    for argv in (["--seed=9", f"--flagfile={path}"], [f"--flagfile={path}", "--seed=9"]):
+        config = config_of(*argv)
+        assert (config.seed, config.batch_size) == (9, 2)
+
+
+def test_a_default_on_the_command_line_wins_too(flagfile):
+    path = flagfile("--seed=3")
+    assert config_of(f"--flagfile={path}", "--seed=0").seed == 0
+
+
+def test_a_file_wins_over_what_it_includes_whatever_the_order(flagfile):
+    flagfile("--seed=1", "--batch_size=2", name="base.cfg")
+    for lines in (["--flagfile=base.cfg", "--seed=5"], ["--seed=5", "--flagfile=base.cfg"]):
+        config = config_of(f"--flagfile={flagfile(*lines)}")
+        assert (config.seed, config.batch_size) == (5, 2)
+
+
+def test_of_two_files_the_later_wins(flagfile):
+    first, second = flagfile("--seed=1", "--batch_size=2"), flagfile("--seed=2", name="b.cfg")
+    config = config_of(f"--flagfile={first}", f"--flagfile={second}")
+    assert (config.seed, config.batch_size) == (2, 2)
+
+
+def test_an_included_file_is_found_beside_the_file_that_includes_it(
+    flagfile, monkeypatch, tmp_path
+):
+    flagfile("--seed=8", name="common.cfg")
+    path = flagfile("--flagfile=../common.cfg", name="paper/a.cfg")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert config_of(f"--flagfile={path}").seed == 8
+
+
+def test_one_file_may_be_included_by_two(flagfile):
+    flagfile("--seed=8", name="common.cfg")
+    flagfile("--flagfile=common.cfg", "--batch_size=2", name="left.cfg")
+    flagfile("--flagfile=common.cfg", "--momentum=0.5", name="right.cfg")
+    config = config_of(f"--flagfile={flagfile('--flagfile=left.cfg', '--flagfile=right.cfg')}")
+    assert (config.seed, config.batch_size, config.momentum) == (8, 2, 0.5)
+
+
+def test_the_same_value_twice_is_no_contradiction(flagfile):
+    path = flagfile(
+        "--learning_rate=0.001", "--learning_rate=1e-3", "--noflag".replace("flag", "deterministic")
+    )
+    assert config_of(f"--flagfile={path}").learning_rate == 1e-3
+
+
+def test_one_flagfile_serves_every_command(flagfile):
+    path = flagfile("--learning_rate=0.5", "--data_dir=/voc")
+    config, _ = parse(DETECT, ["--checkpoint=m.keras", f"--flagfile={path}"])
+    assert config == Config(data_dir="/voc")  # detect has no use for a learning rate
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--shorter_sid=3"], "unknown flag --shorter_sid. Did you mean --shorter_side?"),
+        (["--shorter-side=3"], "unknown flag --shorter-side. Did you mean --shorter_side?"),
+        (["--flagfil=a"], "unknown flag --flagfil. Did you mean --flagfile?"),
+        (["--xyzzy"], "unknown flag --xyzzy."),
+        (["--undefok=xyzzy", "--xyzzy=1"], "unknown flag --undefok."),
+        (["--noseed"], "unknown flag --noseed. Did you mean --seed?"),
+        (
+            ["--nodeterministic=true"],
+            "unknown flag --nodeterministic. Did you mean --deterministic?",
+        ),
+        (["-seed=3"], "expected --name=value. Received: '-seed=3'"),
+        (["--=3"], "expected --name=value. Received: '--=3'"),
+        (["--"], "expected --name=value. Received: '--'"),
+        (["seed=3"], "expected --name=value. Received: 'seed=3'"),
+        (["--seed=3", "train"], "expected --name=value. Received: 'train'"),
+        (["--deterministic", "false"], "expected --name=value. Received: 'false'"),
+        (["--seed"], "--seed needs a value: --seed=..."),
+        (["--data_dir", "--seed=3"], "--data_dir needs a value: --data_dir=..."),
+        (["--steps=ten"], "--steps must be an integer. Received: 'ten'"),
+        (["--steps=1e4"], "--steps must be an integer. Received: '1e4'"),
+        (["--steps="], "--steps must be an integer. Received: ''"),
+        (["--learning_rate=fast"], "--learning_rate must be a number. Received: 'fast'"),
+        (["--learning_rate=nan"], "--learning_rate must be a number. Received: nan"),
+        (
+            ["--deterministic=maybe"],
+            "--deterministic must be true or false. Received: 'maybe'",
+        ),
+        (["--roi_pooling=mean"], "--roi_pooling must be one of max, align. Received: 'mean'"),
+        (
+            ["--scales=[64]"],
+            "--scales must be a list, each a number, separated by commas. Received: '[64]'",
+        ),
+        (
+            ["--train_split=a,,b"],
+            "--train_split must be a list, each a text, separated by commas. Received: 'a,,b'",
+        ),
+        (["--dry_run=3"], "--dry_run must be true or false. Received: '3'"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_in_one_line(argv, message, refusal):
+    assert refusal(*argv) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seed=3", "expected --name=value. Received: 'seed=3'"),
+        ("-seed=3", "expected --name=value. Received: '-seed=3'"),
+        (
+            "--seed 3",
+            "expected --name=value without a space before =. Received: '--seed 3'",
+        ),
+        (
+            "--seed = 3",
+            "expected --name=value without a space before =. Received: '--seed = 3'",
+        ),
+        (
+            "--deterministic false",
+            "expected --name=value without a space before =. Received: '--deterministic false'",
+        ),
+        (
+            "--deterministic # bit for bit",
+            "expected --name=value without a space before =. "
+            "Received: '--deterministic # bit for bit'",
+        ),
+        (
+            "--data_dir=/voc  # here",
+            "a comment needs a line of its own. Received: '--data_dir=/voc  # here'",
+        ),
+        (
+            '--data_dir="/voc"',
+            "quotes would become part of the value. Received: '--data_dir=\"/voc\"'",
+        ),
+        ("--seed", "--seed needs a value: --seed=..."),
+        ("--seeed=3", "unknown flag --seeed. Did you mean --seed?"),
+        ("--seed=x", "--seed must be an integer. Received: 'x'"),
+        ("--help", "unknown flag --help."),
+        ("--batch_size=2", "--batch_size=2 contradicts {path}:2: --batch_size=1"),
+    ],
+)
+def test_a_wrong_line_is_refused_with_file_and_line(line, message, flagfile, refusal):
+    path = flagfile("# A run", "--batch_size=1", "", line)
+    assert refusal(f"--flagfile={path}") == f"{path}:4: {message.format(path=path)}"
+
+
+def test_the_command_line_does_not_hide_a_wrong_line(flagfile, refusal):
+    path = flagfile("--seed=x")
+    assert refusal(f"--flagfile={path}", "--seed=3").startswith(f"{path}:1: --seed must be")
+
+
+def test_a_switch_contradicts_its_no_form(flagfile, refusal):
+    path = flagfile("--deterministic", "--nodeterministic")
+    assert "contradicts" in refusal(f"--flagfile={path}")
+
+
+def test_an_unreadable_flagfile_is_named(flagfile, refusal, tmp_path):
+    missing = tmp_path / "missing.cfg"
+    assert refusal(f"--flagfile={missing}").startswith(f"cannot read the flagfile '{missing}': ")
+    assert refusal(f"--flagfile={tmp_path}").startswith(f"cannot read the flagfile '{tmp_path}': ")
+    assert refusal("--flagfile=").startswith("cannot read the flagfile '.': ")
+    assert refusal("--flagfile") == "--flagfile needs a value: --flagfile=..."
+    path = flagfile("--seed=1", "--flagfile=missing.cfg")
+    start = f"{path}:2: cannot read the flagfile '{missing}': "
+    assert refusal(f"--flagfile={path}").startswith(start)
+    path.write_bytes(b"--data_dir=\xff\xfe")
+    assert refusal(f"--flagfile={path}").startswith(f"cannot read the flagfile '{path}': ")
+
+
+def test_a_flagfile_that_includes_itself_is_refused(flagfile, refusal):
+    path = flagfile("--flagfile=b.cfg")
+    other = flagfile("--seed=1", "--flagfile=a.cfg", name="b.cfg")
+    assert refusal(f"--flagfile={path}") == (
+        f"{other}:2: a flagfile must not include itself. Received: {path} -> {other} -> {path}"
+    )
+
+
+def test_all_contradictions_are_shown_as_flags(refusal):
+    message = refusal(
+        "--batch_size=0", "--eval_every=3000", "--longer_side=10", "--warmup_steps=80000"
+    )
+    assert message.splitlines() == [
+        "--batch_size must be positive. Received: 0",
+        "--longer_side (10) is below --shorter_side (600)",
+        "--warmup_steps (80000) leave nothing of 70000 steps",
+        "--eval_every (3000) must divide --steps (70000)",
+    ]
+    assert refusal("--backbone_weights=none", "--frozen_blocks=1") == (
+        "--frozen_blocks=1 with --backbone_weights=none would freeze random weights: "
+        "use --frozen_blocks=-1 or 0"
+    )
+
+
+def test_a_setting_that_a_command_does_not_use_is_refused_on_its_command_line(refusal):
+    message = refusal("--checkpoint=m.keras", "--learning_rate=0.1", command=DETECT)
+    assert message == "--learning_rate is not used by this command"
+
+
+@pytest.mark.parametrize("argv", [[], ["--checkpoint="]])
+def test_a_missing_required_option_is_named(argv, refusal):
+    assert refusal(*argv, command=DETECT) == "--checkpoint is missing: A trained model."
+
+
+def test_what_base_refuses_is_shown(refusal):
+    def base(options):
+        raise ValueError(f"No checkpoint at {options.checkpoint}")
+
+    message = refusal("--checkpoint=m.keras", command=DETECT, base=base)
+    assert message == "No checkpoint at m.keras"
+
+
+# --- help ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--helpfull"], ["--xyzzy", "--help"]])
+def test_help_goes_to_stdout_with_exit_code_0(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(TRAIN, argv)
+    assert caught.value.code == 0
+    output = capsys.readouterr()
+    assert output.out.startswith("Usage: keras-frcnn train [--flagfile=FILE] [--name=value ...]\n")
+    assert output.err == ""
+
+
+def test_help_shows_every_flag_with_type_default_and_choices():
+    lines = help_text(TRAIN).splitlines()
+    for name in (*SETTINGS, "dry_run"):
+        assert sum(line.startswith(f"  --{name}  (") for line in lines) == 1, name
+    assert "  --dry_run  (true or false; default false)" in lines
+    assert "  --scales  (a list, each a number, separated by commas; default 128,256,512)" in lines
+    assert "  --roi_pooling  (one of max, align; default max)" in lines
+    assert "  --data_dir  (a text; default empty)" in lines
+    assert "  keras-frcnn train --flagfile=voc.cfg" in lines
+    assert "  --flagfile=FILE" in lines
+    assert not any("undefok" in line or "absl" in line for line in lines)
+
+
+def test_help_goes_by_groups_in_the_order_of_the_settings():
+    assert list(GROUPS) == list(
+        dict.fromkeys(field.metadata["group"] for field in dataclasses.fields(Config))
+    )
+    titles = [
+        line
+        for line in help_text(TRAIN).splitlines()
+        if line and line[0] != " " and line[-1] == ":"
+    ]
+    groups = [f"{title}:" for title in GROUPS.values()]
+    assert titles == ["Example:", "General:", "Flags of train:", *groups]
+
+
+def test_help_of_a_command_leaves_out_what_it_does_not_use():
+    text = help_text(DETECT)
+    assert "--checkpoint  (a text; required)" in text
+    assert "--score_threshold" in text
+    assert "--learning_rate" not in text
+    assert "Training:" not in text

@@ -1,0 +1,237 @@
+"""``keras-frcnn detect``: from a checkpoint and pictures to drawings and detections.json."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from keras_frcnn import Config, FasterRCNN, models
+from keras_frcnn.cli import detect
+from keras_frcnn.inspection import visualize
+
+SMALL = Config(
+    backbone_weights="none",
+    head_units=(32,),
+    shorter_side=64,
+    longer_side=96,
+    scales=(16.0, 32.0),
+    min_size=1.0,
+    precision="float32",
+    score_threshold=0.0,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return FasterRCNN(SMALL, ("cat", "dög"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "best.keras"
+    model.save(path)
+    return path
+
+
+@pytest.fixture
+def loaded(model, monkeypatch):
+    """Spares loading the checkpoint where a test is not about its settings."""
+    monkeypatch.setattr(models.checkpoint, "load", lambda path, config: model)
+
+
+@pytest.fixture
+def make_picture(tmp_path):
+    """Returns a function that writes a picture of coloured blocks."""
+    random = np.random.default_rng(0)
+
+    def make(name, height=48, width=64, **options):
+        blocks = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+        picture = np.kron(blocks, np.ones((16, 16, 1), np.uint8))
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(picture).save(tmp_path / name, **options)
+        return picture
+
+    return make
+
+
+@pytest.fixture
+def run(checkpoint, tmp_path):
+    """Returns a function that detects into ``out`` and gives exit code and detections.json."""
+
+    def run(images, *flags):
+        folder = tmp_path / "out"
+        places = ",".join(str(tmp_path / place) for place in images.split(","))
+        required = [f"--checkpoint={checkpoint}", f"--images={places}", f"--output_dir={folder}"]
+        code = detect.main([*required, *flags])
+        return code, json.loads((folder / "detections.json").read_text(encoding="utf-8"))
+
+    return run
+
+
+@pytest.fixture
+def refusal(checkpoint, tmp_path, capsys):
+    """Returns a function that gives the message with which a command line is refused."""
+
+    def refuse(*flags, checkpoint=checkpoint) -> str:
+        with pytest.raises(SystemExit) as caught:
+            detect.main([f"--checkpoint={checkpoint}", *flags])
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    return refuse
+
+
+def assert_written(picture, detections, class_names):
+    """Compares one picture in detections.json with ``FasterRCNN.detect``'s answer for it."""
+    count = detections["num_detections"][0]
+    assert len(picture["detections"]) == count > 5
+    for row, written in enumerate(picture["detections"]):
+        assert written.keys() == {"class", "score", "box_yxyx", "box_xywh"}
+        y1, x1, y2, x2 = detections["boxes"][0, row]
+        assert written["class"] == class_names[detections["labels"][0, row]]
+        assert written["score"] == pytest.approx(detections["scores"][0, row], abs=1e-4)
+        assert written["box_yxyx"] == pytest.approx([y1, x1, y2, x2], abs=0.01)
+        assert written["box_xywh"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.01)
+
+
+def test_detect_from_end_to_end(run, make_picture, model, checkpoint, tmp_path, capsys):
+    picture = make_picture("pictures/a.png")
+    other = make_picture("pictures/b.png", 64, 48)
+    (tmp_path / "pictures" / "cut.png").write_bytes(b"no picture")
+    code, results = run("pictures")
+    assert code == 1
+    assert {k: v for k, v in results.items() if k not in ("pictures", "unreadable")} == {
+        "checkpoint": str(checkpoint),
+        "class_names": ["cat", "dög"],
+        "score_threshold": 0.0,
+        "draw_threshold": 0.5,
+    }
+    first, second = results["pictures"]
+    assert first["file"] == str(tmp_path / "pictures" / "a.png")
+    assert (first["height"], first["width"]) == (48, 64)
+    assert (second["height"], second["width"]) == (64, 48)
+    assert_written(first, model.detect([picture]), model.class_names)
+    assert_written(second, model.detect([other]), model.class_names)
+    (unreadable,) = results["unreadable"]
+    assert unreadable["file"] == str(tmp_path / "pictures" / "cut.png")
+    assert "unreadable picture" in unreadable["error"]
+    output = capsys.readouterr()
+    assert output.err == f"keras-frcnn detect: skipped: {unreadable['error']}\n"
+    found = len(first["detections"]) + len(second["detections"])
+    assert f"{found} detections on 2 pictures: " in output.out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.png",
+        "b.png",
+        "detections.json",
+    ]
+
+
+def test_drawings_show_what_is_scored_high_enough(run, loaded, make_picture, tmp_path):
+    picture = make_picture("a.png")
+    code, results = run("a.png", "--draw_threshold=1")
+    assert code == 0
+    drawing = tmp_path / "out" / results["pictures"][0]["drawing"]
+    np.testing.assert_array_equal(np.array(Image.open(drawing)), picture)
+    everything = results["pictures"][0]["detections"]
+
+    code, results = run("a.png", "--draw_threshold=0")
+    assert np.mean(np.array(Image.open(drawing)) != picture) > 0.05
+    assert results["pictures"][0]["detections"] == everything  # the file does not depend on it
+
+
+def test_the_score_threshold_decides_what_is_written(run, make_picture, model):
+    answer = model.detect([make_picture("a.png")])
+    scores = [
+        round(float(score), 6) for score in answer["scores"][0, : answer["num_detections"][0]]
+    ]
+    threshold = sorted(scores)[len(scores) // 2] + 1e-5
+    _, results = run("a.png", f"--score_threshold={threshold}")
+    assert results["score_threshold"] == threshold
+    kept = [detection["score"] for detection in results["pictures"][0]["detections"]]
+    assert kept == [score for score in scores if score > threshold]
+    assert 0 < len(kept) < len(scores)
+
+
+def test_a_turned_jpeg_gives_boxes_as_displayed(run, loaded, make_picture, model, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    stored = make_picture("turned.jpg", 48, 64, quality=100, subsampling=0, exif=exif)
+    code, results = run("turned.jpg")
+    assert code == 0
+    (picture,) = results["pictures"]
+    assert (picture["height"], picture["width"]) == (64, 48)
+    with Image.open(tmp_path / "turned.jpg") as image:
+        displayed = np.array(ImageOps.exif_transpose(image))
+    np.testing.assert_allclose(displayed, np.rot90(stored, -1), atol=10)
+    assert_written(picture, model.detect([displayed]), model.class_names)
+    with Image.open(tmp_path / "out" / picture["drawing"]) as drawing:
+        assert drawing.size == (48, 64)
+
+
+def test_drawings_never_share_a_name(run, loaded, make_picture, tmp_path):
+    shades = {}
+    for name in ("x/a.png", "y/a.png", "x/A_2.png", "z/a.png"):
+        shades[name] = make_picture(name)
+    _, results = run("x,y,z", "--draw_threshold=1")
+    drawings = {p["file"]: p["drawing"] for p in results["pictures"]}
+    assert len({name.casefold() for name in drawings.values()}) == 4
+    for name, picture in shades.items():
+        drawing = tmp_path / "out" / drawings[str(tmp_path / name)]
+        np.testing.assert_array_equal(np.array(Image.open(drawing)), picture)
+
+
+def test_what_was_found_is_kept_when_the_user_stops(
+    run, loaded, make_picture, tmp_path, monkeypatch
+):
+    make_picture("x/a.png")
+    make_picture("x/b.png")
+    draw = visualize.draw_detections
+
+    calls = []
+
+    def counted(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return draw(*args)
+
+    monkeypatch.setattr(visualize, "draw_detections", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run("x")
+    results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
+    assert [picture["drawing"] for picture in results["pictures"]] == ["a.png"]
+    monkeypatch.setattr(visualize, "draw_detections", draw)
+    code, results = run("x")  # the folder may be used again
+    assert code == 0
+    assert len(results["pictures"]) == 2
+
+
+def test_nothing_to_detect_on_is_an_error_at_once(refusal, tmp_path):
+    out = f"--output_dir={tmp_path / 'out'}"
+    message = refusal(out, f"--images={tmp_path}", checkpoint="not even looked at")
+    assert f"Found no picture at: {tmp_path}" in message
+    assert "--images is missing" in refusal(out)
+    assert "There is no checkpoint gone" in refusal(out, f"--images={__file__}", checkpoint="gone")
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_with_other_content_are_refused(refusal, make_picture, tmp_path):
+    make_picture("pictures/a.png")
+    make_picture("mine/precious.png")
+    images = f"--images={tmp_path / 'pictures'}"
+    for folder, words in (
+        ("mine", "must be new, empty"),
+        ("mine/precious.png", "must be a folder"),
+        ("pictures", "must be new, empty"),
+    ):
+        assert words in refusal(images, f"--output_dir={tmp_path / folder}")
+    (tmp_path / "pictures" / "detections.json").touch()
+    message = refusal(images, f"--output_dir={tmp_path / 'mine' / '..' / 'pictures'}")
+    assert "must not be a folder of --images" in message
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "nan"])
+def test_an_impossible_draw_threshold_is_refused(refusal, value, tmp_path):
+    flags = (f"--draw_threshold={value}", "--images=a.png", f"--output_dir={tmp_path}")
+    assert "--draw_threshold must be between 0 and 1" in refusal(*flags)

@@ -1,0 +1,386 @@
+import dataclasses
+import itertools
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_frcnn.config import Config
+from keras_frcnn.data import pipeline, transforms
+from keras_frcnn.data.records import Dataset, Record
+
+CONFIG = Config(shorter_side=40, longer_side=70, flip="none", seed=3)
+
+
+@pytest.fixture
+def make_dataset(tmp_path):
+    """Returns a function from sizes to a dataset of white boxes on black pictures."""
+
+    def make(sizes, num_objects=1):
+        rng = np.random.default_rng(7)
+        records = []
+        for row, (height, width) in enumerate(sizes):
+            y1, x1 = rng.integers(0, [height // 2, width // 2])
+            y2, x2 = rng.integers([height // 2 + 4, width // 2 + 4], [height + 1, width + 1])
+            pixels = np.zeros((height, width, 3), np.uint8)
+            pixels[y1:y2, x1:x2] = 255
+            path = tmp_path / f"{row}.png"
+            Image.fromarray(pixels).save(path)
+            boxes = np.tile(np.array([[y1, x1, y2, x2]], np.float32), (num_objects, 1))
+            labels = np.full(num_objects, row, np.int32)
+            flags = np.arange(num_objects) % 2 == 1
+            records.append(Record(str(row), str(path), height, width, boxes, labels, flags))
+        return Dataset(tuple(f"class {row}" for row in range(len(sizes))), records)
+
+    return make
+
+
+def _take(stream, count):
+    return list(stream.take(count).as_numpy_iterator())
+
+
+def _white_box(image, shape):
+    """Finds the white rectangle of one normalised picture: yxyx pixels, to about half a pixel."""
+    grey = image[: shape[0], : shape[1], 0] + transforms.BGR_MEAN[0]
+    rows, columns = grey.max(axis=1) / 255, grey.max(axis=0) / 255
+    spans = []
+    for profile in (rows, columns):
+        inside = np.flatnonzero(profile > 0.5)
+        spans.append((inside[0], inside[-1] + 1))
+    return np.array([spans[0][0], spans[1][0], spans[0][1], spans[1][1]])
+
+
+SIZES = [(30, 50), (50, 30), (40, 41), (33, 80), (64, 20), (20, 25), (80, 90)]
+
+
+# --- the order
+
+
+def _draws(groups, batch_size, seed, count):
+    return np.array(list(itertools.islice(pipeline.batches(groups, batch_size, seed), count)))
+
+
+def test_an_epoch_draws_every_row_once_in_an_order_of_its_own():
+    draws = _draws(dict.fromkeys(range(10), 0), 1, 0, 50)[:, 0]
+    epochs = draws.reshape(5, 10, 2)
+    np.testing.assert_array_equal(epochs[..., 1], np.repeat(np.arange(5), 10).reshape(5, 10))
+    orders = [tuple(order) for order in epochs[..., 0]]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len(set(orders)) == 5
+
+
+def test_the_order_depends_on_the_seed_alone():
+    groups = dict.fromkeys(range(10), 0)
+    np.testing.assert_array_equal(_draws(groups, 2, 5, 30), _draws(groups, 2, 5, 30))
+    assert np.any(_draws(groups, 2, 5, 30) != _draws(groups, 2, 6, 30))
+
+
+def test_a_batch_holds_one_group_and_leftovers_wait():
+    groups = {row: row % 3 == 0 for row in range(11)}  # 4 and 7 rows, in batches of 3
+    draws = _draws(groups, 3, 1, 200)
+    for batch in draws:
+        assert len({groups[row] for row, _ in batch.tolist()}) == 1
+    pairs = [tuple(pair) for pair in draws.reshape(-1, 2).tolist()]
+    assert len(set(pairs)) == len(pairs)  # a row at most once an epoch
+    finished = draws[-1][:, 1].min() - 2
+    for epoch in range(finished):
+        assert sorted(row for row, drawn in pairs if drawn == epoch) == list(range(11))
+
+
+def test_rows_need_not_fill_a_batch():
+    (batch,) = _draws({4: "a"}, 3, 0, 1)
+    assert batch.tolist() == [[4, 0], [4, 1], [4, 2]]
+
+
+# --- training batches
+
+
+def test_train_batch_is_typed_and_shaped_as_promised(make_dataset):
+    config = CONFIG.replace(batch_size=2)
+    inputs, targets = pipeline.train_dataset(make_dataset(SIZES), config).element_spec
+    spec = {name: (value.shape.as_list(), value.dtype) for name, value in inputs.items()}
+    assert spec == {
+        "images": ([2, None, None, 3], tf.float32),
+        "image_shape": ([2, 2], tf.int32),
+        "original_shape": ([2, 2], tf.int32),
+        "index": ([2], tf.int32),
+    }
+    spec = {name: (value.shape.as_list(), value.dtype) for name, value in targets.items()}
+    assert spec == {
+        "boxes": ([2, None, 4], tf.float32),
+        "labels": ([2, None], tf.int32),
+        "ignore": ([2, None], tf.bool),
+    }
+
+
+def test_boxes_follow_their_pictures_through_flips_and_resizing(make_dataset):
+    dataset = make_dataset(SIZES)
+    kinds = set()
+    for inputs, targets in _take(
+        pipeline.train_dataset(dataset, CONFIG.replace(flip="both", batch_size=2)), 20
+    ):
+        for item in range(2):
+            row = inputs["index"][item]
+            record = dataset.records[row]
+            assert targets["labels"][item].tolist() == [row]
+            assert inputs["original_shape"][item].tolist() == [record.height, record.width]
+            height, width = inputs["image_shape"][item].tolist()
+            expected = transforms.target_shape(record.height, record.width, 40, 70)
+            assert (height, width) == tuple(int(side) for side in expected)
+            box = targets["boxes"][item, 0]
+            found = _white_box(inputs["images"][item], (height, width))
+            np.testing.assert_allclose(found, box, atol=1.01)
+            y1, x1, y2, x2 = record.boxes[0] * np.tile(
+                [height / record.height, width / record.width], 2
+            )
+            mirrored = not np.allclose(box[[1, 3]], [x1, x2], atol=1e-3)
+            upside_down = not np.allclose(box[[0, 2]], [y1, y2], atol=1e-3)
+            if mirrored:
+                np.testing.assert_allclose(box[[1, 3]], [width - x2, width - x1], atol=1e-3)
+            if upside_down:
+                np.testing.assert_allclose(box[[0, 2]], [height - y2, height - y1], atol=1e-3)
+            kinds.add((mirrored, upside_down))
+    assert len(kinds) == 4
+
+
+@pytest.mark.parametrize(
+    ("flip", "expected"),
+    [
+        ("none", {(False, False)}),
+        ("horizontal", {(False, False), (True, False)}),
+        ("vertical", {(False, False), (False, True)}),
+    ],
+)
+def test_flip_modes(make_dataset, flip, expected):
+    dataset = make_dataset([(30, 50)])
+    y1, x1, _, _ = dataset.records[0].boxes[0]
+    stream = pipeline.train_dataset(dataset, CONFIG.replace(flip=flip, shorter_side=30))
+    corners = [targets["boxes"][0, 0, :2] for _, targets in _take(stream, 24)]
+    kinds = [(bool(x != x1), bool(y != y1)) for y, x in corners]
+    assert set(kinds) == expected
+    if flip != "none":
+        assert 4 < sum(kind != (False, False) for kind in kinds) < 20  # 24 fair coins
+
+
+def test_a_resumed_stream_equals_an_unbroken_one(make_dataset):
+    dataset = make_dataset(SIZES)
+    config = CONFIG.replace(flip="both", batch_size=2)
+    whole = _take(pipeline.train_dataset(dataset, config), 14)
+    for start in (1, 5, 11):
+        resumed = _take(pipeline.train_dataset(dataset, config, start_step=start), 3)
+        for got, expected in zip(resumed, whole[start:], strict=False):
+            tf.nest.map_structure(np.testing.assert_array_equal, got, expected)
+
+
+def test_the_stream_does_not_end_where_the_order_is_drawn_anew(make_dataset, monkeypatch):
+    dataset = make_dataset(SIZES[:3])
+    whole = [inputs["index"] for inputs, _ in _take(pipeline.train_dataset(dataset, CONFIG), 20)]
+    monkeypatch.setattr(pipeline, "_DRAWN_BATCHES", 4)
+    parts = [inputs["index"] for inputs, _ in _take(pipeline.train_dataset(dataset, CONFIG), 20)]
+    np.testing.assert_array_equal(whole, parts)
+
+
+def test_a_batch_holds_one_orientation(make_dataset):
+    stream = pipeline.train_dataset(make_dataset(SIZES), CONFIG.replace(batch_size=3))
+    seen = set()
+    for inputs, _ in _take(stream, 15):
+        shapes = inputs["original_shape"]
+        portrait = shapes[:, 0] > shapes[:, 1]
+        assert portrait.all() or not portrait.any()
+        seen.update(inputs["index"].tolist())
+    assert seen == set(range(len(SIZES)))
+
+
+def test_padding_is_zero_after_normalising_and_changes_no_picture(make_dataset):
+    dataset = make_dataset([(30, 50), (30, 80), (40, 41)])
+    alone = {
+        int(inputs["index"][0]): (inputs["images"][0], targets["boxes"][0])
+        for inputs, targets in _take(pipeline.train_dataset(dataset, CONFIG), 3)
+    }
+    ((inputs, targets),) = _take(pipeline.train_dataset(dataset, CONFIG.replace(batch_size=3)), 1)
+    assert inputs["images"].shape == (3, *inputs["image_shape"].max(axis=0), 3)
+    for item, row in enumerate(inputs["index"]):
+        height, width = inputs["image_shape"][item]
+        image = inputs["images"][item]
+        np.testing.assert_array_equal(image[:height, :width], alone[row][0])
+        assert not image[height:].any() and not image[:, width:].any()
+        np.testing.assert_array_equal(targets["boxes"][item], alone[row][1])
+
+
+def test_pictures_are_bgr_minus_mean_over_std(make_dataset, tmp_path):
+    Image.new("RGB", (50, 40), (10, 20, 30)).save(tmp_path / "colour.png")
+    record = dataclasses.replace(
+        make_dataset([(40, 50)]).records[0], path=str(tmp_path / "colour.png")
+    )
+    dataset = Dataset(("a",), [record])
+    ((inputs, _),) = _take(pipeline.train_dataset(dataset, CONFIG.replace(pixel_std=2.0)), 1)
+    expected = np.array([30 - 103.939, 20 - 116.779, 10 - 123.68]) / 2
+    np.testing.assert_allclose(inputs["images"][0], np.tile(expected, (40, 50, 1)), rtol=1e-5)
+
+
+def test_target_rows_are_padded_with_label_minus_one(make_dataset):
+    dataset = make_dataset([(40, 50), (40, 50)], num_objects=3)
+    empty = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int32)}
+    dataset.records[0] = dataclasses.replace(
+        dataset.records[0], **empty, difficult=np.zeros(0, bool)
+    )
+    config = CONFIG.replace(batch_size=2, difficult="ignore")
+    ((inputs, targets),) = _take(pipeline.train_dataset(dataset, config), 1)
+    item = int(np.flatnonzero(inputs["index"] == 0)[0])
+    assert targets["labels"][item].tolist() == [-1, -1, -1]
+    assert not targets["boxes"][item].any() and not targets["ignore"][item].any()
+    assert targets["labels"][1 - item].tolist() == [1, 1, 1]
+
+
+def test_a_picture_without_objects_has_one_row_of_padding(make_dataset):
+    dataset = make_dataset([(40, 50)], num_objects=0)
+    ((_, targets),) = _take(pipeline.train_dataset(dataset, CONFIG), 1)
+    assert targets["labels"].tolist() == [[-1]] and targets["ignore"].tolist() == [[False]]
+    np.testing.assert_array_equal(targets["boxes"], np.zeros((1, 1, 4)))
+
+
+@pytest.mark.parametrize(
+    ("difficult", "labels", "ignore"),
+    [
+        ("drop", [[0, 0]], [[False, False]]),
+        ("keep", [[0, 0, 0]], [[False, False, False]]),
+        ("ignore", [[0, 0, 0]], [[False, True, False]]),
+    ],
+)
+def test_difficult_objects(make_dataset, difficult, labels, ignore):
+    dataset = make_dataset([(40, 50)], num_objects=3)  # the second is difficult
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]], np.float32)
+    dataset.records[0] = dataclasses.replace(dataset.records[0], boxes=boxes)
+    stream = pipeline.train_dataset(dataset, CONFIG.replace(difficult=difficult))
+    ((_, targets),) = _take(stream, 1)
+    assert targets["labels"].tolist() == labels and targets["ignore"].tolist() == ignore
+    kept = boxes[[0, 2]] if difficult == "drop" else boxes
+    np.testing.assert_array_equal(targets["boxes"][0], kept)
+
+
+def test_objects_belong_to_their_own_picture(make_dataset):
+    """Records with 2, 0, 3 and 1 objects: each row gets its own."""
+    dataset = make_dataset([(40, 50)] * 4)
+    expected = {}
+    for row, number in enumerate((2, 0, 3, 1)):
+        boxes = np.array([[row, item, row + 5, item + 5] for item in range(number)], np.float32)
+        dataset.records[row] = dataclasses.replace(
+            dataset.records[row],
+            boxes=boxes.reshape(-1, 4),
+            labels=np.full(number, row, np.int32),
+            difficult=np.zeros(number, bool),
+        )
+        expected[row] = boxes.tolist()
+    for inputs, targets in _take(pipeline.train_dataset(dataset, CONFIG), 4):
+        valid = targets["labels"][0] >= 0
+        assert targets["boxes"][0][valid].tolist() == expected[int(inputs["index"][0])]
+
+
+@pytest.mark.parametrize("difficult", ["drop", "ignore"])
+def test_pictures_with_nothing_to_learn_can_be_left_out(make_dataset, difficult):
+    dataset = make_dataset([(40, 50)] * 4)
+    for row, flag in ((1, np.array([True])), (2, np.zeros(0, bool))):
+        dataset.records[row] = dataclasses.replace(
+            dataset.records[row],
+            boxes=dataset.records[row].boxes[: len(flag)],
+            labels=dataset.records[row].labels[: len(flag)],
+            difficult=flag,
+        )
+    config = CONFIG.replace(difficult=difficult, include_empty=False)
+    stream = pipeline.train_dataset(dataset, config)
+    assert {int(inputs["index"][0]) for inputs, _ in _take(stream, 8)} == {0, 3}
+    stream = pipeline.train_dataset(dataset, config.replace(include_empty=True))
+    assert {int(inputs["index"][0]) for inputs, _ in _take(stream, 8)} == {0, 1, 2, 3}
+
+
+def test_no_picture_to_train_on_is_an_error(make_dataset):
+    with pytest.raises(ValueError, match="Received: 0 pictures"):
+        pipeline.train_dataset(Dataset(("a",), []), CONFIG)
+    dataset = make_dataset([(40, 50)], num_objects=0)
+    with pytest.raises(ValueError, match="include_empty=False"):
+        pipeline.train_dataset(dataset, CONFIG.replace(include_empty=False))
+
+
+# --- evaluation batches
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 10])
+def test_evaluation_sees_every_picture_once_in_order(make_dataset, batch_size):
+    dataset = make_dataset(SIZES)
+    config = CONFIG.replace(flip="both")
+    taken = list(pipeline.eval_dataset(dataset, config, batch_size).as_numpy_iterator())
+    assert [len(inputs["index"]) for inputs in taken][:-1] == [batch_size] * (len(taken) - 1)
+    assert np.concatenate([inputs["index"] for inputs in taken]).tolist() == list(range(7))
+    for inputs in taken:
+        assert set(inputs) == {"images", "image_shape", "original_shape", "index"}
+        for item, row in enumerate(inputs["index"]):
+            record = dataset.records[row]
+            shape = inputs["image_shape"][item]
+            scale = shape / [record.height, record.width]
+            found = _white_box(inputs["images"][item], shape)
+            np.testing.assert_allclose(found, record.boxes[0] * np.tile(scale, 2), atol=1.01)
+
+
+def test_evaluation_can_be_run_twice(make_dataset):
+    stream = pipeline.eval_dataset(make_dataset(SIZES), CONFIG, 2)
+    for first, second in zip(stream, stream, strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, first, second)
+
+
+def test_pictures_are_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying: the displayed right edge is the stored top
+    stored = np.zeros((40, 60, 3), np.uint8)
+    stored[:20] = 255
+    Image.fromarray(stored).save(tmp_path / "a.jpg", exif=exif, quality=100)
+    boxes = np.array([[0, 20, 60, 40]], np.float32)
+    record = Record(
+        "a", str(tmp_path / "a.jpg"), 60, 40, boxes, np.zeros(1, np.int32), np.zeros(1, bool), 6
+    )
+    (inputs,) = pipeline.eval_dataset(Dataset(("a",), [record]), CONFIG).as_numpy_iterator()
+    assert inputs["original_shape"].tolist() == [[60, 40]]
+    np.testing.assert_array_equal(_white_box(inputs["images"][0], (60, 40)), boxes[0])
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize("make_stream", [pipeline.train_dataset, pipeline.eval_dataset])
+def test_a_picture_that_cannot_be_decoded_is_named(make_dataset, make_stream):
+    dataset = make_dataset([(40, 50)] * 3)
+    path = pathlib.Path(dataset.records[1].path)
+    for damage in (path.read_bytes()[:-20], b"no picture", b"", None):
+        path.unlink()
+        if damage is not None:
+            path.write_bytes(damage)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"unreadable picture.*{path}"):
+            _take(make_stream(dataset, CONFIG), 3)
+
+
+@pytest.mark.slow
+def test_a_program_ends_while_streams_are_open(make_dataset):
+    """Python must not wait at its end for threads that wait for Python."""
+    dataset = make_dataset(SIZES)
+    program = f"""
+import numpy as np
+from keras_frcnn.config import Config
+from keras_frcnn.data import pipeline
+from keras_frcnn.data.records import Dataset, Record
+nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
+paths = {[record.path for record in dataset.records] * 20!r}
+records = [Record(str(i), path, 40, 50, *nothing) for i, path in enumerate(paths)]
+stream = iter(pipeline.train_dataset(Dataset(("a",), records), Config()))
+for _ in range(3):
+    next(stream)
+print("done")
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    finished = subprocess.run(
+        [sys.executable, "-c", program], env=environment, timeout=60, capture_output=True, text=True
+    )
+    assert finished.returncode == 0 and finished.stdout == "done\n", finished.stderr

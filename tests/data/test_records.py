@@ -1,0 +1,134 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_frcnn.data import records
+from keras_frcnn.data.records import Record
+
+
+def _record(**changes):
+    record = Record(
+        image_id="a",
+        path="folder/a.jpg",
+        height=10,
+        width=20,
+        boxes=np.array([[0, 0, 10, 20], [1, 2, 3, 4]], np.float32),
+        labels=np.array([0, 1], np.int32),
+        difficult=np.array([False, True]),
+    )
+    return dataclasses.replace(record, **changes)
+
+
+def _boxes(*second):
+    return np.array([[0, 0, 10, 20], second], np.float32)
+
+
+def test_check_accepts_boxes_up_to_the_border_and_pictures_without_objects():
+    records.check(_record(), ("cat", "dog"))
+    nothing = np.zeros(0)
+    records.check(_record(boxes=np.zeros((0, 4)), labels=nothing, difficult=nothing), ("cat",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"boxes": _boxes(1, np.nan, 3, 4)}, "object 2: .*not finite"),
+        ({"boxes": _boxes(1, 2, np.inf, 4)}, "object 2: .*not finite"),
+        ({"boxes": _boxes(3, 2, 3, 4)}, "object 2: .*no area"),
+        ({"boxes": _boxes(1, 4, 3, 2)}, "object 2: .*no area"),
+        ({"boxes": _boxes(-0.5, 2, 3, 4)}, "object 2: .*leaves the picture"),
+        ({"boxes": _boxes(1, -0.5, 3, 4)}, "object 2: .*leaves the picture"),
+        ({"boxes": _boxes(1, 2, 10.5, 4)}, "object 2: .*leaves the picture"),
+        ({"boxes": _boxes(1, 2, 3, 20.5)}, "object 2: .*leaves the picture"),
+        ({"labels": np.array([2, 0])}, "object 1: label 2"),
+        ({"labels": np.array([0, -1])}, "object 2: label -1"),
+        ({"labels": np.array([0])}, "labels and difficult"),
+        ({"difficult": np.array([False])}, "labels and difficult"),
+        ({"boxes": np.zeros((2, 5))}, "boxes must be"),
+        ({"height": 0}, "positive"),
+        ({"orientation": 9}, "orientation"),
+    ],
+)
+def test_check_names_file_object_and_fault(changes, words):
+    with pytest.raises(ValueError, match=f"folder/a.jpg: .*{words}|folder/a.jpg: {words}"):
+        records.check(_record(**changes), ("cat", "dog"))
+
+
+def test_settle_shows_ten_problems_and_counts_all():
+    problems = [(f"file {number}", "object dropped") for number in range(12)]
+    with pytest.raises(ValueError) as error:
+        records.settle(problems, "error")
+    text = str(error.value)
+    assert "12 problem(s)" in text and "file 9" in text and "file 10" not in text
+    assert "2 more" in text and "--on_bad_record=skip" in text
+
+
+def test_settle_returns_a_line_for_each_problem_or_nothing():
+    assert records.settle([("a: broken", "picture left out")], "skip") == [
+        "a: broken; picture left out"
+    ]
+    assert records.settle([], "error") == []
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_picture_header_finds_any_cut(tmp_path, suffix):
+    whole = tmp_path / f"whole{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    Image.fromarray(noise).save(whole)
+    content = whole.read_bytes()
+    assert records.picture_header(whole) == (30, 50, 1)
+    cut = tmp_path / f"cut{suffix}"
+    for length in (0, 1, 20, len(content) // 2, len(content) - 20, len(content) - 1):
+        cut.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=f"cut{suffix}: unreadable"):
+            records.picture_header(cut)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_picture_header_accepts_bytes_after_the_end(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    Image.new("RGB", (50, 30)).save(path)
+    path.write_bytes(path.read_bytes() + b"\0" * 5000)
+    assert records.picture_header(path) == (30, 50, 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_picture_header_gives_the_displayed_size(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (50, 30)).save(tmp_path / "a.jpg", exif=exif)
+    size = (30, 50) if orientation < 5 else (50, 30)
+    assert records.picture_header(tmp_path / "a.jpg") == (*size, orientation)
+
+
+def test_picture_header_refuses_other_formats_and_missing_files(tmp_path):
+    Image.new("RGB", (5, 5)).save(tmp_path / "a.gif")
+    with pytest.raises(ValueError, match="a.gif: .*expected JPEG or PNG, found GIF"):
+        records.picture_header(tmp_path / "a.gif")
+    with pytest.raises(ValueError, match="none.jpg"):
+        records.picture_header(tmp_path / "none.jpg")
+
+
+def test_picture_header_refuses_huge_pictures_undecoded(tmp_path, monkeypatch):
+    Image.new("RGB", (50, 30)).save(tmp_path / "a.png")
+    monkeypatch.setattr(records, "MAX_PIXELS", 1499)
+    with pytest.raises(ValueError, match="a.png: .*50 x 30 pixels"):
+        records.picture_header(tmp_path / "a.png")
+    monkeypatch.setattr(records, "MAX_PIXELS", 1500)
+    assert records.picture_header(tmp_path / "a.png") == (30, 50, 1)
+
+
+def test_picture_header_refuses_a_decompression_bomb(tmp_path):
+    path = tmp_path / "bomb.png"
+    Image.new("RGB", (50, 30)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = (100_000).to_bytes(4, "big") * 2
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="bomb.png: unreadable"):
+        records.picture_header(path)
+
+
+def test_read_files_keeps_the_order():
+    assert list(records.read_files(lambda n: n * n, range(300))) == [n * n for n in range(300)]

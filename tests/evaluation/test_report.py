@@ -1,0 +1,101 @@
+import io
+import json
+
+import numpy as np
+from rich.console import Console
+
+from keras_frcnn.evaluation import report, voc
+
+
+def class_result(name, num_gt, ap_11point, ap_area, num_difficult=0, num_detections=10):
+    return voc.ClassResult(
+        name=name,
+        num_gt=num_gt,
+        num_difficult=num_difficult,
+        num_detections=num_detections,
+        ap_11point=ap_11point,
+        ap_area=ap_area,
+        precision=np.zeros(0),
+        recall=np.zeros(0),
+        scores=np.zeros(0),
+    )
+
+
+def result(*classes):
+    return voc.Result(
+        classes=classes, iou_threshold=0.5, num_pictures=7, num_pictures_without_detections=2
+    )
+
+
+def printed(outcome):
+    console = Console(file=io.StringIO(), width=200)
+    report.print_table(outcome, console)
+    return console.file.getvalue()
+
+
+def cells(text, first):
+    """Returns the words of the row that begins with a text."""
+    (row,) = [
+        line.replace("│", " ").split()
+        for line in text.split("\n")
+        if line.strip("│ ").startswith(first)
+    ]
+    return row
+
+
+def test_table_shows_classes_then_their_mean():
+    cat = class_result("cat", 3, 0.5, 0.25, num_difficult=4)
+    text = printed(result(cat, class_result("dog", 5, 0.69932, 1.0)))
+    assert cells(text, "cat") == ["cat", "3", "10", "50.00", "25.00"]
+    assert cells(text, "dog") == ["dog", "5", "10", "69.93", "100.00"]
+    assert cells(text, "mean") == ["mean", "8", "20", "59.97", "62.50"]
+    assert "IoU >= 0.5; 7 pictures; 2 without detections; 4 difficult objects ignored" in text
+    assert "classes" not in text.split("IoU")[1]
+
+
+def test_table_says_which_classes_the_mean_leaves_out():
+    text = printed(
+        result(class_result("cat", 3, 0.5, 0.25), class_result("dog", 0, np.nan, np.nan))
+    )
+    assert cells(text, "dog") == ["dog", "0", "10", "-", "-"]
+    assert cells(text, "mean")[-2:] == ["50.00", "25.00"]
+    assert "mean of 1 of 2 classes, the others have no objects" in text
+
+
+def test_table_without_any_ground_truth():
+    assert cells(printed(result()), "mean") == ["mean", "0", "0", "-", "-"]
+
+
+def test_class_names_are_not_markup():
+    text = printed(
+        result(class_result("[/bold]", 1, 1.0, 1.0), class_result("[red]x", 1, 1.0, 1.0))
+    )
+    assert cells(text, "[/bold]")[0] == "[/bold]"
+    assert cells(text, "[red]x")[0] == "[red]x"
+
+
+def test_table_goes_to_standard_output_by_default(capsys):
+    report.print_table(result(class_result("cat", 3, 0.5, 0.25)))
+    assert "50.00" in capsys.readouterr().out
+
+
+def test_json(tmp_path):
+    outcome = result(class_result("dog", 3, 0.5, 0.25), class_result("cat", 0, np.nan, np.nan))
+    report.to_json(outcome, tmp_path / "r.json", {"seed": 3, "rates": (0.1, float("inf"))})
+    text = (tmp_path / "r.json").read_text()
+    values = json.loads(text, parse_constant=lambda name: 1 / 0)
+    assert values["settings"] == {"seed": 3, "rates": [0.1, None]}
+    assert values["classes"]["cat"]["ap_area"] is None
+    assert values["classes"]["dog"]["ap_area"] == 0.25
+    assert values["map_11point"] == 0.5
+    assert values["iou_threshold"] == 0.5
+    assert list(values) == sorted(values)
+    assert list(values["classes"]) == ["cat", "dog"]
+    assert text.endswith("}\n")
+
+
+def test_json_without_ground_truth_or_settings(tmp_path):
+    report.to_json(result(), tmp_path / "r.json")
+    values = json.loads((tmp_path / "r.json").read_text())
+    assert values["map_area"] is None
+    assert values["settings"] == {}

@@ -1,0 +1,126 @@
+"""A stand-in for VGG16 and small settings, pictures and batches: a whole detector in milliseconds."""
+
+import contextlib
+from unittest import mock
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_frcnn.config import Config
+from keras_frcnn.models import backbones
+from keras_frcnn.models.faster_rcnn import FasterRCNN
+
+CLASS_NAMES = ("circle", "square", "star", "triangle")
+
+SMALL = Config(
+    precision="float32",
+    shorter_side=64,
+    longer_side=96,
+    flip="none",
+    pixel_std=58.0,
+    batch_size=2,
+    backbone_weights="none",
+    scales=(16.0, 32.0, 64.0),
+    head_units=(32,),
+    head_dropout=0.0,
+    pool_size=3,
+    rpn_num_samples=32,
+    rpn_border_anchors=True,
+    train_pre_nms_top_k=200,
+    train_post_nms_top_k=50,
+    test_pre_nms_top_k=200,
+    test_post_nms_top_k=20,
+    min_size=0.0,
+    roi_num_samples=16,
+    steps=8,
+    learning_rate=0.01,
+    lr_boundaries=(),
+    warmup_steps=0,
+    eval_every=4,
+    log_every=2,
+    num_pictures=2,
+    score_threshold=0.0,
+    max_detections=10,
+)
+"""Every setting at a size for tests; change some with ``SMALL.replace(...)``."""
+
+
+def stack(dtype) -> backbones.Stack:
+    """Two convolutions, each with a pooling by four: VGG16's stride 16, rounded down as there."""
+    layers = []
+    for block, channels in ((1, 8), (2, 16)):
+        layers += [
+            keras.layers.Conv2D(
+                channels,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer="he_normal",
+                name=f"block{block}_conv1",
+                dtype=dtype,
+            ),
+            keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=dtype),
+        ]
+    return backbones.Stack(layers, stride=16, rpn_channels=16)
+
+
+@contextlib.contextmanager
+def small_backbone():
+    """While it lasts, ``backbone="vgg16"`` means the stand-in."""
+    with mock.patch.dict(backbones.BACKBONES, vgg16=stack):
+        yield
+
+
+def detector(class_names=CLASS_NAMES, **changes) -> FasterRCNN:
+    """Makes a small detector whose every weight, biases too, is random and far from 0.
+
+    Freshly made heads answer nearly the same everywhere; a test would not see what it mixes up.
+
+    Args:
+        class_names: of the detector.
+        **changes: settings other than in ``SMALL``.
+    """
+    with small_backbone():
+        model = FasterRCNN(SMALL.replace(**changes), class_names)
+    randomize(model)
+    return model
+
+
+def randomize(model, seed=0) -> None:
+    """Draws every weight of a model anew, kernels so that activations keep their size."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 25
+            weight.assign(rng.normal(0, 1 / np.sqrt(fan_in), weight.shape))
+
+
+def inputs_of(images) -> dict[str, tf.Tensor]:
+    """Pads pictures, float [H, W, 3] of any sizes, to one batch, as the pipeline does."""
+    shapes = np.array([image.shape[:2] for image in images], np.int32)
+    batch = np.zeros((len(images), *shapes.max(axis=0), 3), np.float32)
+    for one, image in zip(batch, images, strict=True):
+        one[: image.shape[0], : image.shape[1]] = image
+    return {"images": tf.constant(batch), "image_shape": tf.constant(shapes)}
+
+
+def targets_of(objects) -> dict[str, tf.Tensor]:
+    """Pads objects, lists of ``(box, label)`` or ``(box, label, ignore)``, to one batch."""
+    length = max(1, *map(len, objects))
+    boxes = np.zeros((len(objects), length, 4), np.float32)
+    labels = np.full((len(objects), length), -1, np.int32)
+    ignore = np.zeros((len(objects), length), bool)
+    for b, of_picture in enumerate(objects):
+        for g, (box, label, *ignored) in enumerate(of_picture):
+            boxes[b, g], labels[b, g], ignore[b, g] = box, label, bool(ignored and ignored[0])
+    return {
+        "boxes": tf.constant(boxes),
+        "labels": tf.constant(labels),
+        "ignore": tf.constant(ignore),
+    }
+
+
+def picture(height, width, seed=0) -> np.ndarray:
+    """Makes a normalised picture of noise, float32 [height, width, 3]."""
+    return np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)

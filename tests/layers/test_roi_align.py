@@ -1,0 +1,160 @@
+"""RoIAlign: values by hand and against the reference, gradients against central differences."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_frcnn.layers import RoIAlign
+from tests import reference
+from tests.base import run_layer_test
+
+# Rois in pixels of a map of 6 x 8 cells of 16 pixels.
+HOSTILE = np.array(
+    [
+        [0, 0, 0, 0],  # padding
+        [0, 0, 96, 128],  # the whole picture
+        [-40, -50, 30, 20],  # across the border
+        [50, 60, 250, 300],
+        [-500, -500, 500, 500],
+        [40, 50, 40, 50],  # no area
+        [70, 90, 20, 10],  # inverted
+        [70, 10, 20, 90],
+        [-500, -500, -300, -300],  # far outside
+        [500, 500, 900, 900],
+        [33.3, 17.2, 34.1, 18.9],  # within a cell
+    ],
+    "float32",
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def align(features, rois, pool_size=2, sampling_ratio=2):
+    """Pools one picture's map [h, w] of cells of 16 pixels."""
+    features = np.asarray(features, "float32")[np.newaxis, ..., np.newaxis]
+    layer = RoIAlign(pool_size, 16, sampling_ratio)
+    return layer(features, np.asarray([rois], "float32")).numpy()[0, ..., 0]
+
+
+def gradients_of(layer, features, rois, upstream, **kwargs):
+    features, rois = tf.convert_to_tensor(features), tf.convert_to_tensor(rois)
+    with tf.GradientTape() as tape:
+        tape.watch([features, rois])
+        pooled = layer(features, rois, **kwargs)
+        total = tf.reduce_sum(tf.cast(pooled, tf.float32) * upstream)
+    return tape.gradient(total, [features, rois])
+
+
+@pytest.mark.parametrize("sampling_ratio", [1, 2, 3])
+def test_a_ramp_gives_the_bins_centres(sampling_ratio):
+    # The value at pixel y is y: cell i's centre lies at 16 i + 8.
+    ramp = np.tile(np.arange(6)[:, np.newaxis] * 16.0 + 8, (1, 8))
+    rois = [[20, 20, 60, 100], [60, 20, 20, 100], [33, 40, 33, 40]]
+    pooled = align(ramp, rois, 2, sampling_ratio)
+    np.testing.assert_allclose(pooled[0], [[30, 30], [50, 50]], rtol=1e-6)
+    np.testing.assert_allclose(
+        pooled[1], [[50, 50], [30, 30]], rtol=1e-6
+    )  # inverted: read backwards
+    np.testing.assert_allclose(pooled[2], [[33, 33], [33, 33]], rtol=1e-6)
+    np.testing.assert_allclose(
+        align(ramp.T, [[20, 20, 100, 60]], 2, sampling_ratio)[0], [[30, 50]] * 2, rtol=1e-6
+    )
+
+
+def test_samples_around_the_map():
+    # One bin of one sample, at a pixel p: from a cell outside on the border's value, farther out 0.
+    column = np.array([[1.0], [2.0], [5.0]])
+    expected = {-8: 1, -8.2: 0, 0: 1, 8: 1, 16: 1.5, 24: 2, 32: 3.5, 40: 5, 48: 5, 55.9: 5, 56.2: 0}
+    points = np.array(list(expected))
+    rois = np.stack([points, points * 0 + 8] * 2, axis=1)
+    np.testing.assert_allclose(
+        align(column, rois, 1, 1)[:, 0, 0], list(expected.values()), atol=1e-5
+    )
+
+
+def test_far_regions_are_zero():
+    assert (align(np.ones((4, 5)), [[500, 500, 900, 900], [-900, -900, -300, -300]]) == 0).all()
+
+
+@pytest.mark.parametrize(("pool_size", "sampling_ratio"), [(1, 1), (2, 2), (3, 1), (7, 2), (2, 3)])
+def test_values_equal_the_reference(rng, pool_size, sampling_ratio):
+    features = rng.normal(0, 1, (2, 6, 8, 3)).astype("float32")
+    rois = reference.random_boxes(rng, (2, 12), (96, 128), 4, 100)
+    rois = np.concatenate([rois, np.stack([HOSTILE, HOSTILE])], axis=1)
+    layer = RoIAlign(pool_size, 16, sampling_ratio)
+    pooled = run_layer_test(layer, features, rois, tolerance=1e-5, policy_tolerance=1e-5)
+    for b in range(2):
+        expected = reference.roi_align(features[b], rois[b], pool_size, 16, sampling_ratio)
+        np.testing.assert_allclose(pooled[b], expected, atol=2e-4)
+
+
+def test_gradients_equal_central_differences(rng):
+    features = rng.normal(0, 1, (1, 5, 6, 2)).astype("float32")
+    rois = np.array(
+        [[[10.3, 12.1, 61.7, 77.9], [-20.2, 3.3, 41.1, 55.5], [60, 50, 20, 10.7]]], "float32"
+    )
+    layer = RoIAlign(2, 16, 2)
+    upstream = rng.normal(0, 1, (1, 3, 2, 2, 2)).astype("float32")
+    to_features, to_rois = gradients_of(layer, features, rois, upstream)
+
+    def total(features, rois):
+        return np.sum(reference.roi_align(features[0], rois[0], 2, 16, 2) * upstream[0])
+
+    expected = reference.central_differences(lambda x: total(x, rois), features)
+    np.testing.assert_allclose(to_features, expected, atol=1e-4)
+    expected = reference.central_differences(lambda x: total(features, x), rois)
+    assert np.abs(expected).min() > 1e-4
+    np.testing.assert_allclose(to_rois, expected, atol=1e-4)
+
+
+def test_gradients_of_hostile_regions_are_finite(rng):
+    features = rng.normal(0, 1, (1, 6, 8, 2)).astype("float32")
+    for gradient in gradients_of(RoIAlign(3, 16), features, HOSTILE[np.newaxis], 1.0):
+        assert np.isfinite(gradient).all()
+
+
+def test_a_batch_of_two_sizes_equals_its_pictures(rng):
+    sizes, rois = [(6, 8), (4, 5)], np.stack([HOSTILE, HOSTILE])
+    features = rng.normal(0, 1, (2, 6, 8, 3)).astype("float32")  # padding holds numbers, not zeros
+    feature_shape = np.array(sizes, "int32")
+    layer = RoIAlign(3, 16, 2)
+    together = run_layer_test(
+        layer, features, rois, feature_shape=feature_shape, tolerance=1e-5, policy_tolerance=1e-5
+    )
+    gradients = gradients_of(layer, features, rois, 1.0, feature_shape=feature_shape)
+    for b, (h, w) in enumerate(sizes):
+        args = features[b : b + 1, :h, :w], rois[b : b + 1]
+        np.testing.assert_allclose(together[b], layer(*args)[0], atol=2e-4)
+        to_features, to_rois = gradients_of(layer, *args, 1.0)
+        np.testing.assert_allclose(gradients[0][b, :h, :w], to_features[0], atol=2e-3)
+        np.testing.assert_allclose(gradients[1][b], to_rois[0], atol=2e-3)
+        assert (gradients[0][b, h:].numpy() == 0).all() and (
+            gradients[0][b, :, w:].numpy() == 0
+        ).all()
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_half_precision_leaves_coordinates_alone(rng, dtype):
+    features = tf.cast(rng.normal(0, 1, (1, 70, 6, 2)), dtype)
+    rois = np.array([[[1001, 3, 1003, 60], [995, 5, 1009.3, 90]]], "float32")  # one row in bfloat16
+    layer = RoIAlign(2, 16, dtype=f"mixed_{dtype.name}")
+    pooled = layer(features, rois)
+    assert pooled.dtype == dtype
+    expected = reference.roi_align(tf.cast(features, tf.float32)[0].numpy(), rois[0], 2, 16, 2)
+    np.testing.assert_allclose(tf.cast(pooled, tf.float32)[0], expected, rtol=0.01, atol=0.01)
+    for gradient, kind in zip(
+        gradients_of(layer, features, rois, 1.0), (dtype, tf.float32), strict=True
+    ):
+        assert gradient.dtype == kind
+        assert np.abs(tf.cast(gradient, tf.float32)).max() > 0
+
+
+def test_no_regions_and_single_cells():
+    layer = RoIAlign(7, 16)
+    assert layer(tf.zeros([2, 3, 4, 5]), tf.zeros([2, 0, 4])).shape == (2, 0, 7, 7, 5)
+    assert (
+        layer(tf.ones([1, 1, 1, 1]), tf.constant([[[0.0, 0.0, 16.0, 16.0]]])).numpy() == 1
+    ).all()

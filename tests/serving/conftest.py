@@ -1,0 +1,78 @@
+"""A small detector, its SavedModel, and one that answers what pencil and paper say."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_frcnn import Config, FasterRCNN
+from keras_frcnn.serving.export import save
+
+SMALL = Config(
+    backbone_weights="none",
+    head_units=(32,),
+    shorter_side=64,
+    longer_side=96,
+    scales=(16.0, 32.0),
+    min_size=1.0,
+    precision="float32",
+    score_threshold=0.0,  # random weights find many objects, none with confidence
+)
+CLASS_NAMES = ("cat", "dög", "bus")
+
+
+class PencilModel:
+    """Finds in every picture, whatever is in it, its upper left quarter (dög) and all of it (cat).
+
+    A third row is padding.
+    """
+
+    class_names = ("cat", "dög")
+
+    def __init__(self):
+        self.weights = []
+
+    def detect_batch(self, images):
+        shape = tf.shape(images)
+        size = tf.cast(tf.stack([shape[1], shape[2]] * 2), tf.float32)
+        boxes = size * tf.constant([[0, 0, 0.5, 0.5], [0, 0, 1, 1], [0, 0, 0, 0]])
+
+        def repeat(row):
+            return tf.tile(tf.constant(row)[tf.newaxis], [shape[0], 1])
+
+        return {
+            "boxes": tf.tile(boxes[tf.newaxis], [shape[0], 1, 1]),
+            "scores": repeat([0.75, 0.5, 0.0]),
+            "labels": repeat([1, 0, -1]),
+            "num_detections": tf.fill([shape[0]], 2),
+        }
+
+
+@pytest.fixture(scope="session")
+def model():
+    return FasterRCNN(SMALL, CLASS_NAMES)
+
+
+@pytest.fixture(scope="session")
+def saved_model_dir(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served") / "model"
+    save(model, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def signatures(saved_model_dir):
+    return tf.saved_model.load(str(saved_model_dir)).signatures
+
+
+@pytest.fixture
+def pencil_model():
+    return PencilModel()
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """Three pictures of different sizes."""
+    random = np.random.default_rng(0)
+    return [
+        random.integers(0, 256, (*size, 3), np.uint8) for size in ((50, 70), (80, 45), (64, 64))
+    ]

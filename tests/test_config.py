@@ -1,0 +1,279 @@
+"""Config: what it refuses, and how it is copied and written as plain values."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from keras_frcnn.config import Config, element_type, type_name
+
+
+def problems(**changes) -> list[str]:
+    """Returns the lines of the error that a changed default config raises."""
+    with pytest.raises(ValueError) as caught:
+        Config(**changes).validate()
+    title, *lines = str(caught.value).splitlines()
+    assert title == "Invalid settings:"
+    return [line.removeprefix("  - ") for line in lines]
+
+
+def test_the_defaults_are_valid_and_validate_returns_the_config():
+    config = Config()
+    assert config.validate() is config
+
+
+def test_every_setting_has_help_and_a_group():
+    for field in dataclasses.fields(Config):
+        assert field.metadata["help"], field.name
+        assert field.metadata["group"], field.name
+
+
+def test_a_default_is_among_its_choices():
+    for field in dataclasses.fields(Config):
+        if field.metadata["choices"]:
+            assert field.default in field.metadata["choices"], field.name
+
+
+def test_config_cannot_be_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().steps = 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": "10"}, "steps must be an integer. Received: '10'"),
+        ({"steps": 10.0}, "steps must be an integer. Received: 10.0"),
+        ({"steps": True}, "steps must be an integer. Received: True"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number. Received: 'fast'"),
+        ({"learning_rate": False}, "learning_rate must be a number. Received: False"),
+        ({"learning_rate": math.inf}, "learning_rate must be a number. Received: inf"),
+        ({"learning_rate": math.nan}, "learning_rate must be a number. Received: nan"),
+        ({"include_empty": 1}, "include_empty must be true or false. Received: 1"),
+        ({"data_dir": None}, "data_dir must be a text. Received: None"),
+        ({"roi_pooling": "mean"}, "roi_pooling must be one of max, align. Received: 'mean'"),
+    ],
+)
+def test_wrong_types_and_choices(changes, message):
+    assert problems(**changes) == [message]
+
+
+@pytest.mark.parametrize(
+    ("changes", "start"),
+    [
+        ({"scales": [128.0]}, "scales must be a list, each a number"),
+        ({"scales": (128.0, "256")}, "scales must be a list, each a number"),
+        ({"head_units": (4096.0,)}, "head_units must be a list, each an integer"),
+        ({"train_split": "trainval"}, "train_split must be a list, each a text"),
+    ],
+)
+def test_wrong_lists(changes, start):
+    (problem,) = problems(**changes)
+    (value,) = changes.values()
+    assert problem.startswith(start)
+    assert problem.endswith(f"Received: {value!r}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shorter_side",
+        "longer_side",
+        "pixel_std",
+        "batch_size",
+        "pool_size",
+        "sampling_ratio",
+        "rpn_num_samples",
+        "train_pre_nms_top_k",
+        "train_post_nms_top_k",
+        "test_pre_nms_top_k",
+        "test_post_nms_top_k",
+        "roi_num_samples",
+        "rpn_smooth_l1_beta",
+        "roi_smooth_l1_beta",
+        "steps",
+        "learning_rate",
+        "lr_decay_factor",
+        "bias_lr_factor",
+        "accumulate_steps",
+        "log_every",
+        "max_detections",
+    ],
+)
+def test_positive_settings(name):
+    assert f"{name} must be positive. Received: 0" in problems(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "seed",
+        "min_size",
+        "rpn_box_loss_weight",
+        "weight_decay",
+        "warmup_steps",
+        "gradient_clip_norm",
+        "eval_every",
+        "num_pictures",
+    ],
+)
+def test_settings_that_may_be_zero_but_not_below(name):
+    assert problems(**{name: -1}) == [f"{name} must be at least 0. Received: -1"]
+    Config(**{name: 0}).validate()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rpn_fg_iou_threshold",
+        "rpn_bg_iou_threshold",
+        "rpn_fg_fraction",
+        "rpn_nms_iou_threshold",
+        "roi_fg_iou_threshold",
+        "roi_bg_iou_threshold",
+        "roi_bg_iou_threshold_low",
+        "roi_fg_fraction",
+        "score_threshold",
+        "nms_iou_threshold",
+    ],
+)
+@pytest.mark.parametrize("value", [-0.01, 1.01])
+def test_fractions(name, value):
+    assert f"{name} must be between 0 and 1. Received: {value}" in problems(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["momentum", "head_dropout"])
+def test_settings_below_one(name):
+    words = f"{name} must be at least 0 and below 1. Received:"
+    assert problems(**{name: 1.0}) == [f"{words} 1.0"]
+    assert problems(**{name: -0.1}) == [f"{words} -0.1"]
+    Config(**{name: 0.0}).validate()
+
+
+@pytest.mark.parametrize("name", ["scales", "ratios", "head_units"])
+@pytest.mark.parametrize("value", [(), (0,), (-1,)])
+def test_lists_of_positive_numbers(name, value):
+    assert problems(**{name: value}) == [
+        f"{name} must be a list of positive numbers. Received: {value!r}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"box_delta_std": (0.1, 0.2)},
+            "box_delta_std must have 4 numbers (ty, tx, th, tw). Received: (0.1, 0.2)",
+        ),
+        ({"frozen_blocks": -2}, "frozen_blocks must be between -1 and 5. Received: -2"),
+        ({"frozen_blocks": 6}, "frozen_blocks must be between -1 and 5. Received: 6"),
+        (
+            {"profile_steps": (5,)},
+            "profile_steps must be two steps, first and last. Received: (5,)",
+        ),
+        ({"longer_side": 599}, "longer_side (599) is below shorter_side (600)"),
+        (
+            {"rpn_bg_iou_threshold": 0.71},
+            "rpn_bg_iou_threshold is above rpn_fg_iou_threshold: an anchor would be both",
+        ),
+        (
+            {"roi_bg_iou_threshold": 0.51},
+            "roi_bg_iou_threshold is above roi_fg_iou_threshold: a region would be both",
+        ),
+        (
+            {"roi_bg_iou_threshold_low": 0.51},
+            "roi_bg_iou_threshold_low is above roi_bg_iou_threshold: no background would be left",
+        ),
+        (
+            {"backbone_weights": "none", "frozen_blocks": 1},
+            "frozen_blocks=1 with backbone_weights=none would freeze random weights: "
+            "use frozen_blocks=-1 or 0",
+        ),
+        (
+            {"lr_boundaries": (60000, 50000)},
+            "lr_boundaries must rise. Received: (60000, 50000)",
+        ),
+        (
+            {"lr_boundaries": (50000, 50000)},
+            "lr_boundaries must rise. Received: (50000, 50000)",
+        ),
+        (
+            {"lr_boundaries": (70000,)},
+            "lr_boundaries end at 70000, after the last of 70000 steps",
+        ),
+        ({"warmup_steps": 70000}, "warmup_steps (70000) leave nothing of 70000 steps"),
+        ({"eval_every": 3000}, "eval_every (3000) must divide steps (70000)"),
+    ],
+)
+def test_contradictions(changes, message):
+    assert problems(**changes) == [message]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"longer_side": 600},
+        {"rpn_bg_iou_threshold": 0.7},
+        {"roi_bg_iou_threshold_low": 0.5},
+        {"backbone_weights": "none", "frozen_blocks": 0},
+        {"lr_boundaries": ()},
+        {"lr_boundaries": (69999,)},
+        {"lr_schedule": "cosine", "lr_boundaries": (90000,)},
+        {"warmup_steps": 69999},
+        {"eval_every": 0},
+        {"eval_every": 70000},
+        {"profile_steps": (10, 20)},
+        {"frozen_blocks": 5},
+    ],
+)
+def test_the_last_value_before_a_contradiction_is_allowed(changes):
+    Config(**changes).validate()
+
+
+def test_all_problems_come_in_one_error():
+    assert problems(batch_size=0, momentum=2.0, longer_side=10) == [
+        "batch_size must be positive. Received: 0",
+        "momentum must be at least 0 and below 1. Received: 2.0",
+        "longer_side (10) is below shorter_side (600)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("frozen_blocks", "weights", "expected"),
+    [(-1, "imagenet", 2), (-1, "none", 0), (-1, "my.h5", 2), (0, "imagenet", 0), (4, "none", 4)],
+)
+def test_resolved_frozen_blocks(frozen_blocks, weights, expected):
+    config = Config(frozen_blocks=frozen_blocks, backbone_weights=weights)
+    assert config.resolved_frozen_blocks == expected
+
+
+@pytest.mark.parametrize(("eval_every", "expected"), [(0, 70000), (5000, 5000)])
+def test_steps_per_interval(eval_every, expected):
+    assert Config(eval_every=eval_every).steps_per_interval == expected
+
+
+def test_replace_changes_a_copy():
+    config = Config()
+    changed = config.replace(steps=3, scales=(64.0,))
+    assert (changed.steps, changed.scales, changed.seed) == (3, (64.0,), 0)
+    assert (config.steps, config.scales) == (70000, (128.0, 256.0, 512.0))
+
+
+def test_a_dict_goes_through_json_and_back():
+    config = Config(scales=(64.0, 1 / 9), profile_steps=(), data_dir="/a b", include_empty=False)
+    values = json.loads(json.dumps(config.to_dict()))
+    assert values["scales"] == [64.0, 1 / 9]
+    assert Config.from_dict(values) == config
+
+
+def test_from_dict_names_unknown_settings():
+    with pytest.raises(ValueError, match="^Unknown settings: colour, stepz$"):
+        Config.from_dict({"stepz": 1, "seed": 2, "colour": "red"})
+
+
+def test_types_in_words():
+    assert element_type(tuple[int, ...]) is int
+    assert element_type(int) is None
+    assert type_name(bool) == "true or false"
+    assert type_name(tuple[float, ...]).startswith("a list")

@@ -1,0 +1,163 @@
+"""The house rules: which room may import which, files of a readable length, sound flagfiles."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import keras_frcnn
+from keras_frcnn.cli.command import Command, parse
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "keras_frcnn"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted(ROOT.glob("*.py"))
+FLAGFILES = sorted((ROOT / "configs").rglob("*.cfg"))
+
+# What a room (a file or folder of the package) may import from the others; "*" is all of them.
+CORE = {"config", "boxes", "nms", "matching", "losses"}
+DATA = {"config", "boxes", "data"}
+TOOLS = DATA | {"evaluation", "inspection"}
+MODELS = CORE | {"layers", "models", "data.transforms"}
+MAY_IMPORT = {
+    "config": set(),
+    "boxes": set(),
+    "nms": {"boxes"},
+    "matching": {"boxes"},
+    "losses": {"boxes"},
+    "layers": CORE,
+    "models": MODELS,
+    "data": DATA,
+    "evaluation": DATA | {"nms", "matching"},
+    "inspection": TOOLS | {"layers.anchor_generator"},
+    "training": MODELS | TOOLS,
+    "serving": MODELS | TOOLS,
+    "flagfile": set(),
+    "flags": {"config", "flagfile"},
+    "cli": {"*"},
+    "__init__": {"*"},
+}
+# Files that may be longer than 300 lines, and why.
+LONG = {}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def room_of(path: Path) -> str:
+    """Returns the file or folder of the package that a source belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(source: str) -> set[str]:
+    """Returns the names that a source imports anywhere in it: "a.b.c" for "from a.b import c"."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"expected absolute imports. Received: {ast.unparse(node)}")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def forbidden_imports(room: str, source: str) -> list[str]:
+    """Returns the imports of a source that its room may not have, without "keras_frcnn."."""
+    allowed = MAY_IMPORT[room] | {room}
+    inner = sorted(
+        name.removeprefix("keras_frcnn.")
+        for name in imports_of(source)
+        if name.startswith("keras_frcnn.")
+    )
+    return [
+        name
+        for name in inner
+        if not any(name == a or name.startswith(f"{a}.") or a == "*" for a in allowed)
+    ]
+
+
+def test_the_reader_of_imports_sees_every_form():
+    source = "import a.b\nfrom c import d as e\ndef f():\n    from g.h import (i, j)\n"
+    assert imports_of(source) == {"a.b", "c.d", "g.h.i", "g.h.j"}
+    with pytest.raises(ValueError, match="absolute imports"):
+        imports_of("from . import a")
+
+
+@pytest.mark.parametrize(
+    ("room", "source", "expected"),
+    [
+        ("layers", "from keras_frcnn import models", ["models"]),
+        ("layers", "from keras_frcnn.models.vgg import x", ["models.vgg.x"]),
+        ("layers", "from keras_frcnn import boxes", []),
+        ("boxes", "def f():\n    import keras_frcnn.nms", ["nms"]),
+        ("nms", "from keras_frcnn.boxes import iou", []),
+        ("nms", "from keras_frcnn.boxes_more import iou", ["boxes_more.iou"]),
+        ("inspection", "from keras_frcnn.layers.anchor_generator import AnchorGenerator", []),
+        ("inspection", "from keras_frcnn.layers import RPNHead", ["layers.RPNHead"]),
+        ("data", "from keras_frcnn import layers", ["layers"]),
+        ("config", "import math", []),
+        ("config", "from keras_frcnn import boxes", ["boxes"]),
+        ("training", "from keras_frcnn import flags", ["flags"]),
+        ("cli", "from keras_frcnn import models", []),
+    ],
+)
+def test_forbidden_imports_are_found(room, source, expected):
+    assert forbidden_imports(room, source) == expected
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_imports_run_one_way(path):
+    assert forbidden_imports(room_of(path), path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_only_flags_and_cli_know_absl(path):
+    roots = {name.split(".")[0] for name in imports_of(path.read_text(encoding="utf-8"))}
+    assert "absl" not in roots or room_of(path) in ("flags", "cli")
+
+
+@pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=relative)
+def test_no_bare_assert(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Assert)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=relative)
+def test_no_file_holds_more_than_300_lines(path):
+    length = len(path.read_text(encoding="utf-8").splitlines())
+    assert length <= 300 or relative(path) in LONG
+
+
+@pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=relative)
+def test_every_module_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_every_folder_of_sources_is_a_package():
+    folders = {path.parent for path in SOURCES}
+    assert [relative(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_every_command_has_its_script():
+    scripts = {path.stem for path in SCRIPTS} - {"setup"}
+    assert scripts == {"train", "evaluate", "detect", "export"}
+    for path in SCRIPTS:
+        if path.stem != "setup":
+            assert f"from keras_frcnn.cli.{path.stem} import main" in path.read_text()
+
+
+def test_the_version_is_the_one_of_setup_py():
+    (version,) = re.findall(r'version="(.*)"', (ROOT / "setup.py").read_text(encoding="utf-8"))
+    assert keras_frcnn.__version__ == version
+
+
+def test_there_are_flagfiles():
+    assert ROOT / "configs" / "quickstart.cfg" in FLAGFILES
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=relative)
+def test_every_flagfile_parses_and_validates(path):
+    parse(Command("train", "Trains."), [f"--flagfile={path}"])
