@@ -245,6 +245,13 @@ class Config:
     steps: int = _setting(
         70000, "Training steps (code: 70000 of two pictures each).", group="training"
     )
+    optimizer: str = _setting(
+        "sgd",
+        "SGD with momentum (paper), or Adam, which gets going sooner from random weights "
+        "(learning_rate about 1e-4, weight_decay 0).",
+        group="training",
+        choices=("sgd", "adam"),
+    )
     learning_rate: float = _setting(1e-3, "Learning rate after warm-up (paper).", group="training")
     lr_schedule: str = _setting(
         "piecewise",
@@ -259,7 +266,7 @@ class Config:
     warmup_steps: int = _setting(
         500, "Steps over which the rate rises linearly from a tenth.", group="training"
     )
-    momentum: float = _setting(0.9, "Momentum of SGD (paper).", group="training")
+    momentum: float = _setting(0.9, "Momentum of SGD, beta_1 of Adam (paper).", group="training")
     bias_lr_factor: float = _setting(
         2.0, "Biases learn this much faster than kernels (code).", group="training"
     )

@@ -1,4 +1,4 @@
-"""Reader of PASCAL VOC's layout: ``Annotations/``, ``ImageSets/Main/`` and ``JPEGImages/``."""
+"""Reader of annotations in PASCAL VOC's form; ``voc_layout`` says where they lie."""
 
 import dataclasses
 import pathlib
@@ -10,7 +10,7 @@ import defusedxml.ElementTree
 import numpy as np
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import records
+from keras_frcnn.data import records, voc_layout
 from keras_frcnn.data.records import Dataset, Record
 
 VOC_CLASSES = (
@@ -35,24 +35,9 @@ VOC_CLASSES = (
     "train",
     "tvmonitor",
 )
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 _VOC_FOLDER = re.compile(r"VOC20(0[7-9]|1[0-2])")
 _MAX_OVERHANG = 1.0
-_SHOWN_SPLITS = 12
-
-
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    """One line of an image set."""
-
-    image_id: str
-    folder: pathlib.Path
-    stem: str
-
-    @property
-    def annotation(self) -> pathlib.Path:
-        return self.folder / "Annotations" / f"{self.stem}.xml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +55,7 @@ class _Object:
 class _Picture:
     """One annotation as written and its picture's header."""
 
-    entry: _Entry
+    entry: voc_layout.Entry
     path: pathlib.Path
     height: int
     width: int
@@ -89,7 +74,7 @@ def read(
 
     - An image id is the line of the image set; where the splits lie in several folders, the
       folder's name and a slash stand before it. The picture is ``JPEGImages/<line>`` with one of
-      ``PICTURE_SUFFIXES``; ``<filename>`` and ``<path>`` in the annotation are not followed.
+      ``voc_layout.PICTURE_SUFFIXES``; the annotation's ``<filename>`` is not followed.
     - Only ``<object>`` directly under the root and ``<bndbox>`` directly under it count; those of
       a ``<part>`` do not.
     - 1-based inclusive corners become ``(ymin - 1, xmin - 1, ymax, xmax)``. One pixel outside the
@@ -112,7 +97,7 @@ def read(
     Raises:
         ValueError: naming the folder, split, file or object (counted from 1) that is wrong.
     """
-    entries = _entries(config.data_dir, splits)
+    entries = voc_layout.entries(config.data_dir, splits)
     results = list(records.read_files(_read_picture, entries))
     pictures = [result for result in results if isinstance(result, _Picture)]
     problems = [(result, "picture left out") for result in results if isinstance(result, str)]
@@ -124,86 +109,12 @@ def read(
             f"{config.data_dir}: expected readable pictures in {', '.join(splits)}. Received:\n"
             + "\n".join(skipped)
         )
-    return Dataset(names, kept, skipped)
-
-
-def available_splits(data_dir: str) -> list[str]:
-    """Lists what can be said as a split of a data folder, plain names before VOC's lists by class.
-
-    Raises:
-        ValueError: when there is no such folder or nothing of VOC's layout in it.
-    """
-    folders = _folders(data_dir)
-    found = [
-        file.stem if len(folders) == 1 else f"{name}/{file.stem}"
-        for name, folder in folders.items()
-        for file in folder.glob("ImageSets/Main/*.txt")
-    ]
-    return sorted(found, key=lambda split: ("_" in split, split))
-
-
-def _folders(data_dir: str) -> dict[str, pathlib.Path]:
-    """Returns the folders of VOC's layout by name: data_dir itself, or those in it."""
-    root = pathlib.Path(data_dir)
-    if not data_dir or not root.is_dir():
-        raise ValueError(f"data_dir must be an existing folder. Received: {data_dir!r}")
-    root = root.resolve()
-    for candidates in ([root], sorted(root.iterdir())):
-        found = {path.name: path for path in candidates if (path / "ImageSets" / "Main").is_dir()}
-        if found:
-            return found
-    raise ValueError(
-        f"data_dir must be a folder with Annotations/, ImageSets/Main/ and JPEGImages/, or hold "
-        f"such folders. Received: {data_dir!r}"
-    )
-
-
-def _entries(data_dir: str, splits: Sequence[str]) -> list[_Entry]:
-    """Returns the lines of the splits' image sets, each once."""
-    if not splits:
-        raise ValueError(f"{data_dir}: at least one split is needed. Received: none")
-    folders = _folders(data_dir)
-    lines = [line for split in splits for line in _split_lines(data_dir, folders, split)]
-    one_folder = len({folder for folder, _ in lines}) == 1
-    return [
-        _Entry(stem if one_folder else f"{folder}/{stem}", folders[folder], stem)
-        for folder, stem in dict.fromkeys(lines)
-    ]
-
-
-def _split_lines(
-    data_dir: str, folders: dict[str, pathlib.Path], split: str
-) -> list[tuple[str, str]]:
-    """Returns (folder name, line) for the lines of one split."""
-    folder, _, name = split.rpartition("/")
-    if not folder and len(folders) == 1:
-        folder = next(iter(folders))
-    path = folders[folder] / "ImageSets" / "Main" / f"{name}.txt" if folder in folders else None
-    if path is None or not path.is_file():
-        known = available_splits(data_dir)
-        more = ", ..." if len(known) > _SHOWN_SPLITS else ""
+    if not names:
         raise ValueError(
-            f"{data_dir}: expected one of the splits {', '.join(known[:_SHOWN_SPLITS])}{more}. "
-            f"Received: {split!r}"
+            f"{config.data_dir}: expected objects in {', '.join(splits)}, or class names by "
+            "--classes_file. Received: none"
         )
-    lines = _lines(path)
-    if not lines:
-        raise ValueError(f"{path}: the split is empty")
-    for line in lines:
-        if "\\" in line or pathlib.PurePosixPath(line).is_absolute() or ".." in line.split("/"):
-            raise ValueError(
-                f"{path}: expected names of pictures inside {folders[folder]}. Received: {line!r}"
-            )
-    return [(folder, line) for line in lines]
-
-
-def _lines(path: pathlib.Path) -> list[str]:
-    """Returns the stripped lines of a text file that hold anything."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"{path}: expected a text file in UTF-8. Received: {error}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return Dataset(names, kept, skipped)
 
 
 def _class_names(
@@ -211,7 +122,7 @@ def _class_names(
 ) -> tuple[str, ...]:
     """Chooses the class names, in the order that ``read`` documents."""
     if given is not None or classes_file:
-        names = tuple(_lines(pathlib.Path(classes_file)) if given is None else given)
+        names = tuple(voc_layout.read_lines(pathlib.Path(classes_file)) if given is None else given)
         if not names or len(set(names)) < len(names):
             raise ValueError(
                 f"{classes_file if given is None else 'class_names'}: expected at least one class "
@@ -226,11 +137,11 @@ def _class_names(
     return tuple(sorted(found))
 
 
-def _read_picture(entry: _Entry) -> _Picture | str:
+def _read_picture(entry: voc_layout.Entry) -> _Picture | str:
     """Reads one annotation and its picture's header; returns what is wrong if one is unusable."""
     try:
         root = _parse(entry.annotation)
-        path = _picture_path(entry)
+        path = entry.picture()
         height, width, orientation = records.picture_header(path)
         _check_size(entry.annotation, root.find("size"), height, width)
     except ValueError as error:
@@ -250,17 +161,6 @@ def _parse(path: pathlib.Path) -> Any:
     if root.tag != "annotation":
         raise ValueError(f"{path}: expected <annotation> at the root. Received: <{root.tag}>")
     return root
-
-
-def _picture_path(entry: _Entry) -> pathlib.Path:
-    for suffix in PICTURE_SUFFIXES:
-        path = entry.folder / "JPEGImages" / f"{entry.stem}{suffix}"
-        if path.is_file():
-            return path
-    raise ValueError(
-        f"{entry.folder / 'JPEGImages' / entry.stem}: the picture is missing (with any of "
-        f"{', '.join(PICTURE_SUFFIXES)})"
-    )
 
 
 def _check_size(annotation: pathlib.Path, size: Any, height: int, width: int) -> None:

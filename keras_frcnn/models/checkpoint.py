@@ -39,8 +39,11 @@ def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:
         if content["registered_name"] != _REGISTERED_NAME:
             raise ValueError(f"it holds a {content['registered_name']}")
         settings = content["config"]
-        return Config.from_dict(settings["config"]), tuple(settings["class_names"])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError) as error:
+        class_names = settings["class_names"]
+        if not isinstance(class_names, list) or not all(isinstance(n, str) for n in class_names):
+            raise ValueError(f"its class_names must be a list of names. Received: {class_names!r}")
+        return Config.from_dict(settings["config"]).validate(), tuple(class_names)
+    except Exception as error:  # zipfile, zlib and json raise nearly anything on damaged files
         raise ValueError(f"{path} is not a checkpoint of keras_frcnn: {error}") from error
 
 

@@ -66,15 +66,18 @@ def build(config: Config, class_names, console: Console) -> FasterRCNN:
 
 
 def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
-    """SGD with momentum as the paper uses it; weight decay is part of the loss."""
-    optimizer = keras.optimizers.SGD(
-        make_schedule(config),
-        momentum=config.momentum,
-        global_clipnorm=config.gradient_clip_norm or None,
-        gradient_accumulation_steps=config.accumulate_steps
-        if config.accumulate_steps > 1
-        else None,
-    )
+    """The optimizer of the settings; weight decay is part of the loss, not of it."""
+    common = {
+        "learning_rate": make_schedule(config),
+        "global_clipnorm": config.gradient_clip_norm or None,
+        "gradient_accumulation_steps": (
+            config.accumulate_steps if config.accumulate_steps > 1 else None
+        ),
+    }
+    if config.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(beta_1=config.momentum, **common)
+    else:
+        optimizer = keras.optimizers.SGD(momentum=config.momentum, **common)
     if config.precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -171,7 +171,7 @@ def test_a_turned_jpeg_gives_boxes_as_displayed(run, loaded, make_picture, model
 
 def test_drawings_never_share_a_name(run, loaded, make_picture, tmp_path):
     shades = {}
-    for name in ("x/a.png", "y/a.png", "x/A_2.png", "z/a.png"):
+    for name in ("x/a.png", "y/a.png", "x/A_2.png", "z/A.png"):
         shades[name] = make_picture(name)
     _, results = run("x,y,z", "--draw_threshold=1")
     drawings = {p["file"]: p["drawing"] for p in results["pictures"]}

@@ -15,7 +15,15 @@ class VocFolder:
         for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
             (root / name).mkdir(parents=True)
 
-    def add(self, stem, objects=(), size=(40, 60), split="train", image=None, suffix=".jpg"):
+    def add(
+        self,
+        stem,
+        objects=(("cat", 1, 1, 2, 2),),
+        size=(40, 60),
+        split="train",
+        image=None,
+        suffix=".jpg",
+    ):
         """Adds a picture of (height, width) with objects (name, xmin, ymin, xmax, ymax)."""
         image = np.zeros((*size, 3), np.uint8) if image is None else image
         height, width = image.shape[:2]

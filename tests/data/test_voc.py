@@ -73,9 +73,16 @@ def test_optional_tags_may_be_missing_and_numbers_may_be_fractions(voc_folder):
 
 
 def test_pictures_without_objects_are_kept(voc_folder):
-    folder = voc_folder().add("a").add("b", [("cat", 1, 1, 2, 2)])
+    folder = voc_folder().add("a", ()).add("b")
     dataset = _load(folder)
     assert [record.boxes.shape for record in dataset.records] == [(0, 4), (1, 4)]
+
+
+def test_a_split_without_any_object_needs_class_names(voc_folder):
+    folder = voc_folder().add("a", ())
+    with pytest.raises(ValueError, match="expected objects in train, or class names"):
+        _load(folder)
+    assert _load(folder, class_names=("cat",)).records[0].labels.shape == (0,)
 
 
 def test_one_pixel_outside_is_clipped_silently(voc_folder):

@@ -1,0 +1,115 @@
+"""Which setting is which argument."""
+
+import pytest
+
+from keras_frcnn.config import Config
+from keras_frcnn.models import parts
+
+CONFIG = Config(
+    scales=(11.0, 12.0),
+    ratios=(0.25, 4.0),
+    pool_size=5,
+    sampling_ratio=3,
+    box_delta_std=(0.3, 0.4, 0.5, 0.6),
+    rpn_fg_iou_threshold=0.61,
+    rpn_bg_iou_threshold=0.31,
+    rpn_num_samples=101,
+    rpn_fg_fraction=0.41,
+    rpn_border_anchors=True,
+    rpn_nms_iou_threshold=0.71,
+    train_pre_nms_top_k=102,
+    train_post_nms_top_k=103,
+    test_pre_nms_top_k=104,
+    test_post_nms_top_k=105,
+    min_size=13.0,
+    roi_fg_iou_threshold=0.62,
+    roi_bg_iou_threshold=0.52,
+    roi_bg_iou_threshold_low=0.12,
+    roi_num_samples=106,
+    roi_fg_fraction=0.22,
+    append_gt_boxes=False,
+    score_threshold=0.06,
+    nms_iou_threshold=0.32,
+    max_detections=107,
+)
+ROI_ALIGN = CONFIG.replace(roi_pooling="align")
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (
+            parts.anchor_generator(CONFIG, 8),
+            {"scales": (11.0, 12.0), "ratios": (0.25, 4.0), "stride": 8},
+        ),
+        (
+            parts.anchor_target_assigner(CONFIG),
+            {
+                "fg_iou_threshold": 0.61,
+                "bg_iou_threshold": 0.31,
+                "num_samples": 101,
+                "fg_fraction": 0.41,
+                "border_anchors": True,
+            },
+        ),
+        (
+            parts.proposal_generator(CONFIG, training=True),
+            {
+                "pre_nms_top_k": 102,
+                "post_nms_top_k": 103,
+                "nms_iou_threshold": 0.71,
+                "min_size": 13.0,
+            },
+        ),
+        (
+            parts.proposal_generator(CONFIG, training=False),
+            {
+                "pre_nms_top_k": 104,
+                "post_nms_top_k": 105,
+                "nms_iou_threshold": 0.71,
+                "min_size": 13.0,
+            },
+        ),
+        (
+            parts.proposal_sampler(CONFIG),
+            {
+                "fg_iou_threshold": 0.62,
+                "bg_iou_threshold": 0.52,
+                "bg_iou_threshold_low": 0.12,
+                "num_samples": 106,
+                "fg_fraction": 0.22,
+                "append_gt_boxes": False,
+                "box_delta_std": (0.3, 0.4, 0.5, 0.6),
+            },
+        ),
+        (parts.roi_pooling(CONFIG, 8), {"pool_size": 5, "stride": 8}),
+        (parts.roi_pooling(ROI_ALIGN, 8), {"pool_size": 5, "stride": 8, "sampling_ratio": 3}),
+        (
+            parts.detection_decoder(CONFIG),
+            {
+                "score_threshold": 0.06,
+                "nms_iou_threshold": 0.32,
+                "max_detections": 107,
+                "box_delta_std": (0.3, 0.4, 0.5, 0.6),
+            },
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_every_setting_reaches_its_argument(layer, expected):
+    config = layer.get_config()
+    assert {name: config[name] for name in expected} == expected
+    assert set(config) - set(expected) <= {"name", "trainable", "dtype"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "policy"),
+    [
+        ("auto", "float32"),
+        ("float32", "float32"),
+        ("mixed_bfloat16", "mixed_bfloat16"),
+        ("mixed_float16", "mixed_float16"),
+    ],
+)
+def test_the_policy_of_the_layers_with_weights(precision, policy):
+    assert parts.dtype_policy(Config(precision=precision)).name == policy
