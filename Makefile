@@ -2,9 +2,10 @@
 
 # The quick start: one small run on drawn shapes.
 QUICKSTART := runs/quickstart
-QUICKSTART_TRAIN := 200
-QUICKSTART_VAL := 40
-QUICKSTART_TEST := 40
+QUICKSTART_TRAIN := 1200
+QUICKSTART_VAL := 50
+QUICKSTART_TEST := 60
+QUICKSTART_UNSEEN := $(QUICKSTART)/data/JPEGImages/test_*.jpg
 
 # To choose another Python: make PYTHON=/path/to/python3.12
 PYTHON :=
@@ -27,10 +28,11 @@ quickstart: $(READY) ## Make a small data set, train, evaluate, export and detec
 	$(PY) -m keras_frcnn.cli.main make-shapes --output_dir=$(QUICKSTART)/data \
 		--num_train=$(QUICKSTART_TRAIN) --num_val=$(QUICKSTART_VAL) --num_test=$(QUICKSTART_TEST)
 	$(PY) train.py --flagfile=configs/quickstart.cfg
-	$(PY) evaluate.py --checkpoint=$(QUICKSTART)/best.keras
-	$(PY) export.py --checkpoint=$(QUICKSTART)/best.keras --output_dir=$(QUICKSTART)/saved_model
+	$(PY) evaluate.py --checkpoint=$(QUICKSTART)/best.keras --eval_split=test
+	$(PY) export.py --checkpoint=$(QUICKSTART)/best.keras --output_dir=$(QUICKSTART)/saved_model \
+		--images='$(QUICKSTART_UNSEEN)'
 	$(PY) detect.py --checkpoint=$(QUICKSTART)/best.keras \
-		--images=$(QUICKSTART)/data/JPEGImages --output_dir=$(QUICKSTART)/detections
+		--images='$(QUICKSTART_UNSEEN)' --output_dir=$(QUICKSTART)/detections
 	@echo
 	@echo "Done. What there is now:"
 	@echo "  the model         $(QUICKSTART)/best.keras"

@@ -1,7 +1,8 @@
 """Faster R-CNN for TensorFlow and Keras 3.
 
-``FasterRCNN`` is the detector, ``Config`` its settings, ``layers`` its parts. They are imported when first used, so
-that ``import keras_frcnn`` and the command line's help do not wait for TensorFlow.
+``FasterRCNN`` is the detector, ``load`` reads a trained one, ``Config`` is its settings, ``layers``
+are its parts. They are imported when first used, so that ``import keras_frcnn`` and the command
+line's help do not wait for TensorFlow.
 """
 
 import importlib

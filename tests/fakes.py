@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_frcnn.config import Config
 from keras_frcnn.models import backbones
 from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.training import callbacks
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
 
@@ -33,11 +34,11 @@ SMALL = Config(
     test_post_nms_top_k=20,
     min_size=0.0,
     roi_num_samples=16,
-    steps=8,
+    steps=6,
     learning_rate=0.01,
     lr_boundaries=(),
     warmup_steps=0,
-    eval_every=4,
+    eval_every=3,
     log_every=2,
     num_pictures=2,
     score_threshold=0.0,
@@ -94,6 +95,13 @@ def randomize(model, seed=0) -> None:
         if weight.dtype == "float32":
             fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 25
             weight.assign(rng.normal(0, 1 / np.sqrt(fan_in), weight.shape))
+
+
+def run_eagerly(monkeypatch) -> None:
+    """Spares runs of a few steps the seconds that tracing their graphs takes."""
+    always = property(lambda self: True, lambda self, value: None)
+    monkeypatch.setattr(FasterRCNN, "run_eagerly", always)
+    monkeypatch.setattr(callbacks.Graph, "on_train_begin", lambda self, logs=None: None)
 
 
 def inputs_of(images) -> dict[str, tf.Tensor]:

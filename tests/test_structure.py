@@ -19,7 +19,7 @@ FLAGFILES = sorted((ROOT / "configs").rglob("*.cfg"))
 CORE = {"config", "boxes", "nms", "matching", "losses"}
 DATA = {"config", "boxes", "data"}
 TOOLS = DATA | {"evaluation", "inspection"}
-MODELS = CORE | {"layers", "models", "data.transforms"}
+MODELS = CORE | {"layers", "models", "data.transforms", "data.pictures"}
 MAY_IMPORT = {
     "config": set(),
     "boxes": set(),
@@ -39,7 +39,9 @@ MAY_IMPORT = {
     "__init__": {"*"},
 }
 # Files that may be longer than 300 lines, and why.
-LONG = {}
+LONG = {
+    "config.py": "one flat table of all settings, and the checks on them",
+}
 
 
 def relative(path: Path) -> str:

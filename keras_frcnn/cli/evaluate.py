@@ -50,6 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_config_of_checkpoint)
     with user_errors(COMMAND):
+        if not 0 < options.iou_threshold <= 1:
+            raise ValueError(
+                "--iou_threshold must be above 0 and at most 1. "
+                f"Received: {options.iou_threshold:g}"
+            )
         print("Loading TensorFlow ...", flush=True)
         from rich.console import Console
 

@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         config = resolve_precision(config)
         console = Console()
         if options.dry_run:
-            from keras_frcnn.training.dry_run import dry_run
+            from keras_frcnn.cli.dry_run import dry_run
 
             dry_run(config, console)
             return 0
@@ -75,8 +75,11 @@ def _check(config):
 
 def _record(config):
     """Writes the run's settings beside its checkpoints; refuses to go on with other ones."""
+    from keras_frcnn.training.callbacks import LAST
+
     path = Path(config.output_dir) / CONFIG_FILE
-    if path.exists():
+    # Without a checkpoint, as after a mistake in the first command, there is nothing to go on with.
+    if path.exists() and (path.parent / LAST).exists():
         before, _ = parse(COMMAND, [f"--flagfile={path}"])
         changed = [
             f"--{field.name} was {getattr(before, field.name)}, is {getattr(config, field.name)}"

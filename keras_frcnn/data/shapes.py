@@ -1,9 +1,11 @@
 """Made pictures of shapes, written in VOC's layout: a data set that needs no download.
 
 Circles, squares, stars and triangles lie on textured grounds, partly over each other and over the
-border. Colours are drawn at random, so a detector has to learn the form.
+border. Each class prefers a hue, so that a detector learns it within minutes, but hues overlap: the
+form decides.
 """
 
+import colorsys
 import dataclasses
 import json
 import math
@@ -17,12 +19,14 @@ CLASS_NAMES = ("circle", "square", "star", "triangle")
 
 _MARK = "shapes.json"  # tells a folder of ours, which may be written again, from any other
 _OVERSAMPLING = 4
-_DIAMETERS = (24.0, 120.0)
+_DIAMETERS = (40.0, 120.0)
 _MOST_OBJECTS = 5
+_HUES = dict(zip(CLASS_NAMES, (0.0, 0.25, 0.5, 0.75), strict=True))
+_HUE_SPREAD = 0.08  # standard deviation, of the circle of hues
 _EMPTY_SHARE = 0.06
 _PORTRAIT_SHARE = 0.3
-_LEAST_SHOWN = 0.45  # of an object's area, inside the picture and not covered
-_CLEARLY_SHOWN = 0.65  # an object that shows less is difficult ...
+_LEAST_SHOWN = 0.55  # of an object's area, inside the picture and not covered
+_CLEARLY_SHOWN = 0.75  # an object that shows less is difficult ...
 _CLEARLY_LARGE = 18  # ... and one with a side of fewer pixels too
 
 
@@ -75,10 +79,10 @@ def make(
     counts = {"train": num_train, "val": num_val, "test": num_test}
     (folder / _MARK).write_text(json.dumps({"seed": seed, **counts}) + "\n")
 
-    splits, number = {}, 0
-    for split, count in counts.items():
-        splits[split] = [f"{number + i:06d}" for i in range(1, count + 1)]
-        number += count
+    splits = {
+        split: [f"{split}_{number:05d}" for number in range(1, count + 1)]
+        for split, count in counts.items()
+    }
     for number, name in enumerate(splits["train"] + splits["val"] + splits["test"]):
         rng = np.random.default_rng([seed, number])
         height = int(rng.integers(*shorter_side, endpoint=True))
@@ -118,10 +122,10 @@ def compose(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarr
         if np.min(_shown(covered, [*outlines, outline])) < _LEAST_SHOWN:
             continue
         owners = covered
-        image = _paint(rng, image, cover)
+        image = _paint(rng, image, cover, name)
         names.append(name)
         outlines.append(outline)
-    noise = rng.normal(0, rng.uniform(2, 12), image.shape)
+    noise = rng.normal(0, rng.uniform(2, 8), image.shape)
     image = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
     return image, _describe(names, outlines, owners)
 
@@ -167,21 +171,26 @@ def _random_outline(rng: np.random.Generator, name: str, height: int, width: int
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Makes a ground of soft blotches with lines over it; returns float [height, width, 3]."""
     cells = rng.integers(2, 10, size=2)
-    blotches = rng.uniform(0, 255, 3) + rng.uniform(10, 70) * rng.normal(size=(*cells, 3))
+    blotches = rng.uniform(0, 255) + rng.uniform(5, 30) * rng.normal(size=(*cells, 3))
     size = (width * _OVERSAMPLING, height * _OVERSAMPLING)
     fine = Image.fromarray(np.clip(blotches, 0, 255).astype(np.uint8)).resize(size)
     draw = ImageDraw.Draw(fine)
-    for _ in range(rng.integers(0, 10)):
+    for _ in range(rng.integers(0, 6)):
         ends = rng.uniform(-0.2, 1.2, size=(2, 2)) * size
         color = tuple(rng.integers(0, 256, size=3).tolist())
-        draw.line(ends.ravel().tolist(), color, width=int(rng.integers(2, 16)))
+        draw.line(ends.ravel().tolist(), color, width=int(rng.integers(2, 10)))
     return np.asarray(fine.reduce(_OVERSAMPLING), np.float64)
 
 
-def _paint(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    """Fills a shape with a shaded colour that stands out from what it covers."""
+def _paint(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, name: str) -> np.ndarray:
+    """Fills a shape with a shaded colour near its class's hue that stands out from the ground."""
     beneath = np.average(image.reshape(-1, 3), axis=0, weights=cover.ravel())
-    colors = rng.uniform(0, 255, size=(4, 3))
+    hue = rng.normal(_HUES[name], _HUE_SPREAD) % 1.0
+    colors = [
+        colorsys.hsv_to_rgb(hue, saturation, value)
+        for saturation, value in rng.uniform((0.5, 0.35), (1.0, 1.0), size=(4, 2))
+    ]
+    colors = 255 * np.array(colors)
     color = colors[np.argmax(np.linalg.norm(colors - beneath, axis=1))]
     shade = 1 + rng.uniform(-0.3, 0.3) * np.linspace(-1, 1, image.shape[1])
     return image + cover[..., None] * (np.multiply.outer(shade, color) - image)

@@ -1,25 +1,18 @@
 """The detector: all parts joined, trained in one step by approximate joint training."""
 
+import os
+
 import keras
 import tensorflow as tf
 
 from keras_frcnn import boxes as box_ops
-from keras_frcnn import layers, losses
+from keras_frcnn import layers
 from keras_frcnn.config import Config
 from keras_frcnn.data import transforms
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.models import parts
 from keras_frcnn.models.backbones import Backbone
-
-LOSSES = (
-    "rpn_cls_loss",
-    "rpn_box_loss",
-    "roi_cls_loss",
-    "roi_box_loss",
-    "weight_decay_loss",
-    "loss",
-)
-COUNTS = ("rpn_foreground", "roi_foreground")
+from keras_frcnn.models.joint_losses import COUNTS, LOSSES, joint_losses
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
@@ -108,95 +101,21 @@ class FasterRCNN(keras.Model):
                 "FasterRCNN(inputs, training=True) has no answer: what training computes are "
                 "losses, by model.compute_losses(inputs, targets, seed)"
             )
-        shared = self._shared(inputs)
-        proposals, proposal_scores, valid = self._propose(
+        shared = self.shared(inputs)
+        proposals, proposal_scores, valid = self.propose(
             self.test_proposal_generator, shared, inputs
         )
-        class_logits, box_deltas = self._head(shared, proposals)
+        class_logits, box_deltas = self.head(shared, proposals)
         detections = self.detection_decoder(
             proposals, valid, class_logits, box_deltas, inputs["image_shape"]
         )
         return {**detections, "proposals": proposals, "proposal_scores": proposal_scores}
 
     def compute_losses(self, inputs, targets, seed, training=True):
-        """All losses of a batch.
+        """All losses of a batch: see ``joint_losses``."""
+        return joint_losses(self, inputs, targets, seed, training)
 
-        Args:
-            inputs: as for a call.
-            targets: dict of ``boxes`` [B, G, 4], ``labels`` [B, G] (-1: padding) and ``ignore`` [B,
-                G] bool.
-            seed: [2] int32; decides the samples and the dropout.
-            training: whether dropout works.
-
-        Returns:
-            Dict of scalar float32: ``LOSSES``, and ``COUNTS``, the mean number of objects among a
-            picture's samples.
-        """
-        config, image_shape = self.config, inputs["image_shape"]
-        gt_boxes, gt_labels, ignore = targets["boxes"], targets["labels"], targets["ignore"]
-        rpn_seed, roi_seed, dropout_seed = (tf.stack([seed[0] * 4 + i, seed[1]]) for i in range(3))
-
-        shared = self._shared(inputs)
-        rpn = self.anchor_target_assigner(
-            shared["anchors"],
-            gt_boxes,
-            gt_labels,
-            image_shape,
-            rpn_seed,
-            shared["anchor_valid"],
-            ignore,
-        )
-        rpn_foreground = rpn["weights"] * tf.cast(rpn["labels"] > 0, tf.float32)
-        rpn_box_weights, rpn_box_normalizer = rpn_foreground, config.rpn_num_samples
-        if config.rpn_box_normalizer == "positions":  # each picture's own, whatever pads it
-            positions = tf.reduce_prod(shared["feature_shape"], axis=1, keepdims=True)
-            rpn_box_weights, rpn_box_normalizer = rpn_foreground / tf.cast(positions, tf.float32), 1
-
-        proposals, _, valid = self._propose(self.train_proposal_generator, shared, inputs)
-        roi = self.proposal_sampler(
-            tf.stop_gradient(proposals), valid, gt_boxes, gt_labels, roi_seed, ignore
-        )
-        class_logits, box_deltas = self._head(
-            shared, roi["rois"], dropout_seed if training else None
-        )
-        roi_foreground = roi["weights"] * tf.cast(roi["labels"] > 0, tf.float32)
-
-        values = {
-            "rpn_cls_loss": losses.classification_loss(
-                tf.gather(shared["objectness_logits"], rpn["indices"], batch_dims=1),
-                rpn["labels"],
-                rpn["weights"],
-                config.rpn_num_samples,
-            ),
-            "rpn_box_loss": config.rpn_box_loss_weight
-            * losses.box_loss(
-                tf.gather(shared["deltas"], rpn["indices"], batch_dims=1),
-                rpn["deltas"],
-                rpn_box_weights,
-                rpn_box_normalizer,
-                config.rpn_smooth_l1_beta,
-            ),
-            "roi_cls_loss": losses.classification_loss(
-                class_logits, roi["labels"], roi["weights"], config.roi_num_samples
-            ),
-            "roi_box_loss": losses.box_loss(
-                tf.gather(box_deltas, roi["labels"], batch_dims=2),
-                roi["deltas"],
-                roi_foreground,
-                config.roi_num_samples,
-                config.roi_smooth_l1_beta,
-            ),
-            "weight_decay_loss": losses.weight_decay_loss(
-                self._decayed_weights(), config.weight_decay
-            ),
-        }
-        values["loss"] = tf.add_n(list(values.values()))
-        batch_size = tf.cast(tf.shape(image_shape)[0], tf.float32)
-        values["rpn_foreground"] = tf.reduce_sum(rpn_foreground) / batch_size
-        values["roi_foreground"] = tf.reduce_sum(roi_foreground) / batch_size
-        return values
-
-    def _shared(self, inputs):
+    def shared(self, inputs):
         """Backbone, RPN head and anchors: what both stages stand on."""
         stride, image_shape = self.backbone.stride, tf.cast(inputs["image_shape"], tf.int32)
         images = inputs["images"]
@@ -218,7 +137,8 @@ class FasterRCNN(keras.Model):
             "anchor_valid": tf.repeat(cell_valid, self.anchor_generator.num_anchors, axis=1),
         }
 
-    def _propose(self, generator, shared, inputs):
+    def propose(self, generator, shared, inputs):
+        """Proposals, their scores and validity, from what ``shared`` gives."""
         scale = None
         if "original_shape" in inputs:
             scale = tf.cast(inputs["image_shape"], tf.float32) / tf.cast(
@@ -233,7 +153,8 @@ class FasterRCNN(keras.Model):
             scale,
         )
 
-    def _head(self, shared, rois, seed=None):
+    def head(self, shared, rois, seed=None):
+        """Class logits and box deltas of regions; ``seed`` switches dropout on."""
         pooled = self.roi_pooling(shared["features"], rois, shared["feature_shape"])
         return self.box_head(pooled, seed)
 
@@ -296,7 +217,7 @@ class FasterRCNN(keras.Model):
             meter.update_state(values[name])
         return {name: meter.result() for name, meter in self._meters.items()}
 
-    def _decayed_weights(self):
+    def decayed_weights(self):
         return [w for w in self.trainable_weights if self.config.decay_biases or not _is_bias(w)]
 
     # --- use
@@ -334,14 +255,19 @@ class FasterRCNN(keras.Model):
         Raises:
             ValueError: naming a file that cannot be read or an array of another form.
         """
+        if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) != 4:
+            raise ValueError(
+                "detect needs a list of pictures or an array [B, H, W, 3]; put a single picture "
+                f"into a list. Received: {getattr(images, 'shape', images)}"
+            )
+        if not len(images):
+            raise ValueError("detect needs at least one picture. Received: none")
         if self._detect_function is None:
             self._detect_function = tf.function(
                 self.detect_batch, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
             )
         answers = [self._detect_function(to_picture(image)[tf.newaxis]) for image in images]
         names = ("boxes", "scores", "labels", "num_detections")
-        if not answers:
-            raise ValueError("detect needs at least one picture. Received an empty list")
         return {
             name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names
         }

@@ -68,7 +68,7 @@ def _from_file(path):
             f"--backbone_weights must be 'imagenet', 'none' or a weights file. Received: {path}"
         )
     problems = []
-    for include_top in (True, False):
+    for include_top in (False, True):
         donor = keras.applications.VGG16(include_top=include_top, weights=None)
         try:
             donor.load_weights(path)

@@ -22,6 +22,7 @@ from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.models.pretrained import load_pretrained
 from keras_frcnn.training import callbacks
+from keras_frcnn.training.optimizers import FusedAdam, FusedSGD
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.schedules import make_schedule
 
@@ -75,9 +76,9 @@ def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
         ),
     }
     if config.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(beta_1=config.momentum, **common)
+        optimizer = FusedAdam(beta_1=config.momentum, **common)
     else:
-        optimizer = keras.optimizers.SGD(momentum=config.momentum, **common)
+        optimizer = FusedSGD(momentum=config.momentum, **common)
     if config.precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -111,22 +111,23 @@ def test_other_strides_equal_the_reference(rng, stride):
     features = rng.normal(0, 1, (1, 9, 7, 1)).astype("float32")
     # Halves of the stride, exactly and nearly.
     rois = (rng.integers(-2, 16, (1, 60, 4)) * stride / 2).astype("float32")
-    pooled = RoIPooling(3, stride)(features, rois)
+    pooled = run_layer_test(RoIPooling(3, stride), features, rois)
     np.testing.assert_array_equal(pooled[0], reference.roi_pool(features[0], rois[0], 3, stride))
 
 
-def test_bins_of_long_regions_are_those_of_float32():
-    # From 57 cells on, seven bins in float32 now and then take in a cell more than in whole
-    # numbers. Of a rising and a falling ramp, the maxima are a bin's last and first cell.
+@pytest.mark.parametrize(("pool_size", "first"), [(7, 57), (13, 7), (14, 57)])
+def test_bins_of_long_regions_are_those_of_float32(pool_size, first):
+    # From some length on, bins in float32 now and then take in a cell more than in whole numbers.
+    # Of a rising and a falling ramp, the maxima are a bin's last and first cell.
     ramp = np.arange(130, dtype="float32")
     features = np.stack([ramp, -ramp], axis=-1)[np.newaxis, np.newaxis]
-    rois = np.array([[[0, 0, 0, 16 * (n - 1)] for n in range(1, 131)]], "float32")
-    pooled = RoIPooling(7, 16)(features, rois).numpy()
-    np.testing.assert_array_equal(pooled[0], reference.roi_pool(features[0], rois[0], 7, 16))
-    last = [[-(-(i + 1) * n // 7) - 1 for i in range(7)] for n in range(1, 131)]
-    differs = (pooled[0, :, 0, :, 0] != last).any(axis=1)
-    assert 57 - 1 in np.flatnonzero(differs)
-    assert not differs[:56].any()
+    lengths = range(1, 131)
+    rois = np.array([[[0, 0, 0, 16 * (n - 1)] for n in lengths]], "float32")
+    pooled = RoIPooling(pool_size, 16)(features, rois).numpy()[0]
+    np.testing.assert_array_equal(pooled, reference.roi_pool(features[0], rois[0], pool_size, 16))
+    last = [[-(-(i + 1) * n // pool_size) - 1 for i in range(pool_size)] for n in lengths]
+    differs = (pooled[:, 0, :, 0] != last).any(axis=1)
+    assert np.argmax(differs) + 1 == first
 
 
 def test_regions_longer_than_any_table():
@@ -140,6 +141,7 @@ def test_infinite_and_undefined_corners_stay_defined():
     for corners in ([-np.inf, -np.inf, np.inf, np.inf], [np.nan] * 4, [0, np.nan, np.inf, 20]):
         assert np.isfinite(pool(MAP, [corners])).all()
     assert pool(MAP, [[-np.inf, -np.inf, np.inf, np.inf]], 1).item() == 19
+    assert pool(MAP + 7, [[np.nan] * 4], 1).item() == 7  # as 0
 
 
 def test_the_gradient_of_equal_maxima_goes_to_the_first_in_row_order():

@@ -1,0 +1,297 @@
+"""The train command: what it records, when it goes on, and how it says what is wrong."""
+
+import os
+import re
+import signal
+import zipfile
+
+import pytest
+from PIL import Image
+
+from keras_frcnn.cli import dry_run
+from keras_frcnn.cli.command import parse
+from keras_frcnn.cli.train import COMMAND, main
+from keras_frcnn.data import shapes
+from keras_frcnn.flags import write_flagfile
+from keras_frcnn.models import checkpoint
+from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.training import fit
+from tests import fakes
+
+
+@pytest.fixture(autouse=True)
+def small_and_eager(monkeypatch):
+    fakes.run_eagerly(monkeypatch)
+    with fakes.small_backbone():
+        yield
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return shapes.make(
+        tmp_path_factory.mktemp("shapes"), 3, 1, 1, shorter_side=(64, 72), longer_side=(80, 96)
+    )
+
+
+@pytest.fixture(scope="module")
+def flagfile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flags")
+    classes = folder / "classes.txt"
+    classes.write_text("\n".join(fakes.CLASS_NAMES))
+    settings = fakes.SMALL.replace(
+        steps=2,
+        eval_every=1,
+        batch_size=1,
+        num_pictures=1,
+        train_split=("train",),
+        eval_split=("val",),
+        classes_file=str(classes),
+    )
+    write_flagfile(settings, folder / "small.cfg")
+    return folder / "small.cfg"
+
+
+@pytest.fixture
+def train(flagfile, data_dir, tmp_path):
+    """Returns a function that runs the command with small settings."""
+
+    def train(*argv):
+        folders = [f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'run'}"]
+        return main([f"--flagfile={flagfile}", *folders, *argv])
+
+    return train
+
+
+@pytest.fixture
+def refusal(train, capsys, monkeypatch):
+    """Returns a function that gives the message with which the command ends before a model is built."""
+
+    def refuse(*argv, may_build=False):
+        if not may_build:
+            monkeypatch.setattr(fit, "build", None)
+        with pytest.raises(SystemExit) as caught:
+            train(*argv)
+        assert caught.value.code == 2
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        lines = [line for line in error.splitlines() if not re.match(r"[WIE]\d{4} |WARNING", line)]
+        assert lines
+        assert all(line.startswith("keras-frcnn train: ") for line in lines)
+        return "\n".join(line.removeprefix("keras-frcnn train: ") for line in lines)
+
+    return refuse
+
+
+# --- a run -----------------------------------------------------------------------------------------
+
+
+def test_a_run_records_every_setting_and_says_what_to_do_next(
+    train, tmp_path, data_dir, flagfile, capsys
+):
+    run = tmp_path / "run"
+    assert train("--seed=7", "--scales=20,40.5") == 0
+    config, _ = parse(COMMAND, [f"--flagfile={run / 'config.cfg'}"])
+    given, _ = parse(COMMAND, [f"--flagfile={flagfile}"])
+    folders = {"data_dir": str(data_dir), "output_dir": str(run)}
+    expected = given.replace(seed=7, scales=(20.0, 40.5), **folders)
+    assert config == expected
+    assert checkpoint.read_settings(run / "best.keras") == (expected, fakes.CLASS_NAMES)
+    output = capsys.readouterr().out
+    for words in ("best.keras", "tensorboard --logdir=", "evaluate.py", "detect.py", "export.py"):
+        assert words in output
+
+
+def test_auto_precision_is_recorded_as_what_it_became(train, tmp_path, monkeypatch):
+    from keras_frcnn.training import precision
+
+    monkeypatch.setattr(precision, "_cpu_flags", lambda: {"amx_bf16"})
+    assert train("--precision=auto", "--steps=1", "--eval_every=0") == 0
+    config, _ = parse(COMMAND, [f"--flagfile={tmp_path / 'run' / 'config.cfg'}"])
+    assert config.precision == "mixed_bfloat16"
+    assert train("--precision=auto", "--steps=1", "--eval_every=0") == 0  # goes on as it began
+
+
+def test_the_same_command_goes_on_and_only_what_is_watched_may_change(
+    train, refusal, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    train("--steps=1")
+    train("--steps=2", "--log_every=1", "--num_pictures=0")
+    assert "Going on from step 1" in capsys.readouterr().out
+    assert int(checkpoint.load(run / "last.keras").step) == 2
+    before = {name: (run / name).read_bytes() for name in ("config.cfg", "last.keras")}
+    message = refusal("--pool_size=5", "--learning_rate=0.5", "--steps=3")
+    assert message.splitlines() == [
+        f"{run} holds a run with other settings. Use another --output_dir, or those of the run:",
+        "--pool_size was 3, is 5",
+        "--learning_rate was 0.01, is 0.5",
+    ]
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
+def test_a_mistake_in_the_first_command_does_not_bind_the_second(train, refusal, monkeypatch):
+    build = fit.build
+    assert "'nope'" in refusal("--train_split=nope")
+    monkeypatch.setattr(fit, "build", build)
+    assert train("--steps=1") == 0
+
+
+def test_a_signal_ends_the_command_with_its_exit_code(train, tmp_path, monkeypatch):
+    step = FasterRCNN.train_step
+
+    def train_step(self, data):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, data)
+
+    monkeypatch.setattr(FasterRCNN, "train_step", train_step)
+    with pytest.raises(SystemExit) as caught:
+        train("--steps=2")
+    assert caught.value.code == 143
+    assert int(checkpoint.load(tmp_path / "run" / "last.keras").step) == 1
+
+
+# --- what is wrong ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"), [("data_dir", "the data to train on"), ("output_dir", "a folder for the run")]
+)
+def test_a_missing_folder_is_named_at_once(flag, words, refusal, monkeypatch):
+    monkeypatch.setattr("keras_frcnn.training.precision.resolve_precision", None)
+    assert refusal(f"--{flag}=") == f"--{flag} is missing: {words}"
+
+
+def test_what_the_settings_contradict_is_named(refusal):
+    assert refusal("--longer_side=10") == "--longer_side (10) is below --shorter_side (64)"
+
+
+def test_a_loss_that_is_not_finite_ends_the_command(refusal):
+    message = refusal("--learning_rate=1e30", may_build=True)
+    assert message.startswith("Training stopped: ")
+
+
+@pytest.fixture
+def copy(data_dir, tmp_path):
+    """A copy of the data to spoil, and the stem of its first training picture."""
+    folder = tmp_path / "data"
+    for path in sorted(data_dir.rglob("*")):
+        if path.is_file():
+            target = folder / path.relative_to(data_dir)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    stems = (folder / "ImageSets/Main/train.txt").read_text().split()
+    stem = next(s for s in stems if "<object>" in (folder / f"Annotations/{s}.xml").read_text())
+    return folder, stem
+
+
+def spoil(folder, stem, pattern, replacement):
+    path = folder / "Annotations" / f"{stem}.xml"
+    text, count = re.subn(pattern, replacement, path.read_text(), count=1, flags=re.DOTALL)
+    assert count == 1
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "words"),
+    [
+        (r"</annotation>", "", "broken annotation"),
+        (r"<name>\w+</name>", "<name>blob</name>", "unknown class"),
+        (r"<xmin>.*?</xmin>", "<xmin>9999</xmin>", "box has no area"),
+        (r"<xmax>.*?</xmax>", "<xmax>9999</xmax>", "box leaves the picture"),
+        (r"<ymin>.*?</ymin>", "<ymin>nan</ymin>", "box is not finite"),
+        (r"<bndbox>.*?</bndbox>", "", "<bndbox> needs the numbers"),
+        (r"<width>.*?</width>", "<width>7</width>", "the annotation says"),
+    ],
+)
+def test_a_wrong_annotation_is_named(pattern, replacement, words, copy, refusal):
+    folder, stem = copy
+    path = spoil(folder, stem, pattern, replacement)
+    message = refusal(f"--data_dir={folder}")
+    assert words.lower() in message.lower()
+    assert str(path) in message
+    assert "--on_bad_record=skip" in message
+
+
+def test_a_cut_picture_is_named(copy, refusal):
+    folder, stem = copy
+    path = folder / "JPEGImages" / f"{stem}.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    assert f"{path}: unreadable picture" in refusal(f"--data_dir={folder}")
+
+
+def test_what_is_bad_may_be_left_out(copy, train, capsys):
+    folder, stem = copy
+    (folder / "JPEGImages" / f"{stem}.jpg").unlink()
+    flags = ("--on_bad_record=skip", "--steps=1", "--eval_every=0")
+    assert train(f"--data_dir={folder}", *flags) == 0
+    output = capsys.readouterr().out.replace("\n", "")
+    assert "train: 2 pictures" in output
+    assert f"{stem}: the picture is missing" in output
+
+
+def test_missing_folders_and_splits_are_named(copy, refusal, tmp_path):
+    folder, _ = copy
+    missing = tmp_path / "none"
+    assert str(missing) in refusal(f"--data_dir={missing}")
+    assert "'nope'" in refusal("--train_split=nope")
+    assert "'nope'" in refusal("--eval_split=nope")
+    (folder / "ImageSets/Main/train.txt").write_text("\n")
+    assert refusal(f"--data_dir={folder}").endswith("train.txt: the split is empty")
+
+
+def test_pictures_without_any_object_to_learn_are_refused(copy, refusal):
+    folder, _ = copy
+    for path in (folder / "Annotations").iterdir():
+        path.write_text(re.sub(r"<object>.*</object>", "", path.read_text(), flags=re.DOTALL))
+    message = refusal(f"--data_dir={folder}", "--noinclude_empty", may_build=True)
+    assert "3 pictures, none of them with an object to learn" in message
+
+
+def test_pretrained_weights_that_are_missing_are_named(refusal, tmp_path):
+    path = tmp_path / "missing.h5"
+    assert str(path) in refusal(f"--backbone_weights={path}", may_build=True)
+
+
+def test_a_damaged_checkpoint_is_named(train, refusal, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with zipfile.ZipFile(run / "last.keras", "w") as archive:
+        archive.writestr("a", "b")
+    assert f"{run}/last.keras is not a checkpoint" in refusal("--steps=1", may_build=True)
+
+
+# --- dry run ---------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_reports_and_writes_nothing(train, tmp_path, monkeypatch, capsys):
+    exported = []
+
+    def export(model, folder):
+        exported.append((model, folder))
+
+    monkeypatch.setattr(dry_run, "export", export)
+    monkeypatch.chdir(tmp_path)
+    assert train("--dry_run") == 0
+    assert list(tmp_path.iterdir()) == []
+    output = capsys.readouterr().out
+    parameters = exported[0][0].count_params()
+    assert f"parameters: {parameters:,}, trained: {parameters - 1:,}\n" in output
+    assert re.search(r"train step: \d+\.\d\d s \(the first one \d+\.\d s\), loss \d+\.\d{3}", output)
+    assert re.search(r"evaluation: \d+\.\d\d s a picture, mAP of 1 pictures [\d.]+", output)
+    assert "export: works\n" in output
+    assert re.search(r"memory: \d+\.\d GiB at most\n", output)
+    assert "for 2 steps, 0 min with 2 evaluations of 1 pictures\n" in output
+    assert not os.path.exists(exported[0][1])
+
+
+def test_a_dry_run_meets_the_errors_of_a_run(refusal, tmp_path):
+    assert "'nope'" in refusal("--dry_run", "--train_split=nope")
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_are_real_files(data_dir):
+    """The tests above spoil JPEGs of a known size."""
+    for path in (data_dir / "JPEGImages").iterdir():
+        with Image.open(path) as image:
+            assert 64 <= min(image.size) <= 72

@@ -1,0 +1,69 @@
+"""From a model and a dataset to what evaluation reads."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_frcnn.data import shapes, voc
+from keras_frcnn.data.pictures import to_picture
+from keras_frcnn.evaluation.collect import collect
+from tests import fakes
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = shapes.make(
+        tmp_path_factory.mktemp("shapes"), 5, 0, 0, shorter_side=(60, 90), longer_side=(91, 130)
+    )
+    settings = fakes.SMALL.replace(data_dir=str(folder))
+    return voc.read(settings, ("train",))
+
+
+@pytest.fixture
+def model(monkeypatch):
+    fakes.run_eagerly(monkeypatch)
+    return fakes.detector(score_threshold=0.1, rpn_nms_iou_threshold=0.3, test_post_nms_top_k=100)
+
+
+def test_detections_are_those_of_detect_by_image_id(model, dataset):
+    detections, _ = collect(model, dataset, model.config)
+    assert list(detections) == [record.image_id for record in dataset.records]
+    answer = model.detect([to_picture(record.path) for record in dataset.records])
+    for i, picture in enumerate(detections.values()):
+        count = answer["num_detections"][i]
+        assert 0 < len(picture["scores"]) == count
+        np.testing.assert_allclose(picture["boxes"], answer["boxes"][i, :count], atol=1e-3)
+        np.testing.assert_allclose(picture["scores"], answer["scores"][i, :count], atol=1e-5)
+        np.testing.assert_array_equal(picture["labels"], answer["labels"][i, :count])
+
+
+def test_pictures_may_share_batches(model, dataset):
+    batches = []
+    callback = keras.callbacks.LambdaCallback(
+        on_predict_batch_end=lambda batch, logs: batches.append(batch)
+    )
+    alone = collect(model, dataset, model.config)
+    together = collect(model, dataset, model.config, batch_size=2, callbacks=[callback])
+    assert len(batches) == 3
+    for one, other in (
+        *zip(alone[0].values(), together[0].values(), strict=True),
+        *zip(alone[1], together[1], strict=True),
+    ):
+        for name, value in one.items():
+            np.testing.assert_allclose(other[name], value, atol=1e-3)
+
+
+def test_proposals_come_without_padding_best_first(model, dataset):
+    _, proposals = collect(model, dataset, model.config)
+    assert len(proposals) == len(dataset.records)
+    counts = set()
+    for record, picture in zip(dataset.records, proposals, strict=True):
+        boxes, scores = picture["boxes"], picture["scores"]
+        counts.add(len(boxes))
+        assert boxes.shape == (len(scores), 4)
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+        assert (boxes <= np.array([record.height, record.width] * 2) + 1e-3).all()
+        assert boxes[:, 2:].max() > 64  # pixels of the picture, not of the network's input
+        assert (np.diff(scores) <= 0).all()
+        assert (scores > 0).all()
+    assert max(counts) < 100  # of which some are padded to

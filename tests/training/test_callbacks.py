@@ -1,0 +1,162 @@
+"""What a run writes for TensorBoard, and the callbacks' own forms."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from keras_frcnn.data import voc
+from keras_frcnn.training import callbacks, fit
+from keras_frcnn.training.schedules import make_schedule
+from tests import fakes
+
+LOSSES = [
+    "rpn_cls_loss",
+    "rpn_box_loss",
+    "roi_cls_loss",
+    "roi_box_loss",
+    "weight_decay_loss",
+    "loss",
+]
+
+
+def events(folder):
+    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def scalars(accumulator, tag):
+    """The values of a tag, by step."""
+    return {e.step: float(tf.make_ndarray(e.tensor_proto)) for e in accumulator.Tensors(tag)}
+
+
+def test_the_tags_of_training(unbroken):
+    tags = events(unbroken.folder / "train").Tags()["tensors"]
+    expected = [*LOSSES, "rpn_foreground", "roi_foreground", "learning_rate", "pictures_per_second"]
+    assert sorted(tags) == sorted(expected)
+
+
+def test_losses_are_means_since_the_last_time(unbroken):
+    train, losses = events(unbroken.folder / "train"), unbroken.losses
+    windows = {2: losses[0:2], 3: losses[2:3], 4: losses[3:4], 6: losses[4:6]}
+    for tag in [*LOSSES, "rpn_foreground", "roi_foreground"]:
+        expected = {step: np.mean([one[tag] for one in part]) for step, part in windows.items()}
+        assert scalars(train, tag) == pytest.approx(expected, rel=1e-5)
+    rates = scalars(train, "pictures_per_second")
+    assert sorted(rates) == [2, 3, 4, 6]
+    assert all(0.1 < rate < 10_000 for rate in rates.values())
+
+
+def test_the_learning_rate_is_that_of_the_next_step(unbroken, config):
+    schedule = make_schedule(config)
+    expected = {step: float(schedule(step)) for step in (2, 3, 4, 6)}
+    assert scalars(events(unbroken.folder / "train"), "learning_rate") == pytest.approx(expected)
+
+
+def test_the_tags_of_evaluation(unbroken, config):
+    eval_events = events(unbroken.folder / "eval")
+    ids = [record.image_id for record in voc.read(config, config.eval_split).records]
+    expected = (
+        ["mAP_area", "mAP_11point"]
+        + [f"AP_area/{name}" for name in fakes.CLASS_NAMES]
+        + [f"RPN_recall/{n}_proposals" for n in (50, 100, 200, 300)]
+        + [f"pictures/{image_id}" for image_id in ids]
+    )
+    assert sorted(eval_events.Tags()["tensors"]) == sorted(expected)
+    assert sorted(scalars(eval_events, "mAP_area")) == [3, 6]
+    # The same numbers as in the file.
+    for line in callbacks.read_evaluations(unbroken.folder):
+        for name, value in line.items():
+            if name != "step":
+                received = scalars(eval_events, name)[line["step"]]
+                assert np.isnan(received) if value is None else received == pytest.approx(value)
+    recalls = [
+        scalars(eval_events, f"RPN_recall/{n}_proposals")[6] for n in (50, 100, 200, 300)
+    ]
+    assert recalls == sorted(recalls)
+
+
+def test_pictures_are_drawn_as_stages_side_by_side(unbroken):
+    eval_events = events(unbroken.folder / "eval")
+    tag = next(t for t in eval_events.Tags()["tensors"] if t.startswith("pictures/"))
+    assert [event.step for event in eval_events.Tensors(tag)] == [3, 6]
+    for event in eval_events.Tensors(tag):
+        width, height, png = tf.make_ndarray(event.tensor_proto)
+        image = tf.io.decode_png(png)
+        assert image.shape == (int(height), int(width), 3)
+        assert int(width) > 2 * int(height)  # truth, proposals, detections
+
+
+def test_the_line_of_a_log(unbroken):
+    lines = [line for line in unbroken.output.splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["2/6", "3/6", "4/6", "6/6"]
+    assert f"loss {unbroken.losses[2]['loss']:.3f} " in lines[1]
+    assert lines[-1].endswith(" 0 min left")
+
+
+def test_the_graph_of_a_step_is_written_once_a_run(config, tmp_path):
+    settings = config.replace(output_dir=str(tmp_path))
+    model = fit.build(settings, fakes.CLASS_NAMES, Console(file=io.StringIO()))
+    inputs = fakes.inputs_of([fakes.picture(64, 96)])
+    targets = fakes.targets_of([[([5, 5, 30, 40], 0)]])
+    spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, (inputs, targets))
+    before = [w.numpy() for w in model.weights + model.optimizer.variables]
+    callback = callbacks.Graph(settings, spec)
+    callback.set_model(model)
+    callback.on_train_begin()
+    for weight, value in zip(model.weights + model.optimizer.variables, before, strict=True):
+        np.testing.assert_array_equal(weight, value)  # the step was not taken
+    written = events(tmp_path / "train")
+    assert written.Tags()["graph"]
+    graph = written.Graph()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    operations = {node.op for node in nodes}
+    assert {"Conv2DBackpropFilter", "NonMaxSuppressionV4"} <= operations
+    files = len(list((tmp_path / "train").iterdir()))
+    model.step.assign(1)
+    callback.on_train_begin()
+    assert len(list((tmp_path / "train").iterdir())) == files
+
+
+def test_profiling_covers_the_steps_asked_for(config, train, tmp_path, monkeypatch, eager):
+    calls = []
+    profiler = tf.profiler.experimental
+    settings = config.replace(
+        output_dir=str(tmp_path), profile_steps=(1, 4), num_pictures=0, eval_every=0
+    )
+    monkeypatch.setattr(profiler, "start", lambda folder: calls.append(("start", folder)))
+    monkeypatch.setattr(profiler, "stop", lambda: calls.append(("stop",)))
+    train(settings.replace(steps=2))  # ends before the last of them
+    assert calls == [("start", str(tmp_path / "train")), ("stop",)]
+    calls.clear()
+    train(settings)  # begins after the first of them
+    assert calls == []
+    train(settings.replace(output_dir=str(tmp_path / "other"), steps=5))
+    assert calls == [("start", str(tmp_path / "other" / "train")), ("stop",)]
+
+
+def test_evaluation_leaves_difficult_objects_out_of_recall(config, train, tmp_path, monkeypatch, eager):
+    seen = []
+    original = callbacks.proposal_evaluation.recall
+    monkeypatch.setattr(
+        callbacks.proposal_evaluation,
+        "recall",
+        lambda gt, proposals: seen.append((gt, proposals)) or original(gt, proposals),
+    )
+    train(config.replace(output_dir=str(tmp_path), steps=1, eval_every=0, num_pictures=0))
+    dataset = voc.read(config, config.eval_split)
+    ((gt, proposals),) = seen
+    for record, boxes in zip(dataset.records, gt, strict=True):
+        np.testing.assert_array_equal(boxes, record.boxes[~record.difficult])
+    assert all(len(boxes) > 0 and (boxes[:, 2:] > boxes[:, :2]).all() for boxes in proposals)
+
+
+def test_evaluations_are_read_in_order_and_cut_after_a_step(tmp_path):
+    assert callbacks.read_evaluations(tmp_path) == []
+    (tmp_path / "evaluations.jsonl").write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n')
+    callbacks.forget_evaluations_after(tmp_path, 4)
+    assert callbacks.read_evaluations(tmp_path) == [{"step": 2}, {"step": 4}]

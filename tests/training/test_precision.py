@@ -1,0 +1,59 @@
+"""What ``precision=auto`` becomes on which machine."""
+
+import io
+
+import pytest
+import tensorflow as tf
+
+from keras_frcnn.config import Config
+from keras_frcnn.training import precision
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Returns a function that pretends to be another machine."""
+
+    def pretend(cpuinfo, gpus=()):
+        def open_cpuinfo(path, **kwargs):
+            if cpuinfo is None:
+                raise FileNotFoundError(path)
+            return io.StringIO(cpuinfo)
+
+        monkeypatch.setattr(precision, "open", open_cpuinfo, raising=False)
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(gpus))
+        monkeypatch.setattr(
+            tf.config.experimental,
+            "get_device_details",
+            lambda gpu: {} if gpu is None else {"compute_capability": gpu},
+        )
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "gpus", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n", [], "mixed_bfloat16"),
+        ("flags\t\t: avx2 avx512_bf16\n", [], "mixed_bfloat16"),
+        ("Features\t: fp asimd bf16\n", [], "mixed_bfloat16"),
+        ("flags\t\t: fpu avx2 avx512f\n", [], "float32"),
+        ("flags\t\t: not_amx_bf16_really\n", [], "float32"),
+        ("bugs\t\t: amx_bf16\n", [], "float32"),
+        ("", [], "float32"),
+        (None, [], "float32"),  # not Linux
+        ("flags\t\t: amx_bf16\n", [(7, 5)], "float32"),  # the GPU decides where there is one
+        ("flags\t\t: fpu\n", [(8, 0)], "mixed_bfloat16"),
+        ("flags\t\t: fpu\n", [(9, 0)], "mixed_bfloat16"),
+        ("flags\t\t: fpu\n", [None], "float32"),
+    ],
+)
+def test_auto_takes_bfloat16_where_the_hardware_has_it(cpuinfo, gpus, expected, machine):
+    machine(cpuinfo, gpus)
+    config = Config(seed=3)
+    assert precision.resolve_precision(config) == config.replace(precision=expected)
+
+
+@pytest.mark.parametrize("name", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_choice_is_left_as_it_is(name, machine):
+    machine("flags\t\t: amx_bf16\n", [(9, 0)])
+    assert precision.resolve_precision(Config(precision=name)).precision == name
