@@ -20,7 +20,7 @@ class Assignment(enum.IntEnum):
 # Relative difference up to which two IoUs are equal. Anchors of one area around a small object all
 # tie, but sides like 90.51 are rounded differently at each place; without a tolerance the last bit
 # would pick a few of them.
-TIE_TOLERANCE = 1e-4
+TIE_TOLERANCE = 1e-5
 
 # Share of a box that must lie in a region to ignore (VOC difficult, COCO crowd) for it to stop
 # being background.
@@ -119,7 +119,7 @@ def sample(assignment, num_samples, fg_fraction, seed):
         ``(indices [B, S] int32, valid [B, S] bool)``; padding has index 0.
     """
     priority = tf.random.stateless_uniform(tf.shape(assignment), seed)
-    # Two top-k draws and a merge: exact counts, unbiased even where two random priorities are
+    # Two top-k draws and a merge: exact counts even where two random priorities are
     # equal.
     num_candidates = tf.shape(assignment)[1]
     positive = _draw(

@@ -1,4 +1,4 @@
-"""A stand-in for VGG16 and small settings, pictures and batches: a whole detector in milliseconds."""
+"""A stand-in for VGG16, and small settings, pictures and batches: a detector in milliseconds."""
 
 import contextlib
 from unittest import mock

@@ -25,8 +25,8 @@ _HUES = dict(zip(CLASS_NAMES, (0.0, 0.25, 0.5, 0.75), strict=True))
 _HUE_SPREAD = 0.08  # standard deviation, of the circle of hues
 _EMPTY_SHARE = 0.06
 _PORTRAIT_SHARE = 0.3
-_LEAST_SHOWN = 0.55  # of an object's area, inside the picture and not covered
-_CLEARLY_SHOWN = 0.75  # an object that shows less is difficult ...
+_LEAST_SHOWN = 0.65  # of an object's area, inside the picture and not covered
+_CLEARLY_SHOWN = 0.8  # an object that shows less is difficult ...
 _CLEARLY_LARGE = 18  # ... and one with a side of fewer pixels too
 
 

@@ -1,10 +1,9 @@
-"""What happens beside the steps of a run: progress, TensorBoard, evaluation, checkpoints,
-stopping.
-"""
+"""What happens beside the steps of a run: logs, TensorBoard, evaluation, checkpoints, stopping."""
 
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -154,7 +153,10 @@ class Evaluator(keras.callbacks.Callback):
         if now >= max(before, default=0.0):
             beside = folder / "new.keras"
             beside.unlink(missing_ok=True)
-            os.link(folder / LAST, beside)
+            try:
+                os.link(folder / LAST, beside)
+            except OSError:  # not every file system has hard links
+                shutil.copyfile(folder / LAST, beside)
             os.replace(beside, folder / BEST)
 
     def _draw(self, detections, proposals):

@@ -1,9 +1,9 @@
 """Trains a detector from a ``Config``: the one way from settings to a run folder.
 
 A run folder holds ``last.keras`` and ``best.keras`` (by mAP), TensorBoard's ``train`` and ``eval``,
-and ``evaluations.jsonl``. The number of updates is the run's only clock: data order, samples,
-dropout and learning rate are pure functions of it and of the seed, so a run that was stopped goes
-on exactly as if it never had been.
+and ``evaluations.jsonl``. The number of steps is the run's only clock: data order, samples, dropout
+and learning rate are pure functions of it and of the seed, so a run that was stopped goes on
+exactly as if it never had been.
 """
 
 import os

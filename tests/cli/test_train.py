@@ -64,7 +64,7 @@ def train(flagfile, data_dir, tmp_path):
 
 @pytest.fixture
 def refusal(train, capsys, monkeypatch):
-    """Returns a function that gives the message with which the command ends before a model is built."""
+    """Returns a function that gives the message of a command that ends before it builds a model."""
 
     def refuse(*argv, may_build=False):
         if not may_build:
@@ -82,7 +82,7 @@ def refusal(train, capsys, monkeypatch):
     return refuse
 
 
-# --- a run -----------------------------------------------------------------------------------------
+# --- a run --------------------------------------------------------------------------------------
 
 
 def test_a_run_records_every_setting_and_says_what_to_do_next(
@@ -150,11 +150,12 @@ def test_a_signal_ends_the_command_with_its_exit_code(train, tmp_path, monkeypat
     assert int(checkpoint.load(tmp_path / "run" / "last.keras").step) == 1
 
 
-# --- what is wrong ---------------------------------------------------------------------------------
+# --- what is wrong ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("flag", "words"), [("data_dir", "the data to train on"), ("output_dir", "a folder for the run")]
+    ("flag", "words"),
+    [("data_dir", "the data to train on"), ("output_dir", "a folder for the run")],
 )
 def test_a_missing_folder_is_named_at_once(flag, words, refusal, monkeypatch):
     monkeypatch.setattr("keras_frcnn.training.precision.resolve_precision", None)
@@ -261,7 +262,7 @@ def test_a_damaged_checkpoint_is_named(train, refusal, tmp_path):
     assert f"{run}/last.keras is not a checkpoint" in refusal("--steps=1", may_build=True)
 
 
-# --- dry run ---------------------------------------------------------------------------------------
+# --- dry run ------------------------------------------------------------------------------------
 
 
 def test_a_dry_run_reports_and_writes_nothing(train, tmp_path, monkeypatch, capsys):
@@ -277,7 +278,9 @@ def test_a_dry_run_reports_and_writes_nothing(train, tmp_path, monkeypatch, caps
     output = capsys.readouterr().out
     parameters = exported[0][0].count_params()
     assert f"parameters: {parameters:,}, trained: {parameters - 1:,}\n" in output
-    assert re.search(r"train step: \d+\.\d\d s \(the first one \d+\.\d s\), loss \d+\.\d{3}", output)
+    assert re.search(
+        r"train step: \d+\.\d\d s \(the first one \d+\.\d s\), loss \d+\.\d{3}", output
+    )
     assert re.search(r"evaluation: \d+\.\d\d s a picture, mAP of 1 pictures [\d.]+", output)
     assert "export: works\n" in output
     assert re.search(r"memory: \d+\.\d GiB at most\n", output)

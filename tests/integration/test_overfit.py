@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-import tensorflow as tf
 
 from keras_frcnn.cli import evaluate, train
 from keras_frcnn.evaluation import results

@@ -28,6 +28,13 @@ def small():
     return backbone
 
 
+@pytest.fixture(scope="module")
+def zf():
+    backbone = backbones.Backbone("zf", dtype=FLOAT32)
+    randomize_biases(backbone)
+    return backbone
+
+
 def randomize_biases(backbone):
     rng = np.random.default_rng(1)
     for weight in backbone.weights:
@@ -43,11 +50,11 @@ def features_of(backbone, pictures):
     return cut, maps.numpy()
 
 
-def assert_padding_changes_nothing(backbone, pictures):
+def assert_padding_changes_nothing(backbone, pictures, size=lambda side: side // 16):
     together, maps = features_of(backbone, pictures)
     for i, picture in enumerate(pictures):
         (alone,), _ = features_of(backbone, [picture])
-        assert alone.shape[:2] == (picture.shape[0] // 16, picture.shape[1] // 16)
+        assert alone.shape[:2] == (size(picture.shape[0]), size(picture.shape[1]))
         assert np.abs(alone).max() > 0.01
         np.testing.assert_allclose(together[i], alone, atol=1e-5 * np.abs(alone).max(), rtol=1e-5)
         h, w = alone.shape[:2]
@@ -66,6 +73,13 @@ def test_a_picture_has_the_same_features_alone_and_beside_a_larger_one(small):
 def test_so_it_is_with_vgg16(vgg16):
     pictures = [fakes.picture(h, w, seed=i) for i, (h, w) in enumerate([(47, 70), (64, 33)])]
     assert_padding_changes_nothing(vgg16, pictures)
+
+
+def test_so_it_is_with_zf_whose_layers_pad_themselves(zf):
+    for odd in range(16):
+        sizes = [(32 + odd, 63 - odd), (31 - odd, 16 + odd), (64, 80)]
+        pictures = [fakes.picture(h, w, seed=i) for i, (h, w) in enumerate(sizes)]
+        assert_padding_changes_nothing(zf, pictures, size=lambda side: -(-side // 16))
 
 
 def test_without_clearing_the_padding_leaks_into_the_features(small, monkeypatch):
@@ -128,6 +142,35 @@ def test_new_kernels_keep_the_variance_of_activations(vgg16):
             expected = 2 / np.prod(weight.shape[:3])  # He normal
             tolerance = 5 * np.sqrt(2 / values.size)
             np.testing.assert_allclose(values.var(), expected, rtol=tolerance)
+
+
+def test_zf_has_the_released_five_convolutions(zf):
+    kernels = [w.shape for w in zf.weights if w.path.endswith("kernel")]
+    assert kernels == [
+        (7, 7, 3, 96),
+        (5, 5, 96, 256),
+        (3, 3, 256, 384),
+        (3, 3, 384, 384),
+        (3, 3, 384, 256),
+    ]
+    assert zf.count_params() == 3_726_464
+    assert (zf.stride, zf.channels, zf.rpn_channels) == (16, 256, 256)
+    frozen = backbones.Backbone("zf", 2, dtype=FLOAT32)
+    trained = [layer.name for layer in frozen.stack if layer.trainable_weights]
+    assert trained == ["block3_conv", "block4_conv", "block5_conv"]
+
+
+def test_normalisation_within_a_channel():
+    values = np.random.default_rng(0).normal(0, 100, (1, 4, 5, 2)).astype("float32")
+    expected = np.zeros_like(values)
+    for y in range(4):
+        for x in range(5):
+            window = values[0, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+            mean = np.sum(window**2, axis=(0, 1)) / 9  # borders count zeros
+            expected[0, y, x] = values[0, y, x] / (1 + 5e-5 * mean) ** 0.75
+    received = backbones.WithinChannelNormalization()(values)
+    np.testing.assert_allclose(received, expected, rtol=1e-5)
+    assert np.abs(expected / values).min() < 0.8
 
 
 def test_the_policy_reaches_the_convolutions_and_the_features():

@@ -13,6 +13,8 @@ from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from tests import fakes
 
+OURS = '{"registered_name": "keras_frcnn>FasterRCNN", "config": %s}'
+
 
 @pytest.fixture(autouse=True, scope="module")
 def small_backbone():
@@ -64,7 +66,7 @@ def refusal(function, *args):
     return str(caught.value)
 
 
-# --- what comes back -------------------------------------------------------------------------------
+# --- what comes back ----------------------------------------------------------------------------
 
 
 def test_settings_and_classes_come_back_without_the_weights(saved, model):
@@ -81,7 +83,9 @@ def test_a_loaded_model_detects_the_same(saved, model):
 
 
 def test_settings_may_be_others_than_the_checkpoints(saved, model):
-    other = model.config.replace(max_detections=3, test_post_nms_top_k=7, precision="mixed_bfloat16")
+    other = model.config.replace(
+        max_detections=3, test_post_nms_top_k=7, precision="mixed_bfloat16"
+    )
     loaded = checkpoint.load(saved, other)
     answer = loaded(fakes.inputs_of([fakes.picture(64, 96)]))
     assert answer["boxes"].shape == (1, 3, 4)
@@ -102,7 +106,7 @@ def test_the_optimizers_state_comes_back_too(saved, model):
     assert float(second.optimizer.learning_rate) == pytest.approx(0.1)  # a rate is state to Keras
 
 
-# --- what is refused -------------------------------------------------------------------------------
+# --- what is refused ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("function", [checkpoint.read_settings, checkpoint.load])
@@ -164,12 +168,12 @@ def test_a_model_of_another_class_is_named(tmp_path):
         "\xff",
         "[" * 100_000,
         '{"registered_name": "keras_frcnn>FasterRCNN"}',
-        '{"registered_name": "keras_frcnn>FasterRCNN", "config": []}',
-        '{"registered_name": "keras_frcnn>FasterRCNN", "config": {"config": {}}}',
-        '{"registered_name": "keras_frcnn>FasterRCNN", "config": {"config": [], "class_names": []}}',
-        '{"registered_name": "keras_frcnn>FasterRCNN", "config": {"config": {}, "class_names": 3}}',
-        '{"registered_name": "keras_frcnn>FasterRCNN", "config": {"config": {}, "class_names": [3]}}',
-        '{"registered_name": "keras_frcnn>FasterRCNN", "config": {"config": {}, "class_names": "ab"}}',
+        OURS % "[]",
+        OURS % '{"config": {}}',
+        OURS % '{"config": [], "class_names": []}',
+        OURS % '{"config": {}, "class_names": 3}',
+        OURS % '{"config": {}, "class_names": [3]}',
+        OURS % '{"config": {}, "class_names": "ab"}',
     ],
 )
 def test_settings_of_another_form_are_refused(text, rewritten):

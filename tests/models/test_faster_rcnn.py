@@ -1,4 +1,4 @@
-"""The joined model in use: detections, their coordinates, their independence of padding; its form on disk."""
+"""The joined model in use: detections, their coordinates and independence of padding; its form."""
 
 import json
 
@@ -24,7 +24,7 @@ def numpy_of(answer):
     return {name: value.numpy() for name, value in answer.items()}
 
 
-# --- a batch ---------------------------------------------------------------------------------------
+# --- a batch ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("roi_pooling", ["max", "align"])
@@ -128,7 +128,7 @@ def test_everything_but_the_convolutions_is_float32_under_a_mixed_policy():
     )
 
 
-# --- detect ----------------------------------------------------------------------------------------
+# --- detect -------------------------------------------------------------------------------------
 
 
 def uint8_picture(height, width, seed=0):
@@ -186,7 +186,7 @@ def test_detect_names_what_it_cannot_read(model, images, message):
         model.detect(images)
 
 
-# --- form ------------------------------------------------------------------------------------------
+# --- form ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("class_names", [(), ("cat", "dog", "cat")])

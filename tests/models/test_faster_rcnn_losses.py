@@ -256,9 +256,10 @@ def test_no_background_is_taken_from_regions_to_ignore(model, batch):
     everything = [[([0, 0, 64, 96], 0, True)], [([0, 0, 50, 37], 0, True)]]
     values = losses_of(model, (batch[0], fakes.targets_of(everything)))
     assert values["roi_cls_loss"] == 0
-    assert values["rpn_cls_loss"] < losses_of(model, (batch[0], fakes.targets_of([[], []])))[
-        "rpn_cls_loss"
-    ]  # anchors that stand half outside the picture are left
+    assert (
+        values["rpn_cls_loss"]
+        < losses_of(model, (batch[0], fakes.targets_of([[], []])))["rpn_cls_loss"]
+    )  # anchors that stand half outside the picture are left
 
 
 def test_draws_and_dropout_follow_the_seed_alone(batch):

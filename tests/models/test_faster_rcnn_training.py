@@ -204,7 +204,10 @@ def test_a_graph_takes_the_same_step_as_python(batch):
     model.compile(make_optimizer(model.config))
     model.optimizer.build(model.trainable_variables)
     specs = tuple(
-        {n: tf.TensorSpec([None, *[None] * (t.ndim - 2), t.shape[-1]], t.dtype) for n, t in d.items()}
+        {
+            n: tf.TensorSpec([None, *[None] * (t.ndim - 2), t.shape[-1]], t.dtype)
+            for n, t in d.items()
+        }
         for d in batch
     )
     step = tf.function(model.train_step, input_signature=[specs])

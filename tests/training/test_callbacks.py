@@ -74,9 +74,7 @@ def test_the_tags_of_evaluation(unbroken, config):
             if name != "step":
                 received = scalars(eval_events, name)[line["step"]]
                 assert np.isnan(received) if value is None else received == pytest.approx(value)
-    recalls = [
-        scalars(eval_events, f"RPN_recall/{n}_proposals")[6] for n in (50, 100, 200, 300)
-    ]
+    recalls = [scalars(eval_events, f"RPN_recall/{n}_proposals")[6] for n in (50, 100, 200, 300)]
     assert recalls == sorted(recalls)
 
 
@@ -139,7 +137,9 @@ def test_profiling_covers_the_steps_asked_for(config, train, tmp_path, monkeypat
     assert calls == [("start", str(tmp_path / "other" / "train")), ("stop",)]
 
 
-def test_evaluation_leaves_difficult_objects_out_of_recall(config, train, tmp_path, monkeypatch, eager):
+def test_evaluation_leaves_difficult_objects_out_of_recall(
+    config, train, tmp_path, monkeypatch, eager
+):
     seen = []
     original = callbacks.proposal_evaluation.recall
     monkeypatch.setattr(

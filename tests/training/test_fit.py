@@ -67,7 +67,7 @@ def signal_at(monkeypatch):
     return arrange
 
 
-# --- the run folder --------------------------------------------------------------------------------
+# --- the run folder -----------------------------------------------------------------------------
 
 
 def test_what_a_run_leaves_in_its_folder(unbroken):
@@ -135,7 +135,7 @@ def test_the_checkpoint_is_safe_before_its_evaluation_begins(config, train, tmp_
     assert seen == [1, 2]
 
 
-# --- going on --------------------------------------------------------------------------------------
+# --- going on -----------------------------------------------------------------------------------
 
 
 def test_a_run_lengthened_equals_one_in_one_go(config, train, unbroken, tmp_path):
@@ -233,11 +233,13 @@ def test_evaluations_of_steps_that_are_taken_again_are_forgotten(config, train, 
 def test_a_checkpoint_of_other_classes_is_refused(config, train, tmp_path):
     second = fakes.detector(("cat", "dog"))
     second.save(tmp_path / "last.keras")
-    with pytest.raises(ValueError, match=r"last\.keras detects other classes .* Received: cat, dog"):
+    with pytest.raises(
+        ValueError, match=r"last\.keras detects other classes .* Received: cat, dog"
+    ):
         train(config.replace(output_dir=str(tmp_path)))
 
 
-# --- what ends a run -------------------------------------------------------------------------------
+# --- what ends a run ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("log_every", [2, 100])
@@ -266,7 +268,7 @@ def test_data_is_read_before_the_model_is_built(config, train, tmp_path, monkeyp
             train(config.replace(output_dir=str(tmp_path / "run"), **changes))
 
 
-# --- parts -----------------------------------------------------------------------------------------
+# --- parts --------------------------------------------------------------------------------------
 
 
 def test_what_is_said_about_the_data(config):
@@ -310,9 +312,7 @@ def test_a_built_model_is_compiled_and_the_same_for_the_same_seed(config):
 
 def test_deterministic_asks_tensorflow_for_it(config, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        tf.config.experimental, "enable_op_determinism", lambda: asked.append(True)
-    )
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
     console = Console(file=io.StringIO())
     fit.build(config, ("cat",), console)
     assert asked == []

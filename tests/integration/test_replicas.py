@@ -1,0 +1,89 @@
+"""n replicas with a picture each take the same steps as one with n pictures.
+
+TensorFlow cuts a processor in two only before it is used, so this runs in a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_two_replicas_equal_one_with_twice_the_batch():
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.endswith("16 weights are equal after 2 steps\n")
+
+
+def compare():
+    import tensorflow as tf
+
+    (processor,) = tf.config.list_physical_devices("CPU")
+    halves = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(processor, halves)
+
+    from keras_frcnn.training.fit import make_optimizer
+    from tests import fakes
+
+    pictures = [fakes.picture(64, 96, seed) for seed in range(2)]
+    objects = [
+        [([5, 5, 30, 40], 0), ([20, 41, 60, 90], 2)],
+        [([3, 4, 34, 30], 3), ([10, 10, 60, 60], 1)],
+    ]
+
+    def batch(*rows):
+        return (
+            fakes.inputs_of([pictures[row] for row in rows]),
+            fakes.targets_of([objects[row] for row in rows]),
+        )
+
+    def detector():
+        # Every labelled anchor and region is drawn, so that nothing depends on the draw.
+        model = fakes.detector(rpn_num_samples=2000, roi_num_samples=600, gradient_clip_norm=0.0)
+        model.compile(make_optimizer(model.config))
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    one = detector()
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        two = detector()
+
+    @tf.function
+    def step():
+        def replica():
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return two.train_step(tf.cond(number == 0, lambda: batch(0), lambda: batch(1)))
+
+        strategy.run(replica)
+
+    before = [w.numpy() for w in one.trainable_weights]
+    for _ in range(2):
+        one.train_step(batch(0, 1))
+        step()
+    if two.step.numpy() != 2:
+        raise ValueError(f"expected 2 steps. Received: {two.step.numpy()}")
+    triples = zip(one.trainable_weights, two.trainable_weights, before, strict=True)
+    for weight, other, start in triples:
+        moved = np.abs(weight.numpy() - start).max()
+        apart = np.abs(weight.numpy() - other.numpy()).max()
+        if not apart < 1e-3 * moved:
+            raise ValueError(f"{weight.path} moved by {moved} and is {apart} apart")
+    print(f"{len(before)} weights are equal after 2 steps")
+
+
+if __name__ == "__main__":
+    compare()
