@@ -156,7 +156,9 @@ def _random_outline(rng: np.random.Generator, name: str, height: int, width: int
     """Draws size, proportions, rotation and place of a shape; returns its corners (x, y)."""
     points = {"circle": 64, "square": 4, "star": 10, "triangle": 3}[name]
     angles = 2 * math.pi * (np.arange(points) + 0.5) / points
-    radii = np.where(np.arange(points) % 2, 0.42, 1.0) if name == "star" else np.ones(points)
+    # A triangle fills little of its circle.
+    radii = np.full(points, 1.3 if name == "triangle" else 1.0)
+    radii[1::2] *= 0.42 if name == "star" else 1.0
     outline = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
 
     largest = min(_DIAMETERS[1], 0.75 * min(height, width))

@@ -22,7 +22,9 @@ def dataset(tmp_path_factory):
 @pytest.fixture
 def model(monkeypatch):
     fakes.run_eagerly(monkeypatch)
-    return fakes.detector(score_threshold=0.1, rpn_nms_iou_threshold=0.3, test_post_nms_top_k=100)
+    return fakes.detector(
+        score_threshold=0.1, rpn_nms_iou_threshold=0.3, test_post_nms_top_k=100, max_detections=300
+    )
 
 
 def test_detections_are_those_of_detect_by_image_id(model, dataset):

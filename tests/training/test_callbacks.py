@@ -1,6 +1,7 @@
 """What a run writes for TensorBoard, and the callbacks' own forms."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn.data import voc
+from keras_frcnn.data.records import Dataset, Record
 from keras_frcnn.training import callbacks, fit
+from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.schedules import make_schedule
 from tests import fakes
 
@@ -137,22 +140,57 @@ def test_profiling_covers_the_steps_asked_for(config, train, tmp_path, monkeypat
     assert calls == [("start", str(tmp_path / "other" / "train")), ("stop",)]
 
 
-def test_evaluation_leaves_difficult_objects_out_of_recall(
-    config, train, tmp_path, monkeypatch, eager
-):
-    seen = []
-    original = callbacks.proposal_evaluation.recall
-    monkeypatch.setattr(
-        callbacks.proposal_evaluation,
-        "recall",
-        lambda gt, proposals: seen.append((gt, proposals)) or original(gt, proposals),
+def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch):
+    record = Record(
+        image_id="a",
+        path="a.jpg",
+        height=60,
+        width=80,
+        boxes=np.array([[0, 0, 10, 10], [20, 20, 40, 40], [20, 50, 40, 70]], np.float32),
+        labels=np.array([0, 1, 0], np.int32),
+        difficult=np.array([False, True, False]),
     )
-    train(config.replace(output_dir=str(tmp_path), steps=1, eval_every=0, num_pictures=0))
-    dataset = voc.read(config, config.eval_split)
-    ((gt, proposals),) = seen
-    for record, boxes in zip(dataset.records, gt, strict=True):
-        np.testing.assert_array_equal(boxes, record.boxes[~record.difficult])
-    assert all(len(boxes) > 0 and (boxes[:, 2:] > boxes[:, :2]).all() for boxes in proposals)
+    found = {
+        "boxes": record.boxes[:1],
+        "scores": np.array([0.9], np.float32),
+        "labels": np.array([0], np.int32),
+    }
+    proposals = {"boxes": record.boxes[2:], "scores": np.array([0.8], np.float32)}
+    monkeypatch.setattr(callbacks, "collect", lambda *args, **kwargs: ({"a": found}, [proposals]))
+    settings = config.replace(output_dir=str(tmp_path), num_pictures=0)
+    (tmp_path / "last.keras").write_text("a checkpoint")
+    output = io.StringIO()
+    with ProgressBar(settings, Console(file=output), 0) as bar:
+        evaluator = callbacks.Evaluator(settings, Dataset(("cat", "dog"), [record]), bar)
+        evaluator.set_model(SimpleNamespace(step=5))
+        evaluator.evaluate()
+    (line,) = callbacks.read_evaluations(tmp_path)
+    assert line == {
+        "step": 5,
+        "mAP_area": 0.5,
+        "mAP_11point": pytest.approx(6 / 11),
+        "AP_area/cat": 0.5,
+        "AP_area/dog": None,  # its only object is difficult
+        "RPN_recall/50_proposals": 0.5,  # of the two that are not
+        "RPN_recall/100_proposals": 0.5,
+        "RPN_recall/200_proposals": 0.5,
+        "RPN_recall/300_proposals": 0.5,
+    }
+    assert "50.00" in output.getvalue()
+    assert (tmp_path / "best.keras").read_text() == "a checkpoint"
+
+
+def test_best_is_a_copy_where_there_are_no_hard_links(config, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError("Operation not supported")
+
+    monkeypatch.setattr("os.link", refuse)
+    (tmp_path / "last.keras").write_text("a checkpoint")
+    (tmp_path / "evaluations.jsonl").write_text('{"step": 2, "mAP_area": 0.5}\n')
+    settings = config.replace(output_dir=str(tmp_path))
+    callbacks.Evaluator(settings, None, None)._keep_best()
+    assert (tmp_path / "best.keras").read_text() == "a checkpoint"
+    assert not (tmp_path / "new.keras").exists()
 
 
 def test_evaluations_are_read_in_order_and_cut_after_a_step(tmp_path):
