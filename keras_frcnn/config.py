@@ -268,7 +268,9 @@ class Config:
     )
     momentum: float = _setting(0.9, "Momentum of SGD, beta_1 of Adam (paper).", group="training")
     bias_lr_factor: float = _setting(
-        2.0, "Biases learn this much faster than kernels (code).", group="training"
+        2.0,
+        "Biases learn this much faster than kernels (code); means little to Adam.",
+        group="training",
     )
     gradient_clip_norm: float = _setting(
         10.0,

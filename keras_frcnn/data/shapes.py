@@ -22,10 +22,10 @@ _OVERSAMPLING = 4
 _DIAMETERS = (40.0, 120.0)
 _MOST_OBJECTS = 5
 _HUES = dict(zip(CLASS_NAMES, (0.0, 0.25, 0.5, 0.75), strict=True))
-_HUE_SPREAD = 0.08  # standard deviation, of the circle of hues
+_HUE_SPREAD = 0.05  # standard deviation, of the circle of hues
 _EMPTY_SHARE = 0.06
 _PORTRAIT_SHARE = 0.3
-_LEAST_SHOWN = 0.65  # of an object's area, inside the picture and not covered
+_LEAST_SHOWN = 0.7  # of an object's area, inside the picture and not covered
 _CLEARLY_SHOWN = 0.8  # an object that shows less is difficult ...
 _CLEARLY_LARGE = 18  # ... and one with a side of fewer pixels too
 
@@ -157,7 +157,7 @@ def _random_outline(rng: np.random.Generator, name: str, height: int, width: int
     points = {"circle": 64, "square": 4, "star": 10, "triangle": 3}[name]
     angles = 2 * math.pi * (np.arange(points) + 0.5) / points
     # A triangle fills little of its circle.
-    radii = np.full(points, 1.3 if name == "triangle" else 1.0)
+    radii = np.full(points, 1.15 if name == "triangle" else 1.0)
     radii[1::2] *= 0.42 if name == "star" else 1.0
     outline = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
 
