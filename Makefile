@@ -3,8 +3,8 @@
 # The quick start: one small run on drawn shapes.
 QUICKSTART := runs/quickstart
 QUICKSTART_TRAIN := 1200
-QUICKSTART_VAL := 50
-QUICKSTART_TEST := 60
+QUICKSTART_VAL := 100
+QUICKSTART_TEST := 100
 QUICKSTART_UNSEEN := $(QUICKSTART)/data/JPEGImages/test_*.jpg
 
 # To choose another Python: make PYTHON=/path/to/python3.12
@@ -15,7 +15,6 @@ READY := $(VENV)/.ready
 # An empty environment will do.
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -11,6 +11,7 @@ def main(argv: list[str] | None = None) -> int:
 import contextlib
 import dataclasses
 import inspect
+import os
 import shutil
 import sys
 import textwrap
@@ -74,6 +75,8 @@ def parse(
         The validated config, and the command's own options as attributes.
     """
     argv = sys.argv[1:] if argv is None else argv
+    # What TensorFlow's C++ side logs of missing GPUs; its errors come as Python's exceptions too.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
         print(help_text(command))
         raise SystemExit(0)
