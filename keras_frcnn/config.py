@@ -416,6 +416,11 @@ class Config:
                 f"random weights: "
                 "use frozen_blocks=-1 or 0"
             )
+        if self.backbone != "vgg16" and self.backbone_weights != "none":
+            problems.append(
+                f"backbone_weights={self.backbone_weights} is for vgg16: "
+                f"{self.backbone} needs backbone_weights=none"
+            )
         if (
             list(self.lr_boundaries) != sorted(set(self.lr_boundaries))
             or min(self.lr_boundaries, default=1) < 1

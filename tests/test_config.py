@@ -192,18 +192,26 @@ def test_lists_of_positive_numbers(name, value):
         ),
         (
             {"lr_boundaries": (60000, 50000)},
-            "lr_boundaries must rise. Received: (60000, 50000)",
+            "lr_boundaries must be rising steps. Received: (60000, 50000)",
         ),
         (
             {"lr_boundaries": (50000, 50000)},
-            "lr_boundaries must rise. Received: (50000, 50000)",
+            "lr_boundaries must be rising steps. Received: (50000, 50000)",
         ),
         (
-            {"lr_boundaries": (70000,)},
-            "lr_boundaries end at 70000, after the last of 70000 steps",
+            {"lr_boundaries": (0, 50000)},
+            "lr_boundaries must be rising steps. Received: (0, 50000)",
         ),
         ({"warmup_steps": 70000}, "warmup_steps (70000) leave nothing of 70000 steps"),
-        ({"eval_every": 3000}, "eval_every (3000) must divide steps (70000)"),
+        (
+            {"profile_steps": (20, 10)},
+            "profile_steps must be the first and a later last step. Received: (20, 10)",
+        ),
+        (
+            {"backbone": "zf"},
+            "backbone_weights=imagenet is for vgg16: zf needs backbone_weights=none",
+        ),
+        ({"train_split": ()}, "train_split must name image sets. Received: ()"),
     ],
 )
 def test_contradictions(changes, message):
@@ -218,8 +226,9 @@ def test_contradictions(changes, message):
         {"roi_bg_iou_threshold_low": 0.5},
         {"backbone_weights": "none", "frozen_blocks": 0},
         {"lr_boundaries": ()},
-        {"lr_boundaries": (69999,)},
-        {"lr_schedule": "cosine", "lr_boundaries": (90000,)},
+        {"lr_boundaries": (90000,)},  # a shortened run never reaches it
+        {"eval_every": 3000},  # the rest of the run is an interval too
+        {"backbone": "zf", "backbone_weights": "none"},
         {"warmup_steps": 69999},
         {"eval_every": 0},
         {"eval_every": 70000},
@@ -248,7 +257,7 @@ def test_resolved_frozen_blocks(frozen_blocks, weights, expected):
     assert config.resolved_frozen_blocks == expected
 
 
-@pytest.mark.parametrize(("eval_every", "expected"), [(0, 70000), (5000, 5000)])
+@pytest.mark.parametrize(("eval_every", "expected"), [(0, 70000), (5000, 5000), (90000, 70000)])
 def test_steps_per_interval(eval_every, expected):
     assert Config(eval_every=eval_every).steps_per_interval == expected
 

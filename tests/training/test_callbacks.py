@@ -162,7 +162,7 @@ def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch):
     output = io.StringIO()
     with ProgressBar(settings, Console(file=output), 0) as bar:
         evaluator = callbacks.Evaluator(settings, Dataset(("cat", "dog"), [record]), bar)
-        evaluator.set_model(SimpleNamespace(step=5))
+        evaluator.set_model(SimpleNamespace(step=SimpleNamespace(numpy=lambda: 5)))
         evaluator.evaluate()
     (line,) = callbacks.read_evaluations(tmp_path)
     assert line == {
