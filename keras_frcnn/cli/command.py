@@ -101,6 +101,15 @@ def user_errors(command: Command) -> Iterator[None]:
         raise SystemExit(2) from None
 
 
+def checkpoint_settings(options: SimpleNamespace) -> Config:
+    """A ``base`` for ``parse``: the settings of the checkpoint that ``--checkpoint`` names."""
+    print("Loading TensorFlow ...", flush=True)
+    from keras_frcnn.models.checkpoint import read_settings
+
+    config, _ = read_settings(options.checkpoint)
+    return config
+
+
 def help_text(command: Command) -> str:
     """Returns what ``--help`` prints."""
     sections = {f"Flags of {command.name}": command.options}

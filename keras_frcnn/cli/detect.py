@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
 from keras_frcnn.flags import Option
 
@@ -100,12 +100,11 @@ def _base(options: SimpleNamespace) -> Config:
     if not 0 <= options.draw_threshold <= 1:
         received = options.draw_threshold
         raise ValueError(f"--draw_threshold must be between 0 and 1. Received: {received}")
-    print("Loading TensorFlow ...", flush=True)
+    config = checkpoint_settings(options)
     from keras_frcnn.data.pictures import find_pictures
-    from keras_frcnn.models.checkpoint import read_settings
 
     _check_place(Path(options.output_dir), find_pictures(options.images))
-    return read_settings(options.checkpoint)[0]
+    return config
 
 
 def _check_place(folder: Path, paths: list[Path]) -> None:

@@ -11,7 +11,7 @@ detections.json (COCO's results form) and voc/ (the devkit's text files).
 
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.flags import Option, settings_of
 
 COMMAND = Command(
@@ -48,23 +48,18 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    config, options = parse(COMMAND, argv, base=_config_of_checkpoint)
+    config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
-        if not 0 < options.iou_threshold <= 1:
-            raise ValueError(
-                "--iou_threshold must be above 0 and at most 1. "
-                f"Received: {options.iou_threshold:g}"
-            )
-        print("Loading TensorFlow ...", flush=True)
         from rich.console import Console
 
         from keras_frcnn import data
         from keras_frcnn.evaluation import report, results, voc
         from keras_frcnn.evaluation.collect import collect
         from keras_frcnn.models import checkpoint
+        from keras_frcnn.training.precision import resolve_precision
         from keras_frcnn.training.progress import prediction_bar
 
-        console = Console()
+        config, console = resolve_precision(config), Console()
         _, class_names = checkpoint.read_settings(options.checkpoint)
         dataset = data.load(config, config.eval_split, class_names)
         for line in dataset.skipped:
@@ -86,8 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _config_of_checkpoint(options):
-    from keras_frcnn.models.checkpoint import read_settings
-
-    config, _ = read_settings(options.checkpoint)
-    return config
+def _base(options):
+    if not 0 < options.iou_threshold <= 1:
+        raise ValueError(
+            f"--iou_threshold must be above 0 and at most 1. Received: {options.iou_threshold:g}"
+        )
+    return checkpoint_settings(options)

@@ -12,7 +12,7 @@ size. It needs no Python, no keras_frcnn and no custom op. Settings not given ar
 import shlex
 from types import SimpleNamespace
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
 from keras_frcnn.flags import Option
 
@@ -112,12 +112,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _base(options: SimpleNamespace) -> Config:
     """Returns the checkpoint's settings, after a look at where the SavedModel shall go."""
-    _say("Loading TensorFlow ...")
-    from keras_frcnn.models.checkpoint import read_settings
+    config = checkpoint_settings(options)
     from keras_frcnn.serving.export import check_place
 
     check_place(options.output_dir, options.version)
-    return read_settings(options.checkpoint)[0]
+    return config
 
 
 def _say(line: str) -> None:

@@ -209,7 +209,7 @@ def test_what_was_found_is_kept_when_the_user_stops(
 
 def test_nothing_to_detect_on_is_an_error_at_once(refusal, tmp_path):
     out = f"--output_dir={tmp_path / 'out'}"
-    message = refusal(out, f"--images={tmp_path}", checkpoint="not even looked at")
+    message = refusal(out, f"--images={tmp_path}")
     assert f"Found no picture at: {tmp_path}" in message
     assert "--images is missing" in refusal(out)
     assert "There is no checkpoint gone" in refusal(out, f"--images={__file__}", checkpoint="gone")
