@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import pathlib
+from collections.abc import Iterable
 from xml.etree import ElementTree
 
 import numpy as np
@@ -83,7 +84,8 @@ def make(
         split: [f"{split}_{number:05d}" for number in range(1, count + 1)]
         for split, count in counts.items()
     }
-    for number, name in enumerate(splits["train"] + splits["val"] + splits["test"]):
+    names = splits["train"] + splits["val"] + splits["test"]
+    for number, name in enumerate(_with_progress(names)):
         rng = np.random.default_rng([seed, number])
         height = int(rng.integers(*shorter_side, endpoint=True))
         width = int(rng.integers(*longer_side, endpoint=True))
@@ -97,6 +99,14 @@ def make(
         text = "".join(f"{name}\n" for name in names)
         (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(text)
     return folder
+
+
+def _with_progress(names: list[str]) -> Iterable[str]:
+    """Shows a progress bar to those who watch."""
+    from rich import console, progress
+
+    terminal = console.Console(stderr=True)
+    return progress.track(names, "Drawing", console=terminal, disable=not terminal.is_terminal)
 
 
 def compose(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, list[Object]]:
