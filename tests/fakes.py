@@ -46,6 +46,18 @@ SMALL = Config(
 )
 """Every setting at a size for tests; change some with ``SMALL.replace(...)``."""
 
+SMALL_VGG16 = Config(
+    backbone_weights="none",
+    head_units=(32,),
+    shorter_side=64,
+    longer_side=96,
+    scales=(16.0, 32.0),
+    min_size=1.0,
+    precision="float32",
+    score_threshold=0.0,  # random weights find many objects, none with confidence
+)
+"""The real VGG16 on small pictures, for what is served."""
+
 
 def stack(dtype) -> backbones.Stack:
     """Two convolutions, each with a pooling by four: VGG16's stride 16, rounded down as there."""

@@ -7,8 +7,7 @@ A reader is a function ``read(config, splits, class_names=None) -> Dataset``. Ev
 import concurrent.futures
 import dataclasses
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -197,10 +196,23 @@ def read_files(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator
     """
     with concurrent.futures.ThreadPoolExecutor() as pool:
         results = pool.map(function, items)
-        if len(items) > _PROGRESS_FROM and sys.stderr.isatty():
-            from rich import console, progress  # only for those who watch
-
-            results = progress.track(
-                results, "Reading annotations", len(items), console=console.Console(stderr=True)
-            )
+        if len(items) > _PROGRESS_FROM:
+            results = with_progress(results, "Reading annotations", len(items))
         yield from results
+
+
+def with_progress(items: Iterable[Any], words: str, total: int) -> Iterable[Any]:
+    """Passes items on; on a terminal a progress bar counts them.
+
+    Args:
+        items: what is worked through.
+        words: what is being done.
+        total: number of items.
+
+    Returns:
+        The items.
+    """
+    from rich import console, progress  # only for those who watch
+
+    terminal = console.Console(stderr=True)
+    return progress.track(items, words, total, console=terminal, disable=not terminal.is_terminal)

@@ -10,11 +10,12 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Iterable
 from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from keras_frcnn.data.records import with_progress
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
 
@@ -85,7 +86,7 @@ def make(
         for split, count in counts.items()
     }
     names = splits["train"] + splits["val"] + splits["test"]
-    for number, name in enumerate(_with_progress(names)):
+    for number, name in enumerate(with_progress(names, "Drawing", len(names))):
         rng = np.random.default_rng([seed, number])
         height = int(rng.integers(*shorter_side, endpoint=True))
         width = int(rng.integers(*longer_side, endpoint=True))
@@ -99,14 +100,6 @@ def make(
         text = "".join(f"{name}\n" for name in names)
         (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(text)
     return folder
-
-
-def _with_progress(names: list[str]) -> Iterable[str]:
-    """Shows a progress bar to those who watch."""
-    from rich import console, progress
-
-    terminal = console.Console(stderr=True)
-    return progress.track(names, "Drawing", console=terminal, disable=not terminal.is_terminal)
 
 
 def compose(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, list[Object]]:

@@ -6,25 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from keras_frcnn import Config, FasterRCNN, models
+from keras_frcnn import FasterRCNN, models
 from keras_frcnn.cli import detect
 from keras_frcnn.inspection import visualize
-
-SMALL = Config(
-    backbone_weights="none",
-    head_units=(32,),
-    shorter_side=64,
-    longer_side=96,
-    scales=(16.0, 32.0),
-    min_size=1.0,
-    precision="float32",
-    score_threshold=0.0,
-)
+from tests import fakes
 
 
 @pytest.fixture(scope="module")
 def model():
-    return FasterRCNN(SMALL, ("cat", "dög"))
+    return FasterRCNN(fakes.SMALL_VGG16, ("cat", "dög"))
 
 
 @pytest.fixture(scope="module")

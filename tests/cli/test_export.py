@@ -8,25 +8,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_frcnn import Config, FasterRCNN, models
+from keras_frcnn import FasterRCNN, models
 from keras_frcnn.cli import export
 from keras_frcnn.serving import export as exporting
-
-SMALL = Config(
-    backbone_weights="none",
-    head_units=(32,),
-    shorter_side=64,
-    longer_side=96,
-    scales=(16.0, 32.0),
-    min_size=1.0,
-    precision="float32",
-    score_threshold=0.0,
-)
+from tests import fakes
 
 
 @pytest.fixture(scope="module")
 def model():
-    return FasterRCNN(SMALL, ("cat", "dog"))
+    return FasterRCNN(fakes.SMALL_VGG16, ("cat", "dog"))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +87,7 @@ def test_the_request_that_is_shown_is_json(checkpoint, stages, tmp_path, capsys)
 def test_settings_and_version_can_be_chosen(checkpoint, stages, tmp_path):
     flags = ["--max_detections=7", "--version=12", f"--output_dir={tmp_path}"]
     assert export.main([f"--checkpoint={checkpoint}", *flags]) == 0
-    assert stages["load"] == (str(checkpoint), SMALL.replace(max_detections=7))
+    assert stages["load"] == (str(checkpoint), fakes.SMALL_VGG16.replace(max_detections=7))
     assert [path.name for path in tmp_path.iterdir()] == ["12"]
 
 

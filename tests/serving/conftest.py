@@ -4,19 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn import Config, FasterRCNN
+from keras_frcnn import FasterRCNN
 from keras_frcnn.serving.export import save
+from tests import fakes
 
-SMALL = Config(
-    backbone_weights="none",
-    head_units=(32,),
-    shorter_side=64,
-    longer_side=96,
-    scales=(16.0, 32.0),
-    min_size=1.0,
-    precision="float32",
-    score_threshold=0.0,  # random weights find many objects, none with confidence
-)
 CLASS_NAMES = ("cat", "dög", "bus")
 
 
@@ -49,7 +40,7 @@ class PencilModel:
 
 @pytest.fixture(scope="session")
 def model():
-    return FasterRCNN(SMALL, CLASS_NAMES)
+    return FasterRCNN(fakes.SMALL_VGG16, CLASS_NAMES)
 
 
 @pytest.fixture(scope="session")
