@@ -33,9 +33,12 @@ class RoIPooling(keras.layers.Layer):
     Args:
         pool_size: p. Default 7.
         stride: pixels of a cell. Default 16.
+        supports_jit: compute by operations that XLA compiles: tables for windows of every size that
+            fits into the map, not only for those that the regions at hand need. Default False. The
+            same maxima.
 
     Call arguments:
-        features: [B, h, w, C], any float type.
+        features: [B, h, w, C] float32, bfloat16 or float16.
         rois: [B, R, 4]; zero boxes pool the first cell.
         feature_shape: [B, 2] int32, true rows and columns of each map. None: all of them.
 
@@ -48,12 +51,12 @@ class RoIPooling(keras.layers.Layer):
     Reference: Girshick 2015 (Fast R-CNN), section 2.1.
     """
 
-    def __init__(self, pool_size=7, stride=16, **kwargs):
+    def __init__(self, pool_size=7, stride=16, supports_jit=False, **kwargs):
         # Keras would cast the regions' coordinates to a mixed policy's 8 or 11 bits.
         super().__init__(autocast=False, **kwargs)
         self.pool_size = pool_size
         self.stride = stride
-        self.supports_jit = False
+        self.supports_jit = supports_jit
 
     def call(self, features, rois, feature_shape=None):
         shape = tf.shape(features)
@@ -61,10 +64,15 @@ class RoIPooling(keras.layers.Layer):
             feature_shape = tf.broadcast_to(shape[1:3], [shape[0], 2])
         y_bins = _bins(rois[..., 0::2], feature_shape[:, 0], self.pool_size, self.stride)
         x_bins = _bins(rois[..., 1::2], feature_shape[:, 1], self.pool_size, self.stride)
-        return _max_of_bins(features, y_bins, x_bins)
+        return _max_of_bins(features, y_bins, x_bins, self.supports_jit)
 
     def get_config(self):
-        return {**super().get_config(), "pool_size": self.pool_size, "stride": self.stride}
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "stride": self.stride,
+            "supports_jit": self.supports_jit,
+        }
 
 
 def _round(x):
@@ -119,42 +127,45 @@ def _bin_table(pool_size):
     )
 
 
-def _levels(start, end):
-    """Largest k with 2^k <= end - start (0 for empty bins), and how many levels that makes in
-    all.
-    """
+def _level(length):
+    """Largest k with 2^k <= length; 0 for a length below 1."""
     powers = 2 ** tf.range(1, 29)
-    levels = tf.reduce_sum(tf.cast((end - start)[..., tf.newaxis] >= powers, tf.int32), axis=-1)
-    return levels, tf.reduce_max(tf.concat([tf.reshape(levels, [-1]), [0]], axis=0)) + 1
+    return tf.reduce_sum(tf.cast(length[..., tf.newaxis] >= powers, tf.int32), axis=-1)
 
 
-def _max_of_bins(features, y_bins, x_bins):
+def _max_of_bins(features, y_bins, x_bins, supports_jit):
     """Maximum of every bin: features [B, h, w, C], bins of ``_bins`` -> [B, R, p, p, C]."""
-    cover = _Cover(features, y_bins, x_bins)
+    cover = _Cover(tf.shape(features), y_bins, x_bins, supports_jit)
 
     @tf.custom_gradient
     def pool(features):
-        (values,) = cover.tables((features,), lambda a, b: (tf.maximum(a[0], b[0]),))
-        corners = [tf.gather(values, rows) for rows in cover.corner_rows]
-        best = tf.maximum(tf.maximum(corners[0], corners[1]), tf.maximum(corners[2], corners[3]))
-        output = tf.where(cover.empty, tf.zeros([], best.dtype), best)
+        output = tf.where(cover.empty, tf.zeros([], features.dtype), cover.maximum(features))
 
         def gradient(upstream):
-            return cover.scatter(upstream, cover.argmax(features), features)
+            return cover.scatter(upstream, cover.argmax(features))
 
         return output, gradient
 
     return pool(features)
 
 
+def _largest(levels):
+    """The largest level, 0 if there is none."""
+    return tf.reduce_max(tf.concat([tf.reshape(levels, [-1]), [0]], axis=0))
+
+
 class _Cover:
     """The four windows that cover each bin, as rows of tables of window maxima."""
 
-    def __init__(self, features, y_bins, x_bins):
-        self.batch_size, self.h, self.w, self.channels = tf.unstack(tf.shape(features))
+    def __init__(self, shape, y_bins, x_bins, supports_jit):
+        self.batch_size, self.h, self.w, self.channels = tf.unstack(shape)
         (y1, y_end), (x1, x_end) = y_bins, x_bins
-        y_level, self.num_y_levels = _levels(y1, y_end)
-        x_level, self.num_x_levels = _levels(x1, x_end)
+        y_level, x_level = _level(y_end - y1), _level(x_end - x1)
+        # XLA must know the number of tables before it sees a region.
+        y_levels = _level(shape[1:2]) if supports_jit else y_level
+        x_levels = _level(shape[2:3]) if supports_jit else x_level
+        self.num_y_levels = _largest(y_levels) + 1
+        self.num_x_levels = _largest(x_levels) + 1
         is_empty = (y_end <= y1)[..., :, tf.newaxis] | (x_end <= x1)[..., tf.newaxis, :]
         self.empty = is_empty[..., tf.newaxis]
 
@@ -170,89 +181,99 @@ class _Cover:
             for x in xs
         ]
 
-    def tables(self, start, combine):
-        """Folds windows of 1, 2, 4, ... cells in both axes.
+    def maximum(self, cells):
+        """Maximum of each bin of [B, h, w, C] numbers: [B, R, p, p, C]; anything in empty bins."""
+        table = self._table(cells)
+        corners = [tf.gather(table, rows) for rows in self.corner_rows]
+        return tf.maximum(tf.maximum(corners[0], corners[1]), tf.maximum(corners[2], corners[3]))
 
-        Widths grow in the outer loop, heights in the inner one, so that of two windows joined the
-        first always holds the earlier cells in row order among equal maxima.
-
-        Args:
-            start: tuple of [B, h, w, C] tensors.
-            combine: function of two such tuples, the earlier window first.
-
-        Returns:
-            Tuple of tables [levels * B * h * w, C].
-        """
+    def _table(self, cells):
+        """Maxima of the windows of 1, 2, 4, ... cells in both axes: [levels * B * h * w, C]."""
         size = self.num_x_levels * self.num_y_levels
-        arrays = tuple(tf.TensorArray(t.dtype, size, element_shape=t.shape) for t in start)
-        shapes = tuple(tf.TensorShape([None, None, None, t.shape[-1]]) for t in start)
+        array = tf.TensorArray(cells.dtype, size, element_shape=cells.shape)
+        shape = tf.TensorShape([None, None, None, cells.shape[-1]])
 
         def grow(windows, level, axis):
             # The tail of a shifted map repeats windows that no bin reads.
-            shift = 2 ** (level - 1)
-            length = tf.shape(windows[0])[axis]
-            cells = tf.minimum(tf.range(length) + shift, length - 1)
-            return combine(windows, tuple(tf.gather(t, cells, axis=axis) for t in windows))
+            length = tf.shape(windows)[axis]
+            shifted = tf.minimum(tf.range(length) + 2 ** (level - 1), length - 1)
+            return tf.maximum(windows, tf.gather(windows, shifted, axis=axis))
 
-        def x_body(x_level, windows, arrays):
+        def x_body(x_level, windows, array):
             windows = tf.cond(x_level > 0, lambda: grow(windows, x_level, 2), lambda: windows)
 
-            def y_body(y_level, windows, arrays):
+            def y_body(y_level, windows, array):
                 windows = tf.cond(y_level > 0, lambda: grow(windows, y_level, 1), lambda: windows)
                 row = x_level * self.num_y_levels + y_level
-                arrays = tuple(a.write(row, t) for a, t in zip(arrays, windows, strict=True))
-                return y_level + 1, windows, arrays
+                return y_level + 1, windows, array.write(row, windows)
 
-            _, _, arrays = tf.while_loop(
+            _, _, array = tf.while_loop(
                 lambda y_level, *_: y_level < self.num_y_levels,
                 y_body,
-                (0, windows, arrays),
-                shape_invariants=(tf.TensorShape([]), shapes, tuple(None for _ in arrays)),
+                (0, windows, array),
+                shape_invariants=(tf.TensorShape([]), shape, None),
             )
-            return x_level + 1, windows, arrays
+            return x_level + 1, windows, array
 
-        _, _, arrays = tf.while_loop(
+        _, _, array = tf.while_loop(
             lambda x_level, *_: x_level < self.num_x_levels,
             x_body,
-            (0, start, arrays),
-            shape_invariants=(tf.TensorShape([]), shapes, tuple(None for _ in arrays)),
+            (0, cells, array),
+            shape_invariants=(tf.TensorShape([]), shape, None),
         )
-        return tuple(tf.reshape(a.stack(), [-1, self.channels]) for a in arrays)
+        return tf.reshape(array.stack(), [-1, self.channels])
 
     def argmax(self, features):
-        """Row ``(picture, y, x)`` laid flat of the first maximum of each bin and channel; -1 in
-        empty bins.
+        """Cell ``y * w + x`` of the first maximum of each bin and channel, int32; any cell in empty
+        bins.
         """
-        cells = tf.reshape(
-            tf.range(self.batch_size * self.h * self.w), [self.batch_size, self.h, self.w, 1]
+        if features.dtype.size == 4 or _has_gpu():
+            return self._argmax(features, tf.int64)
+        # Half the bytes, which a map of up to 4096 x 4096 pixels leaves room for.
+        return tf.cond(
+            self.h * self.w <= 2**16,
+            lambda: self._argmax(features, tf.int32),
+            lambda: self._argmax(features, tf.int64),
         )
-        cells = tf.broadcast_to(cells, tf.shape(features))
 
-        def combine(first, second):
-            later = second[0] > first[0]
-            return tf.where(later, second[0], first[0]), tf.where(later, second[1], first[1])
-
-        values, cells = self.tables((features, cells), combine)
-        best, best_cell = (
-            tf.gather(values, self.corner_rows[0]),
-            tf.gather(cells, self.corner_rows[0]),
-        )
-        for rows in self.corner_rows[1:]:
-            value, cell = tf.gather(values, rows), tf.gather(cells, rows)
-            # The four windows overlap, so equal maxima may come in any order.
-            wins = (value > best) | ((value == best) & (cell < best_cell))
-            best, best_cell = tf.where(wins, value, best), tf.where(wins, cell, best_cell)
-        return tf.where(self.empty, -1, best_cell)
-
-    def scatter(self, upstream, cells, features):
-        """Adds the gradient [B, R, p, p, C] of each bin onto its cell of the features, summed in
-        float32.
+    def _argmax(self, features, key):
+        """Makes one whole number of each value and its cell, the value in the upper half of its
+        bits, so that the largest number is the largest value and, among equals, the first cell.
         """
-        channel = tf.range(self.channels)
-        targets = tf.where(cells < 0, -1, cells * self.channels + channel)
-        summed = tf.math.unsorted_segment_sum(
-            tf.reshape(tf.cast(upstream, tf.float32), [-1]),
-            tf.reshape(targets, [-1]),
-            tf.size(features),
-        )
-        return tf.cast(tf.reshape(summed, tf.shape(features)), features.dtype)
+        shift, mask = 2 ** (4 * key.size), tf.constant(2 ** (4 * key.size) - 1, key)
+        bits_type = tf.int16 if features.dtype.size == 2 else tf.int32
+        bits = tf.cast(tf.bitcast(features, bits_type), key)
+        magnitude = tf.bitwise.bitwise_and(bits, bits_type.max)
+        order = tf.where(bits < 0, -magnitude, magnitude)  # both zeros are 0
+        cells = tf.reshape(tf.range(tf.cast(self.h * self.w, key)), [1, self.h, self.w, 1])
+        keys = self.maximum(order * shift + (mask - cells))
+        return tf.cast(mask - tf.bitwise.bitwise_and(keys, mask), tf.int32)
+
+    def scatter(self, upstream, cells):
+        """Adds the gradient [B, R, p, p, C] of each bin onto its cell of the map, in float32:
+        [B, h, w, C] of the gradient's type.
+        """
+        whole = tf.int64 if _has_gpu() else tf.int32
+        shape = tf.stack([self.batch_size, self.h, self.w, self.channels])
+        picture = tf.range(self.batch_size)[:, tf.newaxis, tf.newaxis, tf.newaxis, tf.newaxis]
+        offset = picture * (self.h * self.w * self.channels) + tf.range(self.channels)
+        places = tf.cast(cells, whole) * tf.cast(self.channels, whole) + tf.cast(offset, whole)
+        places = tf.where(self.empty, tf.constant(-1, whole), places)
+        # The sum is a single thread's work: one for each row of bins keeps all of them busy.
+        rows = zip(tf.unstack(places, axis=2), tf.unstack(upstream, axis=2), strict=True)
+        summed = tf.add_n([_sum_at(place, row, tf.reduce_prod(shape)) for place, row in rows])
+        return tf.cast(tf.reshape(summed, shape), upstream.dtype)
+
+
+def _sum_at(places, values, size):
+    """Sums values at their places in a flat map, in float32; place -1 is nowhere."""
+    return tf.math.unsorted_segment_sum(
+        tf.reshape(tf.cast(values, tf.float32), [-1]), tf.reshape(places, [-1]), size
+    )
+
+
+def _has_gpu():
+    """TensorFlow does arithmetic on int32 on the processor even where there is a GPU; on int64 it
+    does not.
+    """
+    return bool(tf.config.list_logical_devices("GPU"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.layers import RoIPooling
+from keras_frcnn.layers import RoIPooling, roi_pooling
 from tests import reference
 from tests.base import run_layer_test
 
@@ -227,3 +227,47 @@ def test_undefined_features_stay_where_they_are():
     rois = np.array([[[0, 0, 16, 16], [32, 32, 48, 48]]], "float32")
     pooled = RoIPooling(1, 16)(features, rois).numpy()
     assert np.isnan(pooled[0, 0]).all() and (pooled[0, 1] == 0).all()
+
+
+# --- the gradient's argmax, which packs a value and its cell into one number
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16, tf.float16])
+def test_the_first_of_equal_values_gets_the_gradient_in_every_type(
+    rng, monkeypatch, dtype, has_gpu
+):
+    monkeypatch.setattr(roi_pooling, "_has_gpu", lambda: has_gpu)
+    extremes = np.array([-np.inf, -3e4, -1e-7, -0.0, 0.0, 1e-7, 3e4, np.inf], "float32")
+    features = tf.cast(rng.choice(extremes, (1, 12, 15, 3)), dtype)
+    upstream = rng.integers(-4, 5, (1, len(HOSTILE), 2, 2, 3)).astype("float32")
+    gradient = gradient_of(RoIPooling(2, 16), features, HOSTILE[np.newaxis], upstream)
+    values = tf.cast(features, tf.float32)[0].numpy()
+    expected = reference.roi_pool_gradient(values, HOSTILE, upstream[0], 2, 16)
+    np.testing.assert_array_equal(tf.cast(gradient, tf.float32)[0], expected)
+
+
+@pytest.mark.parametrize("cells", [2**16, 2**16 + 1])
+def test_maps_of_more_cells_than_16_bits_number(cells):
+    features = np.zeros((1, 1, cells, 1), "float32")
+    features[0, 0, -1] = 1
+    rois = np.array([[[0, 16 * (cells - 3), 0, 16 * cells]]], "float32")
+    gradient = gradient_of(RoIPooling(1, 16), tf.cast(features, tf.bfloat16), rois, 5.0)
+    assert np.argwhere(gradient.numpy() == 5).tolist() == [[0, 0, cells - 1, 0]]
+
+
+def test_compiled_by_xla_it_is_the_same_function(rng):
+    features = rng.integers(-3, 4, (2, 12, 15, 2)).astype("float32")
+    rois = np.stack([HOSTILE, reference.random_boxes(rng, (len(HOSTILE),), (192, 240))])
+    shape = np.array([[12, 15], [7, 9]], "int32")
+
+    def both(layer):
+        pooled = layer(features, rois, feature_shape=shape)
+        return pooled, gradient_of(layer, features, rois, pooled, feature_shape=shape)
+
+    layer = RoIPooling(3, 16, supports_jit=True)
+    assert RoIPooling.from_config(layer.get_config()).supports_jit
+    compiled = tf.function(lambda: both(layer), jit_compile=True)()
+    for one, other in zip(both(RoIPooling(3, 16)), compiled, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.any(compiled[1])
