@@ -12,7 +12,7 @@ from keras_frcnn.data import transforms
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.models import parts
 from keras_frcnn.models.backbones import Backbone
-from keras_frcnn.models.joint_losses import COUNTS, LOSSES, joint_losses
+from keras_frcnn.models.joint_losses import COUNTS, DETECTION_LOSSES, LOSSES, joint_losses
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
@@ -161,9 +161,26 @@ class FasterRCNN(keras.Model):
     # --- training
 
     def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
-        """As ``keras.Model.compile``, but XLA is never chosen automatically: RoI layers have no XLA
-        form yet.
+        """As ``keras.Model.compile``, but XLA is used only where it is asked for.
+
+        Args:
+            optimizer: as in Keras.
+            jit_compile: True: ``fit``, ``evaluate`` and ``predict`` are compiled by XLA, once for
+                each size of a batch, and layers with a form for XLA take it. The results are the
+                same up to rounding. ``detect`` and exported models are never compiled.
+            **kwargs: as in Keras.
+
+        Raises:
+            ValueError: if ``jit_compile`` is neither True nor False, or if XLA is wanted while
+                operations must be deterministic.
         """
+        if not isinstance(jit_compile, bool):
+            raise ValueError(
+                f"jit_compile must be True or False: XLA is never chosen for you. Received: "
+                f"{jit_compile!r}"
+            )
+        for layer in self.layers:
+            layer.supports_jit = jit_compile
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
 
     def get_compile_config(self):
@@ -177,8 +194,11 @@ class FasterRCNN(keras.Model):
         seed = tf.stack([tf.cast(self.step, tf.int32), tf.constant(self.config.seed, tf.int32)])
         with tf.GradientTape() as tape:
             values = self.compute_losses(inputs, targets, seed)
+            learned = values["loss"]
+            if getattr(self.optimizer, "l2", 0.0):  # it adds the decay's gradient itself, cheaply
+                learned = tf.add_n([values[name] for name in DETECTION_LOSSES])
             # Keras sums gradients over replicas, each of which has its share of the batch.
-            share = values["loss"] / tf.distribute.get_strategy().num_replicas_in_sync
+            share = learned / tf.distribute.get_strategy().num_replicas_in_sync
             scaled = self.optimizer.scale_loss(share)
         weights = self.trainable_weights
         gradients = tape.gradient(scaled, weights)

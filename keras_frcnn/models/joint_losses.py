@@ -4,14 +4,8 @@ import tensorflow as tf
 
 from keras_frcnn import losses
 
-LOSSES = (
-    "rpn_cls_loss",
-    "rpn_box_loss",
-    "roi_cls_loss",
-    "roi_box_loss",
-    "weight_decay_loss",
-    "loss",
-)
+DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
+LOSSES = (*DETECTION_LOSSES, "weight_decay_loss", "loss")
 COUNTS = ("rpn_foreground", "roi_foreground")
 
 

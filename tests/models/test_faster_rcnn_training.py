@@ -81,9 +81,9 @@ def test_momentum_carries_the_first_update_into_the_second(batch):
 
 
 def test_a_large_gradient_is_scaled_down_as_a_whole(batch):
-    free, before = trained(batch, gradient_clip_norm=0.0)
-    clipped, _ = trained(batch, gradient_clip_norm=0.5)
-    loose, _ = trained(batch, gradient_clip_norm=1e6)
+    free, before = trained(batch, gradient_clip_norm=0.0, weight_decay=0.0)
+    clipped, _ = trained(batch, gradient_clip_norm=0.5, weight_decay=0.0)
+    loose, _ = trained(batch, gradient_clip_norm=1e6, weight_decay=0.0)
     of_free, of_clipped = difference(free, before), difference(clipped, before)
     assert norm(of_free.values()) > 2 * 0.01 * 0.5
     assert norm(of_clipped.values()) == pytest.approx(0.01 * 0.5, rel=1e-3)
