@@ -38,9 +38,10 @@ class Config:
         "auto",
         "Arithmetic of the convolutions and dense layers; boxes and losses are always float32. "
         "'auto' takes "
-        "mixed_bfloat16 where the processor or GPU has it in hardware, else float32.",
+        "mixed_bfloat16 where the processor or GPU has it in hardware, else float32. A model that "
+        "does not learn keeps its weights as bfloat16 then.",
         group="run",
-        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"),
     )
     deterministic: bool = _setting(
         False,
@@ -282,6 +283,12 @@ class Config:
         "Steps whose gradients are averaged into one update (code: iter_size 2).",
         group="training",
     )
+    jit_compile: bool = _setting(
+        False,
+        "Compile the training step and the run's evaluations with XLA, once for each size of "
+        "picture; for GPUs, on a processor it is several times slower.",
+        group="training",
+    )
 
     # --- watching
     eval_every: int = _setting(
@@ -429,6 +436,11 @@ class Config:
         if self.warmup_steps >= self.steps:
             problems.append(
                 f"warmup_steps ({self.warmup_steps}) leave nothing of {self.steps} steps"
+            )
+        if self.jit_compile and self.deterministic:
+            problems.append(
+                "jit_compile does not go with deterministic: Keras does without XLA where kernels "
+                "must be deterministic"
             )
         if list(self.profile_steps) != sorted(set(self.profile_steps)):
             problems.append(

@@ -70,9 +70,9 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors(COMMAND):
         from keras_frcnn.data.pictures import find_pictures
         from keras_frcnn.models import checkpoint
-        from keras_frcnn.training.precision import resolve_precision
+        from keras_frcnn.training import precision
 
-        model = checkpoint.load(options.checkpoint, resolve_precision(config))
+        model = checkpoint.load(options.checkpoint, precision.for_use(config, print))
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         results = {

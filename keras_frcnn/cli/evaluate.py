@@ -56,10 +56,11 @@ def main(argv: list[str] | None = None) -> int:
         from keras_frcnn.evaluation import report, results, voc
         from keras_frcnn.evaluation.collect import collect
         from keras_frcnn.models import checkpoint
-        from keras_frcnn.training.precision import resolve_precision
+        from keras_frcnn.training import precision
         from keras_frcnn.training.progress import prediction_bar
 
-        config, console = resolve_precision(config), Console()
+        console = Console()
+        config = precision.for_use(config, console.print)
         _, class_names = checkpoint.read_settings(options.checkpoint)
         dataset = data.load(config, config.eval_split, class_names)
         for line in dataset.skipped:

@@ -96,13 +96,13 @@ def main(argv: list[str] | None = None) -> int:
         from keras_frcnn.data.pictures import find_pictures, to_picture
         from keras_frcnn.models import checkpoint
         from keras_frcnn.serving.export import export
-        from keras_frcnn.training.precision import resolve_precision
+        from keras_frcnn.training import precision
 
         images = None
         if options.images:
             images = [to_picture(path) for path in find_pictures(options.images)[:_MAX_PICTURES]]
         _say(f"Loading {options.checkpoint} ...")
-        model = checkpoint.load(options.checkpoint, resolve_precision(config))
+        model = checkpoint.load(options.checkpoint, precision.for_use(config, _say))
         folder = export(model, options.output_dir, images, options.version, _say)
     paths = {"folder": folder, "base": folder.resolve().parent}
     quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}

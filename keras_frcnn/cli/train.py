@@ -48,11 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         print("Loading TensorFlow ...", flush=True)
         from rich.console import Console
 
-        from keras_frcnn.training import fit
-        from keras_frcnn.training.precision import resolve_precision
+        from keras_frcnn.training import fit, precision
 
-        config = resolve_precision(config)
         console = Console()
+        config = precision.for_training(config, console.print)
         if options.dry_run:
             from keras_frcnn.cli.dry_run import dry_run
 

@@ -158,7 +158,7 @@ def test_a_signal_ends_the_command_with_its_exit_code(train, tmp_path, monkeypat
     [("data_dir", "the data to train on"), ("output_dir", "a folder for the run")],
 )
 def test_a_missing_folder_is_named_at_once(flag, words, refusal, monkeypatch):
-    monkeypatch.setattr("keras_frcnn.training.precision.resolve_precision", None)
+    monkeypatch.setattr("keras_frcnn.training.precision.for_training", None)
     assert refusal(f"--{flag}=") == f"--{flag} is missing: {words}"
 
 

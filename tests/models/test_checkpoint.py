@@ -93,6 +93,21 @@ def test_settings_may_be_others_than_the_checkpoints(saved, model):
     assert loaded.backbone.compute_dtype == "bfloat16"
 
 
+def test_weights_kept_as_bfloat16_answer_as_in_mixed_bfloat16(saved, model):
+    mixed, narrow = (
+        checkpoint.load(saved, model.config.replace(precision=precision))
+        for precision in ("mixed_bfloat16", "bfloat16")
+    )
+    assert {weight.dtype for weight in narrow.backbone.weights} == {"bfloat16"}
+    assert {layer.kernel.dtype for layer in narrow.box_head.hidden} == {"bfloat16"}
+    assert narrow.box_head.classes.kernel.dtype == narrow.rpn_head.deltas.kernel.dtype == "float32"
+    inputs = fakes.inputs_of([fakes.picture(64, 96), fakes.picture(50, 37)])
+    expected = mixed(inputs)
+    for name, value in narrow(inputs).items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    assert np.any(expected["num_detections"])
+
+
 def test_the_optimizers_state_comes_back_too(saved, model):
     second = fakes.detector()
     second.compile(keras.optimizers.SGD(0.5, momentum=0.9))

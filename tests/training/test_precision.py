@@ -49,11 +49,44 @@ def machine(monkeypatch):
 )
 def test_auto_takes_bfloat16_where_the_hardware_has_it(cpuinfo, gpus, expected, machine):
     machine(cpuinfo, gpus)
-    config = Config(seed=3)
-    assert precision.resolve_precision(config) == config.replace(precision=expected)
+    config, said = Config(seed=3), []
+    assert precision.for_training(config, said.append) == config.replace(precision=expected)
+    assert [line.startswith(f"precision: {expected} (") for line in said] == [True]
+
+
+def test_the_reason_is_named(machine):
+    said = []
+    machine("flags\t\t: amx_bf16 avx512_bf16\n")
+    precision.for_training(Config(), said.append)
+    assert "amx_bf16, avx512_bf16" in said[0]
+    machine("", [(7, 5)])
+    precision.for_training(Config(), said.append)
+    assert "the GPU does not multiply bfloat16" in said[1]
 
 
 @pytest.mark.parametrize("name", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_a_choice_is_left_as_it_is(name, machine):
     machine("flags\t\t: amx_bf16\n", [(9, 0)])
-    assert precision.resolve_precision(Config(precision=name)).precision == name
+    said = []
+    assert precision.for_training(Config(precision=name), said.append).precision == name
+    assert not said
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("auto", "bfloat16"),
+        ("mixed_bfloat16", "bfloat16"),
+        ("bfloat16", "bfloat16"),
+        ("float32", "float32"),
+        ("mixed_float16", "mixed_float16"),
+    ],
+)
+def test_weights_that_do_not_learn_are_kept_as_they_are_multiplied(name, expected, machine):
+    machine("flags\t\t: amx_bf16\n")
+    assert precision.for_use(Config(precision=name), print).precision == expected
+
+
+def test_nothing_learns_in_bfloat16():
+    with pytest.raises(ValueError, match="Train with --precision=mixed_bfloat16"):
+        precision.for_training(Config(precision="bfloat16"), print)
