@@ -45,13 +45,13 @@ class Logger(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.window_steps += 1
         self.bar.advance()
-        step = int(self.model.step.numpy())
+        step = int(self.model.step)
         if step % self.config.log_every == 0:
             self._log(step, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.window_steps:
-            self._log(int(self.model.step.numpy()), logs)
+            self._log(int(self.model.step), logs)
 
     def on_train_end(self, logs=None):
         self.writer.flush()
@@ -93,7 +93,7 @@ class Graph(keras.callbacks.Callback):
         self.folder, self.batch_spec = os.path.join(config.output_dir, "train"), batch_spec
 
     def on_train_begin(self, logs=None):
-        if int(self.model.step.numpy()) == 0:
+        if int(self.model.step) == 0:
             step = tf.function(self.model.train_step).get_concrete_function(self.batch_spec)
             with tf.summary.create_file_writer(self.folder).as_default(step=0):
                 tf.summary.graph(step.graph)
@@ -117,7 +117,7 @@ class Evaluator(keras.callbacks.Callback):
 
     def evaluate(self):
         """Evaluates the model as it is now, of which ``last.keras`` is the checkpoint."""
-        step = int(self.model.step.numpy())
+        step = int(self.model.step)
         with self.bar.evaluation(len(self.dataset.records)) as callback:
             detections, proposals = collect(
                 self.model, self.dataset, self.config, callbacks=[callback]
@@ -200,12 +200,12 @@ class Profiler(keras.callbacks.Callback):
         self.recording = False
 
     def on_train_batch_begin(self, batch, logs=None):
-        if int(self.model.step.numpy()) == self.first:
+        if int(self.model.step) == self.first:
             tf.profiler.experimental.start(self.folder)
             self.recording = True
 
     def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.step.numpy()) == self.last:
+        if int(self.model.step) == self.last:
             self.on_train_end()
 
     def on_train_end(self, logs=None):
