@@ -116,7 +116,7 @@ def test_the_graph_of_a_step_is_written_once_a_run(config, tmp_path):
     graph = written.Graph()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     operations = {node.op for node in nodes}
-    assert {"Conv2DBackpropFilter", "NonMaxSuppressionV4"} <= operations
+    assert {"Conv2DBackpropFilter", "UnsortedSegmentSum"} <= operations
     files = len(list((tmp_path / "train").iterdir()))
     model.step.assign(1)
     callback.on_train_begin()
@@ -162,7 +162,7 @@ def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch):
     output = io.StringIO()
     with ProgressBar(settings, Console(file=output), 0) as bar:
         evaluator = callbacks.Evaluator(settings, Dataset(("cat", "dog"), [record]), bar)
-        evaluator.set_model(SimpleNamespace(step=SimpleNamespace(numpy=lambda: 5)))
+        evaluator.set_model(SimpleNamespace(step=5))
         evaluator.evaluate()
     (line,) = callbacks.read_evaluations(tmp_path)
     assert line == {
