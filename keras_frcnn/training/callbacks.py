@@ -45,13 +45,13 @@ class Logger(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.window_steps += 1
         self.bar.advance()
-        step = int(self.model.step)
-        if step % self.config.log_every == 0:
-            self._log(step, logs)
+        # The bar's count, since the model's clock would make Python wait for a GPU at every step.
+        if self.bar.step % self.config.log_every == 0:
+            self._log(self.bar.step, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.window_steps:
-            self._log(int(self.model.step), logs)
+            self._log(self.bar.step, logs)
 
     def on_train_end(self, logs=None):
         self.writer.flush()
