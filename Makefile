@@ -7,6 +7,10 @@ QUICKSTART_VAL := 100
 QUICKSTART_TEST := 100
 QUICKSTART_UNSEEN := $(QUICKSTART)/data/JPEGImages/test_*.jpg
 
+# What `make bench` times, and with which flags: see make bench BENCH=--help
+PARTS :=
+BENCH :=
+
 # To choose another Python: make PYTHON=/path/to/python3.12
 PYTHON :=
 VENV := .venv
@@ -18,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint format clean
+.PHONY: help quickstart test bench lint format clean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -42,6 +46,9 @@ quickstart: $(READY) ## Make a small data set, train, evaluate, export and detec
 
 test: $(READY) ## Run all tests
 	$(PY) -m pytest -n 2 --dist=worksteal
+
+bench: $(READY) ## Time it all, an hour or two; PARTS="layers backbone" BENCH="--quick" for less
+	$(PY) -m benchmarks $(PARTS) $(BENCH)
 
 lint: $(READY) ## Check style and formatting
 	$(PY) -m ruff check

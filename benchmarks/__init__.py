@@ -1,0 +1,1 @@
+"""Times everything in the package: ``python -m benchmarks --help``."""

@@ -1,0 +1,162 @@
+"""Times the package, part by part.
+
+Every case (a part at one precision, picture size, batch size and backbone) runs in a fresh process,
+so that its peak memory is its own and a crash stays its own too. What is to be compared takes turns
+call by call. The tables and, as the last line, all figures as JSON go to standard output, progress
+to standard error.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+
+from rich.console import Console
+from rich.markup import escape
+
+from benchmarks import child, environment, report
+from benchmarks.cases import PARTS, make_cases
+
+_QUICK_CALLS = 3
+_SHOWN_LOG_LINES = 15
+_CHOICES = {
+    "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"),
+    "backbone": ("vgg16", "zf"),
+}
+_EXAMPLES = """examples:
+  python -m benchmarks                                  everything; an hour or two
+  python -m benchmarks --quick                          everything once, roughly
+  python -m benchmarks inference train_step --batch=1
+  python -m benchmarks layers --precision=mixed_bfloat16 --size=600x800 --calls=30
+  make bench PARTS="inference train_step" BENCH="--batch=1"
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the cases that are asked for and shows what they found.
+
+    Args:
+        argv: the command line; None: the process's.
+
+    Returns:
+        The exit code: 1 if a case failed for another reason than want of memory.
+    """
+    cases, options = _parse(argv)
+    console = Console(stderr=True, highlight=False)
+    document = {"environment": environment.host(), "cases": []}
+    try:
+        for number, case in enumerate(cases, start=1):
+            place = f"{number}/{len(cases)} {case.part} {case.label}".rstrip()
+            with console.status(escape(place)):
+                outcome = _run(case)
+            document["cases"].append(outcome)
+            console.print(escape(f"{place}: {outcome['status']}, {outcome['seconds']} s"))
+            for line in outcome.pop("log", []):
+                console.print(escape(f"    {line}"), soft_wrap=True)
+    except KeyboardInterrupt:
+        console.print("Stopped. This is what there is:")
+    devices = [case.pop("device") for case in document["cases"] if "device" in case]
+    document["environment"] |= next((device for device in devices if device), {})
+    report.show(document)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+            file.write("\n")
+    return int(any(case["status"] == "failed" for case in document["cases"]))
+
+
+def _run(case):
+    """One case's line of the report."""
+    started = time.perf_counter()
+    try:
+        outcome = {"status": "ok", **child.call("benchmarks.cases:run", dataclasses.asdict(case))}
+    except child.ChildError as error:
+        outcome = {"status": "out of memory", "error": str(error)}
+        if not error.out_of_memory:
+            log = error.log.splitlines()[-_SHOWN_LOG_LINES:]
+            outcome = {"status": "failed", "error": str(error), "log": log}
+    seconds = round(time.perf_counter() - started)
+    return {**dataclasses.asdict(case), "label": case.label, "seconds": seconds, **outcome}
+
+
+def _parse(argv):
+    """``(cases, options)`` of a command line."""
+    parts = "\n".join(f"  {name:<16}{part.about}" for name, part in PARTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"{__doc__}\nparts (default: all):\n{parts}",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--precision",
+        type=_list_of(_choice("precision")),
+        help="default: float32,mixed_bfloat16,bfloat16; what trains does without the last",
+    )
+    parser.add_argument("--size", type=_list_of(_size), help="default: 600x800,600x1000")
+    parser.add_argument("--batch", type=_list_of(_count), help="default: 1,2,4")
+    parser.add_argument(
+        "--backbone", type=_list_of(_choice("backbone")), help="vgg16 and/or zf; default: vgg16"
+    )
+    parser.add_argument("--calls", type=_count, help="of each function; default: 10")
+    parser.add_argument("--json", metavar="FILE", help="write the JSON line there too")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{_QUICK_CALLS} calls, one size and batch size, where not asked for otherwise",
+    )
+    options = parser.parse_args(argv)
+    quick = options.quick
+    asked = {
+        "precision": options.precision or ["float32", "mixed_bfloat16", "bfloat16"],
+        "size": options.size or ([(600, 800)] if quick else [(600, 800), (600, 1000)]),
+        "batch": options.batch or ([1] if quick else [1, 2, 4]),
+        "backbone": options.backbone or ["vgg16"],
+    }
+    calls = options.calls or (_QUICK_CALLS if quick else 10)
+    try:
+        if options.json:  # rather now than after an hour
+            open(options.json, "a").close()
+        return make_cases(options.parts or list(PARTS), calls, **asked), options
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def _list_of(kind):
+    def read(text):
+        return [kind(word) for word in text.split(",")]
+
+    return read
+
+
+def _choice(name):
+    def read(word):
+        if word not in _CHOICES[name]:
+            raise argparse.ArgumentTypeError(
+                f"expected {', '.join(_CHOICES[name])}. Received: {word!r}"
+            )
+        return word
+
+    return read
+
+
+def _count(word):
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number. Received: {word!r}")
+    return int(word)
+
+
+def _size(word):
+    height, _, width = word.partition("x")
+    if not (height.isdecimal() and width.isdecimal()) or min(int(height), int(width)) < 16:
+        raise argparse.ArgumentTypeError(
+            f"expected HEIGHTxWIDTH in pixels, such as 600x800. Received: {word!r}"
+        )
+    return int(height), int(width)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
