@@ -6,7 +6,7 @@ the number of steps: no pixel is kept.
 """
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +17,8 @@ from keras_frcnn.data.records import Dataset, Record
 
 _PREFETCHED_BATCHES = 2
 _DRAWN_BATCHES = 1000  # at a time, so that tf.data hardly ever waits for Python
+_WINDOW_BATCHES = 64  # sorted at a time: more pad less, fewer leave more to chance
+_WINDOWS = 4  # an epoch at least, so that in small sets too partners change
 _PADDING = {"boxes": 0.0, "labels": -1, "ignore": False}
 
 
@@ -24,19 +26,22 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
     """Makes the endless stream of training batches.
 
     Every picture comes once an epoch, in an order drawn anew, mirrored or not by ``config.flip``.
-    With ``batch_size`` above 1 a batch holds pictures of one orientation (landscape or portrait),
-    so that little is padded; pictures that fill no batch by the end of an epoch wait for the next.
+    With ``batch_size`` above 1 a batch holds pictures of one orientation (landscape or portrait)
+    and of nearly one shape, so that little is padded: below 1 % of VOC's batches of 4. Pictures
+    that fill no batch by the end of an epoch wait for the next.
 
     Args:
         dataset: the records.
-        config: settings of the data group and ``seed``. ``difficult`` decides about objects marked
-            so; without ``include_empty`` pictures without other objects are left out.
+        config: settings of the data group, ``seed`` and ``jit_compile``. ``difficult`` decides
+            about objects marked so; without ``include_empty`` pictures without other objects are
+            left out.
         start_step: number of batches to leave out, those that a resumed run has seen.
 
     Returns:
         Batches ``(inputs, targets)``. inputs: see ``eval_dataset``. targets: "boxes" float32
         [B, G, 4], yxyx pixels of the resized pictures; "labels" int32 [B, G]; "ignore" bool [B, G].
-        Padding rows have label -1 and zero boxes; G is at least 1.
+        Padding rows have label -1 and zero boxes; G is at least 1, and the same for all batches
+        under ``jit_compile``.
 
     Raises:
         ValueError: if no picture is left to train on.
@@ -48,7 +53,7 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
             f"expected pictures to train on. Received: {len(dataset.records)} pictures, none of "
             f"them with an object to learn (include_empty={config.include_empty})"
         )
-    orientations = {row: dataset.records[row].height > dataset.records[row].width for row in rows}
+    aspects = {row: dataset.records[row].height / dataset.records[row].width for row in rows}
     read_picture = _picture_reader(dataset.records)
 
     def load(place: tf.Tensor) -> tuple[dict, dict]:
@@ -63,9 +68,8 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
         return inputs, _at_least_one_row({**targets, "boxes": boxes})
 
     def places() -> Iterator[np.ndarray]:
-        order = itertools.islice(
-            batches(orientations, config.batch_size, config.seed), start_step, None
-        )
+        order = batches(aspects, config.batch_size, config.seed)
+        order = itertools.islice(order, start_step, None)
         while True:
             yield np.concatenate(list(itertools.islice(order, _DRAWN_BATCHES)))
 
@@ -73,18 +77,29 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
         places, output_signature=tf.TensorSpec([None, 2], tf.int64)
     )
     stream = stream.unbatch().map(load, tf.data.AUTOTUNE)
-    stream = stream.padded_batch(
-        config.batch_size, padding_values=(None, _PADDING), drop_remainder=True
+    inputs_spec, targets_spec = stream.element_spec
+    num_rows = None
+    if config.jit_compile:
+        num_rows = max(1, *(len(dataset.records[row].labels) for row in rows))
+    shapes = (
+        {name: spec.shape for name, spec in inputs_spec.items()},
+        {name: [num_rows, *spec.shape[1:]] for name, spec in targets_spec.items()},
     )
+    stream = stream.padded_batch(config.batch_size, shapes, (None, _PADDING), drop_remainder=True)
     return _finish(stream)
 
 
 def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.data.Dataset:
     """Makes the batches of all pictures, once, in the order of the records.
 
+    XLA compiles a model once for each shape of its inputs. So under ``jit_compile``, here and in
+    training, landscapes are padded to ``shorter_side`` x ``longer_side`` and portraits to
+    ``longer_side`` x ``shorter_side``; only a batch of both, which training has not, is padded to
+    ``longer_side`` x ``longer_side``.
+
     Args:
         dataset: the records.
-        config: settings ``shorter_side``, ``longer_side`` and ``pixel_std``.
+        config: settings ``shorter_side``, ``longer_side``, ``pixel_std`` and ``jit_compile``.
         batch_size: pictures a batch; the last batch may hold fewer.
 
     Returns:
@@ -99,11 +114,12 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
     return _finish(stream.padded_batch(batch_size))
 
 
-def batches(groups: Mapping[int, Hashable], batch_size: int, seed: int) -> Iterator[np.ndarray]:
+def batches(aspects: Mapping[int, float], batch_size: int, seed: int) -> Iterator[np.ndarray]:
     """Draws the order of training, for ever.
 
     Args:
-        groups: for each row to draw, what the rows of a batch must have in common.
+        aspects: for each row to draw, its picture's height / width. The rows of a batch are on one
+            side of 1 and mostly close.
         batch_size: rows a batch.
         seed: the run's seed.
 
@@ -111,15 +127,42 @@ def batches(groups: Mapping[int, Hashable], batch_size: int, seed: int) -> Itera
         int64 [batch_size, 2]: row, and the epoch in which it was drawn. Each epoch draws every row
         once; rows that fill no batch wait for the following epoch's.
     """
-    rows = np.fromiter(groups, np.int64)
-    waiting = {group: [] for group in set(groups.values())}
+    rows = np.fromiter(aspects, np.int64)
+    drawn = np.zeros([0, 2], np.int64)
     for epoch in itertools.count():
-        for row in np.random.default_rng([seed, epoch]).permutation(rows).tolist():
-            batch = waiting[groups[row]]
-            batch.append((row, epoch))
-            if len(batch) == batch_size:
-                yield np.array(batch, np.int64)
-                batch.clear()
+        permuted = np.random.default_rng([seed, epoch]).permutation(rows)
+        permuted = np.stack([permuted, np.full_like(permuted, epoch)], axis=1)
+        drawn = np.concatenate([drawn, permuted])
+        grouped = _group(np.array([aspects[row] for row in drawn[:, 0].tolist()]), batch_size)
+        yield from drawn[grouped]
+        drawn = np.delete(drawn, grouped.ravel(), axis=0)
+
+
+def _group(aspects: np.ndarray, batch_size: int) -> np.ndarray:
+    """Puts pictures into batches of like shapes.
+
+    Of each orientation windows are cut from the drawn order, and each window is sorted by aspect.
+    A batch then stands where its tallest picture was drawn (of equals the last), so that batches
+    come in random order; pictures of one shape stay in the drawn order.
+
+    Args:
+        aspects: float [N], height / width of the pictures as drawn.
+        batch_size: pictures a batch.
+
+    Returns:
+        int64 [n, batch_size], places in ``aspects``. The last drawn of each orientation, fewer than
+        a batch, are left out.
+    """
+    grouped = [np.zeros([0, batch_size], np.int64)]
+    for places in (np.flatnonzero(aspects > 1), np.flatnonzero(aspects <= 1)):
+        full = len(places) // batch_size
+        size = batch_size * min(max(full // _WINDOWS, 1), _WINDOW_BATCHES)
+        for start in range(0, full * batch_size, size):
+            window = places[start : min(start + size, full * batch_size)]
+            window = window[np.argsort(aspects[window], kind="stable")]
+            grouped.append(window.reshape(-1, batch_size))
+    grouped = np.concatenate(grouped)
+    return grouped[np.argsort(grouped[:, -1])]
 
 
 def _object_table(
@@ -188,10 +231,18 @@ def _draw_flips(
 def _inputs(image: tf.Tensor, row: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
     """Resizes and normalises one picture and says what it was."""
     resized = transforms.resize(image, config.shorter_side, config.longer_side)
+    normalized = transforms.normalize(resized, config.pixel_std)
+    original_shape = tf.shape(image)[:2]
+    if config.jit_compile:
+        sides = [config.shorter_side, config.longer_side]
+        # Not by the resized shape: rounding may make a square of a portrait.
+        is_portrait = original_shape[0] > original_shape[1]
+        height, width = tf.unstack(tf.where(is_portrait, sides[::-1], sides))
+        normalized = tf.image.pad_to_bounding_box(normalized, 0, 0, height, width)
     return {
-        "images": transforms.normalize(resized, config.pixel_std),
+        "images": normalized,
         "image_shape": tf.shape(resized)[:2],
-        "original_shape": tf.shape(image)[:2],
+        "original_shape": original_shape,
         "index": tf.cast(row, tf.int32),
     }
 
