@@ -22,6 +22,9 @@ class Assignment(enum.IntEnum):
 # would pick a few of them.
 TIE_TOLERANCE = 1e-5
 
+# Random bits of a number: those of which TensorFlow makes a random float32.
+RANDOM_BITS = 23
+
 # Share of a box that must lie in a region to ignore (VOC difficult, COCO crowd) for it to stop
 # being background.
 IGNORE_IOA_THRESHOLD = 0.5
@@ -66,23 +69,29 @@ def assign(
         them); read it through ``gather``. Nothing here has a gradient.
     """
     gt_boxes = tf.cast(gt_boxes, tf.float32)
-    iou = tf.where(gt_valid[:, tf.newaxis, :], box_ops.iou(candidates, gt_boxes), -1.0)
-    # One more column that matches nothing keeps max and argmax defined without objects.
-    iou = tf.pad(iou, [[0, 0], [0, 0], [0, 1]], constant_values=-1.0)
+    # Objects by boxes: the long axis last is the fast one.
+    iou = tf.where(gt_valid[:, :, tf.newaxis], box_ops.iou(gt_boxes, candidates), -1.0)
+    # One more row that matches nothing keeps max and argmax defined without objects.
+    iou = tf.pad(iou, [[0, 0], [0, 1], [0, 0]], constant_values=-1.0)
     if eligible is not None:
-        iou = tf.where(eligible[:, :, tf.newaxis], iou, -1.0)
-    gt_index = tf.argmax(iou, axis=2, output_type=tf.int32)
-    best_iou = tf.maximum(tf.reduce_max(iou, axis=2), 0.0)
+        iou = tf.where(eligible[:, tf.newaxis, :], iou, -1.0)
+    gt_index = tf.argmax(iou, axis=1, output_type=tf.int32)
+    best_iou = tf.maximum(tf.reduce_max(iou, axis=1), 0.0)
 
     negative = (best_iou >= bg_iou_threshold_low) & (best_iou < bg_iou_threshold)
     positive = best_iou >= fg_iou_threshold
     if force_best:
-        best_of_gt = tf.reduce_max(iou, axis=1, keepdims=True)
+        best_of_gt = tf.reduce_max(iou, axis=2, keepdims=True)
         ties = (iou >= best_of_gt * (1.0 - TIE_TOLERANCE)) & (best_of_gt > 0.0)
-        positive |= tf.reduce_any(ties, axis=2)
+        positive |= tf.reduce_any(ties, axis=1)
     if ignore is not None:
-        inside = tf.where(ignore[:, tf.newaxis, :], box_ops.ioa(candidates, gt_boxes), 0.0)
-        negative &= ~tf.reduce_any(inside >= IGNORE_IOA_THRESHOLD, axis=2)
+
+        def is_outside():
+            inside = tf.where(ignore[:, tf.newaxis, :], box_ops.ioa(candidates, gt_boxes), 0.0)
+            return ~tf.reduce_any(inside >= IGNORE_IOA_THRESHOLD, axis=2)
+
+        # Few pictures have regions to ignore.
+        negative &= tf.cond(tf.reduce_any(ignore), is_outside, lambda: tf.ones_like(negative))
     assignment = tf.where(negative, int(Assignment.NEGATIVE), int(Assignment.IGNORE))
     assignment = tf.where(positive, int(Assignment.POSITIVE), assignment)
     if eligible is not None:
@@ -118,7 +127,7 @@ def sample(assignment, num_samples, fg_fraction, seed):
     Returns:
         ``(indices [B, S] int32, valid [B, S] bool)``; padding has index 0.
     """
-    priority = tf.random.stateless_uniform(tf.shape(assignment), seed)
+    priority = random_bits(tf.shape(assignment), seed)
     # Two top-k draws and a merge: exact counts even where two random priorities are
     # equal.
     num_candidates = tf.shape(assignment)[1]
@@ -138,12 +147,27 @@ def sample(assignment, num_samples, fg_fraction, seed):
     return tf.where(valid > 0, indices, 0), valid > 0
 
 
+def random_bits(shape, seed):
+    """Draws whole numbers from 0 to ``2^RANDOM_BITS - 1``, the same with XLA and without it: of
+    random floats XLA would draw other ones than the kernels do.
+
+    Args:
+        shape: of the result.
+        seed: [2] int32, the stateless seed.
+
+    Returns:
+        int32 of that shape.
+    """
+    bits = tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox")
+    return tf.bitwise.bitwise_and(bits, 2**RANDOM_BITS - 1)
+
+
 def _draw(priority, mask, k, num_candidates):
     """The ``k`` masked entries of highest priority: indices [B, k] and drawn [B, k], padded where
     there are fewer.
     """
     available = tf.minimum(k, num_candidates)
-    values, indices = tf.math.top_k(tf.where(mask, priority, -1.0), available)
+    values, indices = tf.math.top_k(tf.where(mask, priority, -1), available)
     padding = [[0, 0], [0, k - available]]
     indices = tf.ensure_shape(tf.pad(indices, padding), [None, k])
-    return indices, tf.ensure_shape(tf.pad(values >= 0.0, padding), [None, k])
+    return indices, tf.ensure_shape(tf.pad(values >= 0, padding), [None, k])

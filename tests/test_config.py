@@ -51,6 +51,7 @@ def test_config_cannot_be_changed_in_place():
         ({"learning_rate": math.inf}, "learning_rate must be a number. Received: inf"),
         ({"learning_rate": math.nan}, "learning_rate must be a number. Received: nan"),
         ({"include_empty": 1}, "include_empty must be true or false. Received: 1"),
+        ({"jit_compile": "auto"}, "jit_compile must be true or false. Received: 'auto'"),
         ({"data_dir": None}, "data_dir must be a text. Received: None"),
         ({"roi_pooling": "mean"}, "roi_pooling must be one of max, align. Received: 'mean'"),
     ],
@@ -211,6 +212,11 @@ def test_lists_of_positive_numbers(name, value):
             {"backbone": "zf"},
             "backbone_weights=imagenet is for vgg16: zf needs backbone_weights=none",
         ),
+        (
+            {"jit_compile": True, "deterministic": True},
+            "jit_compile does not go with deterministic: Keras does without XLA where kernels must "
+            "be deterministic",
+        ),
         ({"train_split": ()}, "train_split must name image sets. Received: ()"),
     ],
 )
@@ -233,6 +239,7 @@ def test_contradictions(changes, message):
         {"eval_every": 0},
         {"eval_every": 70000},
         {"profile_steps": (10, 20)},
+        {"jit_compile": True},
         {"frozen_blocks": 5},
     ],
 )

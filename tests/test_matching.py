@@ -243,3 +243,12 @@ def test_every_box_is_drawn_equally_often(kind):
     # The first place of a draw is as fair as the others.
     first = np.bincount(drawn[:, 0], minlength=40).reshape(20, 2)[:, 0]
     assert np.sum((first - 40) ** 2 / 40) < 43.8
+
+
+@pytest.mark.parametrize("seed", [(0, 0), (7, -3), (2**31 - 1, 5)])
+def test_the_draw_is_by_tensorflows_uniform_numbers(seed):
+    # What a seed draws is part of a run that is resumed: it stays as it was.
+    numbers = tf.random.stateless_uniform([2, 500], seed).numpy()
+    indices, valid = matching.sample(np.zeros([2, 500], "int32"), 500, 0.5, seed)
+    assert valid.numpy().all()
+    np.testing.assert_array_equal(indices, np.argsort(-numbers, axis=1, kind="stable"))

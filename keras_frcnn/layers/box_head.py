@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_frcnn import matching
+
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class BoxHead(keras.layers.Layer):
@@ -74,7 +76,7 @@ class BoxHead(keras.layers.Layer):
         for i, layer in enumerate(self.hidden):
             x = layer(x)
             if seed is not None and self.dropout:
-                x = tf.nn.experimental.stateless_dropout(x, self.dropout, seed + [0, i])
+                x = _drop(x, self.dropout, seed + [0, i])
         class_logits = tf.reshape(self.classes(x), [batch_size, num_rois, self.num_classes + 1])
         box_deltas = tf.reshape(self.boxes(x), [batch_size, num_rois, self.num_classes + 1, 4])
         return class_logits, box_deltas
@@ -86,3 +88,10 @@ class BoxHead(keras.layers.Layer):
             "units": self.units,
             "dropout": self.dropout,
         }
+
+
+def _drop(x, share, seed):
+    """Zeros a share of ``x`` and scales the rest up to the same mean."""
+    bits = matching.random_bits(tf.shape(x), seed)
+    kept = bits >= round(share * 2**matching.RANDOM_BITS)
+    return tf.where(kept, x / (1.0 - share), tf.zeros([], x.dtype))

@@ -15,7 +15,8 @@ class DetectionDecoder(keras.layers.Layer):
     2. Each region's deltas for each class move the region; boxes are clipped to the picture, and
        dropped if nothing is left.
     3. Within each class: drop scores up to ``score_threshold``, suppress at ``nms_iou_threshold``.
-    4. The best ``max_detections`` of all classes. A region may be detected as several classes.
+    4. The best ``max_detections`` of all classes; of equal scores the lower class, then the lower
+       region. A region may be detected as several classes.
 
     Coordinates: yxyx pixels of the network's input, float32 under every policy. Padding regions
     give nothing; rows past ``num_detections`` have zero boxes and scores and label -1. No gradient
@@ -26,6 +27,8 @@ class DetectionDecoder(keras.layers.Layer):
         nms_iou_threshold: default 0.3.
         max_detections: default 100.
         box_delta_std: the divisors the targets had. Default (0.1, 0.1, 0.2, 0.2).
+        supports_jit: suppress by operations that XLA compiles; the same detections. Default False:
+            on the processor, which is faster without XLA, beside a GPU too.
 
     Call arguments:
         rois: [B, R, 4].
@@ -49,6 +52,7 @@ class DetectionDecoder(keras.layers.Layer):
         nms_iou_threshold=0.3,
         max_detections=100,
         box_delta_std=(0.1, 0.1, 0.2, 0.2),
+        supports_jit=False,
         **kwargs,
     ):
         kwargs["dtype"] = "float32"
@@ -57,6 +61,7 @@ class DetectionDecoder(keras.layers.Layer):
         self.nms_iou_threshold = nms_iou_threshold
         self.max_detections = max_detections
         self.box_delta_std = tuple(box_delta_std)
+        self.supports_jit = supports_jit
 
     def call(self, rois, valid, class_logits, box_deltas, image_shape):
         deltas = tf.transpose(box_deltas[:, :, 1:, :], [0, 2, 1, 3])
@@ -72,6 +77,7 @@ class DetectionDecoder(keras.layers.Layer):
             self.max_detections,
             self.nms_iou_threshold,
             self.score_threshold,
+            supports_jit=self.supports_jit,
         )
         return {"boxes": boxes, "scores": scores, "labels": labels, "num_detections": counts}
 
@@ -82,4 +88,5 @@ class DetectionDecoder(keras.layers.Layer):
             "nms_iou_threshold": self.nms_iou_threshold,
             "max_detections": self.max_detections,
             "box_delta_std": self.box_delta_std,
+            "supports_jit": self.supports_jit,
         }

@@ -22,6 +22,8 @@ class RoIAlign(keras.layers.Layer):
         pool_size: p. Default 7.
         stride: pixels of a cell. Default 16.
         sampling_ratio: samples a bin and axis. Default 2.
+        supports_jit: compute by products of matrices, which XLA compiles; equal up to rounding, but
+            slower without XLA. Default False.
 
     Call arguments:
         features: [B, h, w, C], any float type.
@@ -37,25 +39,61 @@ class RoIAlign(keras.layers.Layer):
     Reference: He et al. 2017 (Mask R-CNN), section 3.
     """
 
-    def __init__(self, pool_size=7, stride=16, sampling_ratio=2, **kwargs):
+    def __init__(self, pool_size=7, stride=16, sampling_ratio=2, supports_jit=False, **kwargs):
         # Keras would cast the regions' coordinates to a mixed policy's 8 or 11 bits.
         super().__init__(autocast=False, **kwargs)
         self.pool_size = pool_size
         self.stride = stride
         self.sampling_ratio = sampling_ratio
-        self.supports_jit = False  # crop_and_resize has no XLA kernel
+        self.supports_jit = supports_jit
 
     def call(self, features, rois, feature_shape=None):
-        batch_size, num_rois = tf.unstack(tf.shape(rois)[:2])
-        size, samples = self.pool_size, self.pool_size * self.sampling_ratio
+        samples = self.pool_size * self.sampling_ratio
         top_left = tf.cast(rois[..., :2], tf.float32) / self.stride - 0.5
         bottom_right = tf.cast(rois[..., 2:], tf.float32) / self.stride - 0.5
         half_step = (bottom_right - top_left) / (2 * samples)
-        first, last = top_left + half_step, bottom_right - half_step
+        pool = self._by_products if self.supports_jit else self._by_crops
+        pooled = pool(
+            tf.cast(features, tf.float32),
+            top_left + half_step,
+            bottom_right - half_step,
+            feature_shape,
+        )
+        return tf.cast(pooled, features.dtype)
 
+    def _positions(self, first, last):
+        """Where the samples lie, rows and columns apart: [B, R, 2, samples] cells."""
+        return tf.linspace(first, last, self.pool_size * self.sampling_ratio, axis=-1)
+
+    def _by_products(self, features, first, last, feature_shape):
+        """Bilinear sampling and averaging as one weight of each cell for each bin, axis by axis."""
+        if feature_shape is None:
+            feature_shape = tf.shape(features)[tf.newaxis, 1:3]
+        position, limit = self._positions(first, last), _limit(feature_shape)
+        is_inside = (position >= -1.0) & (position <= limit)
+        position = tf.clip_by_value(position, 0.0, limit - 1.0)
+        before = tf.minimum(tf.floor(position), tf.maximum(limit - 2.0, 0.0))
+
+        def weights(axis):  # [B, R, p, cells]
+            cells = tf.range(tf.shape(features)[axis + 1], dtype=tf.float32)
+            cell = before[:, :, axis, :, tf.newaxis]
+            share = position[:, :, axis, :, tf.newaxis] - cell  # of the cell after it
+            weight = tf.where(cells == cell, 1.0 - share, tf.where(cells == cell + 1.0, share, 0.0))
+            weight = tf.where(is_inside[:, :, axis, :, tf.newaxis], weight, 0.0)
+            shape = tf.shape(weight)
+            bins = [shape[0], shape[1], self.pool_size, self.sampling_ratio, shape[3]]
+            return tf.reduce_mean(tf.reshape(weight, bins), axis=3)
+
+        rows = tf.einsum("brph,bhwc->brpwc", weights(0), features)
+        return tf.einsum("brqw,brpwc->brpqc", weights(1), rows)
+
+    def _by_crops(self, features, first, last, feature_shape):
+        """Sampling by TensorFlow's kernel, for processors and GPUs, and averaging after it."""
+        batch_size, num_rois = tf.unstack(tf.shape(first)[:2])
+        size, samples = self.pool_size, self.pool_size * self.sampling_ratio
         # One border cell more on each side holds the border's value; crop_and_resize gives 0 beyond
-        # it. Its # coordinates run from 0 to 1 between the centres of the outermost cells.
-        bordered = _repeat_border(tf.cast(features, tf.float32), feature_shape)
+        # it. Its coordinates run from 0 to 1 between the centres of the outermost cells.
+        bordered = _repeat_border(features, feature_shape)
         extent = tf.cast(tf.shape(bordered)[1:3] - 1, tf.float32)
         crops = tf.image.crop_and_resize(
             bordered,
@@ -68,18 +106,14 @@ class RoIAlign(keras.layers.Layer):
         if feature_shape is not None:
             crops = self._drop_outside(crops, first, last, feature_shape)
         pooled = tf.nn.avg_pool2d(crops, self.sampling_ratio, self.sampling_ratio, "VALID")
-        pooled = tf.reshape(pooled, [batch_size, num_rois, size, size, features.shape[-1]])
-        return tf.cast(pooled, features.dtype)
+        return tf.reshape(pooled, [batch_size, num_rois, size, size, features.shape[-1]])
 
     def _drop_outside(self, crops, first, last, feature_shape):
         """Zeros samples more than a cell outside their own map, of which crop_and_resize knows only
         the batch's.
         """
-        position = tf.linspace(
-            first, last, self.pool_size * self.sampling_ratio, axis=-1
-        )  # [B, R, 2, samples]
-        limit = tf.cast(feature_shape, tf.float32)[:, tf.newaxis, :, tf.newaxis]
-        outside = tf.reshape(position > limit, [-1, 2, self.pool_size * self.sampling_ratio])
+        outside = self._positions(first, last) > _limit(feature_shape)
+        outside = tf.reshape(outside, [-1, 2, self.pool_size * self.sampling_ratio])
 
         def drop():
             drop_cell = outside[:, 0, :, tf.newaxis] | outside[:, 1, tf.newaxis, :]
@@ -93,7 +127,13 @@ class RoIAlign(keras.layers.Layer):
             "pool_size": self.pool_size,
             "stride": self.stride,
             "sampling_ratio": self.sampling_ratio,
+            "supports_jit": self.supports_jit,
         }
+
+
+def _limit(feature_shape):
+    """True rows and columns as floats that broadcast against positions."""
+    return tf.cast(feature_shape, tf.float32)[:, tf.newaxis, :, tf.newaxis]
 
 
 def _repeat_border(features, feature_shape):

@@ -129,7 +129,7 @@ def _bin_table(pool_size):
 
 def _level(length):
     """Largest k with 2^k <= length; 0 for a length below 1."""
-    powers = 2 ** tf.range(1, 29)
+    powers = tf.constant([2**i for i in range(1, 29)])
     return tf.reduce_sum(tf.cast(length[..., tf.newaxis] >= powers, tf.int32), axis=-1)
 
 
@@ -173,8 +173,8 @@ class _Cover:
         picture = tf.range(self.batch_size)[:, tf.newaxis, tf.newaxis, tf.newaxis]
         table = x_level[..., tf.newaxis, :] * self.num_y_levels + y_level[..., :, tf.newaxis]
         base = (table * self.batch_size + picture) * self.h
-        ys = (y1, y_end - 2**y_level)
-        xs = (x1, x_end - 2**x_level)
+        ys = (y1, y_end - tf.bitwise.left_shift(1, y_level))
+        xs = (x1, x_end - tf.bitwise.left_shift(1, x_level))
         self.corner_rows = [
             tf.where(is_empty, 0, (base + y[..., :, tf.newaxis]) * self.w + x[..., tf.newaxis, :])
             for y in ys
@@ -196,7 +196,7 @@ class _Cover:
         def grow(windows, level, axis):
             # The tail of a shifted map repeats windows that no bin reads.
             length = tf.shape(windows)[axis]
-            shifted = tf.minimum(tf.range(length) + 2 ** (level - 1), length - 1)
+            shifted = tf.minimum(tf.range(length) + tf.bitwise.left_shift(1, level - 1), length - 1)
             return tf.maximum(windows, tf.gather(windows, shifted, axis=axis))
 
         def x_body(x_level, windows, array):
@@ -260,8 +260,11 @@ class _Cover:
         places = tf.cast(cells, whole) * tf.cast(self.channels, whole) + tf.cast(offset, whole)
         places = tf.where(self.empty, tf.constant(-1, whole), places)
         # The sum is a single thread's work: one for each row of bins keeps all of them busy.
-        rows = zip(tf.unstack(places, axis=2), tf.unstack(upstream, axis=2), strict=True)
-        summed = tf.add_n([_sum_at(place, row, tf.reduce_prod(shape)) for place, row in rows])
+        rows = [
+            _sum_at(places[:, :, i], upstream[:, :, i], tf.reduce_prod(shape))
+            for i in range(upstream.shape[2])
+        ]
+        summed = tf.add_n(rows)
         return tf.cast(tf.reshape(summed, shape), upstream.dtype)
 
 

@@ -163,25 +163,19 @@ class FasterRCNN(keras.Model):
     def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
         """As ``keras.Model.compile``, but XLA is used only where it is asked for.
 
-        Args:
-            optimizer: as in Keras.
-            jit_compile: True: ``fit``, ``evaluate`` and ``predict`` are compiled by XLA, once for
-                each size of a batch, and layers with a form for XLA take it. The results are the
-                same up to rounding. ``detect`` and exported models are never compiled.
-            **kwargs: as in Keras.
+        With ``jit_compile=True`` it compiles ``fit``, ``evaluate`` and ``predict``, once for each
+        size of a batch; ``detect`` and exported models stay without it.
 
         Raises:
-            ValueError: if ``jit_compile`` is neither True nor False, or if XLA is wanted while
-                operations must be deterministic.
+            ValueError: where XLA is wanted and cannot be had; Keras alone would only warn.
         """
-        if not isinstance(jit_compile, bool):
-            raise ValueError(
-                f"jit_compile must be True or False: XLA is never chosen for you. Received: "
-                f"{jit_compile!r}"
-            )
-        for layer in self.layers:
-            layer.supports_jit = jit_compile
+        parts.set_jit_compile(self, jit_compile)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        if self.jit_compile != jit_compile:
+            raise ValueError(
+                "jit_compile=True does not go with run_eagerly=True, deterministic operations or "
+                "an Apple GPU"
+            )
 
     def get_compile_config(self):
         """None: a run makes its optimizer from its settings, and a model in use needs none."""

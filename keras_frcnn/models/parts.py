@@ -1,6 +1,7 @@
 """Makes the layers that have no weights from a ``Config``: which setting is which argument."""
 
 import keras
+import tensorflow as tf
 
 from keras_frcnn import layers
 from keras_frcnn.config import Config
@@ -29,12 +30,17 @@ def anchor_target_assigner(config: Config) -> layers.AnchorTargetAssigner:
 
 
 def proposal_generator(config: Config, training: bool) -> layers.ProposalGenerator:
-    """Proposals, many to sample from in training, few to classify in test."""
+    """Proposals, many to sample from in training, few to classify in test.
+
+    On a machine without a GPU training takes the processor's own kernel. Test does not: its
+    proposals are few, and it is exported, to machines that may have one.
+    """
     return layers.ProposalGenerator(
         pre_nms_top_k=config.train_pre_nms_top_k if training else config.test_pre_nms_top_k,
         post_nms_top_k=config.train_post_nms_top_k if training else config.test_post_nms_top_k,
         nms_iou_threshold=config.rpn_nms_iou_threshold,
         min_size=config.min_size,
+        on_cpu=training and not tf.config.list_physical_devices("GPU"),
     )
 
 
@@ -66,3 +72,29 @@ def detection_decoder(config: Config) -> layers.DetectionDecoder:
         max_detections=config.max_detections,
         box_delta_std=config.box_delta_std,
     )
+
+
+def set_jit_compile(model: keras.Model, jit_compile: bool) -> None:
+    """Gives a detector's layers the forms that XLA compiles, or takes these back.
+
+    Raises:
+        ValueError: if ``jit_compile`` is neither True nor False, or True on several devices.
+    """
+    if not isinstance(jit_compile, bool):
+        raise ValueError(
+            "jit_compile must be True or False: XLA is never chosen for you. "
+            f"Received: {jit_compile!r}"
+        )
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if jit_compile and replicas > 1:
+        raise ValueError(
+            "jit_compile=True needs one device: XLA does not compile a step on several. "
+            f"Received: {replicas} replicas"
+        )
+    for layer in (
+        model.train_proposal_generator,
+        model.test_proposal_generator,
+        model.roi_pooling,
+        model.detection_decoder,
+    ):
+        layer.supports_jit = jit_compile

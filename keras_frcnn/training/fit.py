@@ -61,7 +61,7 @@ def build(config: Config, class_names, console: Console) -> FasterRCNN:
         f"weights; {start}; frozen: {', '.join(frozen) or 'nothing'}",
         highlight=False,
     )
-    model.compile(make_optimizer(config))
+    model.compile(make_optimizer(config), jit_compile=config.jit_compile)
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -132,12 +132,10 @@ def train(config: Config, console: Console | None = None) -> Path:
         ]
         for first, end, steps in _intervals(first_step, config.steps, config.steps_per_interval):
             if not stop.received:
-                stream = pipeline.train_dataset(train_data, config, int(model.step.numpy()))
+                stream = pipeline.train_dataset(train_data, config, int(model.step))
                 _fit(model, stream, first, end, steps, beside)
     if stop.received:
-        console.print(
-            f"Stopped at step {int(model.step.numpy())}. Give the same command again to go on."
-        )
+        console.print(f"Stopped at step {int(model.step)}. Give the same command again to go on.")
         raise SystemExit(128 + stop.received)
     return folder
 
@@ -183,7 +181,7 @@ def _resume(model, folder, console):
     if not last.exists():
         return 0
     checkpoint.load_weights(model, last)
-    step = int(model.step.numpy())
+    step = int(model.step)
     callbacks.forget_evaluations_after(folder, step)
     console.print(f"Going on from step {step} of {last}", highlight=False)
     return step

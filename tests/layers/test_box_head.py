@@ -93,6 +93,14 @@ def test_dropout_is_random_by_its_seed_alone():
     assert head(pooled, seed=tf.constant([1, 2]))[0].numpy().tobytes() == logits[1, 2]
 
 
+def test_what_is_dropped_is_what_tensorflow_drops_with_xla_and_without_it():
+    head, pooled = identity_head(0.3), np.ones((1, 5, 1, 1, 1), "float32")
+    seed = tf.constant([7, 8])
+    expected = tf.nn.experimental.stateless_dropout(tf.ones([5, 1000]), 0.3, seed)
+    for call in (head, tf.function(head, jit_compile=True)):
+        np.testing.assert_allclose(call(pooled, seed=seed)[0][0], expected, rtol=1e-6)
+
+
 def test_hidden_layers_drop_different_units(rng):
     head = BoxHead(num_classes=99, units=(100, 100), dropout=0.5)
     head.build((None, None, 1, 1, 1))

@@ -122,10 +122,13 @@ def random_scene(rng):
     return rois, valid, logits, deltas, np.array([[100, 80], [70, 100]])
 
 
+@pytest.mark.parametrize("supports_jit", [False, True])
 @pytest.mark.parametrize("max_detections", [10, 100])
-def test_equal_the_reference(rng, max_detections):
+def test_equal_the_reference(rng, max_detections, supports_jit):
     rois, valid, logits, deltas, image_shape = random_scene(rng)
-    layer = DetectionDecoder(max_detections=max_detections, score_threshold=0.1)
+    layer = DetectionDecoder(
+        max_detections=max_detections, score_threshold=0.1, supports_jit=supports_jit
+    )
     detections = run_layer_test(
         layer, rois, valid, logits, deltas, image_shape, tolerance=1e-4, policy_tolerance=1e-4
     )
@@ -151,6 +154,20 @@ def test_equal_the_reference(rng, max_detections):
         np.testing.assert_allclose(
             detections["boxes"][b, :count], [one[2] for one in expected], atol=1e-3
         )
+
+
+def test_ties_go_to_the_lower_class_and_region():
+    # Saturated scores are all 1 in float32.
+    rois = [[0, 20 * i, 10, 20 * i + 10] for i in range(4)] + [[0, 0, 10, 9.5]]
+    logits = np.full((1, 5, 3), -99, "float32")
+    logits[0, range(5), [2, 1, 2, 1, 2]] = 99
+    for supports_jit in (False, True):
+        assert decode(rois, logits, supports_jit=supports_jit) == [
+            (0, 1, rois[1]),
+            (0, 1, rois[3]),
+            (1, 1, rois[0]),
+            (1, 1, rois[2]),
+        ]
 
 
 def test_a_batch_equals_its_pictures(rng):

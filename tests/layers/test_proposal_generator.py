@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_frcnn import nms
 from keras_frcnn.layers import AnchorGenerator, ProposalGenerator
 from tests import reference
 from tests.base import as_numpy, assert_valid_boxes, run_layer_test
@@ -147,11 +148,12 @@ def random_scene(rng, sizes):
     return logits, deltas, grid(h, w), np.array(sizes) * 8, valid
 
 
+@pytest.mark.parametrize("form", [{}, {"on_cpu": True}, {"supports_jit": True}], ids=str)
 @pytest.mark.parametrize(("pre", "post"), [(1000, 100), (60, 100), (1000, 12)])
-def test_equal_the_reference(rng, pre, post):
+def test_equal_the_reference(rng, pre, post, form):
     sizes, scale = [(5, 6), (4, 3)], np.array([[1.5, 1.5], [2.0, 1.0]], "float32")
     logits, deltas, anchors, image_shape, valid = random_scene(rng, sizes)
-    layer = ProposalGenerator(pre, post, nms_iou_threshold=0.5, min_size=4)
+    layer = ProposalGenerator(pre, post, nms_iou_threshold=0.5, min_size=4, **form)
     boxes, scores, kept = run_layer_test(
         layer, logits, deltas, anchors, image_shape, valid=valid, scale=scale,
         tolerance=1e-4, policy_tolerance=1e-4,
@@ -165,6 +167,23 @@ def test_equal_the_reference(rng, pre, post):
         assert kept[b].sum() == len(expected_boxes) > 0
         np.testing.assert_allclose(boxes[b][kept[b]], expected_boxes, atol=1e-3)
         np.testing.assert_allclose(scores[b][kept[b]], expected_scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"on_cpu": False, "supports_jit": False}),
+        ({"on_cpu": True}, {"on_cpu": True, "supports_jit": False}),
+        ({"supports_jit": True}, {"on_cpu": False, "supports_jit": True}),
+    ],
+)
+def test_the_form_reaches_suppression(rng, monkeypatch, options, expected):
+    asked = []
+    suppress = nms.suppress
+    monkeypatch.setattr(nms, "suppress", lambda *a, **k: asked.append(k) or suppress(*a, **k))
+    logits, deltas, anchors, image_shape, _ = random_scene(rng, [(2, 2)])
+    ProposalGenerator(**options)(logits, deltas, anchors, image_shape)
+    assert asked == [expected]
 
 
 def test_a_batch_of_two_sizes_equals_its_pictures(rng):

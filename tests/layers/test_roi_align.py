@@ -1,5 +1,7 @@
 """RoIAlign: values by hand and against the reference, gradients against central differences."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -32,11 +34,22 @@ def rng():
     return np.random.default_rng(0)
 
 
-def align(features, rois, pool_size=2, sampling_ratio=2):
+@pytest.fixture(params=[False, True], ids=["crops", "products"])
+def make(request):
+    """Makes the layer in each of its forms: ``make(pool_size, stride, sampling_ratio)``."""
+    return functools.partial(RoIAlign, supports_jit=request.param)
+
+
+@pytest.fixture
+def align(make):
     """Pools one picture's map [h, w] of cells of 16 pixels."""
-    features = np.asarray(features, "float32")[np.newaxis, ..., np.newaxis]
-    layer = RoIAlign(pool_size, 16, sampling_ratio)
-    return layer(features, np.asarray([rois], "float32")).numpy()[0, ..., 0]
+
+    def pool(features, rois, pool_size=2, sampling_ratio=2):
+        features = np.asarray(features, "float32")[np.newaxis, ..., np.newaxis]
+        layer = make(pool_size, 16, sampling_ratio)
+        return layer(features, np.asarray([rois], "float32")).numpy()[0, ..., 0]
+
+    return pool
 
 
 def gradients_of(layer, features, rois, upstream, **kwargs):
@@ -49,7 +62,7 @@ def gradients_of(layer, features, rois, upstream, **kwargs):
 
 
 @pytest.mark.parametrize("sampling_ratio", [1, 2, 3])
-def test_a_ramp_gives_the_bins_centres(sampling_ratio):
+def test_a_ramp_gives_the_bins_centres(align, sampling_ratio):
     # The value at pixel y is y: cell i's centre lies at 16 i + 8.
     ramp = np.tile(np.arange(6)[:, np.newaxis] * 16.0 + 8, (1, 8))
     rois = [[20, 20, 60, 100], [60, 20, 20, 100], [33, 40, 33, 40]]
@@ -64,7 +77,7 @@ def test_a_ramp_gives_the_bins_centres(sampling_ratio):
     )
 
 
-def test_samples_around_the_map():
+def test_samples_around_the_map(align):
     # One bin of one sample, at a pixel p: from a cell outside on the border's value, farther out 0.
     column = np.array([[1.0], [2.0], [5.0]])
     expected = {-8: 1, -8.2: 0, 0: 1, 8: 1, 16: 1.5, 24: 2, 32: 3.5, 40: 5, 48: 5, 55.9: 5, 56.2: 0}
@@ -75,28 +88,28 @@ def test_samples_around_the_map():
     )
 
 
-def test_far_regions_are_zero():
+def test_far_regions_are_zero(align):
     assert (align(np.ones((4, 5)), [[500, 500, 900, 900], [-900, -900, -300, -300]]) == 0).all()
 
 
 @pytest.mark.parametrize(("pool_size", "sampling_ratio"), [(1, 1), (2, 2), (3, 1), (7, 2), (2, 3)])
-def test_values_equal_the_reference(rng, pool_size, sampling_ratio):
+def test_values_equal_the_reference(rng, make, pool_size, sampling_ratio):
     features = rng.normal(0, 1, (2, 6, 8, 3)).astype("float32")
     rois = reference.random_boxes(rng, (2, 12), (96, 128), 4, 100)
     rois = np.concatenate([rois, np.stack([HOSTILE, HOSTILE])], axis=1)
-    layer = RoIAlign(pool_size, 16, sampling_ratio)
+    layer = make(pool_size, 16, sampling_ratio)
     pooled = run_layer_test(layer, features, rois, tolerance=1e-5, policy_tolerance=1e-5)
     for b in range(2):
         expected = reference.roi_align(features[b], rois[b], pool_size, 16, sampling_ratio)
         np.testing.assert_allclose(pooled[b], expected, atol=2e-4)
 
 
-def test_gradients_equal_central_differences(rng):
+def test_gradients_equal_central_differences(rng, make):
     features = rng.normal(0, 1, (1, 5, 6, 2)).astype("float32")
     rois = np.array(
         [[[10.3, 12.1, 61.7, 77.9], [-20.2, 3.3, 41.1, 55.5], [60, 50, 20, 10.7]]], "float32"
     )
-    layer = RoIAlign(2, 16, 2)
+    layer = make(2, 16, 2)
     upstream = rng.normal(0, 1, (1, 3, 2, 2, 2)).astype("float32")
     to_features, to_rois = gradients_of(layer, features, rois, upstream)
 
@@ -110,17 +123,32 @@ def test_gradients_equal_central_differences(rng):
     np.testing.assert_allclose(to_rois, expected, atol=1e-4)
 
 
-def test_gradients_of_hostile_regions_are_finite(rng):
+def test_products_read_exactly_a_cell_outside():
+    column = np.array([1.0, 2.0, 5.0, 4.0], "float32").reshape(1, 4, 1, 1)
+    rois = np.array([[[y, 8, y, 8] for y in (-8, 72, -8.01, 72.01)]], "float32")
+    pooled = RoIAlign(1, 16, 1, supports_jit=True)(column, rois)
+    assert pooled.numpy().ravel().tolist() == [1, 4, 0, 0]
+
+
+def test_products_take_the_slope_beside_a_cells_centre():
+    column = np.array([1.0, 2.0, 5.0, 4.0], "float32").reshape(1, 4, 1, 1)
+    slopes = {24: 3, 40: -1, 56: -1}  # the last cell has one on its left only
+    rois = np.array([[[y, 8, y, 8] for y in slopes]], "float32")
+    _, to_rois = gradients_of(RoIAlign(1, 16, 1, supports_jit=True), column, rois, 1.0)
+    np.testing.assert_allclose(to_rois[0, :, ::2].numpy().sum(-1) * 16, list(slopes.values()))
+
+
+def test_gradients_of_hostile_regions_are_finite(rng, make):
     features = rng.normal(0, 1, (1, 6, 8, 2)).astype("float32")
-    for gradient in gradients_of(RoIAlign(3, 16), features, HOSTILE[np.newaxis], 1.0):
+    for gradient in gradients_of(make(3, 16), features, HOSTILE[np.newaxis], 1.0):
         assert np.isfinite(gradient).all()
 
 
-def test_a_batch_of_two_sizes_equals_its_pictures(rng):
+def test_a_batch_of_two_sizes_equals_its_pictures(rng, make):
     sizes, rois = [(6, 8), (4, 5)], np.stack([HOSTILE, HOSTILE])
     features = rng.normal(0, 1, (2, 6, 8, 3)).astype("float32")  # padding holds numbers, not zeros
     feature_shape = np.array(sizes, "int32")
-    layer = RoIAlign(3, 16, 2)
+    layer = make(3, 16, 2)
     together = run_layer_test(
         layer, features, rois, feature_shape=feature_shape, tolerance=1e-5, policy_tolerance=1e-5
     )
@@ -137,10 +165,10 @@ def test_a_batch_of_two_sizes_equals_its_pictures(rng):
 
 
 @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
-def test_half_precision_leaves_coordinates_alone(rng, dtype):
+def test_half_precision_leaves_coordinates_alone(rng, make, dtype):
     features = tf.cast(rng.normal(0, 1, (1, 70, 6, 2)), dtype)
     rois = np.array([[[1001, 3, 1003, 60], [995, 5, 1009.3, 90]]], "float32")  # one row in bfloat16
-    layer = RoIAlign(2, 16, dtype=f"mixed_{dtype.name}")
+    layer = make(2, 16, dtype=f"mixed_{dtype.name}")
     pooled = layer(features, rois)
     assert pooled.dtype == dtype
     expected = reference.roi_align(tf.cast(features, tf.float32)[0].numpy(), rois[0], 2, 16, 2)
@@ -152,8 +180,8 @@ def test_half_precision_leaves_coordinates_alone(rng, dtype):
         assert np.abs(tf.cast(gradient, tf.float32)).max() > 0
 
 
-def test_no_regions_and_single_cells():
-    layer = RoIAlign(7, 16)
+def test_no_regions_and_single_cells(make):
+    layer = make(7, 16)
     assert layer(tf.zeros([2, 3, 4, 5]), tf.zeros([2, 0, 4])).shape == (2, 0, 7, 7, 5)
     assert (
         layer(tf.ones([1, 1, 1, 1]), tf.constant([[[0.0, 0.0, 16.0, 16.0]]])).numpy() == 1

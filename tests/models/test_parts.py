@@ -1,6 +1,7 @@
 """Which setting is which argument."""
 
 import pytest
+import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.models import parts
@@ -59,6 +60,8 @@ ROI_ALIGN = CONFIG.replace(roi_pooling="align")
                 "post_nms_top_k": 103,
                 "nms_iou_threshold": 0.71,
                 "min_size": 13.0,
+                "on_cpu": not tf.config.list_physical_devices("GPU"),
+                "supports_jit": False,
             },
         ),
         (
@@ -68,6 +71,8 @@ ROI_ALIGN = CONFIG.replace(roi_pooling="align")
                 "post_nms_top_k": 105,
                 "nms_iou_threshold": 0.71,
                 "min_size": 13.0,
+                "on_cpu": False,
+                "supports_jit": False,
             },
         ),
         (
@@ -82,8 +87,11 @@ ROI_ALIGN = CONFIG.replace(roi_pooling="align")
                 "box_delta_std": (0.3, 0.4, 0.5, 0.6),
             },
         ),
-        (parts.roi_pooling(CONFIG, 8), {"pool_size": 5, "stride": 8}),
-        (parts.roi_pooling(ROI_ALIGN, 8), {"pool_size": 5, "stride": 8, "sampling_ratio": 3}),
+        (parts.roi_pooling(CONFIG, 8), {"pool_size": 5, "stride": 8, "supports_jit": False}),
+        (
+            parts.roi_pooling(ROI_ALIGN, 8),
+            {"pool_size": 5, "stride": 8, "sampling_ratio": 3, "supports_jit": False},
+        ),
         (
             parts.detection_decoder(CONFIG),
             {
@@ -91,6 +99,7 @@ ROI_ALIGN = CONFIG.replace(roi_pooling="align")
                 "nms_iou_threshold": 0.32,
                 "max_detections": 107,
                 "box_delta_std": (0.3, 0.4, 0.5, 0.6),
+                "supports_jit": False,
             },
         ),
     ],
@@ -113,3 +122,10 @@ def test_every_setting_reaches_its_argument(layer, expected):
 )
 def test_the_policy_of_the_layers_with_weights(precision, policy):
     assert parts.dtype_policy(Config(precision=precision)).name == policy
+
+
+@pytest.mark.parametrize("gpus", [[], ["one"]])
+def test_only_training_without_a_gpu_takes_the_processors_kernel(monkeypatch, gpus):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    assert parts.proposal_generator(CONFIG, training=True).on_cpu is not bool(gpus)
+    assert not parts.proposal_generator(CONFIG, training=False).on_cpu  # may go to another machine

@@ -310,6 +310,13 @@ def test_a_built_model_is_compiled_and_the_same_for_the_same_seed(config):
         assert (a != c).any() or not a.any()
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_built_model_is_compiled_by_xla_if_the_settings_say_so(config, jit_compile):
+    settings = config.replace(jit_compile=jit_compile)
+    model = fit.build(settings, ("cat",), Console(file=io.StringIO()))
+    assert model.jit_compile is jit_compile
+
+
 def test_deterministic_asks_tensorflow_for_it(config, monkeypatch):
     asked = []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
