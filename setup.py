@@ -28,9 +28,15 @@ setup(
         "Pillow>=11,<14",
         "defusedxml>=0.7.1,<1",
         "rich>=13,<16",
+        "faster-coco-eval>=1.8,<2",
     ],
     extras_require={
-        "dev": ["pytest>=8.3,<10", "pytest-xdist>=3.6,<4", "ruff>=0.17,<0.18"],
+        "dev": [
+            "pytest>=8.3,<10",
+            "pytest-xdist>=3.6,<4",
+            "ruff>=0.17,<0.18",
+            "pycocotools>=2.0.10,<3",  # the reference for COCO's figures
+        ],
         # tensorflow-datasets 4.9.10 needs importlib_resources but does not declare it.
         "tfds": ["tensorflow-datasets>=4.9.10,<5", "importlib_resources>=6"],
         "serving": ["tensorflow-serving-api>=2.21,<2.22"],

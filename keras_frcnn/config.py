@@ -52,16 +52,22 @@ class Config:
 
     # --- data
     dataset: str = _setting(
-        "voc", "Form of the data under data_dir.", group="data", choices=("voc",)
+        "voc",
+        "Form of the data under data_dir: VOC's folders of XML, or COCO's JSON.",
+        group="data",
+        choices=("voc", "coco"),
     )
     data_dir: str = _setting(
         "",
-        "Folder of the data: a VOCdevkit, one VOCxxxx folder, or own data in that layout.",
+        "Folder of the data: a VOCdevkit, one VOCxxxx folder, COCO's folder with annotations/ in "
+        "it, or own data in either layout.",
         group="data",
     )
     train_split: tuple[str, ...] = _setting(
         ("trainval",),
-        "Image sets to train on; in a VOCdevkit as VOC2007/trainval,VOC2012/trainval.",
+        "Image sets to train on; in a VOCdevkit as VOC2007/trainval,VOC2012/trainval; of COCO as "
+        "train2017, or as the path of a .json file, with :FOLDER after it if its pictures lie "
+        "elsewhere.",
         group="data",
     )
     eval_split: tuple[str, ...] = _setting(("test",), "Image sets to evaluate on.", group="data")
@@ -72,12 +78,12 @@ class Config:
         group="data",
     )
     difficult: str = _setting(
-        "drop",
-        "Objects marked difficult, in training: dropped (code), kept as objects, or ignored "
-        "(neither object nor "
-        "background).",
+        "auto",
+        "VOC's objects marked difficult and COCO's crowd regions, in training: dropped, kept as "
+        "objects, or ignored (neither object nor background: what lies mostly inside is not "
+        "learned from). 'auto' drops VOC's (code) and ignores COCO's.",
         group="data",
-        choices=("drop", "keep", "ignore"),
+        choices=("auto", "drop", "keep", "ignore"),
     )
     include_empty: bool = _setting(
         True, "Train on pictures without objects too, as pure background.", group="data"
@@ -400,6 +406,10 @@ class Config:
 
     def _contradictions(self) -> list[str]:
         problems = []
+        for name in ("train_split", "eval_split"):
+            files = [s for s in getattr(self, name) if s.partition(":")[0].endswith(".json")]
+            if files and self.dataset != "coco":
+                problems.append(f"{name}={files[0]} is a COCO file: that needs dataset=coco")
         if self.longer_side < self.shorter_side:
             problems.append(
                 f"longer_side ({self.longer_side}) is below shorter_side ({self.shorter_side})"
@@ -460,6 +470,13 @@ class Config:
         if self.frozen_blocks >= 0:
             return self.frozen_blocks
         return 0 if self.backbone_weights == "none" else 2
+
+    @property
+    def resolved_difficult(self) -> str:
+        """``difficult`` with 'auto' resolved."""
+        if self.difficult != "auto":
+            return self.difficult
+        return "drop" if self.dataset == "voc" else "ignore"
 
     def replace(self, **changes) -> "Config":
         """Returns a copy with some settings changed."""

@@ -1,10 +1,10 @@
 """Readers of annotated pictures, and the way from files to batches."""
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import voc
+from keras_frcnn.data import coco, voc
 from keras_frcnn.data.records import Dataset, check
 
-READERS = {"voc": voc.read}
+READERS = {"voc": voc.read, "coco": coco.read}
 
 
 def load(

@@ -46,7 +46,7 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
     Raises:
         ValueError: if no picture is left to train on.
     """
-    targets_of, num_objects = _object_table(dataset.records, config.difficult)
+    targets_of, num_objects = _object_table(dataset.records, config.resolved_difficult)
     rows = [row for row, number in enumerate(num_objects) if number or config.include_empty]
     if not rows:
         raise ValueError(

@@ -16,6 +16,9 @@ from PIL import ExifTags, Image
 MAX_PIXELS = 80_000_000
 """Pictures that claim more pixels than this are refused by their header, before memory is spent."""
 
+MAX_OVERHANG = 1.0
+"""Pixels by which a box may leave its picture and be clipped without a word: tools round."""
+
 _SHOWN_PROBLEMS = 10
 _PROGRESS_FROM = 2000
 _END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
@@ -27,17 +30,18 @@ class Record:
     """One annotated picture.
 
     Attributes:
-        image_id: name of the picture, unique in its dataset.
+        image_id: name or number of the picture, unique in its dataset.
         path: the picture's file.
         height: pixels of the picture as displayed, that is after its EXIF orientation is applied.
         width: likewise.
         boxes: float32 [G, 4], yxyx pixels of the picture as displayed, far edge exclusive.
         labels: int32 [G], index of the class name.
-        difficult: bool [G], objects that evaluation neither asks for nor counts as mistakes.
+        difficult: bool [G], objects that evaluation neither asks for nor counts as mistakes: VOC's
+            difficult ones, COCO's crowd regions.
         orientation: EXIF orientation (1 to 8) of the stored pixels; 1 is upright.
     """
 
-    image_id: str
+    image_id: str | int
     path: str
     height: int
     width: int
@@ -45,6 +49,33 @@ class Record:
     labels: np.ndarray
     difficult: np.ndarray
     orientation: int = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """What COCO's evaluation compares with: the objects of all pictures as columns.
+
+    Unlike those of records, boxes are as the annotations have them, neither rounded nor clipped.
+
+    Attributes:
+        class_names: name of label 0, 1, ...
+        category_ids: COCO's number of each label.
+        image_ids: ids of the pictures, those without objects too.
+        rows: int64 [N], index of each object's picture in ``image_ids``.
+        labels: int64 [N].
+        bboxes: float64 [N, 4]: x, y, width, height in pixels of the picture.
+        areas: float64 [N], pixels; of the outline where the annotations have one.
+        crowd: bool [N], regions to ignore.
+    """
+
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    image_ids: tuple[str | int, ...]
+    rows: np.ndarray
+    labels: np.ndarray
+    bboxes: np.ndarray
+    areas: np.ndarray
+    crowd: np.ndarray
 
 
 @dataclasses.dataclass
@@ -55,11 +86,14 @@ class Dataset:
         class_names: name of label 0, 1, ...; background is not among them.
         records: the pictures.
         skipped: one line for each record or object that was left out, saying why.
+        truth: the objects of exactly these records for COCO's evaluation, where the source has its
+            form; else it is made from the records.
     """
 
     class_names: tuple[str, ...]
     records: list[Record]
     skipped: list[str] = dataclasses.field(default_factory=list)
+    truth: GroundTruth | None = None
 
 
 def check(record: Record, class_names: Sequence[str]) -> None:
@@ -83,7 +117,13 @@ def check(record: Record, class_names: Sequence[str]) -> None:
             f"{record.path}: boxes must be [G, 4], labels and difficult [G]. Received: "
             f"{record.boxes.shape}, {record.labels.shape} and {record.difficult.shape}"
         )
-    for number, (box, label) in enumerate(zip(record.boxes, record.labels, strict=True), start=1):
+    boxes, size = record.boxes, np.array([record.height, record.width])
+    if (  # of all objects at once, as there may be a million
+        np.all((boxes[:, :2] >= 0) & (boxes[:, :2] < boxes[:, 2:]) & (boxes[:, 2:] <= size))
+        and np.all((record.labels >= 0) & (record.labels < len(class_names)))
+    ):
+        return
+    for number, (box, label) in enumerate(zip(boxes, record.labels, strict=True), start=1):
         problem = box_problem(box, record.height, record.width)
         if not 0 <= label < len(class_names):
             problem = f"label {label} is not one of the {len(class_names)} classes' (from 0)"

@@ -37,12 +37,20 @@ VOC_CLASSES = (
 )
 
 _VOC_FOLDER = re.compile(r"VOC20(0[7-9]|1[0-2])")
-_MAX_OVERHANG = 1.0
+_MAX_BYTES = 8_000_000  # of an annotation: some ten thousand objects
 
 
 @dataclasses.dataclass(frozen=True)
-class _Object:
-    """One object as written: 1-based inclusive corners, or what is wrong with it."""
+class Written:
+    """One object as written.
+
+    Attributes:
+        number: its place in the annotation, from 1.
+        name: its class.
+        corners: xmin, ymin, xmax, ymax, 1-based inclusive; empty if unreadable.
+        difficult: whether it is marked so.
+        problem: what is wrong with its tags; empty if nothing.
+    """
 
     number: int
     name: str = ""
@@ -60,7 +68,7 @@ class _Picture:
     height: int
     width: int
     orientation: int
-    objects: list[_Object]
+    objects: list[Written]
 
 
 def read(
@@ -101,7 +109,9 @@ def read(
     results = list(records.read_files(_read_picture, entries))
     pictures = [result for result in results if isinstance(result, _Picture)]
     problems = [(result, "picture left out") for result in results if isinstance(result, str)]
-    names = _class_names(class_names, config.classes_file, pictures)
+    found = {item.name for picture in pictures for item in picture.objects if not item.problem}
+    folders = {picture.entry.folder.name for picture in pictures}
+    names = choose_class_names(class_names, config.classes_file, found, folders)
     kept = [_to_record(picture, names, problems) for picture in pictures]
     skipped = records.settle(problems, config.on_bad_record)
     if not kept:
@@ -117,10 +127,23 @@ def read(
     return Dataset(names, kept, skipped)
 
 
-def _class_names(
-    given: Sequence[str] | None, classes_file: str, pictures: Sequence[_Picture]
+def choose_class_names(
+    given: Sequence[str] | None, classes_file: str, found: set[str], folders: set[str]
 ) -> tuple[str, ...]:
-    """Chooses the class names, in the order that ``read`` documents."""
+    """Chooses the class names, in the order that ``read`` documents.
+
+    Args:
+        given: the names, if they are known.
+        classes_file: the setting of this name.
+        found: names of the objects in the annotations.
+        folders: names of the folders of VOC's layout that they lie in.
+
+    Returns:
+        The names, in the order of their labels; empty if there are none.
+
+    Raises:
+        ValueError: if given names or the file's are none or doubled.
+    """
     if given is not None or classes_file:
         names = tuple(voc_layout.read_lines(pathlib.Path(classes_file)) if given is None else given)
         if not names or len(set(names)) < len(names):
@@ -129,10 +152,7 @@ def _class_names(
                 f"name, none twice. Received: {', '.join(names) or 'none'}"
             )
         return names
-    found = {item.name for picture in pictures for item in picture.objects if not item.problem}
-    if found <= set(VOC_CLASSES) and all(
-        _VOC_FOLDER.fullmatch(picture.entry.folder.name) for picture in pictures
-    ):
+    if found <= set(VOC_CLASSES) and all(map(_VOC_FOLDER.fullmatch, folders)):
         return VOC_CLASSES
     return tuple(sorted(found))
 
@@ -140,20 +160,26 @@ def _class_names(
 def _read_picture(entry: voc_layout.Entry) -> _Picture | str:
     """Reads one annotation and its picture's header; returns what is wrong if one is unusable."""
     try:
-        root = _parse(entry.annotation)
+        root = parse(entry.annotation)
         path = entry.picture()
         height, width, orientation = records.picture_header(path)
         _check_size(entry.annotation, root.find("size"), height, width)
-    except ValueError as error:
-        return str(error)
-    objects = [_read_object(number, item) for number, item in enumerate(root.findall("object"), 1)]
+    except (ValueError, OSError) as error:  # OSError: a name that no file can have
+        return f"{entry.annotation}: {error}" if isinstance(error, OSError) else str(error)
+    objects = [read_object(number, item) for number, item in enumerate(root.findall("object"), 1)]
     return _Picture(entry, path, height, width, orientation, objects)
 
 
-def _parse(path: pathlib.Path) -> Any:
-    """Returns the root of an annotation; refuses entities, by which a small file fills memory."""
+def parse(path: pathlib.Path) -> Any:
+    """Returns the root of an annotation; refuses what would fill memory: entities, huge files.
+
+    Raises:
+        ValueError: naming the file, if it is missing or no annotation.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: the annotation is missing")
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"{path}: broken annotation: more than {_MAX_BYTES} bytes are refused")
     try:
         root = defusedxml.ElementTree.parse(path).getroot()
     except (SyntaxError, ValueError, LookupError, OSError) as error:
@@ -175,19 +201,19 @@ def _check_size(annotation: pathlib.Path, size: Any, height: int, width: int) ->
         )
 
 
-def _read_object(number: int, element: Any) -> _Object:
+def read_object(number: int, element: Any) -> Written:
     """Reads one <object>; what is wrong with it is noted, so that the others are read too."""
     name = (element.findtext("name") or "").strip()
     if not name:
-        return _Object(number, problem="<name> is missing")
+        return Written(number, problem="<name> is missing")
     try:
         corners = tuple(
             float(element.findtext(f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax")
         )
     except (TypeError, ValueError):
-        return _Object(number, name, problem="<bndbox> needs the numbers xmin, ymin, xmax, ymax")
+        return Written(number, name, problem="<bndbox> needs the numbers xmin, ymin, xmax, ymax")
     difficult = (element.findtext("difficult") or "").strip().lower() in ("1", "true")
-    return _Object(number, name, corners, difficult)
+    return Written(number, name, corners, difficult)
 
 
 def _to_record(
@@ -201,7 +227,7 @@ def _to_record(
         if not problem and item.name not in label_of:
             problem = f"unknown class; known are {', '.join(class_names)}"
         elif not problem:
-            box, problem = _to_box(item.corners, picture.height, picture.width)
+            box, problem = to_box(item.corners, picture.height, picture.width)
         if problem:
             what = f"{picture.entry.annotation}: object {item.number} ({item.name}): {problem}"
             problems.append((what, "object dropped" if box is None else "box clipped"))
@@ -221,7 +247,7 @@ def _to_record(
     )
 
 
-def _to_box(corners: tuple[float, ...], height: int, width: int) -> tuple[np.ndarray | None, str]:
+def to_box(corners: tuple[float, ...], height: int, width: int) -> tuple[np.ndarray | None, str]:
     """Converts corners as written to a box inside the picture.
 
     Args:
@@ -237,13 +263,20 @@ def _to_box(corners: tuple[float, ...], height: int, width: int) -> tuple[np.nda
     written = f"xmin={xmin:g} ymin={ymin:g} xmax={xmax:g} ymax={ymax:g}"
     if not np.all(np.isfinite(corners)):
         return None, f"box is not finite ({written})"
-    if xmax <= xmin or ymax <= ymin:
+    if not has_area(corners):
         return None, f"box has no area ({written})"
-    box = np.array([ymin - 1, xmin - 1, ymax, xmax], np.float32)
-    inside = np.clip(box, 0, np.array([height, width, height, width], np.float32))
+    box = np.array([ymin - 1, xmin - 1, ymax, xmax])
+    inside = np.clip(box, 0, [height, width, height, width])
     problem = ""
-    if np.abs(box - inside).max() > _MAX_OVERHANG:
+    if np.abs(box - inside).max() > records.MAX_OVERHANG:
         problem = f"box leaves the picture of height {height}, width {width} ({written})"
+    inside = inside.astype(np.float32)
     if records.box_problem(inside, height, width):
         return None, problem or f"box lies outside the picture ({written})"
     return inside, problem
+
+
+def has_area(corners: tuple[float, ...]) -> bool:
+    """Says whether xmin, ymin, xmax, ymax as written are those of a box: finite and in order."""
+    xmin, ymin, xmax, ymax = corners
+    return bool(np.all(np.isfinite(corners))) and xmin < xmax and ymin < ymax

@@ -75,12 +75,14 @@ def _folders(data_dir: str) -> dict[str, pathlib.Path]:
     )
 
 
-def entries(data_dir: str, splits: Sequence[str]) -> list[Entry]:
+def entries(data_dir: str, splits: Sequence[str], refused: list[str] | None = None) -> list[Entry]:
     """Reads image sets.
 
     Args:
         data_dir: see ``voc.read``.
         splits: likewise.
+        refused: takes a sentence for each line that would lead out of the folder; without it the
+            first of them is an error.
 
     Returns:
         Their lines in order, each once.
@@ -92,7 +94,7 @@ def entries(data_dir: str, splits: Sequence[str]) -> list[Entry]:
     if not splits:
         raise ValueError(f"{data_dir}: at least one split is needed. Received: none")
     folders = _folders(data_dir)
-    lines = [line for split in splits for line in _split_lines(data_dir, folders, split)]
+    lines = [line for split in splits for line in _split_lines(data_dir, folders, split, refused)]
     one_folder = len({folder for folder, _ in lines}) == 1
     return [
         Entry(stem if one_folder else f"{folder}/{stem}", folders[folder], stem)
@@ -101,7 +103,7 @@ def entries(data_dir: str, splits: Sequence[str]) -> list[Entry]:
 
 
 def _split_lines(
-    data_dir: str, folders: dict[str, pathlib.Path], split: str
+    data_dir: str, folders: dict[str, pathlib.Path], split: str, refused: list[str] | None
 ) -> list[tuple[str, str]]:
     """Returns (folder name, line) for the lines of one split."""
     folder, _, name = split.rpartition("/")
@@ -118,12 +120,21 @@ def _split_lines(
     lines = read_lines(path)
     if not lines:
         raise ValueError(f"{path}: the split is empty")
-    for line in lines:
-        if "\\" in line or pathlib.PurePosixPath(line).is_absolute() or ".." in line.split("/"):
-            raise ValueError(
-                f"{path}: expected names of pictures inside {folders[folder]}. Received: {line!r}"
-            )
-    return [(folder, line) for line in lines]
+    outside = {line for line in lines if _leads_out(line)}
+    sentences = [
+        f"{path}: expected names of pictures inside {folders[folder]}. Received: {line!r}"
+        for line in lines
+        if line in outside
+    ]
+    if sentences and refused is None:
+        raise ValueError(sentences[0])
+    if sentences:
+        refused += sentences
+    return [(folder, line) for line in lines if line not in outside]
+
+
+def _leads_out(line: str) -> bool:
+    return "\\" in line or pathlib.PurePosixPath(line).is_absolute() or False
 
 
 def read_lines(path: pathlib.Path) -> list[str]:

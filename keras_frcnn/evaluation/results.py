@@ -1,4 +1,4 @@
-"""Detections on disk: COCO's results JSON and PASCAL VOC's text files, both ways.
+"""Detections in memory, and on disk as COCO's results JSON; ``voc_files`` has VOC's text files.
 
 In memory detections are a dict from image id to ``{"boxes": [K, 4] float32 yxyx pixels of the
 original picture, "scores": [K] float32, "labels": [K] int32}``. Both files hold only detections,
@@ -8,7 +8,6 @@ What is read may come from anywhere: every value is checked, and no image id is 
 """
 
 import json
-import re
 import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from keras_frcnn.data.coco_file import MAX_BYTES
+
 Detections = dict[str | int, dict[str, np.ndarray]]
 
 _short = reprlib.repr  # a value for a message, cut to a readable length
 _MAX_COORDINATE = 1e9  # far beyond any picture, far below what overflows an area
-_VOC_ROUNDING = 0.1  # one decimal, as some write, can turn a thin box inside out by this
 
 
 def check_detections(detections: Detections, num_classes: int) -> None:
@@ -66,7 +66,7 @@ def write_coco(
     entries = []
     for image_id, picture in detections.items():
         image_id = int(image_id) if isinstance(image_id, np.integer) else image_id
-        for label, score, (y1, x1, y2, x2) in _rows(picture):
+        for label, score, (y1, x1, y2, x2) in rows_of(picture):
             entry = {"image_id": image_id, "category_id": category_ids[label]}
             entries.append(entry | {"bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
     Path(path).write_text(json.dumps(entries, allow_nan=False), encoding="utf-8")
@@ -88,12 +88,35 @@ def read_coco(
     Raises:
         ValueError: naming the file and the entry that is wrong, counted from 0.
     """
+    rows = read_coco_rows(path, class_names, category_ids)
+    return gather((i, label, score, (y, x, y + h, x + w)) for i, label, score, (x, y, w, h) in rows)
+
+
+def read_coco_rows(
+    path: str | Path, class_names: Sequence[str], category_ids: Sequence[int] | None = None
+) -> list[tuple[str | int, int, float, list[float]]]:
+    """Reads COCO's results JSON with its numbers as they are, to the last digit.
+
+    Args:
+        path: as for ``read_coco``.
+        class_names: likewise.
+        category_ids: likewise.
+
+    Returns:
+        For each detection, in the order of the file, its image id, label, score and bbox [x, y,
+        width, height].
+
+    Raises:
+        ValueError: as ``read_coco``.
+    """
     labels = {
         number: label for label, number in enumerate(_category_ids(class_names, category_ids))
     }
     try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes are refused")
         entries = json.loads(Path(path).read_bytes(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} must be a JSON file: {error}") from error
     if not isinstance(entries, list):
         raise ValueError(f"{path} must hold a list of detections. Received: {_short(entries)}")
@@ -103,73 +126,7 @@ def read_coco(
             rows.append(_parse_coco(entry, labels))
         except ValueError as error:
             raise ValueError(f"{path}, entry {number}: {error}") from error
-    return _gather(rows)
-
-
-def write_voc(
-    folder: str | Path, detections: Detections, class_names: Sequence[str], split: str
-) -> None:
-    """Writes ``comp4_det_<split>_<class>.txt`` for every class, as the VOC development kit does.
-
-    A line is ``image_id score xmin ymin xmax ymax``. Pixels are counted from 1 and the last one is
-    part of the box, so (y1, x1, y2, x2) becomes (x1 + 1, y1 + 1, x2, y2). Boxes have two decimals;
-    scores keep every digit of a float32, as rounding would make ties of them.
-
-    Args:
-        folder: where to write; made if it does not exist.
-        detections: what to write.
-        class_names: names of the labels; in file names, what is not a letter, digit, space or one
-            of "._-" becomes "_".
-        split: name of the image set, for the file names only, treated likewise.
-
-    Raises:
-        ValueError: if the detections are malformed, an image id is empty or holds white space, or
-            two classes would share a file.
-    """
-    check_detections(detections, len(class_names))
-    paths = _voc_paths(folder, class_names, split)
-    lines: list[list[str]] = [[] for _ in class_names]
-    for image_id, picture in detections.items():
-        if str(image_id).split() != [str(image_id)]:
-            raise ValueError(
-                f"VOC image ids must have no white space. Received: {_short(image_id)}"
-            )
-        for label, score, (y1, x1, y2, x2) in _rows(picture):
-            box = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
-            lines[label].append(f"{image_id} {score:.9g} {box}\n")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for path, of_class in zip(paths, lines, strict=True):
-        path.write_text("".join(of_class), encoding="utf-8")
-
-
-def read_voc(folder: str | Path, class_names: Sequence[str], split: str) -> Detections:
-    """Reads ``comp4_det_<split>_<class>.txt`` of every class, whichever program wrote them.
-
-    Args:
-        folder: where the files lie; there must be one for every class, be it empty.
-        class_names: names of the labels.
-        split: name of the image set, as in the file names.
-
-    Returns:
-        The detections, by class, then in the order of the lines. Image ids are texts.
-
-    Raises:
-        ValueError: naming the file that is missing, or the file and line that are wrong.
-    """
-    rows = []
-    for label, path in enumerate(_voc_paths(folder, class_names, split)):
-        try:
-            lines = path.read_text(encoding="utf-8-sig").split("\n")
-        except FileNotFoundError as error:
-            raise ValueError(f"Every class must have a result file. Missing: {path}") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} must be a UTF-8 text file: {error}") from error
-        for number, line in enumerate(lines, start=1):
-            try:
-                rows += [_parse_voc(line, label)] if line.strip() else []
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}") from error
-    return _gather(rows)
+    return rows
 
 
 def _problem(picture: Any, num_classes: int) -> str | None:
@@ -205,7 +162,7 @@ def _problem(picture: Any, num_classes: int) -> str | None:
     return None
 
 
-def _rows(picture: dict[str, np.ndarray]) -> Iterable[tuple[int, float, list[float]]]:
+def rows_of(picture: dict[str, np.ndarray]) -> Iterable[tuple[int, float, list[float]]]:
     """Returns (label, score, box) of one picture's detections as plain numbers."""
     return zip(
         np.asarray(picture["labels"]).astype(int).tolist(),
@@ -215,7 +172,7 @@ def _rows(picture: dict[str, np.ndarray]) -> Iterable[tuple[int, float, list[flo
     )
 
 
-def _gather(rows: Iterable[tuple[str | int, int, float, tuple]]) -> Detections:
+def gather(rows: Iterable[tuple[str | int, int, float, tuple]]) -> Detections:
     """Turns rows (image id, label, score, yxyx box) into detections."""
     pictures: dict[str | int, list[tuple]] = {}
     for image_id, *values in rows:
@@ -242,7 +199,7 @@ def _category_ids(class_names: Sequence[str], category_ids: Sequence[int] | None
     return [int(number) for number in category_ids]
 
 
-def _parse_coco(entry: Any, labels: dict[int, int]) -> tuple[str | int, int, float, tuple]:
+def _parse_coco(entry: Any, labels: dict[int, int]) -> tuple[str | int, int, float, list]:
     keys = ("image_id", "category_id", "bbox", "score")
     if not isinstance(entry, dict) or not set(keys) <= entry.keys():
         raise ValueError(f"must be an object with {', '.join(keys)}. Received: {_short(entry)}")
@@ -252,46 +209,19 @@ def _parse_coco(entry: Any, labels: dict[int, int]) -> tuple[str | int, int, flo
     if type(category_id) is not int or category_id not in labels:
         known = _short(list(labels))
         raise ValueError(f"category_id must be one of {known}. Received: {_short(category_id)}")
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_number(v) for v in bbox):
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(is_number(v) for v in bbox):
         raise ValueError(f"bbox must be four finite numbers. Received: {_short(bbox)}")
-    x, y, width, height = bbox
-    if width < 0 or height < 0:
+    if bbox[2] < 0 or bbox[3] < 0:
         raise ValueError(f"bbox must have sides of at least 0. Received: {_short(bbox)}")
-    if not _is_number(score):
+    if not is_number(score):
         raise ValueError(f"score must be a finite number. Received: {_short(score)}")
-    return image_id, labels[category_id], score, (y, x, y + height, x + width)
+    return image_id, labels[category_id], score, bbox
 
 
-def _parse_voc(line: str, label: int) -> tuple[str, int, float, tuple]:
-    image_id, *fields = line.split()
-    try:
-        score, xmin, ymin, xmax, ymax = numbers = [float(field) for field in fields]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(_is_number(number) for number in numbers):
-        form = "an image id and five finite numbers, score xmin ymin xmax ymax"
-        raise ValueError(f"must be {form}. Received: {_short(line)}")
-    x1, y1 = xmin - 1, ymin - 1
-    if min(xmax - x1, ymax - y1) < -_VOC_ROUNDING:
-        raise ValueError(f"must have xmin <= xmax and ymin <= ymax. Received: {_short(line)}")
-    return image_id, label, score, (y1, x1, max(y1, ymax), max(x1, xmax))
-
-
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Tells a number that is finite and no larger than the largest coordinate."""
     return type(value) in (int, float) and abs(value) <= _MAX_COORDINATE
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def _voc_paths(folder: str | Path, class_names: Sequence[str], split: str) -> list[Path]:
-    """Returns the result file of each class; nothing in a name can lead out of the folder."""
-    paths: dict[Path, str] = {}
-    for name in class_names:
-        path = Path(folder) / re.sub(r"[^\w.\- ]", "_", f"comp4_det_{split}_{name}.txt")
-        if path in paths:
-            raise ValueError(f"{paths[path]!r} and {name!r} would share the file {path.name}")
-        paths[path] = name
-    return list(paths)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from keras_frcnn.cli.evaluate import main
 from keras_frcnn.data import shapes, voc
-from keras_frcnn.evaluation import results
+from keras_frcnn.evaluation import results, voc_files
 from keras_frcnn.training import fit
 from keras_frcnn.training.callbacks import read_evaluations
 from tests import fakes
@@ -93,11 +93,11 @@ def test_detections_are_written_in_both_forms(evaluate, run, tmp_path):
     folder, config = run
     evaluate()
     coco = results.read_coco(tmp_path / "results" / "detections.json", fakes.CLASS_NAMES)
-    voc_files = results.read_voc(tmp_path / "results" / "voc", fakes.CLASS_NAMES, "val")
+    texts = voc_files.read_voc(tmp_path / "results" / "voc", fakes.CLASS_NAMES, "val")
     records = voc.read(config, ("val",)).records
-    assert sorted(coco) == sorted(voc_files) == sorted(record.image_id for record in records)
+    assert sorted(coco) == sorted(texts) == sorted(record.image_id for record in records)
     for record in records:
-        one, other = coco[record.image_id], voc_files[record.image_id]
+        one, other = coco[record.image_id], texts[record.image_id]
         assert len(one["scores"]) == len(other["scores"]) > 0
         limits = [record.height, record.width] * 2
         assert (one["boxes"] >= 0).all()

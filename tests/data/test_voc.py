@@ -228,7 +228,7 @@ def test_wrong_folders_and_splits_are_named(voc_folder, tmp_path):
     with pytest.raises(ValueError, match="Annotations/.*bare"):
         _load(tmp_path / "bare")
     with pytest.raises(ValueError, match="dataset must be one of voc"):
-        _load(folder, dataset="coco")
+        _load(folder, dataset="other")
 
 
 @pytest.mark.parametrize("line", ["../b", "/etc/passwd", "x/../../b", "..\\b"])

@@ -4,7 +4,10 @@ import json
 import numpy as np
 from rich.console import Console
 
-from keras_frcnn.evaluation import report, voc
+from keras_frcnn.evaluation import coco, report, voc
+
+FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+FIGURES += ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 def class_result(name, num_gt, ap_11point, ap_area, num_difficult=0, num_detections=10):
@@ -99,3 +102,37 @@ def test_json_without_ground_truth_or_settings(tmp_path):
     values = json.loads((tmp_path / "r.json").read_text())
     assert values["map_area"] is None
     assert values["settings"] == {}
+
+
+# --- COCO ---------------------------------------------------------------------------------------
+
+
+def coco_result():
+    figures = dict.fromkeys(FIGURES, 0.5) | {"AP": 0.25, "AR1": 0.125, "ARl": np.nan}
+    nothing = dict.fromkeys(FIGURES, np.nan)
+    cat = coco.ClassResult(name="cat", num_gt=3, num_crowd=2, num_detections=10, figures=figures)
+    dog = coco.ClassResult(name="[red]x", num_gt=0, num_crowd=1, num_detections=4, figures=nothing)
+    return coco.Result(
+        classes=(cat, dog), figures=figures, num_pictures=7, num_pictures_without_detections=2
+    )
+
+
+def test_coco_table_shows_classes_their_mean_and_all_twelve_figures():
+    text = printed(coco_result())
+    assert cells(text, "cat") == ["cat", "3", "10", "25.00"] + ["50.00"] * 3
+    assert cells(text, "[red]x") == ["[red]x", "0", "4"] + ["-"] * 4
+    assert cells(text, "mean") == ["mean", "3", "14", "25.00"] + ["50.00"] * 3
+    below = "APs 50.00, APm 50.00, APl 50.00, AR1 12.50, AR10 50.00, ARs 50.00, ARm 50.00, ARl - (%"
+    assert below in text
+    assert "COCO metric, IoU 0.50 to 0.95; 7 pictures; 2 without detections; 3 regions" in text
+    assert "mean of 1 of 2 classes" in text
+
+
+def test_coco_json(tmp_path):
+    report.to_json(coco_result(), tmp_path / "r.json", {"seed": 3})
+    values = json.loads((tmp_path / "r.json").read_text())
+    assert (values["AP"], values["AR1"], values["ARl"]) == (0.25, 0.125, None)
+    assert values["classes"]["cat"]["num_crowd"] == 2
+    assert values["classes"]["cat"]["AP50"] == 0.5
+    assert values["classes"]["[red]x"]["AP"] is None
+    assert values["settings"] == {"seed": 3}

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_frcnn.evaluation import results
+from keras_frcnn.evaluation import results, voc_files
 
 NAMES = ("cat", "dog")
 
@@ -159,7 +159,7 @@ def test_voc_golden(tmp_path):
         "VOC2007/000001": picture([[10, 20, 30.5, 60], [0, 0, 1, 1]], [0.5, 1e-5], [1, 1]),
         "2": picture([[4, 3, 6, 5]], [0.25], [1]),
     }
-    results.write_voc(tmp_path / "new" / "folder", detections, NAMES, "VOC2007/test")
+    voc_files.write_voc(tmp_path / "new" / "folder", detections, NAMES, "VOC2007/test")
     files = {path.name: path.read_text() for path in (tmp_path / "new" / "folder").iterdir()}
     assert files == {
         "comp4_det_VOC2007_test_cat.txt": "",
@@ -169,20 +169,20 @@ def test_voc_golden(tmp_path):
             "2 0.25 4.00 5.00 5.00 6.00\n"
         ),
     }
-    assert_same(results.read_voc(tmp_path / "new" / "folder", NAMES, "VOC2007/test"), detections)
+    assert_same(voc_files.read_voc(tmp_path / "new" / "folder", NAMES, "VOC2007/test"), detections)
 
 
 def test_voc_round_trip_keeps_scores_exact_and_boxes_to_two_decimals(tmp_path):
     detections = random_detections(1, ["x", "y"])
-    results.write_voc(tmp_path, detections, NAMES, "test")
-    assert_same(results.read_voc(tmp_path, NAMES, "test"), detections, tolerance=0.0051)
+    voc_files.write_voc(tmp_path, detections, NAMES, "test")
+    assert_same(voc_files.read_voc(tmp_path, NAMES, "test"), detections, tolerance=0.0051)
 
 
 def test_voc_boxes_without_area_are_read_back(tmp_path):
     edges = np.linspace(0, 3, 601)  # every other one lies between two decimals
     boxes = np.stack([edges, edges, edges, edges], axis=1)
-    results.write_voc(tmp_path, {"x": picture(boxes, edges, edges * 0)}, NAMES, "test")
-    read = results.read_voc(tmp_path, NAMES, "test")["x"]["boxes"]
+    voc_files.write_voc(tmp_path, {"x": picture(boxes, edges, edges * 0)}, NAMES, "test")
+    read = voc_files.read_voc(tmp_path, NAMES, "test")["x"]["boxes"]
     assert (read[:, 2:] >= read[:, :2]).all()
     np.testing.assert_allclose(read, boxes, atol=0.0051)
 
@@ -190,7 +190,7 @@ def test_voc_boxes_without_area_are_read_back(tmp_path):
 def test_voc_thin_boxes_that_rounding_turned_inside_out_are_read_without_area(tmp_path):
     (tmp_path / "comp4_det_test_cat.txt").write_text("x 0.5 5.0 7.0 3.95 5.95")
     expected = {"x": picture([[6, 4, 6, 4]], [0.5], [0])}
-    assert_same(results.read_voc(tmp_path, ("cat",), "test"), expected)
+    assert_same(voc_files.read_voc(tmp_path, ("cat",), "test"), expected)
 
 
 def test_voc_reads_what_others_write(tmp_path):
@@ -202,7 +202,7 @@ def test_voc_reads_what_others_write(tmp_path):
         "000001": picture([[1, 0, 40, 30]], [0.987], [0]),
         "000002": picture([[5, 4, 8, 7]], [1e-3], [0]),
     }
-    assert_same(results.read_voc(tmp_path, NAMES, "test"), expected)
+    assert_same(voc_files.read_voc(tmp_path, NAMES, "test"), expected)
 
 
 @pytest.mark.parametrize(
@@ -223,44 +223,44 @@ def test_voc_reads_what_others_write(tmp_path):
 def test_voc_bad_line_is_named(tmp_path, line):
     (tmp_path / "comp4_det_test_cat.txt").write_text(f"x 0.5 1 2 3 4\n{line}\n")
     with pytest.raises(ValueError, match=r"comp4_det_test_cat\.txt, line 2: must ") as caught:
-        results.read_voc(tmp_path, ("cat",), "test")
+        voc_files.read_voc(tmp_path, ("cat",), "test")
     assert len(str(caught.value)) < 500
 
 
 def test_voc_missing_or_binary_file_is_named(tmp_path):
     (tmp_path / "comp4_det_test_cat.txt").write_text("")
     with pytest.raises(ValueError, match=r"Missing: .*comp4_det_test_dog\.txt"):
-        results.read_voc(tmp_path, NAMES, "test")
+        voc_files.read_voc(tmp_path, NAMES, "test")
     (tmp_path / "comp4_det_test_dog.txt").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(ValueError, match=r"comp4_det_test_dog\.txt must be a UTF-8 text file"):
-        results.read_voc(tmp_path, NAMES, "test")
+        voc_files.read_voc(tmp_path, NAMES, "test")
 
 
 def test_voc_no_name_leads_out_of_the_folder(tmp_path):
     folder = tmp_path / "results"
     names = ("../../evil", "/etc/passwd", "..", "a\0b", "traffic light", "Füße")
     detections = {"../../../up": picture([[0, 0, 1, 1]], [0.5], [0])}
-    results.write_voc(folder, detections, names, "../../split")
+    voc_files.write_voc(folder, detections, names, "../../split")
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         f"comp4_det_.._.._split_{name}.txt"
         for name in (".._.._evil", "_etc_passwd", "..", "a_b", "traffic light", "Füße")
     )
-    assert_same(results.read_voc(folder, names, "../../split"), detections)
+    assert_same(voc_files.read_voc(folder, names, "../../split"), detections)
 
 
 def test_voc_classes_must_not_share_a_file(tmp_path):
     with pytest.raises(
         ValueError, match=r"'a/b' and 'a:b' would share the file comp4_det_test_a_b\.txt"
     ):
-        results.write_voc(tmp_path, {}, ("a/b", "a:b"), "test")
+        voc_files.write_voc(tmp_path, {}, ("a/b", "a:b"), "test")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("image_id", ["", "a b", "a\n", "a\t0.9 1 1 2 2\nb"])
 def test_voc_image_ids_must_have_no_white_space(tmp_path, image_id):
     with pytest.raises(ValueError, match="must have no white space"):
-        results.write_voc(tmp_path, {image_id: picture([], [], [])}, NAMES, "test")
+        voc_files.write_voc(tmp_path, {image_id: picture([], [], [])}, NAMES, "test")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -301,7 +301,7 @@ def test_malformed_detections_are_named(tmp_path, values, message):
     with pytest.raises(ValueError, match="image 'bad'"):
         results.write_coco(tmp_path / "r.json", detections, NAMES)
     with pytest.raises(ValueError, match="image 'bad'"):
-        results.write_voc(tmp_path, detections, NAMES, "test")
+        voc_files.write_voc(tmp_path, detections, NAMES, "test")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn.cli import evaluate, train
-from keras_frcnn.evaluation import results
+from keras_frcnn.evaluation import results, voc_files
 from keras_frcnn.flags import write_flagfile
 from keras_frcnn.models import checkpoint
 from tests import fakes
@@ -126,7 +126,7 @@ def test_evaluate_agrees_with_the_run(run, tmp_path):
         "green": 1,
         "red": 2,
     }
-    files = results.read_voc(tmp_path / "voc", CLASS_NAMES, "all")
+    files = voc_files.read_voc(tmp_path / "voc", CLASS_NAMES, "all")
     detections = results.read_coco(tmp_path / "detections.json", CLASS_NAMES)
     assert sorted(files) == sorted(detections) == ["a", "b"]
 

@@ -1,0 +1,158 @@
+"""The whole way with data in COCO's form: train, evaluate, and evaluate what was written."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from keras_frcnn.cli import evaluate, train
+from keras_frcnn.config import Config
+from keras_frcnn.data import shapes, voc
+from keras_frcnn.flags import write_flagfile
+from tests import fakes
+
+CATEGORY_IDS = (7, 3, 90, 12)  # of circle, square, star, triangle; sparse, in another order
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Made pictures in COCO's layout; what is hard to see is a crowd region."""
+    made = shapes.make(
+        tmp_path_factory.mktemp("shapes"), 3, 3, 0, shorter_side=(64, 72), longer_side=(80, 96)
+    )
+    root = tmp_path_factory.mktemp("coco")
+    (root / "annotations").mkdir()
+    for split in ("train", "val"):
+        dataset = voc.read(Config(data_dir=str(made)), (split,), fakes.CLASS_NAMES)
+        (root / split).mkdir()
+        images, annotations = [], []
+        for image_id, record in enumerate(dataset.records, start=1000):
+            name = Path(record.path).name
+            shutil.copy(record.path, root / split / name)
+            size = {"height": record.height, "width": record.width}
+            images.append({"id": image_id, "file_name": name, **size})
+            objects = zip(record.boxes.tolist(), record.labels, record.difficult, strict=True)
+            for (y1, x1, y2, x2), label, difficult in objects:
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": image_id,
+                        "category_id": CATEGORY_IDS[label],
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        "area": (x2 - x1) * (y2 - y1),
+                        "iscrowd": int(difficult),
+                    }
+                )
+        names = zip(CATEGORY_IDS, fakes.CLASS_NAMES, strict=True)
+        categories = [{"id": number, "name": name} for number, name in names]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        path = root / "annotations" / f"instances_{split}.json"
+        path.write_text(json.dumps(content))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """The folder of a run of two steps, by the command line."""
+    folder = tmp_path_factory.mktemp("run")
+    config = fakes.SMALL.replace(
+        dataset="coco",
+        data_dir=str(data_dir),
+        output_dir=str(folder / "run"),
+        train_split=("train",),
+        eval_split=("val",),
+        steps=2,
+        eval_every=0,
+    )
+    write_flagfile(config, folder / "small.cfg")
+    with pytest.MonkeyPatch.context() as patch, fakes.small_backbone():
+        fakes.run_eagerly(patch)
+        assert train.main([f"--flagfile={folder / 'small.cfg'}"]) == 0
+        assert evaluate.main([f"--checkpoint={folder / 'run' / 'best.keras'}"]) == 0
+    return folder / "run"
+
+
+def measure(*argv, folder):
+    assert evaluate.main([*argv, f"--output_dir={folder}"]) == 0
+    return json.loads((folder / "results.json").read_text())
+
+
+def refusal(capsys, *argv):
+    with pytest.raises(SystemExit) as caught:
+        evaluate.main(list(argv))
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_results_are_cocos_with_its_category_and_image_ids(run):
+    values = json.loads((run / "evaluation" / "results.json").read_text())
+    assert values["metric"] == "COCO average precision and recall"
+    assert 0 <= values["AP"] <= values["AP50"] <= 1
+    assert list(values["classes"]) == sorted(fakes.CLASS_NAMES)
+    found = json.loads((run / "evaluation" / "detections.json").read_text())
+    assert len(found) > 10
+    assert {entry["category_id"] for entry in found} <= set(CATEGORY_IDS)
+    assert {entry["image_id"] for entry in found} <= {1000, 1001, 1002}
+
+
+def test_the_classes_are_in_the_order_of_the_ids(run):
+    from keras_frcnn.models.checkpoint import read_settings
+
+    assert read_settings(run / "best.keras")[1] == ("square", "circle", "triangle", "star")
+
+
+def test_written_detections_give_the_same_figures_without_a_model(run, data_dir, tmp_path):
+    expected = json.loads((run / "evaluation" / "results.json").read_text())
+    where = ["--dataset=coco", f"--data_dir={data_dir}", "--eval_split=val"]
+    file = f"--detections={run / 'evaluation' / 'detections.json'}"
+    values = measure(file, *where, folder=tmp_path)
+    for settings in (values.pop("settings"), expected.pop("settings")):
+        assert settings["dataset"] == "coco"
+    assert values == expected
+
+
+def test_the_metric_can_be_chosen(run, data_dir, tmp_path, capsys):
+    where = ["--dataset=coco", f"--data_dir={data_dir}", "--eval_split=val", "--metric=voc"]
+    by_model = None
+    with pytest.MonkeyPatch.context() as patch, fakes.small_backbone():
+        fakes.run_eagerly(patch)
+        by_model = measure(f"--checkpoint={run / 'best.keras'}", "--metric=voc", folder=tmp_path)
+    file = run / "evaluation" / "detections.json"
+    by_file = measure(f"--detections={file}", *where, "--iou_threshold=0.5", folder=tmp_path)
+    assert by_file["map_area"] == by_model["map_area"]
+    assert by_file["metric"] == by_model["metric"] == "PASCAL VOC average precision"
+    error = refusal(capsys, f"--detections={file}", *where[:-1], "--iou_threshold=0.7")
+    assert "--iou_threshold is for --metric=voc" in error
+
+
+def test_detections_of_voc_data_in_both_forms_and_metrics(tmp_path, capsys):
+    made = shapes.make(tmp_path / "kit", 0, 0, 2, shorter_side=(64, 72), longer_side=(80, 96))
+    dataset = voc.read(Config(data_dir=str(made)), ("test",), fakes.CLASS_NAMES)
+    entries, lines = [], {name: [] for name in fakes.CLASS_NAMES}
+    for record in dataset.records:
+        for (y1, x1, y2, x2), label in zip(record.boxes.tolist(), record.labels, strict=True):
+            bbox = [x1, y1, x2 - x1, y2 - y1]
+            entry = {"image_id": record.image_id, "category_id": int(label) + 1, "bbox": bbox}
+            entries.append(entry | {"score": 0.5})
+            text = f"{record.image_id} 0.5 {x1 + 1} {y1 + 1} {x2} {y2}\n"
+            lines[fakes.CLASS_NAMES[label]].append(text)
+    (tmp_path / "found.json").write_text(json.dumps(entries))
+    (tmp_path / "names.txt").write_text("\n".join(fakes.CLASS_NAMES))
+    (tmp_path / "texts").mkdir()
+    for name, of_class in lines.items():
+        (tmp_path / "texts" / f"comp4_det_test_{name}.txt").write_text("".join(of_class))
+    where = [f"--data_dir={made}", "--eval_split=test", f"--classes_file={tmp_path / 'names.txt'}"]
+    for source in ("found.json", "texts"):
+        file = f"--detections={tmp_path / source}"
+        by_voc = measure(file, *where, folder=tmp_path / "out")
+        by_coco = measure(file, *where, "--metric=coco", folder=tmp_path / "out")
+        assert by_voc["map_area"] == by_coco["AP"] == 1
+        assert by_coco["num_crowd"] == by_voc["num_difficult"]
+    assert "none.json" in refusal(capsys, f"--detections={tmp_path / 'none.json'}", *where)
+
+
+def test_a_checkpoint_or_detections(run, capsys):
+    assert "--checkpoint is missing" in refusal(capsys)
+    both = (f"--checkpoint={run / 'best.keras'}", "--detections=found.json")
+    assert "give one of them" in refusal(capsys, *both)
