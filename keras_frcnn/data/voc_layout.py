@@ -134,7 +134,7 @@ def _split_lines(
 
 
 def _leads_out(line: str) -> bool:
-    return "\\" in line or pathlib.PurePosixPath(line).is_absolute() or False
+    return "\\" in line or pathlib.PurePosixPath(line).is_absolute() or ".." in line.split("/")
 
 
 def read_lines(path: pathlib.Path) -> list[str]:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from keras_frcnn import data
 from keras_frcnn.config import Config
-from keras_frcnn.data import voc
+from keras_frcnn.data import voc, voc_layout
 
 
 def _load(folder, splits=("train",), class_names=None, **settings):
@@ -322,3 +322,35 @@ def test_boxes_refer_to_the_picture_as_displayed(voc_folder):
     folder.annotate("a", "", height=40, width=60)
     with pytest.raises(ValueError, match="EXIF"):
         _load(folder)
+
+
+def test_names_that_no_file_can_have_are_refused_like_others(voc_folder):
+    folder = voc_folder().add("a")
+    folder.line("train", "x" * 300)
+    with pytest.raises(ValueError, match="1 problem.*\n.*xxx.xml: .*File name too long"):
+        _load(folder)
+    assert len(_load(folder, on_bad_record="skip").records) == 1
+
+
+def test_an_annotation_that_would_fill_memory_is_refused(voc_folder):
+    folder = voc_folder().add("a").add("b")
+    folder.annotation("b").write_text("<annotation>" + " " * 8_000_000 + "</annotation>")
+    with pytest.raises(ValueError, match="b.xml: broken annotation: more than 8000000 bytes"):
+        _load(folder)
+
+
+def test_numbers_beyond_float32_are_clipped_without_a_warning(voc_folder):
+    folder = voc_folder().add("a", [("cat", 5, 5, "1e300", 9)])
+    dataset = _load(folder, on_bad_record="skip")
+    assert _boxes(dataset) == [[[4, 4, 9, 60]]] and len(dataset.skipped) == 1
+
+
+def test_lines_that_lead_out_can_be_collected(voc_folder):
+    folder, refused = voc_folder().add("a"), []
+    for line in ("../x", "b/../../x", "/x", "..\\x"):
+        folder.line("train", line)
+    entries = voc_layout.entries(str(folder.root), ("train",), refused)
+    assert [entry.stem for entry in entries] == ["a"]
+    assert [sentence.rpartition("Received: ")[2] for sentence in refused] == [
+        "'../x'", "'b/../../x'", "'/x'", "'..\\\\x'",
+    ]  # fmt: skip
