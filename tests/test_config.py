@@ -293,3 +293,26 @@ def test_types_in_words():
     assert element_type(int) is None
     assert type_name(bool) == "true or false"
     assert type_name(tuple[float, ...]).startswith("a list")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "difficult", "resolved"),
+    [
+        ("voc", "auto", "drop"),
+        ("coco", "auto", "ignore"),
+        ("voc", "keep", "keep"),
+        ("coco", "drop", "drop"),
+    ],
+)
+def test_what_becomes_of_difficult_objects_depends_on_the_form_of_the_data(
+    dataset, difficult, resolved
+):
+    config = Config(dataset=dataset, difficult=difficult).validate()
+    assert config.resolved_difficult == resolved
+
+
+@pytest.mark.parametrize("split", ["labels/val.json", "val.json:images"])
+def test_a_coco_file_as_split_needs_coco_as_dataset(split):
+    Config(dataset="coco", eval_split=(split,)).validate()
+    with pytest.raises(ValueError, match=f"eval_split={split} is a COCO file: that needs dataset="):
+        Config(eval_split=("test", split)).validate()

@@ -145,7 +145,7 @@ def test_every_folder_of_sources_is_a_package():
 
 def test_every_command_has_its_script():
     scripts = {path.stem for path in SCRIPTS} - {"setup"}
-    assert scripts == {"train", "evaluate", "detect", "export"}
+    assert scripts == {"train", "evaluate", "detect", "export", "check_data"}
     for path in SCRIPTS:
         if path.stem != "setup":
             assert f"from keras_frcnn.cli.{path.stem} import main" in path.read_text()

@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": ("keras_frcnn.cli.evaluate", "Measure a trained detector on an image set."),
     "detect": ("keras_frcnn.cli.detect", "Find and draw the objects in pictures."),
     "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),
+    "check-data": ("keras_frcnn.cli.check_data", "Find what is wrong with a data set."),
     "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),
 }
 

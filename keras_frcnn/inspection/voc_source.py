@@ -1,0 +1,144 @@
+"""The pictures of VOC's layout with all their faults, the annotations as written."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_frcnn.config import Config
+from keras_frcnn.data import voc, voc_layout
+from keras_frcnn.inspection import picture_files, samples
+from keras_frcnn.inspection.picture_files import PictureFile
+from keras_frcnn.inspection.samples import Object, Problem, Sample, Source
+
+
+def read(config: Config) -> Source:
+    """Reads VOC's layout; see ``sources.read``. Files that are links to elsewhere stay shut."""
+    splits, remarks = samples.wanted_splits(config), []
+    missing = set(splits["eval"]) - set(voc_layout.available_splits(config.data_dir))
+    if missing and config.eval_split == Config().eval_split:
+        splits["eval"] = ()
+        remarks.append(f"no image set {', '.join(missing)}: only the training pictures are checked")
+    left_out, entries = [], []
+    for subset, names in splits.items():
+        refused = []
+        listed = voc_layout.entries(config.data_dir, names, refused) if names else []
+        entries += [(entry, subset) for entry in listed]
+        left_out += [(subset, line) for line in refused]
+    root = Path(config.data_dir).resolve()
+    found = samples.in_threads(lambda item: _voc_sample(*item, root), entries)
+    trained = [sample for sample in found if sample.subset == "train"]
+    names = {item.name for sample in trained for item in sample.objects or () if item.name}
+    folders = {sample.entry.folder.name for sample in trained}
+    class_names = voc.choose_class_names(None, config.classes_file, names, folders)
+    return Source(class_names, found, left_out, remarks, "voc")
+
+
+def _voc_sample(entry: voc_layout.Entry, subset: str, root: Path) -> Sample:
+    # The folders of the layout may be links of the user's, a single file may not lead elsewhere.
+    folders = [root, entry.folder.resolve()]
+    folders += [(entry.folder / name).resolve() for name in ("JPEGImages", "Annotations")]
+    problems: list[Problem] = []
+    path, file = _voc_picture(entry, folders, problems)
+    tree = _voc_annotation(entry, folders, problems)
+    height, width, as_stored, objects = file.height, file.width, False, None
+    if tree is not None:
+        size = _written_size(tree, problems)
+        as_stored = file.orientation >= 5 and size == (width, height) and height != width
+        if size and file.height and size != (height, width):
+            problems.append(("size_mismatch", _size_words(size, file, as_stored)))
+        if as_stored or not file.height:
+            height, width = size or (0, 0)
+        objects = [
+            _voc_object(voc.read_object(number, element), height, width)
+            for number, element in enumerate(tree.findall("object"), 1)
+        ]
+    return Sample(
+        entry.image_id,
+        subset,
+        path,
+        entry.annotation,
+        file,
+        height,
+        width,
+        as_stored,
+        objects,
+        problems,
+        entry,
+    )
+
+
+def _voc_picture(
+    entry: voc_layout.Entry, folders: list[Path], problems: list[Problem]
+) -> tuple[Path | None, PictureFile]:
+    try:
+        path = entry.picture()
+        if samples.is_inside(path, folders):
+            return path, picture_files.read(path)
+        problems.append(("outside_path", f"{path}: {samples.LINK_WORDS}"))
+    except (ValueError, OSError) as error:  # OSError: a name that no file can have
+        problems.append(("missing_picture", _words(error)))
+    return None, PictureFile()
+
+
+def _voc_annotation(
+    entry: voc_layout.Entry, folders: list[Path], problems: list[Problem]
+) -> Any | None:
+    path = entry.annotation
+    kind = "missing_annotation"
+    try:
+        if path.is_file():
+            kind = "broken_annotation"
+            if samples.is_inside(path, folders):
+                return voc.parse(path)
+            kind = "outside_path"
+            raise ValueError(samples.LINK_WORDS)
+        raise ValueError("the annotation is missing")
+    except (ValueError, OSError) as error:
+        problems.append((kind, _words(error).removeprefix(f"{path}: ")))
+    return None
+
+
+def _words(error: Exception) -> str:
+    """Returns what is wrong; the system's errors repeat names, however long."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _written_size(tree: Any, problems: list[Problem]) -> tuple[int, int] | None:
+    size = tree.find("size")
+    if size is None:
+        problems.append(("missing_size", "<size> is missing"))
+        return None
+    written = [(size.findtext(tag) or "").strip() for tag in ("height", "width")]
+    if not all(side.isascii() and side.isdigit() and len(side) < 10 for side in written):
+        words = f"<size> needs whole numbers as height and width. Received: {' x '.join(written)}"
+        problems.append(("missing_tag", words))
+        return None
+    return int(written[0]), int(written[1])
+
+
+def _size_words(size: tuple[int, int], file: PictureFile, as_stored: bool) -> str:
+    words = (
+        f"the annotation says {size[0]} x {size[1]} (height x width), the picture is "
+        f"{file.height} x {file.width}"
+    )
+    if as_stored:
+        return words + " after its EXIF rotation: the boxes are those of the picture before it"
+    if abs(size[0] * file.width - size[1] * file.height) <= max(size):
+        words += ": of the same form, perhaps resized after the boxes were drawn"
+    return words
+
+
+def _voc_object(item: voc.Written, height: int, width: int) -> Object:
+    if item.problem:
+        return Object(item.number, item.name, None, None, problem=("missing_tag", item.problem))
+    xmin, ymin, xmax, ymax = item.corners
+    written = np.array([ymin - 1, xmin - 1, ymax, xmax])
+    if not np.all(np.isfinite(written)):
+        written = None
+    kind = "outside_box" if voc.has_area(item.corners) else "degenerate_box"
+    if kind == "outside_box" and not height:  # where the picture ends is unknown
+        return Object(item.number, item.name, written, None, item.difficult)
+    box, words = voc.to_box(item.corners, height, width)
+    problem = (kind, words) if words else None
+    return Object(item.number, item.name, written, box, item.difficult, problem)

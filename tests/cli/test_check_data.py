@@ -1,0 +1,86 @@
+"""``keras-frcnn check-data``: its exit codes for CI, and what it writes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from keras_frcnn.cli import check_data as cli
+from keras_frcnn.inspection import check_data
+from tests.data.conftest import VocFolder
+from tests.inspection.conftest import scene
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return VocFolder(tmp_path / "own").add("a", image=scene(0))
+
+
+def _main(folder, *flags):
+    splits = ("--train_split=train", "--eval_split=train")
+    return cli.main([f"--data_dir={folder.root}", *splits, *flags])
+
+
+def test_good_data_gives_0(folder, capsys, tmp_path):
+    assert _main(folder) == 0
+    assert capsys.readouterr().out.endswith("0 problems in 1 picture.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_problems_give_1_unless_they_are_allowed(folder, capsys):
+    folder.add("b", [("cat", 5, 5, 5, 9)], image=scene(1))
+    assert _main(folder) == 1
+    assert "Annotations/b.xml: object 1 (cat): box has no area" in capsys.readouterr().out
+    assert _main(folder, "--allow=degenerate_box,overlap") == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--data_dir=/no/such", "data_dir must be an existing folder"),
+        ("--train_split=mine", "Received: 'mine'"),
+        ("--allow=nonsense", "Received: nonsense"),
+        ("--near=500", "near must be between"),
+        ("--fix={root}/x", "fix must be a folder apart"),
+        ("--output_dir={root}/JPEGImages/a.jpg", "--output_dir must be a folder"),
+        ("--steps=3", "--steps is not used by this command"),
+    ],
+)
+def test_a_wrong_command_line_gives_2(folder, capsys, flag, words):
+    with pytest.raises(SystemExit) as error:
+        flags = [f"--data_dir={folder.root}", "--train_split=train", "--eval_split=train"]
+        name = flag.partition("=")[0]
+        kept = [given for given in flags if not given.startswith(name)]
+        cli.main([*kept, flag.format(root=folder.root)])
+    assert error.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_what_is_asked_for_is_written(folder, capsys, tmp_path):
+    folder.add("b", [("cat", 5, 5, 5, 9)], image=scene(1))
+    out, fixed = tmp_path / "deep" / "out", tmp_path / "fixed"
+    assert _main(folder, f"--output_dir={out}", f"--fix={fixed}") == 1
+    assert sorted(path.name for path in out.iterdir()) == ["check.html", "check.json"]
+    assert json.loads((out / "check.json").read_text())["counts"]["degenerate_box"] == 1
+    assert (fixed / "Annotations" / "b.xml").is_file()
+    text = capsys.readouterr().out
+    assert "1 changes" in text and "  Annotations/b.xml: object 1 (cat) dropped" in text
+
+
+def test_the_defaults_of_flags_and_functions_agree():
+    (near,) = (option for option in cli.COMMAND.options if option.name == "near")
+    assert near.default == check_data.NEAR
+
+
+def test_tensorflow_is_not_needed(folder):
+    flags = [f"--data_dir={folder.root}", "--train_split=train", "--eval_split=train"]
+    program = (
+        "import sys\n"
+        "from keras_frcnn.cli.check_data import main\n"
+        f"code = main({flags!r})\n"
+        "print('loaded:', code, sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines()[-1] == "loaded: 0 []"

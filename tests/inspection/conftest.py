@@ -1,0 +1,36 @@
+"""The VOC folder of the readers' tests, and a check of it."""
+
+import numpy as np
+import pytest
+
+from keras_frcnn.config import Config
+from keras_frcnn.inspection import check_data
+from tests.data.conftest import VocFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty VOC folder."""
+    return VocFolder(tmp_path / "own")
+
+
+@pytest.fixture
+def check(folder):
+    """Returns a function that checks the folder's splits train and, if it is there, val."""
+
+    def run(near=check_data.NEAR, allow=(), **settings):
+        main = folder.root / "ImageSets" / "Main"
+        splits = [split for split in ("train", "val") if (main / f"{split}.txt").exists()]
+        settings = {"eval_split": (splits[-1],)} | settings
+        config = Config(data_dir=str(folder.root), train_split=("train",), **settings)
+        return check_data.check(config, near, allow)
+
+    return run
+
+
+def scene(seed, height=40, width=60):
+    """Returns a smooth random picture, unlike those of other seeds."""
+    from PIL import Image
+
+    cells = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    return np.asarray(Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC))

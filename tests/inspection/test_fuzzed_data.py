@@ -1,0 +1,108 @@
+"""Hundreds of damaged annotations and pictures: every one is survived, nothing else is touched."""
+
+import io
+import random
+import time
+import tracemalloc
+
+import pytest
+from PIL import Image
+
+from keras_frcnn.config import Config
+from keras_frcnn.inspection import check_data, check_page, check_report, mend
+from tests.data.conftest import VocFolder
+from tests.inspection.conftest import scene
+
+_NUMBER = 300
+_TOKENS = (
+    b"<", b">", b"</", b"&", b"&amp;", b"&#0;", b"&#x110000;", b"]]>", b"<!--", b"<!DOCTYPE a [",
+    b"<!ENTITY a 'b'>", b"\x00", b"\xff\xfe", b"\xff\xd8", b"\xff\xda", b"\xff\xd9", b"IDAT",
+    b"IEND", b"nan", b"inf", b"-1", b"1e308", b"99999999999999999999", b"../../x", b"",
+    b"\xf0\x9f\x98\x80", b"<?xml version='1.0' encoding='utf-7'?>", b"<object/>", b"<object>" * 50,
+)  # fmt: skip
+
+
+def _mutate(content, rng):
+    """Returns a content with a few random edits: bits, cuts, doubled parts and hostile words."""
+    content = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 5, 20))):
+        start = rng.randrange(len(content) + 1)
+        end = min(len(content), start + rng.choice((1, 1, 4, 30, 200)))
+        edit = rng.randrange(6)
+        if edit == 0 and start < len(content):
+            content[start] ^= 1 << rng.randrange(8)
+        elif edit == 1:
+            del content[start:end]
+        elif edit == 2:
+            content[start:start] = content[start:end]
+        elif edit == 3:
+            content[start:end] = rng.choice(_TOKENS)
+        elif edit == 4 and rng.random() < 0.2:
+            del content[start:]
+        else:
+            content[start:end] = rng.randbytes(end - start)
+    return bytes(content)
+
+
+def _picture(rng, seed):
+    buffer = io.BytesIO()
+    image = Image.fromarray(scene(seed, 24, 32))
+    exif = Image.Exif()
+    exif[0x112] = rng.randrange(1, 9)
+    kind = rng.choice(("JPEG", "PNG", "P", "LA", "CMYK", "I;16"))
+    if kind == "JPEG":
+        image.save(buffer, "JPEG", exif=exif, progressive=rng.random() < 0.5)
+    elif kind == "CMYK":
+        image.convert("CMYK").save(buffer, "JPEG", exif=exif)
+    elif kind == "I;16":
+        image.convert("I;16").save(buffer, "PNG")
+    else:
+        (image if kind == "PNG" else image.convert(kind)).save(buffer, "PNG", exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    """A folder of damaged data, and the number of bytes of everything in its parent."""
+    rng, folder = random.Random(0), VocFolder(tmp_path_factory.mktemp("fuzz") / "data")
+    for number in range(_NUMBER):
+        stem = f"{number:04d}"
+        boxes = [(f"c{n}", *(rng.randrange(-2, 36) for _ in range(4))) for n in range(4)]
+        folder.annotate(stem, "".join(folder.object_xml(*box) for box in boxes), 24, 32)
+        content, picture = folder.annotation(stem).read_bytes(), _picture(rng, number)
+        if number % 3:
+            folder.annotation(stem).write_bytes(_mutate(content, rng))
+        folder.picture(stem).write_bytes(_mutate(picture, rng) if number % 3 != 1 else picture)
+        folder.line(rng.choice(("train", "val")), stem)
+    for _ in range(30):
+        name = rng.choice(_TOKENS).decode("utf-8", "replace").replace("\n", "") or "x"
+        folder.line("val", name)
+    return folder
+
+
+def test_damaged_data_is_checked_shown_and_mended(fuzzed, tmp_path):
+    outside = fuzzed.root.parent
+    before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    config = Config(data_dir=str(fuzzed.root), train_split=("train",), eval_split=("val",))
+    tracemalloc.start()
+    begin = time.perf_counter()
+    report = check_data.check(config)
+    check_report.write_json(report, tmp_path / "check.json")
+    check_page.write(report, tmp_path / "check.html")
+    mend.write(report, str(tmp_path / "fixed"))
+    seconds, (_, peak) = time.perf_counter() - begin, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 60 and peak < 100e6
+    assert {p: p.read_bytes() for p in outside.rglob("*") if p.is_file()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"check.json", "check.html", "fixed"}
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+    counts = report.counts
+    for kind in ("broken_picture", "broken_annotation", "degenerate_box", "outside_box"):
+        assert counts[kind] > 20, kind
+    assert len(report.source.samples) >= _NUMBER
+
+    again = check_data.check(config.replace(data_dir=str(tmp_path / "fixed")))
+    left = {kind for kind, count in again.counts.items() if count}
+    assert left <= {
+        *("unknown_class", "overlap", "near_overlap", "duplicate_picture", "empty_picture")
+    }
