@@ -1,0 +1,281 @@
+"""torchvision's Faster R-CNN, set to the work of ours, with torch's best settings for processors.
+
+Everything that torchvision can be told is taken from our settings; what it fixes is replaced by
+modules of a few lines: VGG16 for its backbones, RoIPool for RoIAlign, the paper's head with
+dropout, no resizing. It stays torchvision's code that proposes, samples, suppresses and computes
+the losses.
+"""
+
+import contextlib
+import math
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.detection import faster_rcnn, image_list, rpn
+from torchvision.ops import roi_pool
+
+from benchmarks.peers import work
+
+STRIDE = 16
+CHANNELS = 512
+Y_FIRST = [1, 0, 3, 2]  # turns xyxy into yxyx and back
+
+
+class Side:
+    """One job, ready to be called; see ``benchmarks.peers.worker``."""
+
+    def __init__(self, job: work.Job):
+        torch.set_num_threads(job.threads)
+        torch.set_flush_denormal(True)
+        self.job = job
+        self.training = job.what == "train_step"
+        self.versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+        self.model = make_detector(job).train(self.training)
+        load(self.model, work.weights(job.settings))
+        self.model.to(memory_format=torch.channels_last)
+        images = torch.from_numpy(work.pictures(job)).permute(0, 3, 1, 2)
+        self.images = images.contiguous(memory_format=torch.channels_last)
+        boxes, labels = (torch.from_numpy(array) for array in work.objects(job))
+        boxes = boxes[..., Y_FIRST]
+        self.targets = [{"boxes": b, "labels": c + 1} for b, c in zip(boxes, labels, strict=True)]
+        if self.training:
+            self.optimizer = make_optimizer(self.model, job.settings)
+        elif job.precision == "bfloat16":
+            # Once, instead of in every call by autocast.
+            for module in self.model.modules():
+                if isinstance(module, (nn.Conv2d, nn.Linear)):
+                    module.to(torch.bfloat16)
+
+    def call(self):
+        """One prediction or one training step."""
+        return self._train_step() if self.training else self._predict()
+
+    def _predict(self):
+        with torch.inference_mode(), self._autocast():
+            return self.model(self.images)
+
+    def _train_step(self):
+        with self._autocast():
+            losses = self.model(self.images, self.targets)
+            loss = sum(losses.values())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.job.settings["gradient_clip_norm"]:
+            nn.utils.clip_grad_norm_(
+                self.model.parameters(), self.job.settings["gradient_clip_norm"], foreach=True
+            )
+        self.optimizer.step()
+        return {name: float(value) for name, value in losses.items()}
+
+    def counts(self) -> dict[str, int]:
+        """What there is to do, as ``benchmarks.peers.worker`` says."""
+        answer, seen = self._watched_call()
+        found = {} if self.training else {"detections": sum(len(a["boxes"]) for a in answer)}
+        head = [m.weight.numel() for m in self.model.roi_heads.modules() if type(m) is nn.Linear]
+        return {
+            "proposals": sum(map(len, seen["proposals"][0])),
+            "regions": len(seen["pooled"]),
+            **found,
+            "head_weights": sum(head),
+            "trained_weights": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+        }
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """What a prediction gives on its way, as ``benchmarks.peers.worker`` says."""
+        answer, seen = self._watched_call()
+        s = self.job.settings
+        logits = seen["rpn_head"][0][0].permute(0, 2, 3, 1)
+        boxes = [a["boxes"][:, Y_FIRST] for a in answer]
+        proposals = [p[:, Y_FIRST] for p in seen["proposals"][0]]
+        labels = [a["labels"] - 1 for a in answer]
+        return {
+            "features": seen["features"].permute(0, 2, 3, 1).float().numpy(),
+            "objectness": logits.reshape(len(logits), -1).numpy(),
+            "proposals": padded(proposals, s["test_post_nms_top_k"]),
+            "boxes": padded(boxes, s["max_detections"]),
+            "scores": padded([a["scores"] for a in answer], s["max_detections"]),
+            "labels": padded(labels, s["max_detections"], -1),
+        }
+
+    def _watched_call(self):
+        """Returns the answer of one call and what some modules gave on the way to it."""
+        model, seen = self.model, {}
+        watched = {
+            "features": model.backbone,
+            "rpn_head": model.rpn.head,
+            "proposals": model.rpn,
+            "pooled": model.roi_heads.box_roi_pool,
+        }
+        hooks = [
+            module.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
+            for name, module in watched.items()
+        ]
+        answer = self.call()
+        for hook in hooks:
+            hook.remove()
+        return answer, seen
+
+    def _autocast(self):
+        if self.job.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast("cpu", torch.bfloat16)
+
+
+def make_detector(job: work.Job) -> faster_rcnn.FasterRCNN:
+    """torchvision's detector with the figures of our settings."""
+    s = job.settings
+    num_anchors = len(s["scales"]) * len(s["ratios"])
+    backbone = torchvision.models.vgg16(weights=None, init_weights=False).features[:-1]
+    backbone.out_channels = CHANNELS
+    num_frozen = sum(convolutions for _, convolutions in work.VGG16[: s["frozen_blocks"]])
+    for frozen in [m for m in backbone if isinstance(m, nn.Conv2d)][:num_frozen]:
+        frozen.requires_grad_(False)
+    detector = faster_rcnn.FasterRCNN(
+        backbone,
+        rpn_anchor_generator=Anchors(s["scales"], s["ratios"]),
+        rpn_head=Float32RPNHead(CHANNELS, num_anchors),
+        rpn_pre_nms_top_n_train=s["train_pre_nms_top_k"],
+        rpn_pre_nms_top_n_test=s["test_pre_nms_top_k"],
+        rpn_post_nms_top_n_train=s["train_post_nms_top_k"],
+        rpn_post_nms_top_n_test=s["test_post_nms_top_k"],
+        rpn_nms_thresh=s["rpn_nms_iou_threshold"],
+        rpn_fg_iou_thresh=s["rpn_fg_iou_threshold"],
+        rpn_bg_iou_thresh=s["rpn_bg_iou_threshold"],
+        rpn_batch_size_per_image=s["rpn_num_samples"],
+        rpn_positive_fraction=s["rpn_fg_fraction"],
+        box_head=make_head(s),
+        box_predictor=Float32Predictor(s["head_units"][-1], work.NUM_CLASSES + 1),
+        box_score_thresh=s["score_threshold"],
+        box_nms_thresh=s["nms_iou_threshold"],
+        box_detections_per_img=s["max_detections"],
+        box_fg_iou_thresh=s["roi_fg_iou_threshold"],
+        box_bg_iou_thresh=s["roi_bg_iou_threshold"],
+        box_batch_size_per_image=s["roi_num_samples"],
+        box_positive_fraction=s["roi_fg_fraction"],
+        bbox_reg_weights=tuple(1 / s["box_delta_std"][i] for i in Y_FIRST),
+    )
+    detector.rpn.min_size = s["min_size"]
+    detector.roi_heads.box_roi_pool = RoIPool(s["pool_size"])
+    detector.transform = NoTransform()
+    return detector
+
+
+def make_head(settings) -> nn.Sequential:
+    """The paper's fc6 and fc7, with dropout as ours."""
+    width, layers = settings["pool_size"] ** 2 * CHANNELS, [nn.Flatten()]
+    for units in settings["head_units"]:
+        layers += [
+            nn.Linear(width, units),
+            nn.ReLU(inplace=True),
+            nn.Dropout(settings["head_dropout"]),
+        ]
+        width = units
+    return nn.Sequential(*layers)
+
+
+def make_optimizer(model, settings) -> torch.optim.Optimizer:
+    """SGD in one pass over memory; biases learn faster and do not decay, as ours."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    rate = settings["learning_rate"]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings["weight_decay"]},
+        {
+            "params": [p for p in trained if p.ndim == 1],
+            "lr": rate * settings["bias_lr_factor"],
+        },
+    ]
+    return torch.optim.SGD(groups, lr=rate, momentum=settings["momentum"], fused=True)
+
+
+class NoTransform(nn.Module):
+    """Takes pictures as they are: normalised and of one size, as ours gets them."""
+
+    def forward(self, images, targets=None):
+        return image_list.ImageList(images, [tuple(images.shape[-2:])] * len(images)), targets
+
+    def postprocess(self, detections, *sizes):
+        return detections
+
+
+class Anchors(rpn.AnchorGenerator):
+    """Anchors of one level, not rounded and centred in their cells; float32 under autocast too."""
+
+    def __init__(self, scales, ratios):
+        super().__init__((tuple(scales),), (tuple(ratios),))
+        sides = [
+            (scale / math.sqrt(ratio), scale * math.sqrt(ratio))
+            for ratio in ratios
+            for scale in scales
+        ]
+        half = torch.tensor(sides) / 2
+        self.cell_anchors = [torch.cat([-half, half], dim=1) + STRIDE / 2]
+
+    def forward(self, images, feature_maps):
+        return super().forward(images, [torch.empty(1, 1, *f.shape[-2:]) for f in feature_maps])
+
+
+class Float32RPNHead(rpn.RPNHead):
+    """Gives float32 under autocast too: bfloat16 boxes would lie up to 2 pixels off."""
+
+    def forward(self, x):
+        logits, deltas = super().forward(x)
+        return [t.float() for t in logits], [t.float() for t in deltas]
+
+
+class Float32Predictor(faster_rcnn.FastRCNNPredictor):
+    """Gives float32 under autocast too."""
+
+    def forward(self, x):
+        return tuple(t.float() for t in super().forward(x))
+
+
+class RoIPool(nn.Module):
+    """Fast R-CNN's max pooling in place of ``MultiScaleRoIAlign``, in float32: it has no other."""
+
+    def __init__(self, pool_size):
+        super().__init__()
+        self.pool_size = pool_size
+
+    def forward(self, features, rois, image_shapes):
+        return roi_pool(features["0"].float(), rois, self.pool_size, 1 / STRIDE)
+
+
+def padded(rows, length, value=0) -> np.ndarray:
+    """One array [B, length, ...] of tensors of up to that length."""
+    array = np.full((len(rows), length, *rows[0].shape[1:]), value, np.float32)
+    for one, of_picture in zip(array, rows, strict=True):
+        one[: len(of_picture)] = of_picture.numpy()
+    return array
+
+
+def load(model, weights) -> None:
+    """Copies weights in Keras' layout and y-first boxes into the layers, in the same order."""
+    convolutions = [m for m in model.backbone if isinstance(m, nn.Conv2d)]
+    head, predictor = model.roi_heads.box_head, model.roi_heads.box_predictor
+    dense = [m for m in head if isinstance(m, nn.Linear)]
+    rpn_head = model.rpn.head
+    layers = [
+        *convolutions,
+        rpn_head.conv[0][0],
+        rpn_head.cls_logits,
+        rpn_head.bbox_pred,
+        *dense,
+        predictor.cls_score,
+        predictor.bbox_pred,
+    ]
+    for layer, (kernel, bias) in zip(layers, weights, strict=True):
+        if layer is rpn_head.cls_logits:  # one logit in place of two: their difference
+            kernel, bias = kernel[..., 1::2] - kernel[..., ::2], bias[1::2] - bias[::2]
+        elif layer in (rpn_head.bbox_pred, predictor.bbox_pred):
+            kernel = kernel.reshape(*kernel.shape[:-1], -1, 4)[..., Y_FIRST].reshape(kernel.shape)
+            bias = bias.reshape(-1, 4)[:, Y_FIRST].ravel()
+        elif dense and layer is dense[0]:  # flattened as channels, rows, columns here
+            size = model.roi_heads.box_roi_pool.pool_size
+            kernel = kernel.reshape(size, size, CHANNELS, -1).transpose(2, 0, 1, 3)
+            kernel = kernel.reshape(-1, kernel.shape[-1])
+        axes = (3, 2, 0, 1) if kernel.ndim == 4 else (1, 0)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(kernel.transpose(axes)))
+            layer.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
