@@ -1,5 +1,4 @@
-"""Reading checkpoints: ``.keras`` files of a ``FasterRCNN``, self-contained with settings and class
-names.
+"""Checkpoints: ``.keras`` files of a ``FasterRCNN``, self-contained with settings and class names.
 
 A checkpoint may come from anywhere, so nothing in it is executed: its settings are read as plain
 JSON, checked like a user's flags, and only numbers are loaded into the model that they describe.
@@ -7,13 +6,38 @@ JSON, checked like a user's flags, and only numbers are loaded into the model th
 
 import json
 import os
+import shutil
+import tempfile
 import zipfile
+from pathlib import Path
 
 from keras_frcnn.config import Config
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 
 _REGISTERED_NAME = "keras_frcnn>FasterRCNN"
 _MAX_CONFIG_BYTES = 16 * 2**20
+
+
+def save(model: FasterRCNN, path: str | os.PathLike) -> None:
+    """Writes a checkpoint, with the optimizer's state if there is one.
+
+    The file is ``model.save``'s, but whole at any moment: until it is complete, ``path`` stays what
+    it was. And it is written piece by piece, while Keras puts up to a gigabyte of weights together
+    in memory first.
+
+    Args:
+        model: the detector.
+        path: the ``.keras`` file; an older one is replaced.
+    """
+    path = Path(path)
+    with tempfile.TemporaryDirectory(prefix=f"{path.stem}_", dir=path.parent) as folder:
+        parts, whole = Path(folder, "parts"), Path(folder, path.name)
+        model.save(parts, zipped=False)
+        with zipfile.ZipFile(whole, "w") as archive:
+            for file in sorted(parts.rglob("*")):
+                archive.write(file, file.relative_to(parts))
+        shutil.rmtree(parts)
+        os.replace(whole, path)
 
 
 def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:

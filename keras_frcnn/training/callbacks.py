@@ -19,6 +19,7 @@ from keras_frcnn.evaluation import proposals as proposal_evaluation
 from keras_frcnn.evaluation import report, voc
 from keras_frcnn.evaluation.collect import collect
 from keras_frcnn.inspection.visualize import draw_panels
+from keras_frcnn.models import checkpoint
 from keras_frcnn.training.progress import ProgressBar
 
 EVALUATIONS = "evaluations.jsonl"
@@ -181,13 +182,10 @@ class Checkpoints(keras.callbacks.Callback):
 
     def __init__(self, config: Config):
         super().__init__()
-        self.folder = Path(config.output_dir)
+        self.path = Path(config.output_dir) / LAST
 
     def on_epoch_end(self, epoch, logs=None):
-        beside = self.folder / "new.keras"
-        self.model.save(beside)
-        # A run killed while it writes keeps its last whole checkpoint.
-        os.replace(beside, self.folder / LAST)
+        checkpoint.save(self.model, self.path)
 
 
 class Profiler(keras.callbacks.Callback):

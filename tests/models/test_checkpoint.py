@@ -121,6 +121,24 @@ def test_the_optimizers_state_comes_back_too(saved, model):
     assert float(second.optimizer.learning_rate) == pytest.approx(0.1)  # a rate is state to Keras
 
 
+def test_a_checkpoint_is_written_whole_in_kerass_own_form(saved, model, tmp_path):
+    path = tmp_path / "b.keras"
+    path.write_text("an older one")
+    checkpoint.save(model, path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.keras"]
+    with zipfile.ZipFile(path) as ours, zipfile.ZipFile(saved) as keras_own:
+        assert set(keras_own.namelist()) <= set(ours.namelist())
+        assert json.loads(ours.read("config.json")) == json.loads(keras_own.read("config.json"))
+    loaded = keras.saving.load_model(path)
+    for one, other in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    second = fakes.detector()
+    second.compile(keras.optimizers.SGD(0.5, momentum=0.9))
+    second.optimizer.build(second.trainable_variables)
+    checkpoint.load_weights(second, path)
+    assert float(second.optimizer.learning_rate) == pytest.approx(0.1)
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
