@@ -1,11 +1,12 @@
 """Times torchvision's Faster R-CNN and this package's at the same work, on the processor.
 
     python -m benchmarks.peers [--what=inference,train_step] [--precision=float32,bfloat16]
-        [--size=600x800] [--batch=1,2] [--pairs=10] [--check] [--json=FILE]
+        [--size=600x800] [--batch=1,2] [--pairs=10] [--check] [--json=FILE] [--torch_python=PATH]
 
 Both have VGG16, the same settings, pictures and weights. Each side is a process of its own, warmed
 up, with the same cores and threads; they are called in turn, so that the machine's load meets both
-alike. A ratio of 2 means that keras_frcnn took half of torchvision's time.
+alike. A ratio of 2 means that keras_frcnn took half of torchvision's time. --check first sees that
+both find the same features, proposals and detections.
 
 torchvision is no part of this package: without it this says how to install it, and skips.
 """
