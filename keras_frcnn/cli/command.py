@@ -102,12 +102,15 @@ def user_errors(command: Command) -> Iterator[None]:
 
 
 def checkpoint_settings(options: SimpleNamespace) -> Config:
-    """A ``base`` for ``parse``: the settings of the checkpoint that ``--checkpoint`` names."""
+    """A ``base`` for ``parse``: the settings of the checkpoint that ``--checkpoint`` names.
+
+    A loaded model is never compiled by XLA, so pictures need no padding to few shapes.
+    """
     print("Loading TensorFlow ...", flush=True)
     from keras_frcnn.models.checkpoint import read_settings
 
     config, _ = read_settings(options.checkpoint)
-    return config
+    return config.replace(jit_compile=False)
 
 
 def help_text(command: Command) -> str:

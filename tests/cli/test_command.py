@@ -2,11 +2,12 @@
 
 import dataclasses
 import sys
+from types import SimpleNamespace
 
 import pytest
 from absl import flags as absl_flags
 
-from keras_frcnn.cli.command import Command, help_text, parse
+from keras_frcnn.cli.command import Command, checkpoint_settings, help_text, parse
 from keras_frcnn.config import Config
 from keras_frcnn.flags import GROUPS, SETTINGS, Option, write_flagfile
 
@@ -407,3 +408,12 @@ def test_help_of_a_command_leaves_out_what_it_does_not_use():
     assert "--score_threshold" in text
     assert "--learning_rate" not in text
     assert "Training:" not in text
+
+
+def test_a_loaded_model_is_not_for_xla(monkeypatch):
+    from keras_frcnn.models import checkpoint
+
+    saved = Config(jit_compile=True, shorter_side=64, longer_side=96)
+    monkeypatch.setattr(checkpoint, "read_settings", lambda path: (saved, ("a",)))
+    settings = checkpoint_settings(SimpleNamespace(checkpoint="a.keras"))
+    assert settings == saved.replace(jit_compile=False)
