@@ -16,14 +16,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import child, environment, report
+from benchmarks.arguments import count, list_of, one_of, size
 from benchmarks.cases import PARTS, make_cases
 
 _QUICK_CALLS = 3
 _SHOWN_LOG_LINES = 15
-_CHOICES = {
-    "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"),
-    "backbone": ("vgg16", "zf"),
-}
+_PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
 _EXAMPLES = """examples:
   python -m benchmarks                                  everything; an hour or two
   python -m benchmarks --quick                          everything once, roughly
@@ -93,15 +91,15 @@ def _parse(argv):
     parser.add_argument("parts", nargs="*", metavar="PART", help=argparse.SUPPRESS)
     parser.add_argument(
         "--precision",
-        type=_list_of(_choice("precision")),
+        type=list_of(one_of(*_PRECISIONS)),
         help="default: float32,mixed_bfloat16,bfloat16; what trains does without the last",
     )
-    parser.add_argument("--size", type=_list_of(_size), help="default: 600x800,600x1000")
-    parser.add_argument("--batch", type=_list_of(_count), help="default: 1,2,4")
+    parser.add_argument("--size", type=list_of(size), help="default: 600x800,600x1000")
+    parser.add_argument("--batch", type=list_of(count), help="default: 1,2,4")
     parser.add_argument(
-        "--backbone", type=_list_of(_choice("backbone")), help="vgg16 and/or zf; default: vgg16"
+        "--backbone", type=list_of(one_of("vgg16", "zf")), help="vgg16 and/or zf; default: vgg16"
     )
-    parser.add_argument("--calls", type=_count, help="of each function; default: 10")
+    parser.add_argument("--calls", type=count, help="of each function; default: 10")
     parser.add_argument("--json", metavar="FILE", help="write the JSON line there too")
     parser.add_argument(
         "--quick",
@@ -123,39 +121,6 @@ def _parse(argv):
         return make_cases(options.parts or list(PARTS), calls, **asked), options
     except (ValueError, OSError) as error:
         parser.error(str(error))
-
-
-def _list_of(kind):
-    def read(text):
-        return [kind(word) for word in text.split(",")]
-
-    return read
-
-
-def _choice(name):
-    def read(word):
-        if word not in _CHOICES[name]:
-            raise argparse.ArgumentTypeError(
-                f"expected {', '.join(_CHOICES[name])}. Received: {word!r}"
-            )
-        return word
-
-    return read
-
-
-def _count(word):
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive whole number. Received: {word!r}")
-    return int(word)
-
-
-def _size(word):
-    height, _, width = word.partition("x")
-    if not (height.isdecimal() and width.isdecimal()) or min(int(height), int(width)) < 16:
-        raise argparse.ArgumentTypeError(
-            f"expected HEIGHTxWIDTH in pixels, such as 600x800. Received: {word!r}"
-        )
-    return int(height), int(width)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import environment, report
+from benchmarks.arguments import count, list_of, one_of, size
 from benchmarks.peers import turns, work
 from benchmarks.peers.turns import OURS, PEER
 from keras_frcnn.config import Config
@@ -156,16 +157,21 @@ def _parser():
             f"--{name}", default=default, help=f"{help} Default: {default}.", **kwargs
         )
 
-    add("what", "inference,train_step", "What to compare.", type=_names("inference", "train_step"))
+    add(
+        "what",
+        "inference,train_step",
+        "What to compare.",
+        type=list_of(one_of("inference", "train_step")),
+    )
     add(
         "precision",
         "float32,bfloat16",
         "bfloat16: torch's autocast and Keras' mixed_bfloat16.",
-        type=_names("float32", "bfloat16"),
+        type=list_of(one_of("float32", "bfloat16")),
     )
-    add("size", "600x800", "Heights and widths of the pictures.", type=_list(_size))
-    add("batch", "1,2", "Pictures a call.", type=_list(_positive))
-    add("pairs", 10, "Calls of each side that are timed.", type=_positive)
+    add("size", "600x800", "Heights and widths of the pictures.", type=list_of(size))
+    add("batch", "1,2", "Pictures a call.", type=list_of(count))
+    add("pairs", 10, "Calls of each side that are timed.", type=count)
     add(
         "clip_norm",
         0.0,
@@ -189,26 +195,6 @@ def _parser():
     return parser
 
 
-def _list(of):
-    """A reader of values between commas."""
-    return lambda text: [of(part) for part in text.split(",")]
-
-
-def _names(*known):
-    def one(text):
-        if text not in known:
-            raise argparse.ArgumentTypeError(f"expected {' or '.join(known)}. Received: {text!r}")
-        return text
-
-    return _list(one)
-
-
-def _positive(text):
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
-    return int(text)
-
-
 def _not_negative(text):
     try:
         number = float(text)
@@ -217,13 +203,6 @@ def _not_negative(text):
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number from 0. Received: {text!r}")
     return number
-
-
-def _size(text):
-    sides = text.split("x")
-    if len(sides) != 2:
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH. Received: {text!r}")
-    return tuple(_positive(side) for side in sides)
 
 
 def _interpreter(text):

@@ -64,12 +64,12 @@ def test_an_interpreter_with_torch_misses_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--what=export", "expected inference or train_step. Received: 'export'"),
-        ("--precision=float32,float16", "expected float32 or bfloat16. Received: 'float16'"),
-        ("--size=600", "expected HEIGHTxWIDTH. Received: '600'"),
-        ("--size=600x-8", "expected a whole number from 1. Received: '-8'"),
-        ("--batch=1,", "expected a whole number from 1. Received: ''"),
-        ("--pairs=0", "expected a whole number from 1. Received: '0'"),
+        ("--what=export", "expected inference, train_step. Received: 'export'"),
+        ("--precision=float32,float16", "expected float32, bfloat16. Received: 'float16'"),
+        ("--size=600", "expected HEIGHTxWIDTH in pixels, such as 600x800. Received: '600'"),
+        ("--size=600x-8", "expected HEIGHTxWIDTH in pixels, such as 600x800. Received: '600x-8'"),
+        ("--batch=1,", "expected a positive whole number. Received: ''"),
+        ("--pairs=0", "expected a positive whole number. Received: '0'"),
         ("--clip_norm=nan", "expected a number from 0. Received: 'nan'"),
         ("--clip_norm=much", "expected a number from 0. Received: 'much'"),
         ("--torch_python=/no/python", "expected a Python interpreter. Received: '/no/python'"),
