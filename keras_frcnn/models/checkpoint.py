@@ -7,7 +7,6 @@ JSON, checked like a user's flags, and only numbers are loaded into the model th
 import json
 import os
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -30,14 +29,19 @@ def save(model: FasterRCNN, path: str | os.PathLike) -> None:
         path: the ``.keras`` file; an older one is replaced.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(prefix=f"{path.stem}_", dir=path.parent) as folder:
-        parts, whole = Path(folder, "parts"), Path(folder, path.name)
+    folder = path.with_suffix(
+        ".writing"
+    )  # always the same, so that a killed run leaves one at most
+    parts, whole = folder / "parts", folder / path.name
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
         model.save(parts, zipped=False)
         with zipfile.ZipFile(whole, "w") as archive:
             for file in sorted(parts.rglob("*")):
                 archive.write(file, file.relative_to(parts))
-        shutil.rmtree(parts)
         os.replace(whole, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:

@@ -24,11 +24,7 @@ def for_training(config: Config, say: Callable[[str], None]) -> Config:
             "are lost; it is for detecting, evaluating and exporting. Train with "
             "--precision=mixed_bfloat16"
         )
-    if config.precision != "auto":
-        return config
-    precision, reason = _fastest()
-    say(f"precision: {precision} ({reason}; --precision chooses another)")
-    return config.replace(precision=precision)
+    return _resolve(config, say)
 
 
 def for_use(config: Config, say: Callable[[str], None]) -> Config:
@@ -36,10 +32,17 @@ def for_use(config: Config, say: Callable[[str], None]) -> Config:
     they are multiplied in. The answers are the same as in ``mixed_bfloat16``, without its casts and
     with half the memory.
     """
-    if config.precision != "bfloat16":
-        config = for_training(config, say)
+    config = _resolve(config, say)
     is_mixed = config.precision == "mixed_bfloat16"
     return config.replace(precision="bfloat16") if is_mixed else config
+
+
+def _resolve(config, say):
+    if config.precision != "auto":
+        return config
+    precision, reason = _fastest()
+    say(f"precision: {precision} ({reason}; --precision chooses another)")
+    return config.replace(precision=precision)
 
 
 def _fastest():

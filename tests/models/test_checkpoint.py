@@ -124,6 +124,8 @@ def test_the_optimizers_state_comes_back_too(saved, model):
 def test_a_checkpoint_is_written_whole_in_kerass_own_form(saved, model, tmp_path):
     path = tmp_path / "b.keras"
     path.write_text("an older one")
+    (tmp_path / "b.writing").mkdir()
+    (tmp_path / "b.writing" / "parts").write_text("of a run that was killed")
     checkpoint.save(model, path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.keras"]
     with zipfile.ZipFile(path) as ours, zipfile.ZipFile(saved) as keras_own:
