@@ -4,10 +4,10 @@ import contextlib
 import copy
 import io
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from handmade import dataset, found, record
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -17,29 +17,6 @@ from keras_frcnn.evaluation import coco, results
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl"] + ["AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
-
-
-def record(image_id, *objects):
-    """Makes a record of (box, label) or (box, label, difficult)."""
-    return SimpleNamespace(
-        image_id=image_id,
-        boxes=np.array([o[0] for o in objects], np.float32).reshape(-1, 4),
-        labels=np.array([o[1] for o in objects], np.int32),
-        difficult=np.array([len(o) > 2 and o[2] for o in objects], bool),
-    )
-
-
-def dataset(*records, class_names=("cat",)):
-    return SimpleNamespace(class_names=class_names, records=list(records))
-
-
-def found(*rows):
-    """Makes one picture's detections of (box, score) or (box, score, label)."""
-    return {
-        "boxes": np.array([r[0] for r in rows], np.float32).reshape(-1, 4),
-        "scores": np.array([r[1] for r in rows], np.float32),
-        "labels": np.array([r[2] if len(r) > 2 else 0 for r in rows], np.int32),
-    }
 
 
 # --- by hand ------------------------------------------------------------------------------------
