@@ -130,11 +130,28 @@ def test_products_read_exactly_a_cell_outside():
     assert pooled.numpy().ravel().tolist() == [1, 4, 0, 0]
 
 
-def test_products_take_the_slope_beside_a_cells_centre():
+def test_regions_share_cells_without_losing_gradient(rng, make):
+    """Pooling is linear in the features, so its gradient is what its adjoint must be.
+
+    TensorFlow's own gradient of ``crop_and_resize`` is not: its threads add without a lock.
+    """
+    features = rng.normal(0, 1, (2, 6, 8, 16)).astype("float32")
+    corner, extent = rng.uniform(0, 60, (2, 200, 2)), rng.uniform(20, 90, (2, 200, 2))
+    rois = np.concatenate([corner, corner + extent], axis=-1).astype("float32")
+    upstream = rng.normal(0, 1, (2, 200, 3, 3, 16)).astype("float32")
+    layer = make(3, 16)
+    expected = np.sum(layer(features, rois).numpy().astype("float64") * upstream)
+    for _ in range(10):
+        to_features, _ = gradients_of(layer, features, rois, upstream)
+        found = np.sum(to_features.numpy().astype("float64") * features)
+        assert found == pytest.approx(expected, abs=0.01)
+
+
+def test_gradients_take_the_slope_beside_a_cells_centre(make):
     column = np.array([1.0, 2.0, 5.0, 4.0], "float32").reshape(1, 4, 1, 1)
     slopes = {24: 3, 40: -1, 56: -1}  # the last cell has one on its left only
     rois = np.array([[[y, 8, y, 8] for y in slopes]], "float32")
-    _, to_rois = gradients_of(RoIAlign(1, 16, 1, supports_jit=True), column, rois, 1.0)
+    _, to_rois = gradients_of(make(1, 16, 1), column, rois, 1.0)
     np.testing.assert_allclose(to_rois[0, :, ::2].numpy().sum(-1) * 16, list(slopes.values()))
 
 
