@@ -97,7 +97,9 @@ def _parse(argv):
     parser.add_argument("--size", type=list_of(size), help="default: 600x800,600x1000")
     parser.add_argument("--batch", type=list_of(count), help="default: 1,2,4")
     parser.add_argument(
-        "--backbone", type=list_of(one_of("vgg16", "zf")), help="vgg16 and/or zf; default: vgg16"
+        "--backbone",
+        type=list_of(one_of("vgg16", "zf", "resnet50", "resnet101")),
+        help="of vgg16, zf, resnet50, resnet101; default: vgg16",
     )
     parser.add_argument("--calls", type=count, help="of each function; default: 10")
     parser.add_argument("--json", metavar="FILE", help="write the JSON line there too")

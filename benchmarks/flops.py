@@ -10,6 +10,8 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
+from keras_frcnn.models import stacks
+
 _GIGA = 1e9
 
 
@@ -37,12 +39,7 @@ def backbone(layer, size: tuple[int, int], batch: int) -> Count:
         size: height and width of the pictures.
         batch: number of pictures.
     """
-    shape, stack = (batch, *size, 3), []
-    for part in layer.stack:
-        shape = part.compute_output_shape(shape)
-        if part.weights:
-            stack.append((part, math.prod(shape[:3])))
-    return chain(stack, gradient_before=False)
+    return chain(_convolutions(layer.stack, (batch, *size, 3)), gradient_before=False)
 
 
 def rpn_head(layer, feature_shape: tuple[int, int], batch: int, gradient_before: bool) -> Count:
@@ -57,6 +54,9 @@ def rpn_head(layer, feature_shape: tuple[int, int], batch: int, gradient_before:
 def box_head(layer, num_rois: int, gradient_before: bool) -> Count:
     """Counts a ``BoxHead`` on so many regions of all pictures together."""
     count = chain([(hidden, num_rois) for hidden in layer.hidden], gradient_before)
+    if layer.stage is not None:
+        convolutions = _convolutions(layer.stage.branches[0], (num_rois, *layer.pooled_shape))
+        count += chain(convolutions, gradient_before)
     for sibling in (layer.classes, layer.boxes):
         count += chain([(sibling, num_rois)], gradient_before=True)
     return count
@@ -75,10 +75,18 @@ def detector(model, size: tuple[int, int], batch: int, rois_per_picture: int) ->
 
 def features_shape(layer, size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of a ``Backbone``'s maps."""
-    shape = (1, *size, 3)
-    for part in layer.stack:
-        shape = part.compute_output_shape(shape)
-    return tuple(shape[1:3])
+    return stacks.output_shape(layer.stack, (1, *size, 3))[1:3]
+
+
+def _convolutions(layers, shape):
+    """Pairs of each layer with a kernel and its places, on maps of ``shape``."""
+    for layer in layers:
+        if isinstance(layer, stacks.Residual):
+            for branch in layer.branches:
+                yield from _convolutions(branch, shape)
+        shape = layer.compute_output_shape(shape)
+        if hasattr(layer, "kernel"):
+            yield layer, math.prod(shape[:3])
 
 
 def chain(stack: Iterable, gradient_before: bool) -> Count:

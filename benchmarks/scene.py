@@ -36,7 +36,7 @@ def make_config(case: Case) -> Config:
         precision=case.precision,
         backbone=case.backbone,
         # Without pretrained weights nothing is frozen; they are named here and never loaded.
-        backbone_weights="imagenet" if case.backbone == "vgg16" else "none",
+        backbone_weights="none" if case.backbone == "zf" else "imagenet",
         shorter_side=min(case.size),
         longer_side=max(case.size),
         batch_size=case.batch,

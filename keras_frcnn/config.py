@@ -120,12 +120,16 @@ class Config:
 
     # --- model
     backbone: str = _setting(
-        "vgg16", "Shared convolutions.", group="model", choices=("vgg16", "zf")
+        "vgg16",
+        "Shared convolutions: the paper's two, or a ResNet up to its fourth stage, of which the "
+        "fifth is the box head (made for pretrained weights: its normalisations are not trained).",
+        group="model",
+        choices=("vgg16", "zf", "resnet50", "resnet101"),
     )
     backbone_weights: str = _setting(
         "imagenet",
         "Start of the backbone: 'imagenet' (downloaded once by Keras; with VGG16 the box head's "
-        "fc1 and fc2 too), "
+        "fc1 and fc2 too, with a ResNet the box head's convolutions), "
         "'none' (He initialisation), or a weights file in keras.applications' form.",
         group="model",
     )
@@ -154,7 +158,7 @@ class Config:
     sampling_ratio: int = _setting(2, "RoIAlign's samples a cell and axis.", group="model")
     head_units: tuple[int, ...] = _setting(
         (4096, 4096),
-        "Widths of the box head's dense layers (fc6, fc7 of the paper).",
+        "Widths of the box head's dense layers (fc6, fc7 of the paper); ResNets have none.",
         group="model",
     )
     head_dropout: float = _setting(
@@ -433,10 +437,10 @@ class Config:
                 f"random weights: "
                 "use frozen_blocks=-1 or 0"
             )
-        if self.backbone != "vgg16" and self.backbone_weights != "none":
+        if self.backbone == "zf" and self.backbone_weights != "none":
             problems.append(
-                f"backbone_weights={self.backbone_weights} is for vgg16: "
-                f"{self.backbone} needs backbone_weights=none"
+                f"backbone_weights={self.backbone_weights} is not for zf, which keras.applications "
+                "lacks: use backbone_weights=none"
             )
         if (
             list(self.lr_boundaries) != sorted(set(self.lr_boundaries))

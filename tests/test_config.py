@@ -210,7 +210,7 @@ def test_lists_of_positive_numbers(name, value):
         ),
         (
             {"backbone": "zf"},
-            "backbone_weights=imagenet is for vgg16: zf needs backbone_weights=none",
+            "backbone_weights=imagenet is not for zf",
         ),
         (
             {"jit_compile": True, "deterministic": True},

@@ -1,44 +1,26 @@
 """Backbones: the shared convolutions, step 1 of the way.
 
-A backbone is a stack of layers and two numbers; ``BACKBONES`` maps its name to the function that
-makes it. To add one, write such a function and add a line to the table.
+A backbone is a ``Stack``; ``BACKBONES`` maps its name to the function that makes it. To add one,
+write such a function and add a line to the table (and to ``Config.backbone``'s choices).
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-
-@dataclasses.dataclass(frozen=True)
-class Stack:
-    """What a backbone is made of.
-
-    Attributes:
-        layers: in order. A layer's name ``block<n>_...`` says which block it can be frozen with.
-        stride: pixels of the picture a feature cell stands for.
-        rpn_channels: width of the RPN's 3x3 convolution on it.
-    """
-
-    layers: list[keras.layers.Layer]
-    stride: int
-    rpn_channels: int
+from keras_frcnn.models import stacks
+from keras_frcnn.models.stacks import Residual, Stack, Stage
 
 
 def vgg16(dtype) -> Stack:
     """VGG16 of keras.applications up to conv5_3, with He initialisation (Simonyan & Zisserman
     2014).
     """
-    template = keras.applications.VGG16(include_top=False, weights=None)
-    last = [layer.name for layer in template.layers].index("block5_conv3")
-    layers = []
-    for layer in template.layers[1 : last + 1]:
-        settings = {**layer.get_config(), "dtype": dtype}
-        if "kernel_initializer" in settings:
-            settings["kernel_initializer"] = "he_normal"
-        layers.append(type(layer).from_config(settings))
+    template = _template(keras.applications.VGG16)
+    names = list(template)
+    layers = [_copy(template[name], dtype) for name in names[1 : names.index("block5_conv3") + 1]]
     return Stack(layers, stride=16, rpn_channels=512)
 
 
@@ -72,6 +54,77 @@ def zf(dtype) -> Stack:
     )
 
 
+def resnet(application, dtype) -> Stack:
+    """A ResNet of keras.applications up to its fourth stage (C4), the fifth being the box head's
+    (He et al. 2016, "Deep Residual Learning", section 4 and its appendix on detection).
+
+    Its normalisations keep what ImageNet taught them: a batch is far too small for its own. The
+    fifth stage has no stride: it sees in 7 x 7 pooled cells what others see of 14 x 14 with one.
+    """
+    template = _template(application)
+
+    def branch(prefix, numbers, **changes):
+        names = [f"{prefix}_{n}_{part}" for n in numbers for part in ("conv", "bn", "relu")]
+        return [_copy(template[name], dtype, **changes) for name in names if name in template]
+
+    def stage(number, **changes):
+        names = [name.removesuffix("_1_conv") for name in template if name.endswith("_1_conv")]
+        return [
+            Residual(
+                branch(name, (1, 2, 3), **changes),
+                branch(name, (0,), **changes),
+                name=name,
+                dtype=dtype,
+            )
+            for name in names
+            if name.startswith(f"conv{number}_")
+        ]
+
+    stem = ("conv1_pad", "conv1_conv", "conv1_bn", "conv1_relu", "pool1_pad", "pool1_pool")
+    layers = [_copy(template[name], dtype) for name in stem]
+    layers += [block for number in (2, 3, 4) for block in stage(number)]
+
+    def make_head():
+        return Stage(stage(5, strides=(1, 1)), name="stage5", dtype=dtype)
+
+    return Stack(layers, stride=16, rpn_channels=512, make_head=make_head)
+
+
+_BLOCK_WORDS = ("block", "conv")  # of layers' names, by which blocks are frozen
+
+
+def _template(application) -> dict[str, tuple[type, dict]]:
+    """The class and the settings of every layer of a network of keras.applications, by name."""
+    network = application(include_top=False, weights=None)
+    return {layer.name: (type(layer), layer.get_config()) for layer in network.layers}
+
+
+def _copy(template, dtype, **changes):
+    """Makes a layer like one of a template, He-initialised, its settings changed if it has them."""
+    kind, settings = template
+    settings = {name: changes.get(name, value) for name, value in settings.items()}
+    settings["dtype"] = dtype
+    if "kernel_initializer" in settings:
+        settings["kernel_initializer"] = "he_normal"
+    if kind is keras.layers.BatchNormalization:
+        kind = FrozenNormalization
+    if settings["name"].endswith("_3_bn"):  # lest activations grow with depth from random weights
+        settings["gamma_initializer"] = keras.initializers.Constant(0.25)
+    return kind.from_config(settings)
+
+
+@keras.saving.register_keras_serializable("keras_frcnn")
+class FrozenNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation by statistics, scales and shifts that nothing ever trains."""
+
+    trainable = property(lambda self: False, lambda self, value: None)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        for weight in self.weights:
+            weight.trainable = False
+
+
 @keras.saving.register_keras_serializable("keras_frcnn")
 class WithinChannelNormalization(keras.layers.Layer):
     """Divides by a local mean square: ``x / (1 + 5e-5 mean of x^2 over 3 x 3 cells) ^ 0.75``.
@@ -79,7 +132,7 @@ class WithinChannelNormalization(keras.layers.Layer):
     Caffe's LRN layer with WITHIN_CHANNEL and the constants of the released ZF. Borders count zeros.
     """
 
-    alpha, size = 5e-5, 3
+    alpha, size, reads_border = 5e-5, 3, True
 
     def call(self, x):
         border = self.size // 2
@@ -91,15 +144,19 @@ class WithinChannelNormalization(keras.layers.Layer):
         return input_shape
 
 
-BACKBONES: dict[str, Callable[..., Stack]] = {"vgg16": vgg16, "zf": zf}
+BACKBONES: dict[str, Callable[..., Stack]] = {
+    "vgg16": vgg16,
+    "zf": zf,
+    "resnet50": functools.partial(resnet, keras.applications.ResNet50),
+    "resnet101": functools.partial(resnet, keras.applications.ResNet101),
+}
 
 
 class Backbone(keras.layers.Layer):
     """Computes the feature maps of a batch of pictures of different sizes.
 
-    Each picture's features equal those it would have alone: a convolution at a picture's border
-    must read zeros, so whatever earlier layers (their biases) put into the padding is cleared
-    before it. Batches without padding pay nothing for it.
+    Each picture's features equal those it would have alone, see ``stacks.apply``. Batches without
+    padding pay nothing for it.
 
     Args:
         name: a key of ``BACKBONES``.
@@ -118,60 +175,16 @@ class Backbone(keras.layers.Layer):
         super().__init__(name=name, autocast=False, **kwargs)
         stack = BACKBONES[name](self.dtype_policy)
         self.stack, self.stride, self.rpn_channels = stack.layers, stack.stride, stack.rpn_channels
-        shape = (None, None, None, 3)
+        self.make_head = stack.make_head
         for layer in self.stack:
-            layer.trainable = not any(
-                layer.name.startswith(f"block{n + 1}_") for n in range(frozen_blocks)
+            layer.trainable = not layer.name.startswith(
+                tuple(f"{word}{n + 1}_" for n in range(frozen_blocks) for word in _BLOCK_WORDS)
             )
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
-        self.channels = shape[-1]
+        self.channels = stacks.build(self.stack, (None, None, None, 3))[-1]
         self.built = True
 
     def call(self, images, image_shape):
-        x, shape = tf.cast(images, self.compute_dtype), image_shape
+        images = tf.cast(images, self.compute_dtype)
         is_padded = tf.reduce_any(image_shape < tf.shape(images)[1:3])
-        for before, layer in zip([None, *self.stack], self.stack, strict=False):
-            if before is not None and _reads_border(before, layer):
-                x = _clear_padding(x, shape, is_padded)
-            x = layer(x)
-            shape = tf.maximum(_output_shape(layer, shape), 1)
-        return _clear_padding(x, shape, is_padded), shape
-
-
-def _window(layer):
-    """Cells a side that a layer's window spans, and its step; (1, 1) where it has none."""
-    size = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", (1, 1))
-    return size[0], getattr(layer, "strides", (1, 1))[0]
-
-
-def _reads_border(before, layer):
-    """Whether a layer can read cells beyond a picture's border that the layer before may have
-    filled.
-    """
-    if isinstance(layer, (keras.layers.ZeroPadding2D, WithinChannelNormalization)):
-        return True
-    size, step = _window(layer)
-    return size > step and not isinstance(before, keras.layers.ZeroPadding2D)
-
-
-def _output_shape(layer, shape):
-    """Rows and columns [B, 2] that a layer makes of true ``shape`` [B, 2]."""
-    if isinstance(layer, keras.layers.ZeroPadding2D):
-        return shape + [sum(sides) for sides in layer.padding]
-    size, step = _window(layer)
-    return shape if getattr(layer, "padding", "same") == "same" else (shape - size) // step + 1
-
-
-def _clear_padding(x, shape, is_padded):
-    """Zeros what lies beyond each picture's true ``shape`` [B, 2] in its map, if the batch has
-    padding at all.
-    """
-
-    def clear():
-        rows = tf.range(tf.shape(x)[1]) < shape[:, :1]
-        columns = tf.range(tf.shape(x)[2]) < shape[:, 1:]
-        true = rows[:, :, tf.newaxis] & columns[:, tf.newaxis, :]
-        return x * tf.cast(true, x.dtype)[..., tf.newaxis]
-
-    return tf.cond(is_padded, clear, lambda: x)
+        features, shape = stacks.apply(self.stack, images, image_shape, is_padded)
+        return stacks.clear_padding(features, shape, is_padded), shape

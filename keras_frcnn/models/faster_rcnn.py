@@ -65,6 +65,7 @@ class FasterRCNN(keras.Model):
             len(self.class_names),
             config.head_units,
             config.head_dropout,
+            self.backbone.make_head and self.backbone.make_head(),
             dtype=policy,
             name="box_head",
         )

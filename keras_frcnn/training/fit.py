@@ -54,7 +54,7 @@ def build(config: Config, class_names, console: Console) -> FasterRCNN:
         tf.config.experimental.enable_op_determinism()
     model = FasterRCNN(config, class_names)
     loaded = load_pretrained(model, config)
-    frozen = [layer.name for layer in model.backbone.stack if layer.weights and not layer.trainable]
+    frozen = [part.name for part in model.backbone.stack if part.weights and not part.trainable]
     start = f"{len(loaded)} layers from {config.backbone_weights}" if loaded else "random start"
     console.print(
         f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "

@@ -20,6 +20,7 @@ def detector():
     rpn_head = RPNHead(9, 512)
     rpn_head.build((None, None, None, 512))
     box_head = SimpleNamespace(
+        stage=None,
         hidden=[layer(25088, 4096), layer(4096, 4096)],
         classes=layer(4096, 21),
         boxes=layer(4096, 84),

@@ -138,7 +138,7 @@ def test_the_paper_s_table_stands_beside_the_paper_s_figures(outcomes, capsys):
         (["--size=8x800"], "Received: '8x800'"),
         (["--batch=1,0"], "expected a positive whole number. Received: '0'"),
         (["--precision=float64"], "mixed_bfloat16"),
-        (["--backbone=resnet"], "expected vgg16, zf. Received: 'resnet'"),
+        (["--backbone=resnet"], "expected vgg16, zf, resnet50, resnet101. Received: 'resnet'"),
         (["train_step", "--precision=bfloat16"], "train_step trains, which bfloat16 is not for"),
         (["--json=/no/such/folder/x"], "No such file or directory: '/no/such/folder/x'"),
     ],

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.models import backbones
+from keras_frcnn.models import backbones, stacks
 from tests import fakes
 
 FLOAT32 = keras.DTypePolicy("float32")
@@ -85,7 +85,7 @@ def test_so_it_is_with_zf_whose_layers_pad_themselves(zf):
 def test_without_clearing_the_padding_leaks_into_the_features(small, monkeypatch):
     pictures = [fakes.picture(48, 64), fakes.picture(96, 112, seed=1)]
     (alone,), _ = features_of(small, pictures[:1])
-    monkeypatch.setattr(backbones, "_clear_padding", lambda x, shape, is_padded: x)
+    monkeypatch.setattr(stacks, "clear_padding", lambda x, shape, is_padded: x)
     (leaked, _), _ = features_of(small, pictures)
     assert np.abs(leaked - alone).max() > 0.01 * np.abs(alone).max()
 
