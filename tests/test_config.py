@@ -210,7 +210,8 @@ def test_lists_of_positive_numbers(name, value):
         ),
         (
             {"backbone": "zf"},
-            "backbone_weights=imagenet is not for zf",
+            "backbone_weights=imagenet is not for zf, which keras.applications lacks: use "
+            "backbone_weights=none",
         ),
         (
             {"jit_compile": True, "deterministic": True},
