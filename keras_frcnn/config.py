@@ -102,13 +102,6 @@ class Config:
     longer_side: int = _setting(
         1000, "... but the longer side no more than this (code).", group="data"
     )
-    flip: str = _setting(
-        "horizontal",
-        "Mirror training pictures at random; 'both' suits pictures without an up (microscopes, "
-        "satellites).",
-        group="data",
-        choices=("none", "horizontal", "vertical", "both"),
-    )
     pixel_std: float = _setting(
         1.0,
         "Pixels are divided by this after the mean is subtracted: 1 for ImageNet's Caffe weights, "
@@ -117,6 +110,70 @@ class Config:
         group="data",
     )
     batch_size: int = _setting(1, "Pictures a step.", group="data")
+
+    # --- augmentation: of training pictures only; by default the paper's flip and nothing else
+    flip: str = _setting(
+        "horizontal",
+        "Mirror training pictures at random; 'both' suits pictures without an up (microscopes, "
+        "satellites).",
+        group="augmentation",
+        choices=("none", "horizontal", "vertical", "both"),
+    )
+    train_shorter_sides: tuple[int, ...] = _setting(
+        (),
+        "Multi-scale training: one of these, drawn for each picture, takes shorter_side's place, "
+        "and longer_side changes in proportion. Typical: four or five between 0.7 and 1.2 times "
+        "shorter_side. Empty: always shorter_side.",
+        group="augmentation",
+    )
+    scale_jitter: tuple[float, ...] = _setting(
+        (1.0, 1.0),
+        "Pictures are enlarged by a factor drawn between these two; of what is then larger than "
+        "without it, a part of the usual size is cropped, at random. Typical: 0.8,1.25; for long "
+        "schedules 0.5,2. 1,1: never.",
+        group="augmentation",
+    )
+    crop_probability: float = _setting(
+        0.0,
+        "Share of the pictures that are cropped at random before they are resized, so that their "
+        "objects grow. Typical: 0.5. 0: none.",
+        group="augmentation",
+    )
+    crop_sides: tuple[float, ...] = _setting(
+        (0.5, 1.0),
+        "A random crop's least and largest share of the picture's height and of its width, each "
+        "drawn for itself; landscapes stay landscapes.",
+        group="augmentation",
+    )
+    crop_min_visible: float = _setting(
+        0.3,
+        "An object of which a crop, random or by scale_jitter, leaves at least this share of the "
+        "area stays an object, cut to what is left; of less, it is ignored: neither object nor "
+        "background. No crop takes all objects of a picture.",
+        group="augmentation",
+    )
+    brightness: float = _setting(
+        0.0,
+        "Pixels are multiplied by a factor drawn between 1 minus and 1 plus this. Typical: 0.2.",
+        group="augmentation",
+    )
+    contrast: float = _setting(
+        0.0,
+        "Likewise, of their distance to the picture's mean colour. Typical: 0.2.",
+        group="augmentation",
+    )
+    saturation: float = _setting(
+        0.0, "Likewise, of their distance to grey. Typical: 0.2.", group="augmentation"
+    )
+    hue: float = _setting(
+        0.0,
+        "Colours are turned by up to this share of the colour circle, either way. Typical: 0.02; "
+        "0.5 makes any colour of any.",
+        group="augmentation",
+    )
+    grey_probability: float = _setting(
+        0.0, "Share of the pictures that lose their colours. Typical: 0.1.", group="augmentation"
+    )
 
     # --- model
     backbone: str = _setting(
@@ -371,7 +428,8 @@ class Config:
             "rpn_fg_iou_threshold rpn_bg_iou_threshold rpn_fg_fraction rpn_nms_iou_threshold "
             "roi_fg_iou_threshold "
             "roi_bg_iou_threshold roi_bg_iou_threshold_low roi_fg_fraction score_threshold "
-            "nms_iou_threshold"
+            "nms_iou_threshold crop_probability crop_min_visible brightness contrast saturation "
+            "grey_probability"
         )
         below_one = "momentum head_dropout"
         rules = [
@@ -393,6 +451,19 @@ class Config:
             values = getattr(self, name)
             if not values or not all(v > 0 and math.isfinite(v) for v in values):
                 problems.append(f"{name} must be a list of positive numbers. Received: {values!r}")
+        if not all(side > 0 for side in self.train_shorter_sides):
+            problems.append(
+                f"train_shorter_sides must be positive. Received: {self.train_shorter_sides!r}"
+            )
+        for name, low, high in (("scale_jitter", 0.1, 10), ("crop_sides", 0.1, 1)):
+            values = getattr(self, name)
+            if len(values) != 2 or not low <= values[0] <= values[1] <= high:
+                problems.append(
+                    f"{name} must be two numbers between {low} and {high}, the smaller one first. "
+                    f"Received: {values!r}"
+                )
+        if not 0 <= self.hue <= 0.5:
+            problems.append(f"hue must be between 0 and 0.5. Received: {self.hue}")
         if len(self.box_delta_std) != 4:
             problems.append(
                 f"box_delta_std must have 4 numbers (ty, tx, th, tw). Received: "

@@ -19,6 +19,7 @@ from keras_frcnn.flagfile import UsageError, check_line
 GROUPS = {
     "run": "The run",
     "data": "Data",
+    "augmentation": "Augmentation, of training pictures",
     "model": "Model",
     "rpn": "Region proposal network",
     "roi": "Sampled regions",

@@ -137,6 +137,12 @@ def test_settings_that_may_be_zero_but_not_below(name):
         "roi_fg_fraction",
         "score_threshold",
         "nms_iou_threshold",
+        "crop_probability",
+        "crop_min_visible",
+        "brightness",
+        "contrast",
+        "saturation",
+        "grey_probability",
     ],
 )
 @pytest.mark.parametrize("value", [-0.01, 1.01])
@@ -160,9 +166,28 @@ def test_lists_of_positive_numbers(name, value):
     ]
 
 
+@pytest.mark.parametrize("value", [(), (1.0,), (0.5, 0.9, 1.0), (0.9, 0.5), (0.09, 1.0)])
+@pytest.mark.parametrize(
+    ("name", "highest", "too_high"),
+    [("scale_jitter", 10, (0.5, 10.01)), ("crop_sides", 1, (0.5, 1.01))],
+)
+def test_ranges(name, highest, too_high, value):
+    message = f"{name} must be two numbers between 0.1 and {highest}, the smaller one first."
+    assert problems(**{name: value}) == [f"{message} Received: {value!r}"]
+    assert problems(**{name: too_high}) == [f"{message} Received: {too_high!r}"]
+    Config(**{name: (0.1, float(highest))}).validate()
+    Config(**{name: (0.5, 0.5)}).validate()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"hue": 0.51}, "hue must be between 0 and 0.5. Received: 0.51"),
+        ({"hue": -0.01}, "hue must be between 0 and 0.5. Received: -0.01"),
+        (
+            {"train_shorter_sides": (400, 0)},
+            "train_shorter_sides must be positive. Received: (400, 0)",
+        ),
         (
             {"box_delta_std": (0.1, 0.2)},
             "box_delta_std must have 4 numbers (ty, tx, th, tw). Received: (0.1, 0.2)",

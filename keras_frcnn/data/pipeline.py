@@ -1,4 +1,4 @@
-"""From records to batches: shuffle, decode, flip, resize, normalise, pad.
+"""From records to batches: shuffle, decode, augment, resize, normalise, pad.
 
 What is shuffled are row numbers, never pixels, and the order is a function of the seed alone: batch
 k is the same whether the run started at step 0 or was resumed at step k. Memory does not grow with
@@ -6,35 +6,35 @@ the number of steps: no pixel is kept.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import transforms
+from keras_frcnn.data import augment, transforms
+from keras_frcnn.data.order import batches
 from keras_frcnn.data.records import Dataset, Record
 
 _PREFETCHED_BATCHES = 2
 _DRAWN_BATCHES = 1000  # at a time, so that tf.data hardly ever waits for Python
-_WINDOW_BATCHES = 64  # sorted at a time: more pad less, fewer leave more to chance
-_WINDOWS = 4  # an epoch at least, so that in small sets too partners change
 _PADDING = {"boxes": 0.0, "labels": -1, "ignore": False}
 
 
 def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.data.Dataset:
     """Makes the endless stream of training batches.
 
-    Every picture comes once an epoch, in an order drawn anew, mirrored or not by ``config.flip``.
-    With ``batch_size`` above 1 a batch holds pictures of one orientation (landscape or portrait)
-    and of nearly one shape, so that little is padded: below 1 % of VOC's batches of 4. Pictures
-    that fill no batch by the end of an epoch wait for the next.
+    Every picture comes once an epoch, in an order drawn anew, changed at random as the settings of
+    the augmentation group say. With ``batch_size`` above 1 a batch holds pictures of one
+    orientation (landscape or portrait) and of nearly one shape, so that little is padded: below 1 %
+    of VOC's batches of 4, more with sizes or crops drawn for each picture. Pictures that fill no
+    batch by the end of an epoch wait for the next.
 
     Args:
         dataset: the records.
-        config: settings of the data group, ``seed`` and ``jit_compile``. ``difficult`` decides
-            about objects marked so; without ``include_empty`` pictures without other objects are
-            left out.
+        config: settings of the groups data and augmentation, ``seed`` and ``jit_compile``.
+            ``difficult`` decides about objects marked so; without ``include_empty`` pictures
+            without other objects are left out.
         start_step: number of batches to leave out, those that a resumed run has seen.
 
     Returns:
@@ -54,18 +54,7 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
             f"them with an object to learn (include_empty={config.include_empty})"
         )
     aspects = {row: dataset.records[row].height / dataset.records[row].width for row in rows}
-    read_picture = _picture_reader(dataset.records)
-
-    def load(place: tf.Tensor) -> tuple[dict, dict]:
-        row, epoch = tf.unstack(place)
-        image, targets = read_picture(row), targets_of(row)
-        original_shape = tf.shape(image)[:2]
-        image, boxes = transforms.flip(
-            image, targets["boxes"], *_draw_flips(config.flip, config.seed, epoch, row)
-        )
-        inputs = _inputs(image, row, config)
-        boxes = transforms.scale_boxes(boxes, original_shape, inputs["image_shape"])
-        return inputs, _at_least_one_row({**targets, "boxes": boxes})
+    load = _training_loader(dataset.records, targets_of, config)
 
     def places() -> Iterator[np.ndarray]:
         order = batches(aspects, config.batch_size, config.seed)
@@ -89,13 +78,39 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
     return _finish(stream)
 
 
+def training_pictures(
+    dataset: Dataset, config: Config, rows: Sequence[int], epoch: int = 0
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Makes pictures as training sees them in one of its epochs, to look at.
+
+    Args:
+        dataset: the records.
+        config: see ``train_dataset``.
+        rows: of ``dataset.records``.
+        epoch: another epoch, other draws.
+
+    Yields:
+        For each row the picture, uint8 [H, W, 3] RGB, and its targets without padding rows:
+        "boxes" float32 [G, 4] in its pixels, "labels" int32 [G], "ignore" bool [G].
+    """
+    targets_of, _ = _object_table(dataset.records, config.resolved_difficult)
+    places = np.stack([np.asarray(rows, np.int64), np.full(len(rows), epoch)], axis=1)
+    stream = tf.data.Dataset.from_tensor_slices(places)
+    stream = stream.map(_training_loader(dataset.records, targets_of, config))
+    for inputs, targets in stream:
+        height, width = inputs["image_shape"].numpy()
+        image = transforms.denormalize(inputs["images"][:height, :width], config.pixel_std)
+        valid = targets["labels"].numpy() >= 0
+        yield image.numpy(), {name: values.numpy()[valid] for name, values in targets.items()}
+
+
 def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.data.Dataset:
     """Makes the batches of all pictures, once, in the order of the records.
 
     XLA compiles a model once for each shape of its inputs. So under ``jit_compile``, here and in
-    training, landscapes are padded to ``shorter_side`` x ``longer_side`` and portraits to
-    ``longer_side`` x ``shorter_side``; only a batch of both, which training has not, is padded to
-    ``longer_side`` x ``longer_side``.
+    training, landscapes are padded to ``shorter_side`` x ``longer_side`` (in multi-scale training
+    the largest of these) and portraits to ``longer_side`` x ``shorter_side``; only a batch of both,
+    which training has not, is padded to ``longer_side`` x ``longer_side``.
 
     Args:
         dataset: the records.
@@ -105,64 +120,19 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
     Returns:
         Batches of inputs: "images" float32 [B, H, W, 3], resized and normalised, padded with zeros
         at the bottom and right; "image_shape" int32 [B, 2], heights and widths without padding;
-        "original_shape" int32 [B, 2], before resizing; "index" int32 [B], rows of
-        ``dataset.records``.
+        "original_shape" int32 [B, 2], before resizing (in training, of what is left of a cropped
+        picture); "index" int32 [B], rows of ``dataset.records``.
     """
     read_picture = _picture_reader(dataset.records)
-    stream = tf.data.Dataset.range(len(dataset.records))
-    stream = stream.map(lambda row: _inputs(read_picture(row), row, config), tf.data.AUTOTUNE)
+    sides = config.shorter_side, config.longer_side
+
+    def load(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        image = read_picture(row)
+        inputs = _inputs(transforms.resize(image, *sides), tf.shape(image)[:2], row, config)
+        return _pad_for_xla(inputs, tf.shape(image)[:2], sides) if config.jit_compile else inputs
+
+    stream = tf.data.Dataset.range(len(dataset.records)).map(load, tf.data.AUTOTUNE)
     return _finish(stream.padded_batch(batch_size))
-
-
-def batches(aspects: Mapping[int, float], batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Draws the order of training, for ever.
-
-    Args:
-        aspects: for each row to draw, its picture's height / width. The rows of a batch are on one
-            side of 1 and mostly close.
-        batch_size: rows a batch.
-        seed: the run's seed.
-
-    Yields:
-        int64 [batch_size, 2]: row, and the epoch in which it was drawn. Each epoch draws every row
-        once; rows that fill no batch wait for the following epoch's.
-    """
-    rows = np.fromiter(aspects, np.int64)
-    drawn = np.zeros([0, 2], np.int64)
-    for epoch in itertools.count():
-        permuted = np.random.default_rng([seed, epoch]).permutation(rows)
-        permuted = np.stack([permuted, np.full_like(permuted, epoch)], axis=1)
-        drawn = np.concatenate([drawn, permuted])
-        grouped = _group(np.array([aspects[row] for row in drawn[:, 0].tolist()]), batch_size)
-        yield from drawn[grouped]
-        drawn = np.delete(drawn, grouped.ravel(), axis=0)
-
-
-def _group(aspects: np.ndarray, batch_size: int) -> np.ndarray:
-    """Puts pictures into batches of like shapes.
-
-    Of each orientation windows are cut from the drawn order, and each window is sorted by aspect.
-    A batch then stands where its tallest picture was drawn (of equals the last), so that batches
-    come in random order; pictures of one shape stay in the drawn order.
-
-    Args:
-        aspects: float [N], height / width of the pictures as drawn.
-        batch_size: pictures a batch.
-
-    Returns:
-        int64 [n, batch_size], places in ``aspects``. The last drawn of each orientation, fewer than
-        a batch, are left out.
-    """
-    grouped = [np.zeros([0, batch_size], np.int64)]
-    for places in (np.flatnonzero(aspects > 1), np.flatnonzero(aspects <= 1)):
-        full = len(places) // batch_size
-        size = batch_size * min(max(full // _WINDOWS, 1), _WINDOW_BATCHES)
-        for start in range(0, full * batch_size, size):
-            window = places[start : min(start + size, full * batch_size)]
-            window = window[np.argsort(aspects[window], kind="stable")]
-            grouped.append(window.reshape(-1, batch_size))
-    grouped = np.concatenate(grouped)
-    return grouped[np.argsort(grouped[:, -1])]
 
 
 def _object_table(
@@ -196,6 +166,31 @@ def _object_table(
     return targets_of, np.bincount(owners[kept & ~ignored], minlength=len(records))
 
 
+def _training_loader(
+    records: Sequence[Record],
+    targets_of: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    config: Config,
+) -> Callable[[tf.Tensor], tuple[dict, dict]]:
+    """Returns a function from (row, epoch), int64 [2], to a picture's inputs and targets."""
+    read_picture = _picture_reader(records)
+
+    def load(place: tf.Tensor) -> tuple[dict, dict]:
+        row, epoch = tf.unstack(place)
+        key = augment.picture_key(config.seed, epoch, row)
+        picture = read_picture(row)
+        image, targets = augment.flip_and_crop(picture, targets_of(row), key, config)
+        original_shape = tf.shape(image)[:2]
+        resized = transforms.resize(image, *augment.draw_sides(key, config))
+        resized = augment.change_colors(resized, key, config)
+        inputs = _inputs(resized, original_shape, row, config)
+        if config.jit_compile:
+            inputs = _pad_for_xla(inputs, tf.shape(picture)[:2], augment.largest_sides(config))
+        boxes = transforms.scale_boxes(targets["boxes"], original_shape, inputs["image_shape"])
+        return inputs, _at_least_one_row({**targets, "boxes": boxes})
+
+    return load
+
+
 def _picture_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from a row to its picture, uint8 [H, W, 3], upright RGB."""
     paths = tf.constant([record.path for record in records], tf.string)
@@ -216,35 +211,29 @@ def _picture_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tenso
     return read_picture
 
 
-def _draw_flips(
-    mode: str, seed: int, epoch: tf.Tensor, row: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws ``(horizontal, vertical)``, whether to mirror, as a function of the arguments alone."""
-    key = tf.random.fold_in(tf.stack([tf.constant(seed, tf.int64), epoch]), row)
-    horizontal, vertical = tf.unstack(tf.random.stateless_uniform([2], key) < 0.5)
-    return (
-        horizontal & (mode in ("horizontal", "both")),
-        vertical & (mode in ("vertical", "both")),
-    )
-
-
-def _inputs(image: tf.Tensor, row: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
-    """Resizes and normalises one picture and says what it was."""
-    resized = transforms.resize(image, config.shorter_side, config.longer_side)
-    normalized = transforms.normalize(resized, config.pixel_std)
-    original_shape = tf.shape(image)[:2]
-    if config.jit_compile:
-        sides = [config.shorter_side, config.longer_side]
-        # Not by the resized shape: rounding may make a square of a portrait.
-        is_portrait = original_shape[0] > original_shape[1]
-        height, width = tf.unstack(tf.where(is_portrait, sides[::-1], sides))
-        normalized = tf.image.pad_to_bounding_box(normalized, 0, 0, height, width)
+def _inputs(
+    resized: tf.Tensor, original_shape: tf.Tensor, row: tf.Tensor, config: Config
+) -> dict[str, tf.Tensor]:
+    """Normalises one resized picture and says what it was."""
     return {
-        "images": normalized,
+        "images": transforms.normalize(resized, config.pixel_std),
         "image_shape": tf.shape(resized)[:2],
         "original_shape": original_shape,
         "index": tf.cast(row, tf.int32),
     }
+
+
+def _pad_for_xla(
+    inputs: dict[str, tf.Tensor], full_shape: tf.Tensor, sides: tuple[int, int]
+) -> dict[str, tf.Tensor]:
+    """Pads a picture to ``(shorter_side, longer_side)``, or as a portrait the other way round.
+
+    Not its resized shape decides, nor that of a crop: both may make a square of a portrait.
+    """
+    is_portrait = full_shape[0] > full_shape[1]
+    height, width = tf.unstack(tf.where(is_portrait, sides[::-1], sides))
+    padded = tf.image.pad_to_bounding_box(inputs["images"], 0, 0, height, width)
+    return {**inputs, "images": padded}
 
 
 def _at_least_one_row(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -30,7 +30,10 @@ def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tenso
 
 
 def target_shape(
-    height: int | tf.Tensor, width: int | tf.Tensor, shorter_side: int, longer_side: int
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+    shorter_side: int | tf.Tensor,
+    longer_side: int | tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the size to resize to: the shorter side as given, unless the longer gets too long.
 
@@ -47,9 +50,10 @@ def target_shape(
         ``(height, width)``: int32 scalars, at least 1.
     """
     height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
+    shorter_side, longer_side = tf.cast(shorter_side, tf.int64), tf.cast(longer_side, tf.int64)
     shorter, longer = tf.minimum(height, width), tf.maximum(height, width)
     fits = shorter_side * longer <= longer_side * shorter
-    numerator = tf.where(fits, tf.constant(shorter_side, tf.int64), longer_side)
+    numerator = tf.where(fits, shorter_side, longer_side)
     denominator = tf.where(fits, shorter, longer)
 
     def scaled(side):
@@ -59,7 +63,9 @@ def target_shape(
     return scaled(height), scaled(width)
 
 
-def resize(image: tf.Tensor, shorter_side: int, longer_side: int) -> tf.Tensor:
+def resize(
+    image: tf.Tensor, shorter_side: int | tf.Tensor, longer_side: int | tf.Tensor
+) -> tf.Tensor:
     """Resizes a picture to ``target_shape``, bilinear with half-pixel centres.
 
     Args:
@@ -91,6 +97,20 @@ def normalize(image: tf.Tensor, pixel_std: float = 1.0) -> tf.Tensor:
     # Whole rows at once: an axis of 3 is slow to work along.
     rows = tf.reshape(bgr, [-1, 3 * shape[-2]]) - tf.tile(tf.constant(BGR_MEAN), shape[-2:-1])
     return tf.reshape(rows / pixel_std, shape)
+
+
+def denormalize(image: tf.Tensor, pixel_std: float = 1.0) -> tf.Tensor:
+    """Makes a picture to look at of a normalised one, the inverse of ``normalize``.
+
+    Args:
+        image: float32 [..., W, 3], BGR minus the mean, over ``pixel_std``.
+        pixel_std: divisor that was used.
+
+    Returns:
+        uint8 of the same shape, RGB.
+    """
+    bgr = image * pixel_std + tf.constant(BGR_MEAN)
+    return tf.cast(tf.clip_by_value(tf.round(tf.reverse(bgr, [-1])), 0, 255), tf.uint8)
 
 
 def flip(

@@ -77,6 +77,12 @@ def test_target_shape_rounds_half_up():
     assert [int(side) for side in transforms.target_shape(3, 2, 3, 100)] == [5, 3]
 
 
+def test_target_shape_takes_sides_drawn_in_the_graph():
+    sides = tf.data.Dataset.from_tensor_slices(([600, 30], [1000, 40]))
+    found = sides.map(lambda *sides: transforms.target_shape(333, 500, *sides))
+    assert list(found.as_numpy_iterator()) == [(600, 901), (27, 40)]
+
+
 def test_target_shape_equals_exact_fractions():
     for height, width in RNG.integers(1, 3000, (200, 2)).tolist():
         scale = min(
@@ -113,6 +119,19 @@ def test_normalize_golden_and_equal_to_keras():
 
     keras_result = vgg16.preprocess_input(PIXELS.astype(np.float32))
     np.testing.assert_allclose(transforms.normalize(PIXELS), keras_result, atol=1e-4)
+
+
+@pytest.mark.parametrize("pixel_std", [1.0, 58.0])
+def test_denormalize_gives_the_picture_back(pixel_std):
+    image = RNG.integers(0, 256, (2, 9, 11, 3), np.uint8)
+    back = transforms.denormalize(transforms.normalize(image, pixel_std), pixel_std)
+    assert back.dtype == tf.uint8
+    np.testing.assert_array_equal(back, image)
+
+
+def test_denormalize_rounds_and_stays_in_range():
+    bgr = np.float32([[[300, 9.4, -3], [254.6, 9.6, 0.4]]]) - np.float32(transforms.BGR_MEAN)
+    np.testing.assert_array_equal(transforms.denormalize(bgr), [[[0, 9, 255], [0, 10, 255]]])
 
 
 BOXES = np.array([[1, 2, 3, 5], [0, 0, 5, 7], [0.5, 6.0, 1.0, 6.5]], np.float32)

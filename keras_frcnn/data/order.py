@@ -1,0 +1,60 @@
+"""The order of training: rows drawn anew each epoch, and batches of pictures of like shapes."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+_WINDOW_BATCHES = 64  # sorted at a time: more pad less, fewer leave more to chance
+_WINDOWS = 4  # an epoch at least, so that in small sets too partners change
+
+
+def batches(aspects: Mapping[int, float], batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Draws the order of training, for ever.
+
+    Args:
+        aspects: for each row to draw, its picture's height / width. The rows of a batch are on one
+            side of 1 and mostly close.
+        batch_size: rows a batch.
+        seed: the run's seed.
+
+    Yields:
+        int64 [batch_size, 2]: row, and the epoch in which it was drawn. Each epoch draws every row
+        once; rows that fill no batch wait for the following epoch's.
+    """
+    rows = np.fromiter(aspects, np.int64)
+    drawn = np.zeros([0, 2], np.int64)
+    for epoch in itertools.count():
+        permuted = np.random.default_rng([seed, epoch]).permutation(rows)
+        permuted = np.stack([permuted, np.full_like(permuted, epoch)], axis=1)
+        drawn = np.concatenate([drawn, permuted])
+        grouped = _group(np.array([aspects[row] for row in drawn[:, 0].tolist()]), batch_size)
+        yield from drawn[grouped]
+        drawn = np.delete(drawn, grouped.ravel(), axis=0)
+
+
+def _group(aspects: np.ndarray, batch_size: int) -> np.ndarray:
+    """Puts pictures into batches of like shapes.
+
+    Of each orientation windows are cut from the drawn order, and each window is sorted by aspect.
+    A batch then stands where its tallest picture was drawn (of equals the last), so that batches
+    come in random order; pictures of one shape stay in the drawn order.
+
+    Args:
+        aspects: float [N], height / width of the pictures as drawn.
+        batch_size: pictures a batch.
+
+    Returns:
+        int64 [n, batch_size], places in ``aspects``. The last drawn of each orientation, fewer than
+        a batch, are left out.
+    """
+    grouped = [np.zeros([0, batch_size], np.int64)]
+    for places in (np.flatnonzero(aspects > 1), np.flatnonzero(aspects <= 1)):
+        full = len(places) // batch_size
+        size = batch_size * min(max(full // _WINDOWS, 1), _WINDOW_BATCHES)
+        for start in range(0, full * batch_size, size):
+            window = places[start : min(start + size, full * batch_size)]
+            window = window[np.argsort(aspects[window], kind="stable")]
+            grouped.append(window.reshape(-1, batch_size))
+    grouped = np.concatenate(grouped)
+    return grouped[np.argsort(grouped[:, -1])]
