@@ -76,11 +76,8 @@ def draw_window(
 ) -> tf.Tensor:
     """Draws the part of a picture to keep.
 
-    A random crop's height and width are shares of the picture's, each drawn from ``crop_sides``; if
-    they would make a portrait of a landscape, or the other way round, they change places, as
-    batches are of one orientation. A scale jitter above 1 divides both by it. The first of 50 draws
-    of sides and place that keeps an object is taken, the whole picture if none does. Without an
-    object to keep the first is taken.
+    The first of 50 windows that keeps an object is taken, the whole picture if none does. Without
+    an object to keep the first is taken.
 
     Args:
         key: of ``picture_key``.
@@ -95,6 +92,22 @@ def draw_window(
     # Not tf.image.stateless_sample_distorted_bounding_box: its ranges are constants of the graph,
     # and its aspect is the crop's, not relative to the picture's.
     shape = tf.cast(image_shape, tf.float32)
+    windows = _draw_windows(key, config, shape)
+    visible = box_ops.ioa(boxes, windows)
+    is_kept = is_object[:, tf.newaxis] & (visible >= config.crop_min_visible) & (visible > 0)
+    is_good = tf.reduce_any(is_kept, axis=0) | ~tf.reduce_any(is_object)
+    whole = tf.concat([[0.0, 0.0], shape], axis=0)
+    candidates = tf.concat([tf.boolean_mask(windows, is_good), whole[tf.newaxis]], axis=0)
+    return tf.cast(candidates[0], tf.int32)
+
+
+def _draw_windows(key: tf.Tensor, config: Config, shape: tf.Tensor) -> tf.Tensor:
+    """Draws sides and places of windows in a picture of ``shape``: whole pixels, float32 [50, 4].
+
+    A random crop's height and width are shares of the picture's, each drawn from ``crop_sides``; if
+    they would make a portrait of a landscape, or the other way round, they change places, as
+    batches are of one orientation. A scale jitter above 1 divides both by it.
+    """
     is_cropped = _draw(key, _CROP, []) < config.crop_probability
     share_draws, place_draws = tf.unstack(_draw(key, _WINDOW, [2, _CROP_TRIES, 2]))
     least, most = config.crop_sides
@@ -105,14 +118,7 @@ def draw_window(
     shares = tf.where(is_cropped, shares, 1.0) / tf.maximum(_draw_jitter(key, config), 1.0)
     sides = tf.maximum(tf.round(shares * shape), tf.minimum(shape, _SMALLEST_CROP))
     starts = tf.floor(place_draws * (shape - sides + 1))
-    windows = tf.concat([starts, starts + sides], axis=1)
-
-    visible = box_ops.ioa(boxes, windows)
-    is_kept = is_object[:, tf.newaxis] & (visible >= config.crop_min_visible) & (visible > 0)
-    is_good = tf.reduce_any(is_kept, axis=0) | ~tf.reduce_any(is_object)
-    whole = tf.concat([[0.0, 0.0], shape], axis=0)
-    candidates = tf.concat([tf.boolean_mask(windows, is_good), whole[tf.newaxis]], axis=0)
-    return tf.cast(candidates[0], tf.int32)
+    return tf.concat([starts, starts + sides], axis=1)
 
 
 def crop(

@@ -188,9 +188,8 @@ def test_colors_change_and_boxes_do_not(drawn, changes):
         {"train_shorter_sides": (150, 150)},
     ],
 )
-@pytest.mark.parametrize("flip", ["none", "both"])
-def test_settings_that_change_nothing_change_no_bit(drawn, changes, flip):
-    plain = PLAIN.replace(flip=flip, batch_size=2)
+def test_settings_that_change_nothing_change_no_bit(drawn, changes):
+    plain = PLAIN.replace(flip="both", batch_size=2)
     expected = pipeline.train_dataset(drawn, plain).take(6).as_numpy_iterator()
     found = pipeline.train_dataset(drawn, plain.replace(**changes)).take(6).as_numpy_iterator()
     for one, other in zip(found, expected, strict=True):
