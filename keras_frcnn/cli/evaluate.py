@@ -116,7 +116,7 @@ def _measure_file(config, options, metric):
     if metric == config.dataset == "coco" and not Path(options.detections).is_dir():
         truth, skipped = data.coco.read_truth(config, config.eval_split)
         _say_skipped(skipped, console)
-        result = coco.evaluate_file(truth, options.detections)
+        result = coco.evaluate_columns(truth, coco.read_found(options.detections, truth))
     else:
         dataset = data.load(config, config.eval_split)
         _say_skipped(dataset.skipped, console)

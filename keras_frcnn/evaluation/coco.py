@@ -18,14 +18,15 @@ faster-coco-eval does the work; pycocotools gives the same figures in 10 to 20 t
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_frcnn.data.records import GroundTruth
-from keras_frcnn.evaluation.results import Detections, check_detections, read_coco_rows
+from keras_frcnn.evaluation import columns
+from keras_frcnn.evaluation.columns import Found
+from keras_frcnn.evaluation.results import Detections, read_coco_rows
 
 # Name: kind, IoU threshold (None: mean of all), areas, detections a picture. As indices in the
 # arrays of the engine: all, small, medium, large; 1, 10, 100.
@@ -96,16 +97,6 @@ class Result:
         }
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Found:
-    """Detections as columns, as in ``GroundTruth``."""
-
-    rows: np.ndarray
-    labels: np.ndarray
-    bboxes: np.ndarray
-    scores: np.ndarray
-
-
 def evaluate(dataset: Any, detections: Detections) -> Result:
     """Judges detections by COCO's metric.
 
@@ -124,28 +115,19 @@ def evaluate(dataset: Any, detections: Detections) -> Result:
             or if two records share an id.
     """
     truth = truth_of(dataset)
-    check_detections(detections, len(truth.class_names))
-    pictures = list(detections.values())
-    counts = [len(picture["scores"]) for picture in pictures]
-    boxes = _join([picture["boxes"] for picture in pictures], np.float64).reshape(-1, 4)
-    found = _Found(
-        rows=np.repeat(_rows_of(detections, truth.image_ids), counts),
-        labels=_join([picture["labels"] for picture in pictures], np.int64),
-        bboxes=_to_bboxes(boxes),
-        scores=_join([picture["scores"] for picture in pictures], np.float64),
-    )
-    return _evaluate(truth, found)
+    return evaluate_columns(truth, columns.found_of(detections, truth))
 
 
-def evaluate_file(truth: GroundTruth, path: str | Path) -> Result:
-    """Judges the detections of a results file, from whatever tool, with its numbers as written.
+def read_found(path: str | Path, truth: GroundTruth) -> Found:
+    """Reads a results file, from whatever tool, with its numbers as written.
 
     Args:
-        truth: what to compare with: ``truth_of`` a dataset, or of ``data.coco.read_truth``.
         path: COCO's results JSON, with the ids of the pictures and categories of the truth.
+        truth: what the detections are to be compared with: ``truth_of`` a dataset, or of
+            ``data.coco.read_truth``.
 
     Returns:
-        The result.
+        The detections.
 
     Raises:
         ValueError: naming the file, and the entry that is wrong, counted from 0.
@@ -153,16 +135,15 @@ def evaluate_file(truth: GroundTruth, path: str | Path) -> Result:
     entries = read_coco_rows(path, truth.class_names, truth.category_ids)
     image_ids, labels, scores, bboxes = zip(*entries, strict=True) if entries else [()] * 4
     try:
-        rows = _rows_of(image_ids, truth.image_ids)
+        rows = columns.rows_of_ids(image_ids, truth.image_ids)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    found = _Found(
-        rows=rows,
-        labels=np.array(labels, np.int64),
-        bboxes=np.array(bboxes, np.float64).reshape(-1, 4),
-        scores=np.array(scores, np.float64),
+    return columns.make_found(
+        rows,
+        np.array(labels, np.int64),
+        np.array(bboxes, np.float64).reshape(-1, 4),
+        np.array(scores, np.float64),
     )
-    return _evaluate(truth, found)
 
 
 def truth_of(dataset: Any) -> GroundTruth:
@@ -176,23 +157,20 @@ def truth_of(dataset: Any) -> GroundTruth:
     Returns:
         The truth.
     """
-    if getattr(dataset, "truth", None) is not None:
-        return dataset.truth
-    records = dataset.records
-    bboxes = _to_bboxes(_join([r.boxes for r in records], np.float64).reshape(-1, 4))
-    return GroundTruth(
-        class_names=tuple(dataset.class_names),
-        category_ids=tuple(range(1, len(dataset.class_names) + 1)),
-        image_ids=tuple(r.image_id for r in records),
-        rows=np.repeat(np.arange(len(records)), [len(r.labels) for r in records]),
-        labels=_join([r.labels for r in records], np.int64),
-        bboxes=bboxes,
-        areas=bboxes[:, 2] * bboxes[:, 3],
-        crowd=_join([r.difficult for r in records], bool),
-    )
+    truth = getattr(dataset, "truth", None)
+    return columns.truth_of_records(dataset) if truth is None else truth
 
 
-def _evaluate(truth: GroundTruth, found: _Found) -> Result:
+def evaluate_columns(truth: GroundTruth, found: Found) -> Result:
+    """Judges detections as columns, such as those of ``read_found``, by COCO's metric.
+
+    Args:
+        truth: the objects.
+        found: the detections.
+
+    Returns:
+        The result.
+    """
     arrays = _run_engine(truth, found) if truth.image_ids else None
     num_classes = len(truth.class_names)
     counts = {
@@ -216,7 +194,7 @@ def _evaluate(truth: GroundTruth, found: _Found) -> Result:
     )
 
 
-def _run_engine(truth: GroundTruth, found: _Found) -> dict[str, np.ndarray]:
+def _run_engine(truth: GroundTruth, found: Found) -> dict[str, np.ndarray]:
     """Returns "precision" [thresholds, recalls, classes, areas, limits] and "recall", which lacks
     the second axis; -1 where there is nothing to find.
     """
@@ -267,26 +245,3 @@ def _entries(columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Turns columns into a dict for each row, of plain values."""
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def _rows_of(wanted: Iterable[str | int], image_ids: Sequence[str | int]) -> np.ndarray:
-    """Returns where image ids are among the truth's, int64."""
-    rows = {image_id: row for row, image_id in enumerate(image_ids)}
-    if len(rows) < len(image_ids):
-        twice = next(image_id for row, image_id in enumerate(image_ids) if rows[image_id] != row)
-        raise ValueError(f"Every image id must be there once. Received twice: {twice!r}")
-    try:
-        return np.array([rows[image_id] for image_id in wanted], np.int64)
-    except KeyError as error:
-        raise ValueError(
-            f"Detections must be of pictures of the dataset. Received an unknown image id: {error}"
-        ) from error
-
-
-def _to_bboxes(boxes: np.ndarray) -> np.ndarray:
-    """Turns yxyx into x, y, width, height."""
-    return np.concatenate([boxes[:, 1::-1], (boxes[:, 2:] - boxes[:, :2])[:, ::-1]], axis=1)
-
-
-def _join(arrays: list, dtype: Any) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype), *(np.asarray(a, dtype).ravel() for a in arrays)])

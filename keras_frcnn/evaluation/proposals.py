@@ -5,6 +5,7 @@ with the highest IoU is taken out, then the best pair of what is left, and so on
 therefore never covers two objects, unlike in the simpler "best IoU of any proposal".
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -97,3 +98,22 @@ def _check(
                 )
     if any(limit < 1 for limit in num_proposals):
         raise ValueError(f"num_proposals must be positive. Received: {tuple(num_proposals)}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RecallCurves:
+    """Recall of proposals against their number and against IoU.
+
+    Attributes:
+        num_proposals: M numbers of a picture's best proposals.
+        iou_thresholds: T thresholds, 0.5 to 1.
+        recall: float64 [M, T]; NaN without objects.
+        average_recall: float64 [M], the mean over 0.5, 0.55, ..., 0.95.
+        num_gt: number of objects, difficult ones left out.
+    """
+
+    num_proposals: tuple[int, ...]
+    iou_thresholds: tuple[float, ...]
+    recall: np.ndarray
+    average_recall: np.ndarray
+    num_gt: int

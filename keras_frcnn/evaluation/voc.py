@@ -16,14 +16,14 @@ The development kit measures a side of its 1-based, inclusive boxes as ``xmax - 
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_frcnn.evaluation.results import Detections, check_detections
-
-_NO_DETECTIONS = {"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "labels": np.zeros(0, np.int64)}
+from keras_frcnn.data.records import GroundTruth
+from keras_frcnn.evaluation import columns, matches
+from keras_frcnn.evaluation.columns import Found
+from keras_frcnn.evaluation.results import Detections
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,38 +120,50 @@ def evaluate(dataset: Any, detections: Detections, iou_threshold: float = 0.5) -
         ValueError: if the detections are malformed or of a picture that the dataset does not have,
             if two records share an id, or if the threshold is out of range.
     """
+    truth = columns.truth_of_records(dataset)
+    return evaluate_columns(truth, columns.found_of(detections, truth), iou_threshold)
+
+
+def evaluate_columns(truth: GroundTruth, found: Found, iou_threshold: float = 0.5) -> Result:
+    """Judges detections as columns by the PASCAL VOC metric.
+
+    Args:
+        truth: the objects; ``crowd`` marks the difficult ones.
+        found: the detections.
+        iou_threshold: as for ``evaluate``.
+
+    Returns:
+        The result.
+
+    Raises:
+        ValueError: if the threshold is out of range.
+    """
     if not 0 < iou_threshold <= 1:
         raise ValueError(f"iou_threshold must be above 0 and at most 1. Received: {iou_threshold}")
-    check_detections(detections, len(dataset.class_names))
-    _check_ids(dataset.records, detections)
-    pictures = [detections.get(record.image_id, _NO_DETECTIONS) for record in dataset.records]
-    gt_labels = _join([record.labels for record in dataset.records], np.int64)
-    gt_difficult = _join([record.difficult for record in dataset.records], bool)
-    scores = _join([picture["scores"] for picture in pictures], np.float64)
-    labels = _join([picture["labels"] for picture in pictures], np.int64)
-    ious, matches = _match(dataset.records, pictures)
-
+    pairs = matches.find_pairs(truth, found, iou_threshold, "voc")
+    outcome = matches.match(truth, found, pairs, iou_threshold, "voc")
     classes = []
-    for label, name in enumerate(dataset.class_names):
-        of_class = gt_labels == label
-        order = np.flatnonzero(labels == label)
-        order = order[np.argsort(-scores[order], kind="stable")]
-        positive, counted = _judge(ious[order] >= iou_threshold, matches[order], gt_difficult)
+    for label, name in enumerate(truth.class_names):
+        difficult = truth.crowd[truth.labels == label]
+        order = np.flatnonzero(found.labels == label)
+        order = order[np.argsort(-found.scores[order], kind="stable")]
+        counted = order[outcome.counted[order]]
         classes.append(
             _class_result(
                 name=name,
-                num_gt=int(np.sum(of_class & ~gt_difficult)),
-                num_difficult=int(np.sum(of_class & gt_difficult)),
+                num_gt=int(np.sum(~difficult)),
+                num_difficult=int(np.sum(difficult)),
                 num_detections=len(order),
-                positive=positive,
-                scores=scores[order][counted],
+                positive=outcome.positive[counted],
+                scores=found.scores[counted],
             )
         )
+    num_pictures = len(truth.image_ids)
     return Result(
         classes=tuple(classes),
         iou_threshold=float(iou_threshold),
-        num_pictures=len(pictures),
-        num_pictures_without_detections=sum(not len(p["scores"]) for p in pictures),
+        num_pictures=num_pictures,
+        num_pictures_without_detections=num_pictures - len(np.unique(found.rows)),
     )
 
 
@@ -165,68 +177,8 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         [N, M] float64; 0 where boxes do not overlap, which a box without area never does.
     """
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 1, 4)
-    others = np.asarray(others, np.float64).reshape(1, -1, 4)
-    near = np.maximum(boxes[..., :2], others[..., :2])
-    far = np.minimum(boxes[..., 2:], others[..., 2:])
-    overlap = np.prod(np.maximum(far - near, 0.0), axis=-1)
-    union = _area(boxes) + _area(others) - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
-
-
-def _area(boxes: np.ndarray) -> np.ndarray:
-    return np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
-
-
-def _check_ids(records: Sequence[Any], detections: Detections) -> None:
-    known = set()
-    for record in records:
-        if record.image_id in known:
-            raise ValueError(
-                f"Every image id must be there once. Received twice: {record.image_id!r}"
-            )
-        known.add(record.image_id)
-    unknown = [image_id for image_id in detections if image_id not in known]
-    if unknown:
-        raise ValueError(
-            "Detections must be of pictures of the dataset. "
-            f"Received unknown image ids: {len(unknown)}, the first is {unknown[0]!r}"
-        )
-
-
-def _match(records: Sequence[Any], pictures: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the object of its class, in its picture, that each detection overlaps best.
-
-    Returns:
-        The best IoU of each detection of all pictures, and the index of that object among the
-        objects of all pictures. Where the IoU is 0 the index means nothing.
-    """
-    ious, matches, first = [], [], 0
-    for record, picture in zip(records, pictures, strict=True):
-        best_iou = np.zeros(len(picture["scores"]))
-        best = np.zeros(len(best_iou), np.int64)
-        if len(best) and len(record.labels):
-            same_class = np.equal.outer(picture["labels"], record.labels)
-            overlaps = iou(picture["boxes"], record.boxes) * same_class
-            best = np.argmax(overlaps, axis=1)  # the first of equals, as in the development kit
-            best_iou = overlaps[np.arange(len(best)), best]
-        ious.append(best_iou)
-        matches.append(best + first)
-        first += len(record.labels)
-    return _join(ious, np.float64), _join(matches, np.int64)
-
-
-def _judge(
-    hit: np.ndarray, matches: np.ndarray, gt_difficult: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Judges a class's detections, best first: which are counted, which of these are true."""
-    hits = np.flatnonzero(hit)
-    counted = np.ones(len(hit), bool)
-    counted[hits[gt_difficult[matches[hits]]]] = False
-    _, first = np.unique(matches[hits], return_index=True)  # the best detection of each object
-    positive = np.zeros(len(hit), bool)
-    positive[hits[first]] = True
-    return positive[counted], counted
+    boxes = columns.to_bboxes(np.asarray(boxes, np.float64).reshape(-1, 1, 4))
+    return matches.overlap(boxes, columns.to_bboxes(np.asarray(others, np.float64).reshape(-1, 4)))
 
 
 def _class_result(
@@ -263,10 +215,6 @@ def _ap_11point(found: np.ndarray, envelope: np.ndarray, num_gt: int) -> float:
     """
     reached = np.searchsorted(10 * found, np.arange(11) * num_gt, side="left")
     return float(np.sum(envelope[reached[reached < len(envelope)]]) / 11)
-
-
-def _join(arrays: list, dtype: Any) -> np.ndarray:
-    return np.concatenate([np.asarray(a, dtype) for a in arrays]) if arrays else np.zeros(0, dtype)
 
 
 def _mean(values: list[float]) -> float:

@@ -26,3 +26,32 @@ def found(*rows):
         "scores": np.array([r[1] for r in rows], np.float32),
         "labels": np.array([r[2] if len(r) > 2 else 0 for r in rows], np.int32),
     }
+
+
+def random_pictures(generator, num_pictures=6, num_classes=3):
+    """Makes a data set and detections: ties of scores and overlaps, difficult objects, pictures and
+    a class without objects, pictures without detections, loose and wrong and doubled boxes.
+    """
+    records, detections = [], {}
+    for image_id in range(int(generator.integers(1, num_pictures + 1))):
+        gt = _random_boxes(generator, generator.integers(0, 6))
+        labels = generator.integers(0, max(1, num_classes - 1), len(gt))
+        records.append(
+            record(image_id, *zip(gt, labels, generator.random(len(gt)) < 0.25, strict=True))
+        )
+        near = gt[generator.integers(0, len(gt), 10)] if len(gt) else gt
+        near = near + generator.integers(-2, 3, near.shape)
+        near = near[(near[:, 2:] > near[:, :2]).all(axis=1)]
+        boxes = np.concatenate([near, gt, _random_boxes(generator, 4)])
+        boxes = boxes[generator.permutation(len(boxes))][: generator.integers(0, 16)]
+        scores = generator.integers(0, 6, len(boxes)) / 4
+        kinds = generator.integers(0, num_classes, len(boxes))
+        if generator.random() < 0.9:
+            detections[image_id] = found(*zip(boxes, scores, kinds, strict=True))
+    names = tuple(f"class {label}" for label in range(num_classes))
+    return dataset(*records, class_names=names), detections
+
+
+def _random_boxes(generator, count):
+    near = generator.integers(0, 12, [count, 2])
+    return np.concatenate([near, near + generator.integers(1, 9, [count, 2])], axis=1)

@@ -75,7 +75,7 @@ def test_nothing_at_all():
 
 def test_what_does_not_fit_is_named():
     data = dataset(record(1, (A, 0)))
-    with pytest.raises(ValueError, match="unknown image id: '1'"):
+    with pytest.raises(ValueError, match="unknown image ids: 1, the first is '1'"):
         coco.evaluate(data, {"1": found((A, 0.5))})
     with pytest.raises(ValueError, match="labels must be between 0 and 0"):
         coco.evaluate(data, {1: found((A, 0.5, 1))})
@@ -176,7 +176,7 @@ def test_files_give_pycocotools_figures(seed, tmp_path):
     (tmp_path / "gt.json").write_text(json.dumps(ground_truth))
     (tmp_path / "found.json").write_text(json.dumps(detections))
     truth, skipped = coco_data.read_truth(Config(data_dir=str(tmp_path)), ("gt.json",))
-    result = coco.evaluate_file(truth, tmp_path / "found.json")
+    result = coco.evaluate_columns(truth, coco.read_found(tmp_path / "found.json", truth))
     expected, by_class = reference(ground_truth, detections)
     assert skipped == [] and list(result.figures) == NAMES
     np.testing.assert_allclose(list(result.figures.values()), expected, atol=1e-9)
@@ -222,11 +222,11 @@ def test_a_results_file_that_does_not_fit_is_named(tmp_path):
     entry = {"image_id": -1, "category_id": truth.category_ids[0], "bbox": [0, 0, 1, 1], "score": 1}
     path = tmp_path / "found.json"
     path.write_text(json.dumps([entry]))
-    with pytest.raises(ValueError, match=r"found.json: .*unknown image id: -1"):
-        coco.evaluate_file(truth, path)
+    with pytest.raises(ValueError, match=r"found.json: .*unknown image ids: 1, the first is -1"):
+        coco.evaluate_columns(truth, coco.read_found(path, truth))
     path.write_text(json.dumps([entry | {"category_id": -1}]))
     with pytest.raises(ValueError, match=r"found.json, entry 0: category_id must be one of"):
-        coco.evaluate_file(truth, path)
+        coco.evaluate_columns(truth, coco.read_found(path, truth))
 
 
 def test_detections_in_memory_and_on_disk_agree(tmp_path):
@@ -240,5 +240,6 @@ def test_detections_in_memory_and_on_disk_agree(tmp_path):
     detections = {7: found(*((box, rng.random(), i % 2) for i, box in enumerate(near)))}
     results.write_coco(tmp_path / "found.json", detections, ("a", "b"))
     in_memory = coco.evaluate(data, detections)
-    on_disk = coco.evaluate_file(coco.truth_of(data), tmp_path / "found.json")
+    truth = coco.truth_of(data)
+    on_disk = coco.evaluate_columns(truth, coco.read_found(tmp_path / "found.json", truth))
     assert str(in_memory.to_dict()) == str(on_disk.to_dict())
