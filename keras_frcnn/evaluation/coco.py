@@ -48,13 +48,27 @@ _FIGURES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ClassResult:
-    """The result of one class; its figures have the names of the whole's, NaN where undefined."""
+    """The result of one class.
+
+    Attributes:
+        name: the class.
+        num_gt: objects that are no crowd regions.
+        num_crowd: crowd regions.
+        num_detections: all, also those that are not counted.
+        figures: with the names of the whole's, NaN where undefined.
+        precision: float64 [10, 101], at the IoU thresholds and the recalls 0, 0.01, ..., 1, of
+            objects of all sizes with at most 100 detections a picture; NaN without objects.
+        scores: float64 [10, 101], the lowest score that counts there; NaN where the recall is not
+            reached.
+    """
 
     name: str
-    num_gt: int  # objects that are no crowd regions
+    num_gt: int
     num_crowd: int
     num_detections: int
     figures: dict[str, float]
+    precision: np.ndarray
+    scores: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,6 +196,7 @@ def evaluate_columns(truth: GroundTruth, found: Found) -> Result:
         ClassResult(
             name=name,
             figures=_figures(arrays, slice(label, label + 1)),
+            **_curves(arrays, label),
             **{key: int(values[label]) for key, values in counts.items()},
         )
         for label, name in enumerate(truth.class_names)
@@ -195,15 +210,13 @@ def evaluate_columns(truth: GroundTruth, found: Found) -> Result:
 
 
 def _run_engine(truth: GroundTruth, found: Found) -> dict[str, np.ndarray]:
-    """Returns "precision" [thresholds, recalls, classes, areas, limits] and "recall", which lacks
-    the second axis; -1 where there is nothing to find.
+    """Returns "precision" and "scores" [thresholds, recalls, classes, areas, limits] and "recall",
+    which lacks the second axis; -1 where there is nothing to find.
     """
     import faster_coco_eval as engine  # only for those who evaluate
 
     # The engine goes through the pictures by their ids; to it they count from 1, as 0 means none.
-    ids = truth.image_ids
-    order = sorted(range(len(ids)), key=lambda row: (isinstance(ids[row], str), ids[row]))
-    numbers = np.argsort(order) + 1
+    numbers = columns.ranks_of_ids(truth.image_ids) + 1
     annotations = {
         "id": np.arange(1, len(truth.rows) + 1),
         "image_id": numbers[truth.rows],
@@ -228,7 +241,7 @@ def _run_engine(truth: GroundTruth, found: Found) -> dict[str, np.ndarray]:
     work = engine.COCOeval_faster(ground_truth, ground_truth.loadRes(_entries(detections)), "bbox")
     work.evaluate()
     work.accumulate()
-    return {name: np.asarray(work.eval[name]) for name in ("precision", "recall")}
+    return {name: np.asarray(work.eval[name]) for name in ("precision", "scores", "recall")}
 
 
 def _figures(arrays: dict[str, np.ndarray] | None, classes: slice) -> dict[str, float]:
@@ -239,6 +252,16 @@ def _figures(arrays: dict[str, np.ndarray] | None, classes: slice) -> dict[str, 
         values = values[values > -1]
         figures[name] = float(np.mean(values)) if values.size else float("nan")
     return figures
+
+
+def _curves(arrays: dict[str, np.ndarray] | None, label: int) -> dict[str, np.ndarray]:
+    if arrays is None:
+        return dict.fromkeys(("precision", "scores"), np.full((10, 101), np.nan))
+    precision, scores = (arrays[kind][:, :, label, 0, 2] for kind in ("precision", "scores"))
+    return {
+        "precision": np.where(precision < 0, np.nan, precision),
+        "scores": np.where(precision > 0, scores, np.nan),
+    }
 
 
 def _entries(columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:

@@ -129,6 +129,14 @@ def rows_of_ids(wanted: Iterable[str | int], image_ids: Sequence[str | int]) -> 
     return np.array([rows[image_id] for image_id in wanted], np.int64)
 
 
+def ranks_of_ids(image_ids: Sequence[str | int]) -> np.ndarray:
+    """Returns the place of each image id among all when sorted, numbers before texts, int64."""
+    order = sorted(
+        range(len(image_ids)), key=lambda row: (isinstance(image_ids[row], str), image_ids[row])
+    )
+    return np.argsort(order)
+
+
 def to_bboxes(boxes: np.ndarray) -> np.ndarray:
     """Turns yxyx [..., 4] into x, y, width, height."""
     return np.concatenate([boxes[..., 1::-1], (boxes[..., 2:] - boxes[..., :2])[..., ::-1]], -1)

@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 
 from keras_frcnn.data.records import GroundTruth
-from keras_frcnn.evaluation.columns import Found, to_boxes
+from keras_frcnn.evaluation.columns import Found, ranks_of_ids, to_boxes
 
 METRICS = ("voc", "coco")
 MAX_DETECTIONS = 100  # of a class in a picture, in COCO's metric
@@ -109,6 +109,22 @@ def match(
     if metric == "coco":
         return _match_coco(truth, found, pairs, min(iou_threshold, _ALMOST_ONE))
     return _match_voc(truth, found, pairs, iou_threshold)
+
+
+def by_score(truth: GroundTruth, found: Found, metric: str) -> np.ndarray:
+    """Returns the order of all detections by score, best first, as the metric breaks ties.
+
+    Args:
+        truth: the objects.
+        found: the detections.
+        metric: VOC's ties keep the order of the pictures, COCO's that of their ids.
+
+    Returns:
+        Indices of detections, int64 [K].
+    """
+    if metric == "coco":
+        return np.lexsort((ranks_of_ids(truth.image_ids)[found.rows], -found.scores))
+    return np.argsort(-found.scores, kind="stable")
 
 
 def best_of_each(pairs: Pairs, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,6 +14,54 @@ from keras_frcnn.evaluation.voc import iou
 
 NUM_PROPOSALS = (50, 100, 200, 300)
 AVERAGE_RECALL_IOU_THRESHOLDS = tuple(np.arange(10, 20) / 20)  # 0.5, 0.55, ..., 0.95
+CURVE_IOU_THRESHOLDS = (*AVERAGE_RECALL_IOU_THRESHOLDS, 1.0)
+
+_NUMBERS = (1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000, 5000, 10000)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RecallCurves:
+    """Recall of proposals against their number and against IoU.
+
+    Attributes:
+        num_proposals: M numbers of best proposals of a picture.
+        iou_thresholds: T thresholds, 0.5 to 1.
+        recall: float64 [M, T]; NaN without objects.
+        average_recall: float64 [M], the mean over 0.5, 0.55, ..., 0.95.
+        num_gt: number of objects, difficult ones left out.
+    """
+
+    num_proposals: tuple[int, ...]
+    iou_thresholds: tuple[float, ...]
+    recall: np.ndarray
+    average_recall: np.ndarray
+    num_gt: int
+
+
+def curves(gt_boxes: Sequence[np.ndarray], proposals: Sequence[np.ndarray]) -> RecallCurves:
+    """Returns recall against the number of proposals and against IoU (the paper's figure 4).
+
+    Args:
+        gt_boxes: per picture [G, 4] yxyx.
+        proposals: per picture [P, 4] yxyx in the same pixels, best first; of a detector's, or of
+            any other source.
+
+    Returns:
+        The curves, for numbers up to that of the picture with the most proposals.
+
+    Raises:
+        ValueError: as ``recall``.
+    """
+    most = max((len(boxes) for boxes in proposals), default=0)
+    numbers = tuple(n for n in _NUMBERS if n < most) + (max(most, 1),)
+    values = recall(gt_boxes, proposals, numbers, CURVE_IOU_THRESHOLDS)
+    return RecallCurves(
+        num_proposals=numbers,
+        iou_thresholds=CURVE_IOU_THRESHOLDS,
+        recall=values,
+        average_recall=values[:, : len(AVERAGE_RECALL_IOU_THRESHOLDS)].mean(axis=1),
+        num_gt=sum(map(len, gt_boxes)),
+    )
 
 
 def recall(
@@ -98,22 +146,3 @@ def _check(
                 )
     if any(limit < 1 for limit in num_proposals):
         raise ValueError(f"num_proposals must be positive. Received: {tuple(num_proposals)}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class RecallCurves:
-    """Recall of proposals against their number and against IoU.
-
-    Attributes:
-        num_proposals: M numbers of a picture's best proposals.
-        iou_thresholds: T thresholds, 0.5 to 1.
-        recall: float64 [M, T]; NaN without objects.
-        average_recall: float64 [M], the mean over 0.5, 0.55, ..., 0.95.
-        num_gt: number of objects, difficult ones left out.
-    """
-
-    num_proposals: tuple[int, ...]
-    iou_thresholds: tuple[float, ...]
-    recall: np.ndarray
-    average_recall: np.ndarray
-    num_gt: int

@@ -4,12 +4,15 @@ The console's tables, JSON, CSV, TensorBoard and the page are all written from i
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_frcnn.data.records import Dataset
-from keras_frcnn.evaluation import coco, curves, voc
+import numpy as np
+
+from keras_frcnn.data.records import Dataset, GroundTruth
+from keras_frcnn.evaluation import bootstrap, coco, curves, errors, mending, proposals, voc
 from keras_frcnn.evaluation.bootstrap import Intervals
+from keras_frcnn.evaluation.columns import Found
 from keras_frcnn.evaluation.errors import ErrorSplit
 from keras_frcnn.evaluation.proposals import RecallCurves
 
@@ -22,8 +25,8 @@ class Summary:
         result: the figures of the metric, per class and mean.
         errors: what became of each detection and object; it holds both (``errors.found`` and
             ``errors.truth``). Its pictures are those of ``dataset.records``, in the same order.
-        gains: by the name of an error ("localisation", "missed", ...) what the metric's mean AP
-            would gain if that kind alone were mended.
+        gains: by the name of an error, "localisation" to "background" and "missed", what mean AP
+            would gain if that kind alone were mended, see ``mending.gains``.
         intervals: bootstrap intervals; None if not asked for.
         recall: of the proposals; None if there are none, as for detections from elsewhere.
         dataset: the pictures; None where only annotations were read.
@@ -42,3 +45,57 @@ class Summary:
     def curves(self) -> tuple[curves.Curve, ...]:
         """Precision against recall, see ``curves.of``."""
         return curves.of(self.result)
+
+
+def summarize(
+    truth: GroundTruth,
+    found: Found,
+    metric: str,
+    iou_threshold: float = 0.5,
+    *,
+    dataset: Dataset | None = None,
+    proposal_boxes: Sequence[np.ndarray] | None = None,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> Summary:
+    """Evaluates detections in every respect.
+
+    Args:
+        truth: the objects: ``columns.truth_of_records`` for VOC's metric, ``coco.truth_of`` or
+            ``data.coco.read_truth`` for COCO's.
+        found: the detections: ``columns.found_of`` or ``coco.read_found``.
+        metric: "voc" or "coco".
+        iou_threshold: least IoU of a right detection, in VOC's metric and in the split of errors.
+        dataset: the pictures, in the truth's order.
+        proposal_boxes: per record of the dataset [P, 4] yxyx, best first.
+        num_resamples: draws for the bootstrap; 0 for no intervals.
+        seed: of these.
+        settings: stored with the results.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+    if metric == "coco":
+        result = coco.evaluate_columns(truth, found)
+    else:
+        result = voc.evaluate_columns(truth, found, iou_threshold)
+    split = errors.split_columns(truth, found, iou_threshold, metric)
+    intervals = recall = None
+    if num_resamples and truth.image_ids:
+        intervals = bootstrap.intervals(truth, found, metric, iou_threshold, num_resamples, seed)
+    if dataset is not None and proposal_boxes is not None:
+        gt_boxes = [record.boxes[~record.difficult] for record in dataset.records]
+        recall = proposals.curves(gt_boxes, proposal_boxes)
+    return Summary(
+        result=result,
+        errors=split,
+        gains=mending.gains(split),
+        intervals=intervals,
+        recall=recall,
+        dataset=dataset,
+        settings=dict(settings or {}),
+    )

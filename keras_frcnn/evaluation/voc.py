@@ -23,6 +23,7 @@ import numpy as np
 from keras_frcnn.data.records import GroundTruth
 from keras_frcnn.evaluation import columns, matches
 from keras_frcnn.evaluation.columns import Found
+from keras_frcnn.evaluation.precision import area, average_precision, eleven_points
 from keras_frcnn.evaluation.results import Detections
 
 
@@ -190,31 +191,21 @@ def _class_result(
     positive: np.ndarray,
     scores: np.ndarray,
 ) -> ClassResult:
-    found = np.cumsum(positive)
-    precision = found / np.arange(1, len(found) + 1)
-    # Best precision at this recall or a higher one.
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    found, seen = np.cumsum(positive), np.arange(1, len(positive) + 1)
+    ap_11point, ap_area = average_precision(
+        found[positive], seen[positive], num_gt, (eleven_points, area)
+    )
     return ClassResult(
         name=name,
         num_gt=num_gt,
         num_difficult=num_difficult,
         num_detections=num_detections,
-        ap_11point=_ap_11point(found, envelope, num_gt) if num_gt else np.nan,
-        ap_area=float(np.sum(envelope[positive]) / num_gt) if num_gt else np.nan,
-        precision=precision,
+        ap_11point=float(ap_11point),
+        ap_area=float(ap_area),
+        precision=found / seen,
         recall=found / num_gt if num_gt else np.full(len(found), np.nan),
         scores=scores,
     )
-
-
-def _ap_11point(found: np.ndarray, envelope: np.ndarray, num_gt: int) -> float:
-    """Returns the mean of the envelope at the recalls 0, 0.1, ..., 1; it is 0 at those not reached.
-
-    ``found / num_gt >= t / 10`` is asked in whole numbers: in floating point 3 * 0.1 is above 0.3,
-    and a recall of exactly 0.3 would be missed.
-    """
-    reached = np.searchsorted(10 * found, np.arange(11) * num_gt, side="left")
-    return float(np.sum(envelope[reached[reached < len(envelope)]]) / 11)
 
 
 def _mean(values: list[float]) -> float:

@@ -180,6 +180,5 @@ def test_what_is_correct_is_what_the_metric_counts(seed):
     for label, c in enumerate(voc.evaluate(data, detections, 0.5).classes):
         counts = split.counts()[label]
         assert counts.sum() - counts[Kind.IGNORED] == len(c.scores)
-        assert (
-            counts[Kind.CORRECT] == round(c.precision[-1] * len(c.scores)) if len(c.scores) else 1
-        )
+        last = c.precision[-1] if len(c.scores) else 0
+        assert counts[Kind.CORRECT] == round(last * len(c.scores))

@@ -130,3 +130,30 @@ def random_boxes(generator, count):
 def test_malformed_arguments(gt, candidates, limits, message):
     with pytest.raises(ValueError, match=message):
         proposals.recall(gt, candidates, limits)
+
+
+def test_curves_golden():
+    # The exact proposal is the third of picture 1; picture 2 has one of IoU 0.72.
+    gt = [np.array([A]), np.array([[0, 0, 100, 100]]), NONE]
+    candidates = [np.array([FAR, FAR, A]), np.array([[0, 0, 100, 72]]), NONE]
+    result = proposals.curves(gt, candidates)
+    assert result.num_proposals == (1, 2, 3) and result.num_gt == 2
+    assert result.iou_thresholds == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+    low, high = [0.5] * 5 + [0] * 6, [1] * 5 + [0.5] * 6
+    np.testing.assert_array_equal(result.recall, [low, low, high])
+    np.testing.assert_allclose(result.average_recall, [0.25, 0.25, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("most", "numbers"),
+    [(1, (1,)), (2, (1, 2)), (20, (1, 2, 5, 10, 20)), (21, (1, 2, 5, 10, 20, 21))],
+)
+def test_curves_end_at_the_largest_number_of_proposals(most, numbers):
+    assert proposals.curves([NONE], [np.zeros((most, 4))]).num_proposals == numbers
+
+
+def test_curves_without_anything():
+    assert np.isnan(proposals.curves([], []).recall).all()
+    result = proposals.curves([np.array([A])], [NONE])
+    assert result.num_proposals == (1,) and (result.recall == 0).all()
+    assert result.average_recall.tolist() == [0]

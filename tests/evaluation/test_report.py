@@ -110,8 +110,13 @@ def test_json_without_ground_truth_or_settings(tmp_path):
 def coco_result():
     figures = dict.fromkeys(FIGURES, 0.5) | {"AP": 0.25, "AR1": 0.125, "ARl": np.nan}
     nothing = dict.fromkeys(FIGURES, np.nan)
-    cat = coco.ClassResult(name="cat", num_gt=3, num_crowd=2, num_detections=10, figures=figures)
-    dog = coco.ClassResult(name="[red]x", num_gt=0, num_crowd=1, num_detections=4, figures=nothing)
+    curve = {"precision": np.zeros((10, 101)), "scores": np.zeros((10, 101))}
+    cat = coco.ClassResult(
+        name="cat", num_gt=3, num_crowd=2, num_detections=10, figures=figures, **curve
+    )
+    dog = coco.ClassResult(
+        name="[red]x", num_gt=0, num_crowd=1, num_detections=4, figures=nothing, **curve
+    )
     return coco.Result(
         classes=(cat, dog), figures=figures, num_pictures=7, num_pictures_without_detections=2
     )
