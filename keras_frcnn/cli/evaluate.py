@@ -1,20 +1,25 @@
-"""Measures a detector on an image set: average precision, per class and mean.
+"""Measures a detector on an image set: average precision, its interval, errors, proposal recall.
 
 Examples:
   keras-frcnn evaluate --checkpoint=runs/voc07/best.keras
   python evaluate.py --checkpoint=runs/voc07/best.keras --data_dir=VOCdevkit
   --eval_split=VOC2007/test
   python evaluate.py --detections=found.json --dataset=coco --data_dir=coco --eval_split=val2017
+  python evaluate.py --compare=runs/a,runs/b
 
-Data and settings are those of the run unless flags say otherwise. Writes results.json,
-detections.json (COCO's results form) and voc/ (the devkit's text files). Detections of any tool are
-measured without a model: a file of COCO's results form or a folder of the devkit's text files.
-COCO's metric on COCO's data then reads the annotations only, no picture.
+Data and settings are those of the run unless flags say otherwise. Writes results.json with all
+there is, tables as .csv, TensorBoard's scalars, detections.json (COCO's results form) and voc/ (the
+devkit's text files). Detections of any tool are measured without a model: a file of COCO's results
+form or a folder of the devkit's text files. COCO's metric on COCO's data then reads the annotations
+only, no picture.
+
+--compare tells whether the second of two is better than the first: two runs that were evaluated, or
+detections of any tool, on the same pictures and objects.
 """
 
-import glob
 from pathlib import Path
 
+from keras_frcnn.cli import judged
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
 from keras_frcnn.flags import Option, settings_of
@@ -28,10 +33,17 @@ COMMAND = Command(
         Option("checkpoint", str, "", "A .keras file of a run."),
         Option("detections", str, "", "Results to measure, instead of a checkpoint."),
         Option(
+            "compare",
+            tuple[str, ...],
+            (),
+            "Two results to compare: folders of runs or of their evaluations, or what --detections "
+            "takes.",
+        ),
+        Option(
             "output_dir",
             str,
             "",
-            "Folder of the results; empty: evaluation/ beside the checkpoint, none for detections.",
+            "Folder of the results; empty: evaluation/ beside the checkpoint, else none.",
         ),
         Option(
             "metric",
@@ -46,8 +58,21 @@ COMMAND = Command(
             _IOU_THRESHOLD,
             "Least IoU of a detection with its object, in VOC's metric.",
         ),
+        Option(
+            "resamples",
+            int,
+            1000,
+            "Data sets redrawn from the pictures (by --seed), for the intervals; 0: no intervals.",
+        ),
+        Option(
+            "tensorboard",
+            str,
+            "",
+            "Folder of TensorBoard's scalars; empty: output_dir after a checkpoint, else none.",
+        ),
     ),
     settings=(
+        "seed",
         *(option.name for option in settings_of("data")),
         *(option.name for option in settings_of("detections")),
         "precision",
@@ -70,95 +95,140 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
-        metric = config.dataset if options.metric == "auto" else options.metric
-        if metric == "coco" and options.iou_threshold != _IOU_THRESHOLD:
-            raise ValueError("--iou_threshold is for --metric=voc: COCO's metric has its own ten")
-        measure = _measure_file if options.detections else _measure_model
-        measure(config, options, metric)
+        measure = _measure_model
+        if options.detections:
+            measure = _measure_file
+        elif options.compare:
+            measure = _compare
+        measure(config, options)
     return 0
 
 
-def _measure_model(config, options, metric):
+def _measure_model(config, options):
     from rich.console import Console
 
     from keras_frcnn import data
-    from keras_frcnn.evaluation import coco, results, voc_files
+    from keras_frcnn.evaluation import coco, columns, voc_files
     from keras_frcnn.evaluation.collect import collect
     from keras_frcnn.models import checkpoint
     from keras_frcnn.training import precision
     from keras_frcnn.training.progress import prediction_bar
 
     console = Console()
+    metric = _metric(options, config.dataset)
     config = precision.for_use(config, console.print)
     _, class_names = checkpoint.read_settings(options.checkpoint)
     dataset = data.load(config, config.eval_split, class_names)
     _say_skipped(dataset.skipped, console)
     model = checkpoint.load(options.checkpoint, config)
     with prediction_bar(console, len(dataset.records), "evaluate") as callback:
-        detections, _ = collect(model, dataset, config, callbacks=[callback])
+        detections, proposals = collect(model, dataset, config, callbacks=[callback])
 
     folder = Path(options.output_dir or Path(options.checkpoint).parent / "evaluation")
-    result = _judge(metric, dataset, detections, options.iou_threshold)
-    _report(result, folder, config, console)
-    category_ids = coco.truth_of(dataset).category_ids
-    results.write_coco(folder / "detections.json", detections, class_names, category_ids)
-    voc_files.write_voc(folder / "voc", detections, class_names, _split_names(config)[0])
-    print(f"Results: {folder}/results.json, {folder}/detections.json, {folder}/voc/")
+    truth = columns.truth_of(dataset, metric)
+    found = columns.found_of(detections, truth)
+    summary = _summarize(
+        *(truth, found, metric, config, options),
+        dataset=dataset,
+        proposal_boxes=[picture["boxes"] for picture in proposals],
+    )
+    names = _report(summary, folder, console)
+    coco.write_found(folder / judged.DETECTIONS, found, truth)
+    voc_files.write_voc(folder / "voc", detections, class_names, judged.split_names(config)[0])
+    _write_scalars(summary, options.tensorboard or folder, int(model.step))
+    _say_where(folder, [*names, judged.DETECTIONS, "voc/"])
 
 
-def _measure_file(config, options, metric):
+def _measure_file(config, options):
     from rich.console import Console
 
-    from keras_frcnn import data
     from keras_frcnn.evaluation import coco
 
     console = Console()
-    if metric == config.dataset == "coco" and not Path(options.detections).is_dir():
-        truth, skipped = data.coco.read_truth(config, config.eval_split)
-        _say_skipped(skipped, console)
-        result = coco.evaluate_columns(truth, coco.read_found(options.detections, truth))
-    else:
-        dataset = data.load(config, config.eval_split)
-        _say_skipped(dataset.skipped, console)
-        detections = _read_detections(Path(options.detections), config, coco.truth_of(dataset))
-        result = _judge(metric, dataset, detections, options.iou_threshold)
+    metric = _metric(options, config.dataset)
+    truth, dataset, skipped = judged.read_truth(config, metric)
+    _say_skipped(skipped, console)
+    written = judged.Written(options.detections, Path(options.detections), None)
+    found = judged.read_found(written, config, truth)
+    summary = _summarize(truth, found, metric, config, options, dataset=dataset)
     folder = Path(options.output_dir) if options.output_dir else None
-    _report(result, folder, config, console)
+    names = _report(summary, folder, console)
+    if options.tensorboard:
+        _write_scalars(summary, options.tensorboard, 0)
     if folder:
-        print(f"Results: {folder}/results.json")
+        coco.write_found(folder / judged.DETECTIONS, found, truth)
+        _say_where(folder, [*names, judged.DETECTIONS])
 
 
-def _read_detections(path, config, truth):
-    from keras_frcnn.evaluation import results, voc_files
+def _compare(config, options):
+    from rich.console import Console
 
-    if not path.is_dir():
-        return results.read_coco(path, truth.class_names, truth.category_ids)
-    names = _split_names(config)
-    found = [name for name in names if any(path.glob(f"comp4_det_{glob.escape(name)}_*.txt"))]
-    return voc_files.read_voc(path, truth.class_names, [*found, names[0]][0])
+    from keras_frcnn.evaluation import columns, compare, compare_report
+
+    console = Console()
+    both = [judged.locate(name) for name in options.compare]
+    known = [written.known for written in both if written.known]
+    metric = _metric(options, known[0].metric if known else config.dataset)
+    truth, dataset, skipped = judged.read_truth(
+        config, metric, known[0].class_names if known else None
+    )
+    _say_skipped(skipped, console)
+    judged.check_same_truth(both, metric, columns.fingerprint(truth))
+    summaries = [
+        _summarize(
+            *(truth, judged.read_found(written, config, truth), metric, config, options),
+            dataset=dataset,
+        )
+        for written in both
+    ]
+    comparison = compare.compare(tuple(options.compare), *summaries, options.resamples, config.seed)
+    compare_report.print_comparison(comparison, console)
+    if options.output_dir:
+        _say_where(options.output_dir, compare_report.write(comparison, options.output_dir))
 
 
-def _split_names(config):
-    """Returns the image set's name in the names of text files: ours, and the devkit's."""
-    ours = "_".join(config.eval_split).replace("/", "-")
-    return ours, "_".join(split.rpartition("/")[2] for split in config.eval_split)
+def _metric(options, usual):
+    metric = usual if options.metric == "auto" else options.metric
+    if metric == "coco" and options.iou_threshold != _IOU_THRESHOLD:
+        raise ValueError("--iou_threshold is for --metric=voc: COCO's metric has its own ten")
+    return metric
 
 
-def _judge(metric, dataset, detections, iou_threshold):
-    from keras_frcnn.evaluation import coco, voc
+def _summarize(truth, found, metric, config, options, **more):
+    from keras_frcnn.evaluation.summary import summarize
 
-    if metric == "coco":
-        return coco.evaluate(dataset, detections)
-    return voc.evaluate(dataset, detections, iou_threshold)
+    return summarize(
+        truth,
+        found,
+        metric,
+        options.iou_threshold,
+        num_resamples=options.resamples,
+        seed=config.seed,
+        settings=config.to_dict(),
+        **more,
+    )
 
 
-def _report(result, folder, config, console):
-    from keras_frcnn.evaluation import report
+def _report(summary, folder, console):
+    """Prints the results and writes them; returns the names of the files."""
+    from keras_frcnn.evaluation import files, report
 
-    report.print_table(result, console)
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        report.to_json(result, folder / "results.json", config.to_dict())
+    report.print_summary(summary, console)
+    return files.write(summary, folder) if folder else []
+
+
+def _write_scalars(summary, folder, step):
+    import tensorflow as tf
+
+    from keras_frcnn.evaluation import scalars
+
+    with tf.summary.create_file_writer(str(folder)).as_default(step=step):
+        for name, value in scalars.of_summary(summary).items():
+            tf.summary.scalar(name, value)
+
+
+def _say_where(folder, names):
+    print("Results: " + ", ".join(f"{folder}/{name}" for name in names))
 
 
 def _say_skipped(lines, console):
@@ -171,12 +241,23 @@ def _base(options):
         raise ValueError(
             f"--iou_threshold must be above 0 and at most 1. Received: {options.iou_threshold:g}"
         )
-    if options.checkpoint and options.detections:
-        raise ValueError("--checkpoint and --detections are two ways: give one of them")
+    if options.resamples < 0:
+        raise ValueError(f"--resamples must be at least 0. Received: {options.resamples}")
+    given = [n for n in ("checkpoint", "detections", "compare") if getattr(options, n)]
+    if len(given) > 1:
+        raise ValueError(f"--{given[0]} and --{given[1]} are two ways: give one of them")
     if options.detections:
         return Config()
+    if options.compare:
+        if len(options.compare) != 2:
+            raise ValueError(
+                f"--compare must be two, separated by a comma. Received: {len(options.compare)}"
+            )
+        known = [judged.locate(name).known for name in options.compare]
+        return next((one.config for one in known if one), Config())
     if not options.checkpoint:
         raise ValueError(
-            "--checkpoint is missing: A .keras file of a run. Or --detections: Results to measure"
+            "--checkpoint is missing: A .keras file of a run. Or --detections: Results to measure, "
+            "or --compare: Two results to compare"
         )
     return checkpoint_settings(options)

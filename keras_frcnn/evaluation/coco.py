@@ -26,7 +26,7 @@ import numpy as np
 from keras_frcnn.data.records import GroundTruth
 from keras_frcnn.evaluation import columns
 from keras_frcnn.evaluation.columns import Found
-from keras_frcnn.evaluation.results import Detections, read_coco_rows
+from keras_frcnn.evaluation.results import Detections, read_coco_rows, write_coco_rows
 
 # Name: kind, IoU threshold (None: mean of all), areas, detections a picture. As indices in the
 # arrays of the engine: all, small, medium, large; 1, 10, 100.
@@ -128,7 +128,7 @@ def evaluate(dataset: Any, detections: Detections) -> Result:
         ValueError: if the detections are malformed or of a picture that the dataset does not have,
             or if two records share an id.
     """
-    truth = truth_of(dataset)
+    truth = columns.truth_of(dataset, "coco")
     return evaluate_columns(truth, columns.found_of(detections, truth))
 
 
@@ -137,7 +137,7 @@ def read_found(path: str | Path, truth: GroundTruth) -> Found:
 
     Args:
         path: COCO's results JSON, with the ids of the pictures and categories of the truth.
-        truth: what the detections are to be compared with: ``truth_of`` a dataset, or of
+        truth: what the detections are to be compared with: ``columns.truth_of`` a dataset, or of
             ``data.coco.read_truth``.
 
     Returns:
@@ -160,19 +160,18 @@ def read_found(path: str | Path, truth: GroundTruth) -> Found:
     )
 
 
-def truth_of(dataset: Any) -> GroundTruth:
-    """Returns what COCO's evaluation compares with.
+def write_found(path: str | Path, found: Found, truth: GroundTruth) -> None:
+    """Writes detections as COCO's results JSON, so that ``read_found`` reads the same numbers.
 
     Args:
-        dataset: a ``Dataset``. One of COCO's form has its annotations; of any other the truth is
-            made from the records: an object's area is its box's, difficult objects are crowd
-            regions, and categories count from 1.
-
-    Returns:
-        The truth.
+        path: file to write.
+        found: the detections.
+        truth: gives the ids of the pictures and categories.
     """
-    truth = getattr(dataset, "truth", None)
-    return columns.truth_of_records(dataset) if truth is None else truth
+    image_ids = [truth.image_ids[row] for row in found.rows]
+    numbers = [truth.category_ids[label] for label in found.labels]
+    values = (found.bboxes.tolist(), found.scores.tolist())
+    write_coco_rows(path, zip(image_ids, numbers, *values, strict=True))
 
 
 def evaluate_columns(truth: GroundTruth, found: Found) -> Result:

@@ -5,6 +5,7 @@ they are. Boxes of records are float32 pixels, so that nothing is lost on the wa
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -38,6 +39,21 @@ class Found:
         return Found(**{field.name: getattr(self, field.name)[kept] for field in fields})
 
 
+def truth_of(dataset: Any, metric: str) -> GroundTruth:
+    """Returns what a metric compares with.
+
+    Args:
+        dataset: a ``Dataset``.
+        metric: "voc": the objects of the records; "coco": the annotations of a source that has
+            COCO's form, else the same.
+
+    Returns:
+        The objects.
+    """
+    truth = getattr(dataset, "truth", None)
+    return truth if metric == "coco" and truth is not None else truth_of_records(dataset)
+
+
 def truth_of_records(dataset: Any) -> GroundTruth:
     """Returns the objects of a dataset's records.
 
@@ -47,13 +63,14 @@ def truth_of_records(dataset: Any) -> GroundTruth:
 
     Returns:
         The objects in the order of the records. An object's area is its box's, difficult objects
-        are ``crowd``, and categories count from 1.
+        are ``crowd``, and categories count from 1 if the source has no numbers of its own.
     """
-    records = dataset.records
+    records, source = dataset.records, getattr(dataset, "truth", None)
+    numbers = range(1, len(dataset.class_names) + 1) if source is None else source.category_ids
     bboxes = to_bboxes(_join([r.boxes for r in records], np.float64).reshape(-1, 4))
     return GroundTruth(
         class_names=tuple(dataset.class_names),
-        category_ids=tuple(range(1, len(dataset.class_names) + 1)),
+        category_ids=tuple(numbers),
         image_ids=tuple(r.image_id for r in records),
         rows=np.repeat(np.arange(len(records)), [len(r.labels) for r in records]),
         labels=_join([r.labels for r in records], np.int64),
@@ -61,6 +78,19 @@ def truth_of_records(dataset: Any) -> GroundTruth:
         areas=bboxes[:, 2] * bboxes[:, 3],
         crowd=_join([r.difficult for r in records], bool),
     )
+
+
+def fingerprint(truth: GroundTruth) -> str:
+    """Returns a SHA-256 of what is to be found: equal for equal pictures, classes and objects.
+
+    The order of pictures, of classes and of a picture's objects does not matter.
+    """
+    kinds = np.argsort(np.argsort(truth.class_names))[truth.labels]
+    pictures = ranks_of_ids(truth.image_ids)[truth.rows]
+    table = np.column_stack([pictures, kinds, truth.bboxes, truth.crowd]) + 0.0  # no -0
+    table = table[np.lexsort(table.T[::-1])]
+    head = repr([sorted(truth.class_names), sorted(map(repr, truth.image_ids))])
+    return hashlib.sha256(head.encode() + table.astype("<f8").tobytes()).hexdigest()
 
 
 def found_of(detections: Detections, truth: GroundTruth) -> Found:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from keras_frcnn.data.records import GroundTruth
-from keras_frcnn.evaluation import coco, columns, matches
+from keras_frcnn.evaluation import columns, matches
 from keras_frcnn.evaluation.columns import Found
 from keras_frcnn.evaluation.results import Detections
 
@@ -159,7 +159,7 @@ def split(
     """
     if metric not in matches.METRICS:
         raise ValueError(f"metric must be voc or coco. Received: {metric!r}")
-    truth = coco.truth_of(dataset) if metric == "coco" else columns.truth_of_records(dataset)
+    truth = columns.truth_of(dataset, metric)
     found = columns.found_of(detections, truth)
     return split_columns(truth, found, iou_threshold, metric, score_threshold)
 

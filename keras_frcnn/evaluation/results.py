@@ -63,12 +63,20 @@ def write_coco(
     """
     check_detections(detections, len(class_names))
     category_ids = _category_ids(class_names, category_ids)
-    entries = []
+    rows = []
     for image_id, picture in detections.items():
         image_id = int(image_id) if isinstance(image_id, np.integer) else image_id
         for label, score, (y1, x1, y2, x2) in rows_of(picture):
-            entry = {"image_id": image_id, "category_id": category_ids[label]}
-            entries.append(entry | {"bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
+            rows.append((image_id, category_ids[label], [x1, y1, x2 - x1, y2 - y1], score))
+    write_coco_rows(path, rows)
+
+
+def write_coco_rows(
+    path: str | Path, rows: Iterable[tuple[str | int, int, list[float], float]]
+) -> None:
+    """Writes COCO's results JSON of rows (image id, category id, bbox, score) of plain values."""
+    keys = ("image_id", "category_id", "bbox", "score")
+    entries = [dict(zip(keys, row, strict=True)) for row in rows]
     Path(path).write_text(json.dumps(entries, allow_nan=False), encoding="utf-8")
 
 

@@ -62,8 +62,7 @@ def summarize(
     """Evaluates detections in every respect.
 
     Args:
-        truth: the objects: ``columns.truth_of_records`` for VOC's metric, ``coco.truth_of`` or
-            ``data.coco.read_truth`` for COCO's.
+        truth: the objects: ``columns.truth_of`` a dataset, or of ``data.coco.read_truth``.
         found: the detections: ``columns.found_of`` or ``coco.read_found``.
         metric: "voc" or "coco".
         iou_threshold: least IoU of a right detection, in VOC's metric and in the split of errors.

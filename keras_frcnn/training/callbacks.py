@@ -16,7 +16,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation import proposals as proposal_evaluation
-from keras_frcnn.evaluation import report, voc
+from keras_frcnn.evaluation import report, scalars, voc
 from keras_frcnn.evaluation.collect import collect
 from keras_frcnn.inspection.visualize import draw_panels
 from keras_frcnn.models import checkpoint
@@ -128,15 +128,9 @@ class Evaluator(keras.callbacks.Callback):
             [record.boxes[~record.difficult] for record in self.dataset.records],
             [picture["boxes"] for picture in proposals],
         )[:, 0]
-        values = {
-            "mAP_area": result.map_area,
-            "mAP_11point": result.map_11point,
-            **{f"AP_area/{c.name}": c.ap_area for c in result.classes},
-            **{
-                f"RPN_recall/{n}_proposals": value
-                for n, value in zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True)
-            },
-        }
+        values = scalars.of_result(
+            result, dict(zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True))
+        )
         with self.writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)

@@ -109,6 +109,8 @@ def test_written_detections_give_the_same_figures_without_a_model(run, data_dir,
     values = measure(file, *where, folder=tmp_path)
     for settings in (values.pop("settings"), expected.pop("settings")):
         assert settings["dataset"] == "coco"
+    assert len(expected.pop("proposal_recall")["recall"][0]) == 11
+    assert values.pop("proposal_recall") is None
     assert values == expected
 
 

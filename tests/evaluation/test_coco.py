@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import coco as coco_data
-from keras_frcnn.evaluation import coco, results
+from keras_frcnn.evaluation import coco, columns, results
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl"] + ["AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_named():
 
 
 def test_the_truth_of_records():
-    truth = coco.truth_of(
+    truth = columns.truth_of_records(
         dataset(record("x"), record("y", (B, 1), (A, 0, True)), class_names=("a", "b"))
     )
     assert (truth.image_ids, truth.category_ids) == (("x", "y"), (1, 2))
@@ -240,6 +240,6 @@ def test_detections_in_memory_and_on_disk_agree(tmp_path):
     detections = {7: found(*((box, rng.random(), i % 2) for i, box in enumerate(near)))}
     results.write_coco(tmp_path / "found.json", detections, ("a", "b"))
     in_memory = coco.evaluate(data, detections)
-    truth = coco.truth_of(data)
+    truth = columns.truth_of(data, "coco")
     on_disk = coco.evaluate_columns(truth, coco.read_found(tmp_path / "found.json", truth))
     assert str(in_memory.to_dict()) == str(on_disk.to_dict())

@@ -1,5 +1,4 @@
 import io
-import json
 
 import numpy as np
 from rich.console import Console
@@ -82,28 +81,6 @@ def test_table_goes_to_standard_output_by_default(capsys):
     assert "50.00" in capsys.readouterr().out
 
 
-def test_json(tmp_path):
-    outcome = result(class_result("dog", 3, 0.5, 0.25), class_result("cat", 0, np.nan, np.nan))
-    report.to_json(outcome, tmp_path / "r.json", {"seed": 3, "rates": (0.1, float("inf"))})
-    text = (tmp_path / "r.json").read_text()
-    values = json.loads(text, parse_constant=lambda name: 1 / 0)
-    assert values["settings"] == {"seed": 3, "rates": [0.1, None]}
-    assert values["classes"]["cat"]["ap_area"] is None
-    assert values["classes"]["dog"]["ap_area"] == 0.25
-    assert values["map_11point"] == 0.5
-    assert values["iou_threshold"] == 0.5
-    assert list(values) == sorted(values)
-    assert list(values["classes"]) == ["cat", "dog"]
-    assert text.endswith("}\n")
-
-
-def test_json_without_ground_truth_or_settings(tmp_path):
-    report.to_json(result(), tmp_path / "r.json")
-    values = json.loads((tmp_path / "r.json").read_text())
-    assert values["map_area"] is None
-    assert values["settings"] == {}
-
-
 # --- COCO ---------------------------------------------------------------------------------------
 
 
@@ -131,13 +108,3 @@ def test_coco_table_shows_classes_their_mean_and_all_twelve_figures():
     assert below in text
     assert "COCO metric, IoU 0.50 to 0.95; 7 pictures; 2 without detections; 3 regions" in text
     assert "mean of 1 of 2 classes" in text
-
-
-def test_coco_json(tmp_path):
-    report.to_json(coco_result(), tmp_path / "r.json", {"seed": 3})
-    values = json.loads((tmp_path / "r.json").read_text())
-    assert (values["AP"], values["AR1"], values["ARl"]) == (0.25, 0.125, None)
-    assert values["classes"]["cat"]["num_crowd"] == 2
-    assert values["classes"]["cat"]["AP50"] == 0.5
-    assert values["classes"]["[red]x"]["AP"] is None
-    assert values["settings"] == {"seed": 3}
