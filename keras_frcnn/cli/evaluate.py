@@ -228,7 +228,7 @@ def _write_scalars(summary, folder, step):
 
 
 def _say_where(folder, names):
-    print("Results: " + ", ".join(f"{folder}/{name}" for name in names))
+    print(f"Results: {folder}/{', '.join(names)}")
 
 
 def _say_skipped(lines, console):

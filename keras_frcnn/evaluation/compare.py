@@ -34,11 +34,15 @@ class Comparison:
     def changed_pictures(self) -> np.ndarray:
         """Returns the pictures whose AP changed, from the most improved to the most worsened.
 
+        Of equal changes that of more objects stands nearer to its end.
+
         Returns:
             int64, indices in ``before.errors.truth.image_ids``.
         """
+        truth = self.before.errors.truth
         change = self.picture_aps[1] - self.picture_aps[0]
-        order = np.argsort(-change, kind="stable")
+        num_gt = np.bincount(truth.rows[~truth.crowd], minlength=len(change))
+        order = np.lexsort((-num_gt * np.sign(change), -change))
         return order[np.abs(change[order]) > 0]
 
 

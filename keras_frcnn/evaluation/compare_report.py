@@ -15,6 +15,7 @@ from keras_frcnn.evaluation.errors import Kind
 from keras_frcnn.evaluation.mending import MISSED
 from keras_frcnn.evaluation.report import percent
 
+_CLASS_FIGURES = dict((*bootstrap.VOC_FIGURES, *bootstrap.COCO_FIGURES))
 _SHOWN_PICTURES = 5  # at either end
 
 
@@ -99,8 +100,7 @@ def _intervals(comparison: Comparison) -> list[bootstrap.Interval]:
     if differences is None:
         return [nothing] * (len(rows) + 1)
     _, mean_name = _figure(comparison)
-    class_name = dict((*bootstrap.VOC_FIGURES, *bootstrap.COCO_FIGURES))[mean_name]
-    return [*differences.classes[class_name], differences.means[mean_name]]
+    return [*differences.classes[_CLASS_FIGURES[mean_name]], differences.means[mean_name]]
 
 
 def _class_table(comparison: Comparison) -> Table:
@@ -174,8 +174,8 @@ def _picture_table(comparison: Comparison, changed: np.ndarray) -> Table:
 
 
 def _class_rows(comparison: Comparison) -> Iterable[list]:
-    _, name = _figure(comparison)
-    yield ["class", f"{name}_A", f"{name}_B", "difference", "difference_low", "difference_high"]
+    figure = _CLASS_FIGURES[_figure(comparison)[1]]
+    yield ["class", f"{figure}_A", f"{figure}_B", "difference", "difference_low", "difference_high"]
     for (name, a, b), interval in zip(
         _figure_rows(comparison), _intervals(comparison)[:-1], strict=True
     ):
@@ -183,10 +183,8 @@ def _class_rows(comparison: Comparison) -> Iterable[list]:
 
 
 def _picture_rows(comparison: Comparison) -> Iterable[list]:
-    """Returns all pictures with objects, the most improved first."""
+    """Returns the pictures that changed, the most improved first."""
     yield ["image_id", "ap_A", "ap_B"]
-    change = comparison.picture_aps[1] - comparison.picture_aps[0]
     image_ids = comparison.before.errors.truth.image_ids
-    for row in np.argsort(-change, kind="stable").tolist():
-        if change[row] == change[row]:
-            yield [image_ids[row], *comparison.picture_aps[:, row].tolist()]
+    for row in comparison.changed_pictures().tolist():
+        yield [image_ids[row], *comparison.picture_aps[:, row].tolist()]

@@ -52,7 +52,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     print_table(summary.result, console, summary.intervals)
     if summary.intervals is not None:
         draws = summary.intervals.num_resamples
-        words = f"{_LEVEL}: where so many of {draws} data sets redrawn from the pictures lie"
+        words = f"{_LEVEL}: bootstrap interval by {draws} draws of the pictures"
         console.print(Text(words, style="dim"))
     console.print(_error_table(summary))
     words = (

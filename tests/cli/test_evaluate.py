@@ -3,11 +3,14 @@
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn.cli.evaluate import main
 from keras_frcnn.data import shapes, voc
@@ -171,3 +174,124 @@ def test_classes_that_the_checkpoint_does_not_know_are_named(refusal, run, tmp_p
     (folder / f"JPEGImages/{stem}.jpg").write_bytes(Path(record.path).read_bytes())
     message = refusal(f"--data_dir={folder}")
     assert "(cat): unknown class; known are circle, square, star, triangle" in message
+
+
+# --- all that is written, and comparing ---------------------------------------------------------
+
+
+def test_all_results_are_written(evaluate, run, tmp_path, capsys):
+    folder, _ = run
+    written = evaluate("--resamples=5", "--seed=3")
+    assert written["intervals"]["num_resamples"] == 5
+    assert written["settings"]["seed"] == written["intervals"]["seed"] == 3
+    recall = written["proposal_recall"]
+    assert recall["num_gt"] == sum(c["num_gt"] for c in written["classes"].values())
+    assert 0 <= recall["recall"][-1][0] <= 1 and recall["num_proposals"][-1] > 1
+    names = ["results.json", "per_class.csv", "errors.csv", "confusions.csv", "pr_curves.csv"]
+    names += ["proposal_recall.csv", "detections.json", "voc/"]
+    assert all((tmp_path / "results" / name).exists() for name in names)
+    output = capsys.readouterr().out
+    assert f"Results: {tmp_path / 'results'}/{', '.join(names)}" in output
+    assert "missed objects" in output and "recall % at 0.5" in output
+
+    events = EventAccumulator(str(tmp_path / "results"), size_guidance={"tensors": 0})
+    events.Reload()
+    (event,) = events.Tensors("mAP_area")
+    assert event.step == 1
+    assert float(tf.make_ndarray(event.tensor_proto)) == pytest.approx(written["map_area"])
+    assert "interval/map_area_low" in events.Tags()["tensors"]
+
+
+def test_scalars_of_detections_go_where_they_are_told(run, evaluate, tmp_path):
+    _, config = run
+    evaluate("--resamples=0")
+    found = tmp_path / "results" / "detections.json"
+    where = [f"--data_dir={config.data_dir}", "--eval_split=val", "--resamples=0"]
+    assert main([f"--detections={found}", *where, f"--tensorboard={tmp_path / 'board'}"]) == 0
+    assert list((tmp_path / "board").glob("events.out.tfevents.*"))
+
+
+@pytest.fixture
+def two(evaluate, tmp_path):
+    """Two evaluations of one run, the second of half of its detections."""
+    for name, flags in (("a", []), ("b", ["--score_threshold=0.3"])):
+        evaluate("--resamples=3", *flags)
+        (tmp_path / "results").rename(tmp_path / name)
+    return tmp_path / "a", tmp_path / "b"
+
+
+def compared(*argv, folder):
+    assert main([*argv, f"--output_dir={folder}", "--resamples=5"]) == 0
+    return json.loads((folder / "comparison.json").read_text())
+
+
+def test_two_evaluations_are_compared(two, run, tmp_path, capsys):
+    values = compared(f"--compare={two[0]},{two[1]}", folder=tmp_path / "c")
+    for letter, folder in zip("AB", two, strict=True):
+        written = json.loads((folder / "results.json").read_text())
+        assert values[letter]["map_area"] == written["map_area"]
+        assert values[letter]["errors"] == written["errors"]
+        assert values[letter]["name"] == str(folder)
+    assert values["difference"] == values["B"]["map_area"] - values["A"]["map_area"]
+    assert f"A: {two[0]}" in capsys.readouterr().out
+    assert (tmp_path / "c" / "comparison_pictures.csv").exists()
+
+
+def test_a_run_and_detections_from_elsewhere_are_compared(two, run, tmp_path):
+    shutil.copytree(two[0], tmp_path / "run" / "evaluation")
+    elsewhere = shutil.copy(two[1] / "detections.json", tmp_path / "found.json")
+    expected = compared(f"--compare={two[0]},{two[1]}", folder=tmp_path / "c")
+    values = compared(f"--compare={tmp_path / 'run'},{elsewhere}", folder=tmp_path / "d")
+    assert values["intervals"] == expected["intervals"]
+    assert values["pictures"] == expected["pictures"]
+    # VOC's text files are rounded, and of no known settings.
+    where = [f"--data_dir={run[1].data_dir}", "--eval_split=val"]
+    values = compared(f"--compare={two[0] / 'voc'},{two[1] / 'voc'}", *where, folder=tmp_path / "e")
+    assert values["difference"] == pytest.approx(expected["difference"], abs=0.02)
+
+
+def test_classes_in_another_order_are_compared_by_name(two, tmp_path):
+    expected = compared(f"--compare={two[0]},{two[1]}", folder=tmp_path / "c")
+    results_, detections = two[1] / "results.json", two[1] / "detections.json"
+    values = json.loads(results_.read_text())
+    values["class_names"].reverse()  # and not the category ids, which are 1 to 4
+    results_.write_text(json.dumps(values))
+    entries = json.loads(detections.read_text())
+    entries = [entry | {"category_id": 5 - entry["category_id"]} for entry in entries]
+    detections.write_text(json.dumps(entries))
+    values = compared(f"--compare={two[0]},{two[1]}", folder=tmp_path / "d")
+    assert values["B"]["classes"] == expected["B"]["classes"]
+
+
+def test_what_cannot_be_compared_is_named(two, refusal, tmp_path, capsys):
+    a, b = two
+
+    def refuse(*argv):
+        with pytest.raises(SystemExit) as caught:
+            main([*argv, "--resamples=0"])
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    pair = f"--compare={a},{b}"
+    assert "must be two, separated by a comma. Received: 1" in refuse(f"--compare={a}")
+    assert f"{tmp_path / 'x'}: expected a folder with detections" in refuse(
+        f"--compare={a},{tmp_path / 'x'}"
+    )
+    assert "--checkpoint and --compare are two ways" in refuse(pair, "--checkpoint=x")
+    assert "to be compared by coco" in refuse(pair, "--metric=coco")
+    assert f"{a} was measured on another ground truth" in refuse(pair, "--eval_split=test")
+    path = b / "results.json"
+    values = json.loads(path.read_text())
+    values["ground_truth"]["sha256"] = "0"
+    path.write_text(json.dumps(values))
+    assert f"{a} and {b} were measured on different ground truths" in refuse(pair)
+    values["class_names"][0] = "cat"
+    values["ground_truth"]["sha256"] = json.loads((a / "results.json").read_text())["ground_truth"][
+        "sha256"
+    ]
+    path.write_text(json.dumps(values))
+    assert f"{b} must have the classes of the ground truth" in refuse(pair)
+    for broken in ("", "[]", "{}", '{"class_names": 3}', "[" * 100_000):
+        path.write_text(broken)
+        assert f"{path} must be of evaluate" in refuse(pair)
+    assert "--resamples must be at least 0. Received: -1" in refusal("--resamples=-1")

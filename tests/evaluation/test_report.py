@@ -1,9 +1,11 @@
 import io
 
 import numpy as np
+from handmade import dataset, found, record
 from rich.console import Console
 
-from keras_frcnn.evaluation import coco, report, voc
+from keras_frcnn.evaluation import coco, columns, report, voc
+from keras_frcnn.evaluation.summary import summarize
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 FIGURES += ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -108,3 +110,50 @@ def test_coco_table_shows_classes_their_mean_and_all_twelve_figures():
     assert below in text
     assert "COCO metric, IoU 0.50 to 0.95; 7 pictures; 2 without detections; 3 regions" in text
     assert "mean of 1 of 2 classes" in text
+
+
+# --- a whole evaluation -------------------------------------------------------------------------
+
+
+def summary(metric="voc", **options):
+    """Two pictures alike: one of two objects is found, one called by the other class."""
+    a, b = [0, 0, 10, 10], [100, 100, 120, 140]
+    data = dataset(*(record(i, (a, 0), (b, 0)) for i in range(2)), class_names=("cat", "dog"))
+    truth = columns.truth_of(data, metric)
+    rows = {i: found((a, 0.5, 0), (b, 0.75, 1)) for i in range(2)}
+    options = {"proposal_boxes": [np.array([a] * 60)] * 2, "num_resamples": 7} | options
+    return summarize(truth, columns.found_of(rows, truth), metric, dataset=data, **options)
+
+
+def printed_summary(width=200, **options):
+    console = Console(file=io.StringIO(), width=width)
+    report.print_summary(summary(**options), console)
+    return console.file.getvalue()
+
+
+def test_a_summary_shows_intervals_errors_and_recall():
+    text = printed_summary()
+    assert cells(text, "cat") == ["cat", "4", "2", "54.55", "50.00", "50.0-50.0"]
+    assert cells(text, "dog")[-1] == "-"
+    assert cells(text, "mean")[-1] == "50.0-50.0"
+    assert "95%: bootstrap interval by 7 draws of the pictures" in text
+    assert cells(text, "correct") == ["correct", "2", "2"]
+    assert cells(text, "confusion") == ["confusion", "2", "0", "50.00"]
+    assert cells(text, "missed") == ["missed", "objects", "0", "0.00"]
+    assert cells(text, "50") == ["50", *["50.00"] * 3, "50.00"]
+    assert cells(text, "60")[-1] == "50.00"
+    assert "IoU >= 0.5; top: of each class" in text
+
+
+def test_a_summary_without_intervals_and_proposals():
+    text = printed_summary(num_resamples=0, proposal_boxes=None)
+    assert cells(text, "cat") == ["cat", "4", "2", "54.55", "50.00"]
+    assert "95%" not in text and "proposals" not in text
+
+
+def test_a_summary_fits_a_terminal():
+    for metric in ("voc", "coco"):
+        text = printed_summary(80, metric=metric)
+        assert max(map(len, text.split("\n"))) <= 80 and "…" not in text
+    assert cells(text, "cat")[-2:] == ["50.50", "50.5-50.5"]
+    assert "AR100 50.00" in text
