@@ -213,10 +213,13 @@ def test_scalars_of_detections_go_where_they_are_told(run, evaluate, tmp_path):
 
 @pytest.fixture
 def two(evaluate, tmp_path):
-    """Two evaluations of one run, the second of half of its detections."""
-    for name, flags in (("a", []), ("b", ["--score_threshold=0.3"])):
-        evaluate("--resamples=3", *flags)
+    """Two evaluations of one run, the second of fewer detections."""
+    counts = []
+    for name, flags in (("a", []), ("b", ["--max_detections=3"])):
+        classes = evaluate("--resamples=3", *flags)["classes"].values()
+        counts.append([c["num_detections"] for c in classes])
         (tmp_path / "results").rename(tmp_path / name)
+    assert sum(counts[0]) > sum(counts[1]) and len(set(counts[1])) > 1
     return tmp_path / "a", tmp_path / "b"
 
 

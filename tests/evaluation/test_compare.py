@@ -98,6 +98,14 @@ def test_a_pictures_ap_is_that_of_all_its_classes_as_one(seed):
     np.testing.assert_allclose(compare.picture_aps(split), expected, atol=1e-12)
 
 
+def test_differences_are_the_second_less_the_first(data):
+    none, everything = {}, {i: found((A, 0.9), (B, 0.8), (B, 0.7, 1)) for i in ("1", "2", "3")}
+    result = compare.compare(("x", "y"), make(data, none), make(data, everything), 50)
+    assert result.differences.means["map_area"].low > 0.2
+    result = compare.compare(("x", "y"), make(data, everything), make(data, none), 50)
+    assert result.differences.means["map_area"].high < -0.2
+
+
 def test_other_ground_truths_are_refused(data):
     before = make(data, BEFORE)
     other = dataset(*data.records[:-1], record("4", (B, 0, True)), class_names=data.class_names)
