@@ -178,6 +178,7 @@ def _compare(config, options):
         _summarize(
             *(truth, judged.read_found(written, config, truth), metric, config, options),
             dataset=dataset,
+            num_resamples=0,  # of each alone its own evaluation tells
         )
         for written in both
     ]
@@ -197,12 +198,12 @@ def _metric(options, usual):
 def _summarize(truth, found, metric, config, options, **more):
     from keras_frcnn.evaluation.summary import summarize
 
+    more = {"num_resamples": options.resamples} | more
     return summarize(
         truth,
         found,
         metric,
         options.iou_threshold,
-        num_resamples=options.resamples,
         seed=config.seed,
         settings=config.to_dict(),
         **more,

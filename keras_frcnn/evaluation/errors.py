@@ -14,7 +14,8 @@ An object that has no right detection is missed, unless a localisation or confus
 
 Right and wrong are the metric's: see ``matches``. What it does not count is of the kind "ignored",
 and no object that it ignores is missed. VOC's difficult objects are real ones and may explain a
-mistake; COCO's crowd regions are not and never do, as in TIDE's code.
+mistake; COCO's crowd regions are not and never do, as in TIDE's code. Where nothing is ignored the
+counts by COCO's rule are those of tidecv 1.0.1.
 """
 
 import dataclasses
