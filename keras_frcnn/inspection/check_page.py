@@ -1,16 +1,12 @@
 """What a check of data has found as one HTML page with pictures, complete in itself."""
 
-import base64
-import html
-import io
-import warnings
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFile, ImageOps
+from PIL import Image, ImageDraw
 
-from keras_frcnn.data.records import MAX_PIXELS, with_progress
-from keras_frcnn.inspection import check_report, picture_files
-from keras_frcnn.inspection.findings import KINDS, Finding, Report, plain
+from keras_frcnn.data.records import with_progress
+from keras_frcnn.inspection import check_report, page
+from keras_frcnn.inspection.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.samples import Object, Sample
 
 _SHOWN = 24  # pictures of a kind
@@ -19,29 +15,6 @@ _SHOWN_BOXES = 300  # of a picture
 _THUMBNAIL = 360  # pixels of the longer side
 _MARGIN = 0.25  # shown around a picture that a box leaves, of its longer side, at most
 _FAULTY, _OTHER, _GROUND = (229, 72, 77), (96, 165, 250), (136, 136, 136)
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --dim: #667; --line: #ddd; --bad: #b3261e;
-  --note: #8a5a00; --bar: #7aa2d6; --soft: #f5f5f3; --paper: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e4e2; --dim: #9a9aa2; --line: #3a3a3e;
-  --bad: #ff8a80; --note: #e8b45a; --bar: #4f76a8; --soft: #232326; --paper: #18181a; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 48rem; margin: 3rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 3rem 0 .25rem; }
-p { margin: .25rem 0 1rem; } a { color: inherit; } .dim, figcaption, th { color: var(--dim); }
-.bad { color: var(--bad); } .note { color: var(--note); }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { font-weight: 400; text-align: left; } td, th { padding: .2rem .75rem .2rem 0;
-  border-bottom: 1px solid var(--line); vertical-align: baseline; } .number { text-align: right; }
-.bar { display: block; height: .6rem; min-width: 1px; background: var(--bar); }
-td.bars { width: 45%; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr));
-  gap: 1rem; } figure { margin: 0; } img { width: 100%; border-radius: 3px; display: block; }
-img + img { margin-top: .25rem; }
-figure .none { background: var(--soft); padding: 2rem 1rem; text-align: center; border-radius: 3px;
-  color: var(--dim); }
-figcaption { font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; margin-top: .25rem; }
-details { margin-top: 1rem; } li { font-size: .85rem; overflow-wrap: anywhere; }
-"""
 
 
 def write(report: Report, path: Path) -> None:
@@ -52,34 +25,21 @@ def write(report: Report, path: Path) -> None:
         path: file to write.
     """
     kinds = report.by_kind()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of pictures that are known to be faulty
-        places = with_progress(kinds.items(), "Drawing the page", len(kinds))
-        sections = [_section(report, kind, findings) for kind, findings in places]
-    title = f"Check of {_text(Path(report.config.data_dir).name or report.config.data_dir)}"
-    path.write_text(
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n<body>\n<h1>{title}</h1>\n"
-        f"{_summary(report, kinds)}\n{_classes(report)}\n{_boxes(report)}\n"
-        + "\n".join(sections)
-        + "\n</body>\n</html>\n",
-        encoding="utf-8",
-    )
-
-
-def _text(text: str) -> str:
-    return html.escape(plain(text))
+    places = with_progress(kinds.items(), "Drawing the page", len(kinds))
+    sections = [_section(report, kind, findings) for kind, findings in places]
+    title = f"Check of {Path(report.config.data_dir).name or report.config.data_dir}"
+    body = [_summary(report, kinds), _classes(report), _boxes(report), *sections]
+    page.write(path, title, "\n".join(body))
 
 
 def _summary(report: Report, kinds: dict[str, list[Finding]]) -> str:
     style = "bad" if report.num_problems else ""
-    lines = [f'<p class="{style}">{_text(check_report.verdict(report))}</p>']
-    lines += [f'<p class="dim">{_text(remark)}</p>' for remark in report.source.remarks]
+    lines = [f'<p class="{style}">{page.text(check_report.verdict(report))}</p>']
+    lines += [f'<p class="dim">{page.text(remark)}</p>' for remark in report.source.remarks]
     rows = [
         f'<tr><td><a href="#{kind}">{KINDS[kind].title}</a></td>'
         f'<td class="number {_level(report, kind)}">{len(findings):,}</td>'
-        f'<td class="dim">{_text(KINDS[kind].words)}</td></tr>'
+        f'<td class="dim">{page.text(KINDS[kind].words)}</td></tr>'
         for kind, findings in kinds.items()
     ]
     return "\n".join(lines) + (f"<table>{''.join(rows)}</table>" if rows else "")
@@ -95,7 +55,7 @@ def _classes(report: Report) -> str:
         objects = row["train_objects"] + row["eval_objects"]
         unknown = "" if row["known"] else ' <span class="bad">unknown</span>'
         cells.append(
-            f'<tr><td>{_text(row["name"])}{unknown}</td><td class="number">{objects:,}</td>'
+            f'<tr><td>{page.text(row["name"])}{unknown}</td><td class="number">{objects:,}</td>'
             f'<td class="number">{row["train_pictures"] + row["eval_pictures"]:,}</td>'
             f"{_bar(objects, most)}</tr>"
         )
@@ -108,7 +68,7 @@ def _boxes(report: Report) -> str:
     if not sum(ratios["counts"]):
         return ""
     return (
-        f"<h2>Boxes</h2><p>{_text(check_report.below_stride(report))}</p>"
+        f"<h2>Boxes</h2><p>{page.text(check_report.below_stride(report))}</p>"
         + _histogram("side (root of area), as stored", sizes["from"], sizes["as_stored"])
         + _histogram("side, as resized", sizes["from"], sizes["as_resized"])
         + _histogram("height / width", ratios["from"], ratios["counts"])
@@ -137,10 +97,10 @@ def _level(report: Report, kind: str) -> str:
 def _section(report: Report, kind: str, findings: list[Finding]) -> str:
     heading = f'<h2 id="{kind}" class="{_level(report, kind)}">{KINDS[kind].title}</h2>'
     figures = _figures(findings)
-    section = f'{heading}<p class="dim">{_text(KINDS[kind].words)}</p>{figures}'
+    section = f'{heading}<p class="dim">{page.text(KINDS[kind].words)}</p>{figures}'
     if figures and len(findings) == 1:  # its words stand below the picture
         return section
-    lines = [f"<li>{_text(f'{f.subset}: {f.line}')}</li>" for f in findings[:_SHOWN_LINES]]
+    lines = [f"<li>{page.text(f'{f.subset}: {f.line}')}</li>" for f in findings[:_SHOWN_LINES]]
     more = len(findings) - len(lines)
     lines += [f"<li>... and {more:,} more, all in the JSON</li>"] if more else []
     return (
@@ -168,18 +128,16 @@ def _figure(group: list[Finding]) -> str:
     if first.other is not None:
         pictures.append(_picture(first.other, set()))
     words = first.line if len(group) == 1 else f"{first.line} ... and {len(group) - 1} more"
-    return f"<figure>{''.join(pictures)}<figcaption>{_text(words)}</figcaption></figure>"
+    return f"<figure>{''.join(pictures)}<figcaption>{page.text(words)}</figcaption></figure>"
 
 
 def _picture(sample: Sample, numbers: set[int]) -> str:
     """Returns a small picture with its boxes, or words where there is nothing to see."""
     try:
-        buffer = io.BytesIO()
-        _draw(sample, numbers).save(buffer, "JPEG", quality=80)
-    except Exception:  # Pillow's parsers raise nearly anything on damaged files
-        return '<div class="none">no picture</div>'
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{_text(sample.image_id)}" src="data:image/jpeg;base64,{data}">'
+        picture = _draw(sample, numbers)
+    except ValueError:
+        return page.NO_PICTURE
+    return page.image(picture, sample.image_id)
 
 
 def _draw(sample: Sample, numbers: set[int]) -> Image.Image:
@@ -200,25 +158,11 @@ def _draw(sample: Sample, numbers: set[int]) -> Image.Image:
 
 
 def _thumbnail(sample: Sample) -> Image.Image:
-    """Reads a picture as its boxes see it; of a cut one what there is."""
+    """Reads a picture as its boxes see it."""
     if sample.path is None or not sample.file.digest:
         raise ValueError("there is no picture, or too much of it")
-    # Of memory: a damaged file may ask for more bytes than there are, and a file makes room first.
-    content = io.BytesIO(sample.path.read_bytes())
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
-    try:
-        with Image.open(content, formats=("JPEG", "PNG")) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError("the picture is too large")
-            image.draft("RGB", (2 * _THUMBNAIL, 2 * _THUMBNAIL))
-            image.load()
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
-    if not sample.as_stored and sample.file.orientation != 1:
-        image = ImageOps.exif_transpose(image)
-    image = picture_files.with_8_bits(image).convert("RGB")
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return image
+    upright = not sample.as_stored and sample.file.orientation != 1
+    return page.thumbnail(sample.path, _THUMBNAIL, upright)
 
 
 def _margins(faulty: list[Object], scale: float, picture: Image.Image) -> tuple[int, ...]:
