@@ -20,6 +20,7 @@ counts by COCO's rule are those of tidecv 1.0.1.
 
 import dataclasses
 import enum
+import math
 from typing import Any
 
 import numpy as np
@@ -140,7 +141,7 @@ def split(
     detections: Detections,
     iou_threshold: float = 0.5,
     metric: str = "voc",
-    score_threshold: float = 0.0,
+    score_threshold: float = -math.inf,
 ) -> ErrorSplit:
     """Says of what kind each detection is, and which objects were missed.
 
@@ -149,7 +150,8 @@ def split(
         detections: per image id boxes, scores and labels, as for ``voc.evaluate``.
         iou_threshold: least IoU of a right detection, above 0 and at most 1.
         metric: "voc" or "coco", whose rule decides what is right.
-        score_threshold: detections with a lower score are left out.
+        score_threshold: detections with a lower score are left out; by default none, as other tools
+            may score below 0.
 
     Returns:
         The split; its pictures are in the order of the dataset's records.
@@ -170,7 +172,7 @@ def split_columns(
     found: Found,
     iou_threshold: float = 0.5,
     metric: str = "voc",
-    score_threshold: float = 0.0,
+    score_threshold: float = -math.inf,
 ) -> ErrorSplit:
     """Does what ``split`` does for objects and detections as columns.
 

@@ -75,7 +75,7 @@ def test_json_has_everything(tmp_path):
 def test_json_of_the_errors(tmp_path):
     files.write(small(), tmp_path)
     errors = json.loads((tmp_path / "results.json").read_text())["errors"]
-    assert (errors["iou_threshold"], errors["score_threshold"]) == (0.5, 0)
+    assert (errors["iou_threshold"], errors["score_threshold"]) == (0.5, None)
     assert (errors["correct"], errors["confusion"], errors["background"]) == (1, 1, 1)
     assert (errors["missed"], errors["duplicate"], errors["ignored"]) == (0, 0, 0)
     assert (errors["top"]["correct"], errors["top"]["confusion"]) == (1, 0)  # there are no cats
