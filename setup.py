@@ -36,6 +36,7 @@ setup(
             "pytest-xdist>=3.6,<4",
             "ruff>=0.17,<0.18",
             "pycocotools>=2.0.10,<3",  # the reference for COCO's figures
+            "html5lib>=1.1,<2",  # reads the HTML pages strictly
         ],
         # tensorflow-datasets 4.9.10 needs importlib_resources but does not declare it.
         "tfds": ["tensorflow-datasets>=4.9.10,<5", "importlib_resources>=6"],

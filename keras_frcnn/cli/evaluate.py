@@ -7,11 +7,11 @@ Examples:
   python evaluate.py --detections=found.json --dataset=coco --data_dir=coco --eval_split=val2017
   python evaluate.py --compare=runs/a,runs/b
 
-Data and settings are those of the run unless flags say otherwise. Writes results.json with all
-there is, tables as .csv, TensorBoard's scalars, detections.json (COCO's results form) and voc/ (the
-devkit's text files). Detections of any tool are measured without a model: a file of COCO's results
-form or a folder of the devkit's text files. COCO's metric on COCO's data then reads the annotations
-only, no picture.
+Data and settings are those of the run unless flags say otherwise. Writes report.html, one page with
+plots, tables, the worst and the best pictures; results.json with all there is, tables as .csv,
+TensorBoard's scalars, detections.json (COCO's results form) and voc/ (the devkit's text files).
+Detections of any tool are measured without a model: a file of COCO's results form or a folder of
+the devkit's text files. COCO's metric on COCO's data then reads the annotations only, no picture.
 
 --compare tells whether the second of two is better than the first: two runs that were evaluated, or
 detections of any tool, on the same pictures and objects.
@@ -132,7 +132,7 @@ def _measure_model(config, options):
         dataset=dataset,
         proposal_boxes=[picture["boxes"] for picture in proposals],
     )
-    names = _report(summary, folder, console)
+    names = _report(summary, options.checkpoint, folder, console)
     coco.write_found(folder / judged.DETECTIONS, found, truth)
     voc_files.write_voc(folder / "voc", detections, class_names, judged.split_names(config)[0])
     _write_scalars(summary, options.tensorboard or folder, int(model.step))
@@ -152,7 +152,7 @@ def _measure_file(config, options):
     found = judged.read_found(written, config, truth)
     summary = _summarize(truth, found, metric, config, options, dataset=dataset)
     folder = Path(options.output_dir) if options.output_dir else None
-    names = _report(summary, folder, console)
+    names = _report(summary, options.detections, folder, console)
     if options.tensorboard:
         _write_scalars(summary, options.tensorboard, 0)
     if folder:
@@ -164,6 +164,7 @@ def _compare(config, options):
     from rich.console import Console
 
     from keras_frcnn.evaluation import columns, compare, compare_report
+    from keras_frcnn.inspection import comparison_page
 
     console = Console()
     both = [judged.locate(name) for name in options.compare]
@@ -185,7 +186,9 @@ def _compare(config, options):
     comparison = compare.compare(tuple(options.compare), *summaries, options.resamples, config.seed)
     compare_report.print_comparison(comparison, console)
     if options.output_dir:
-        _say_where(options.output_dir, compare_report.write(comparison, options.output_dir))
+        names = compare_report.write(comparison, options.output_dir)
+        comparison_page.write(comparison, Path(options.output_dir) / comparison_page.FILE)
+        _say_where(options.output_dir, [*names, comparison_page.FILE])
 
 
 def _metric(options, usual):
@@ -210,12 +213,17 @@ def _summarize(truth, found, metric, config, options, **more):
     )
 
 
-def _report(summary, folder, console):
+def _report(summary, subject, folder, console):
     """Prints the results and writes them; returns the names of the files."""
     from keras_frcnn.evaluation import files, report
+    from keras_frcnn.inspection import evaluation_page
 
     report.print_summary(summary, console)
-    return files.write(summary, folder) if folder else []
+    if not folder:
+        return []
+    names = files.write(summary, folder)
+    evaluation_page.write(summary, folder / evaluation_page.FILE, subject)
+    return [*names, evaluation_page.FILE]
 
 
 def _write_scalars(summary, folder, step):

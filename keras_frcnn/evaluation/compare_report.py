@@ -30,7 +30,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for letter, name in zip("AB", comparison.names, strict=True):
         console.print(Text(f"{letter}: {name}"))
     console.print(_class_table(comparison))
-    console.print(Text(_verdict(comparison), style="bold"))
+    console.print(Text(verdict(comparison), style="bold"))
     console.print(_error_table(comparison))
     changed = comparison.changed_pictures()
     words = f"{len(changed)} of {comparison.picture_aps.shape[1]} pictures changed"
@@ -60,7 +60,7 @@ def write(comparison: Comparison, folder: str | Path) -> list[str]:
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
     """Returns a comparison as plain values, NaN where undefined; differences are B less A."""
-    rows, (mean, mean_name) = _figure_rows(comparison), _figure(comparison)
+    rows, (mean, mean_name) = figure_rows(comparison), main_figure(comparison)
     both = (comparison.before, comparison.after)
     class_names = comparison.before.errors.truth.class_names
     return {
@@ -77,7 +77,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _figure(comparison: Comparison) -> tuple[tuple[float, float], str]:
+def main_figure(comparison: Comparison) -> tuple[tuple[float, float], str]:
     """Returns the main figure of both and its name."""
     results = (comparison.before.result, comparison.after.result)
     if isinstance(results[0], voc.Result):
@@ -85,7 +85,7 @@ def _figure(comparison: Comparison) -> tuple[tuple[float, float], str]:
     return (results[0].figures["AP"], results[1].figures["AP"]), "AP"
 
 
-def _figure_rows(comparison: Comparison) -> list[tuple[str, float, float]]:
+def figure_rows(comparison: Comparison) -> list[tuple[str, float, float]]:
     """Returns each class and its main figure in both."""
     some, others = comparison.before.result.classes, comparison.after.result.classes
     if isinstance(comparison.before.result, voc.Result):
@@ -93,13 +93,13 @@ def _figure_rows(comparison: Comparison) -> list[tuple[str, float, float]]:
     return [(a.name, a.figures["AP"], b.figures["AP"]) for a, b in zip(some, others, strict=True)]
 
 
-def _intervals(comparison: Comparison) -> list[bootstrap.Interval]:
+def main_intervals(comparison: Comparison) -> list[bootstrap.Interval]:
     """Returns the intervals of the main figure's differences: of the classes, then of the mean."""
     nothing = bootstrap.Interval(float("nan"), float("nan"))
-    rows, differences = _figure_rows(comparison), comparison.differences
+    rows, differences = figure_rows(comparison), comparison.differences
     if differences is None:
         return [nothing] * (len(rows) + 1)
-    _, mean_name = _figure(comparison)
+    _, mean_name = main_figure(comparison)
     return [*differences.classes[_CLASS_FIGURES[mean_name]], differences.means[mean_name]]
 
 
@@ -109,26 +109,28 @@ def _class_table(comparison: Comparison) -> Table:
     figure = "AP area %" if isinstance(comparison.before.result, voc.Result) else "AP %"
     for title in (f"A {figure}", f"B {figure}", "B - A", f"{bootstrap.LEVEL:.0%} of B - A"):
         table.add_column(title, justify="right")
-    *of_classes, of_mean = _intervals(comparison)
-    for (name, a, b), interval in zip(_figure_rows(comparison), of_classes, strict=True):
+    *of_classes, of_mean = main_intervals(comparison)
+    for (name, a, b), interval in zip(figure_rows(comparison), of_classes, strict=True):
         table.add_row(Text(name), *_cells(a, b, interval))
     table.add_section()
-    (a, b), _ = _figure(comparison)
+    (a, b), _ = main_figure(comparison)
     table.add_row("mean", *_cells(a, b, of_mean), style="bold")
     return table
 
 
 def _cells(a: float, b: float, interval: bootstrap.Interval) -> Iterable[str]:
-    ends = f"{_signed(interval.low)} to {_signed(interval.high)}"
-    return percent(a), percent(b), _signed(b - a), ends if interval.low == interval.low else "-"
+    ends = f"{signed(interval.low)} to {signed(interval.high)}"
+    return percent(a), percent(b), signed(b - a), ends if interval.low == interval.low else "-"
 
 
-def _signed(fraction: float) -> str:
-    return "-" if fraction != fraction else f"{100 * fraction:+.2f}"
+def signed(fraction: float, digits: int = 2) -> str:
+    """Returns a difference of fractions in percent; a dash where it is undefined."""
+    return "-" if fraction != fraction else f"{100 * fraction:+.{digits}f}"
 
 
-def _verdict(comparison: Comparison) -> str:
-    interval = _intervals(comparison)[-1]
+def verdict(comparison: Comparison) -> str:
+    """Returns a sentence: which is better, as far as the interval of the difference tells."""
+    interval = main_intervals(comparison)[-1]
     if interval.low != interval.low:
         return "No interval of the difference."
     if interval.low > 0:
@@ -168,16 +170,16 @@ def _picture_table(comparison: Comparison, changed: np.ndarray) -> Table:
     for place, row in enumerate(ends.tolist()):
         a, b = comparison.picture_aps[:, row].tolist()
         last = place + 1 == _SHOWN_PICTURES and len(ends) < len(changed)
-        words = (percent(a), percent(b), _signed(b - a))
+        words = (percent(a), percent(b), signed(b - a))
         table.add_row(Text(str(image_ids[row])), *words, end_section=last)
     return table
 
 
 def _class_rows(comparison: Comparison) -> Iterable[list]:
-    figure = _CLASS_FIGURES[_figure(comparison)[1]]
+    figure = _CLASS_FIGURES[main_figure(comparison)[1]]
     yield ["class", f"{figure}_A", f"{figure}_B", "difference", "difference_low", "difference_high"]
     for (name, a, b), interval in zip(
-        _figure_rows(comparison), _intervals(comparison)[:-1], strict=True
+        figure_rows(comparison), main_intervals(comparison)[:-1], strict=True
     ):
         yield [name, a, b, b - a, interval.low, interval.high]
 

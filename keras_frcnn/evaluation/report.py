@@ -181,6 +181,6 @@ def _range(interval: bootstrap.Interval) -> str:
     return f"{100 * interval.low:.1f}-{100 * interval.high:.1f}"
 
 
-def percent(fraction: float) -> str:
-    """Returns a fraction in percent with two digits; a dash where it is undefined."""
-    return "-" if math.isnan(fraction) else f"{100 * fraction:.2f}"
+def percent(fraction: float, digits: int = 2) -> str:
+    """Returns a fraction in percent, without the sign; a dash where it is undefined."""
+    return "-" if math.isnan(fraction) else f"{100 * fraction:.{digits}f}"

@@ -69,7 +69,7 @@ def draw_detections(
     Raises:
         ValueError: if a shape, type or label is wrong, or a box is not finite.
     """
-    canvas = _Canvas(image)
+    canvas = Canvas(image)
     _draw_scored(canvas, boxes, labels, scores, class_names, score_threshold)
     return np.array(canvas.finish())
 
@@ -109,7 +109,7 @@ def draw_panels(
     if proposals is not None:
         panels.append(_proposals_panel(image, proposals, num_proposals))
     if detections is not None:
-        canvas = _Canvas(image, for_panel=True)
+        canvas = Canvas(image, for_panel=True)
         values = (detections[name] for name in ("boxes", "labels", "scores"))
         shown = _draw_scored(canvas, *values, class_names, score_threshold)
         title = f"detections: {shown} (score >= {score_threshold:g})"
@@ -123,7 +123,7 @@ def draw_panels(
     return np.array(sheet)
 
 
-class _Canvas:
+class Canvas:
     """A picture with boxes and tags drawn into it; lines and letters grow with the picture."""
 
     def __init__(self, image: np.ndarray, for_panel: bool = False):
@@ -199,7 +199,7 @@ class _Canvas:
 
 
 def _draw_scored(
-    canvas: _Canvas,
+    canvas: Canvas,
     boxes: np.ndarray,
     labels: np.ndarray,
     scores: np.ndarray,
@@ -222,7 +222,7 @@ def _gt_panel(image: np.ndarray, gt: Mapping[str, Any], class_names: Sequence[st
     difficult = gt.get("difficult", np.zeros(len(gt["boxes"]), bool))
     columns = {"labels": gt["labels"], "difficult": difficult}
     boxes, labels, difficult = _checked(gt["boxes"], len(class_names), **columns)
-    canvas = _Canvas(image, for_panel=True)
+    canvas = Canvas(image, for_panel=True)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     order = np.argsort(-areas, kind="stable")  # small objects end on top
     for index in order:
@@ -237,7 +237,7 @@ def _proposals_panel(
     image: np.ndarray, proposals: Mapping[str, Any], num_proposals: int
 ) -> Image.Image:
     boxes, scores = _checked(proposals["boxes"], 0, scores=proposals["scores"])
-    canvas = _Canvas(image, for_panel=True)
+    canvas = Canvas(image, for_panel=True)
     best = np.argsort(-scores, kind="stable")[:num_proposals]
     for index in best[::-1]:
         canvas.box(boxes[index], score_color(scores[index]))

@@ -11,6 +11,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import shapes, voc
 from keras_frcnn.flags import write_flagfile
 from tests import fakes
+from tests.inspection import markup
 
 CATEGORY_IDS = (7, 3, 90, 12)  # of circle, square, star, triangle; sparse, in another order
 
@@ -111,6 +112,11 @@ def test_written_detections_give_the_same_figures_without_a_model(run, data_dir,
         assert settings["dataset"] == "coco"
     assert len(expected.pop("proposal_recall")["recall"][0]) == 11
     assert values.pop("proposal_recall") is None
+    page = markup.parse(tmp_path / "report.html")
+    assert "Only annotations were read" in markup.text(page.find("body"))
+    assert (
+        markup.pictures(page) == [] != markup.pictures(markup.parse(run / "evaluation/report.html"))
+    )
     assert values == expected
 
 

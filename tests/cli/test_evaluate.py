@@ -15,9 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from keras_frcnn.cli.evaluate import main
 from keras_frcnn.data import shapes, voc
 from keras_frcnn.evaluation import results, voc_files
+from keras_frcnn.evaluation.report import percent
 from keras_frcnn.training import fit
 from keras_frcnn.training.callbacks import read_evaluations
 from tests import fakes
+from tests.inspection import markup
 
 
 @pytest.fixture(autouse=True)
@@ -188,11 +190,17 @@ def test_all_results_are_written(evaluate, run, tmp_path, capsys):
     assert recall["num_gt"] == sum(c["num_gt"] for c in written["classes"].values())
     assert 0 <= recall["recall"][-1][0] <= 1 and recall["num_proposals"][-1] > 1
     names = ["results.json", "per_class.csv", "errors.csv", "confusions.csv", "pr_curves.csv"]
-    names += ["proposal_recall.csv", "detections.json", "voc/"]
+    names += ["proposal_recall.csv", "report.html", "detections.json", "voc/"]
     assert all((tmp_path / "results" / name).exists() for name in names)
     output = capsys.readouterr().out
     assert f"Results: {tmp_path / 'results'}/{', '.join(names)}" in output
     assert "missed objects" in output and "recall % at 0.5" in output
+
+    page = markup.parse(tmp_path / "results" / "report.html")
+    words = markup.text(page.find("body"))
+    assert f"mAP (area), IoU 0.5{percent(written['map_area'], 1)}" in words
+    assert str(folder / "best.keras") in words and "2 pictures" in words
+    assert "Proposals" in words and markup.pictures(page)
 
     events = EventAccumulator(str(tmp_path / "results"), size_guidance={"tensors": 0})
     events.Reload()
@@ -238,6 +246,8 @@ def test_two_evaluations_are_compared(two, run, tmp_path, capsys):
     assert values["difference"] == values["B"]["map_area"] - values["A"]["map_area"]
     assert f"A: {two[0]}" in capsys.readouterr().out
     assert (tmp_path / "c" / "comparison_pictures.csv").exists()
+    page = markup.parse(tmp_path / "c" / "comparison.html")
+    assert f"B - A{100 * values['difference']:+.1f}" in markup.text(page.find("body"))
 
 
 def test_a_run_and_detections_from_elsewhere_are_compared(two, run, tmp_path):
