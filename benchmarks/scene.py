@@ -110,9 +110,7 @@ def _scale(layer, answers, spread):
 def make_backbone(case: Case) -> Backbone:
     """Makes the detector's backbone alone."""
     keras.utils.set_random_seed(0)
-    config = make_config(case)
-    policy = parts.dtype_policy(config)
-    return Backbone(config.backbone, config.resolved_frozen_blocks, dtype=policy)
+    return parts.backbone(make_config(case))
 
 
 def describe_answer(model: FasterRCNN, answer: dict) -> dict:

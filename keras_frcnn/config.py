@@ -262,6 +262,19 @@ class Config:
         group="rpn",
     )
 
+    train_proposals: str = _setting(
+        "rpn",
+        "Where the second stage's regions come from in training: 'rpn', or a proposals file (.npz) "
+        "with an entry for every picture, of which the best train_post_nms_top_k are taken.",
+        group="rpn",
+    )
+    test_proposals: str = _setting(
+        "rpn",
+        "The same in evaluation, the best test_post_nms_top_k of them; 'detect' and exported "
+        "models have the RPN's.",
+        group="rpn",
+    )
+
     # --- sampled regions
     roi_fg_iou_threshold: float = _setting(
         0.5, "A proposal with at least this IoU is an object.", group="roi"
@@ -447,6 +460,9 @@ class Config:
         for name in ("train_split", "eval_split"):
             if not all(getattr(self, name)) or not getattr(self, name):
                 problems.append(f"{name} must name image sets. Received: {getattr(self, name)!r}")
+        for name in ("train_proposals", "test_proposals"):
+            if not getattr(self, name):
+                problems.append(f"{name} must be 'rpn' or a proposals file. Received: ''")
         for name in ("scales", "ratios", "head_units", "box_delta_std"):
             values = getattr(self, name)
             if not values or not all(v > 0 and math.isfinite(v) for v in values):

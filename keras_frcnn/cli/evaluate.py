@@ -78,6 +78,7 @@ COMMAND = Command(
         "precision",
         "test_pre_nms_top_k",
         "test_post_nms_top_k",
+        "test_proposals",
         "rpn_nms_iou_threshold",
         "min_size",
     ),

@@ -56,10 +56,39 @@ def flip_and_crop(
     flips = draw_flips(key, config.flip)
     image, boxes = transforms.flip(image, targets["boxes"], *flips)
     targets = {**targets, "boxes": boxes}
-    if not config.crop_probability and config.scale_jitter[1] <= 1:
+    if not _crops(config):
         return image, targets
     window = draw_window(key, config, tf.shape(image)[:2], boxes, ~targets["ignore"])
     return crop(image, targets, window, config.crop_min_visible)
+
+
+def move_boxes(
+    boxes: tf.Tensor,
+    image_shape: tf.Tensor,
+    targets: dict[str, tf.Tensor],
+    key: tf.Tensor,
+    config: Config,
+) -> tf.Tensor:
+    """Carries other boxes of a picture, such as proposals, where ``flip_and_crop`` puts it.
+
+    Args:
+        boxes: float32 [P, 4].
+        image_shape: int32 [2], height and width of the picture before.
+        targets, key, config: as ``flip_and_crop`` is given them.
+
+    Returns:
+        float32 [P, 4], cut at the border; what lies outside has no area.
+    """
+    flips = draw_flips(key, config.flip)
+    boxes = transforms.flip_boxes(boxes, image_shape, *flips)
+    if not _crops(config):
+        return boxes
+    objects = transforms.flip_boxes(targets["boxes"], image_shape, *flips)
+    return _into(boxes, draw_window(key, config, image_shape, objects, ~targets["ignore"]))
+
+
+def _crops(config: Config) -> bool:
+    return config.crop_probability > 0 or config.scale_jitter[1] > 1
 
 
 def draw_flips(key: tf.Tensor, mode: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -140,14 +169,20 @@ def crop(
     """
     y1, x1, y2, x2 = tf.unstack(window)
     visible = box_ops.ioa(targets["boxes"], tf.cast(window, tf.float32)[tf.newaxis])[:, 0]
-    moved = targets["boxes"] - tf.cast(tf.stack([y1, x1, y1, x1]), tf.float32)
     cut = {
         **targets,
-        "boxes": box_ops.clip(moved, [y2 - y1, x2 - x1]),
+        "boxes": _into(targets["boxes"], window),
         "ignore": targets["ignore"] | (visible < min_visible),
     }
     cut = {name: tf.boolean_mask(values, visible > 0) for name, values in cut.items()}
     return image[y1:y2, x1:x2], cut
+
+
+def _into(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Boxes in the pixels of a window, cut at its border."""
+    y1, x1, y2, x2 = tf.unstack(window)
+    moved = boxes - tf.cast(tf.stack([y1, x1, y1, x1]), tf.float32)
+    return box_ops.clip(moved, [y2 - y1, x2 - x1])
 
 
 def draw_sides(key: tf.Tensor, config: Config) -> tuple[int | tf.Tensor, int | tf.Tensor]:

@@ -6,13 +6,13 @@ the number of steps: no pixel is kept.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import augment, transforms
+from keras_frcnn.data import augment, proposals_file, transforms
 from keras_frcnn.data.order import batches
 from keras_frcnn.data.records import Dataset, Record
 
@@ -32,7 +32,8 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
 
     Args:
         dataset: the records.
-        config: settings of the groups data and augmentation, ``seed`` and ``jit_compile``.
+        config: settings of the groups data and augmentation, ``seed``, ``jit_compile`` and
+            ``train_proposals``.
             ``difficult`` decides about objects marked so; without ``include_empty`` pictures
             without other objects are left out.
         start_step: number of batches to leave out, those that a resumed run has seen.
@@ -44,7 +45,8 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
         under ``jit_compile``.
 
     Raises:
-        ValueError: if no picture is left to train on.
+        ValueError: if no picture is left to train on; or naming a proposals file and what is wrong
+            with it.
     """
     targets_of, num_objects = _object_table(dataset.records, config.resolved_difficult)
     rows = [row for row, number in enumerate(num_objects) if number or config.include_empty]
@@ -114,22 +116,32 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
 
     Args:
         dataset: the records.
-        config: settings ``shorter_side``, ``longer_side``, ``pixel_std`` and ``jit_compile``.
+        config: settings ``shorter_side``, ``longer_side``, ``pixel_std``, ``jit_compile`` and
+            ``test_proposals``.
         batch_size: pictures a batch; the last batch may hold fewer.
 
     Returns:
         Batches of inputs: "images" float32 [B, H, W, 3], resized and normalised, padded with zeros
         at the bottom and right; "image_shape" int32 [B, 2], heights and widths without padding;
         "original_shape" int32 [B, 2], before resizing (in training, of what is left of a cropped
-        picture); "index" int32 [B], rows of ``dataset.records``.
+        picture); "index" int32 [B], rows of ``dataset.records``. With proposals of a file:
+        "proposals" float32 [B, P, 4], yxyx pixels of the resized pictures, best first, boxes
+        without area past the end, and "proposal_scores" float32 [B, P]; P is the same for all.
+
+    Raises:
+        ValueError: naming a proposals file and what is wrong with it.
     """
     read_picture = _picture_reader(dataset.records)
+    proposals_of = proposals_file.lookup(
+        config.test_proposals, dataset.records, config.test_post_nms_top_k
+    )
     sides = config.shorter_side, config.longer_side
 
     def load(row: tf.Tensor) -> dict[str, tf.Tensor]:
         image = read_picture(row)
-        inputs = _inputs(transforms.resize(image, *sides), tf.shape(image)[:2], row, config)
-        return _pad_for_xla(inputs, tf.shape(image)[:2], sides) if config.jit_compile else inputs
+        resized, shape = transforms.resize(image, *sides), tf.shape(image)[:2]
+        inputs = _inputs(resized, shape, row, proposals_of(row), config)
+        return _pad_for_xla(inputs, shape, sides) if config.jit_compile else inputs
 
     stream = tf.data.Dataset.range(len(dataset.records)).map(load, tf.data.AUTOTUNE)
     return _finish(stream.padded_batch(batch_size))
@@ -173,16 +185,23 @@ def _training_loader(
 ) -> Callable[[tf.Tensor], tuple[dict, dict]]:
     """Returns a function from (row, epoch), int64 [2], to a picture's inputs and targets."""
     read_picture = _picture_reader(records)
+    proposals_of = proposals_file.lookup(
+        config.train_proposals, records, config.train_post_nms_top_k
+    )
 
     def load(place: tf.Tensor) -> tuple[dict, dict]:
         row, epoch = tf.unstack(place)
         key = augment.picture_key(config.seed, epoch, row)
-        picture = read_picture(row)
-        image, targets = augment.flip_and_crop(picture, targets_of(row), key, config)
+        picture, targets, proposals = read_picture(row), targets_of(row), proposals_of(row)
+        if proposals:
+            proposals["proposals"] = augment.move_boxes(
+                proposals["proposals"], tf.shape(picture)[:2], targets, key, config
+            )
+        image, targets = augment.flip_and_crop(picture, targets, key, config)
         original_shape = tf.shape(image)[:2]
         resized = transforms.resize(image, *augment.draw_sides(key, config))
         resized = augment.change_colors(resized, key, config)
-        inputs = _inputs(resized, original_shape, row, config)
+        inputs = _inputs(resized, original_shape, row, proposals, config)
         if config.jit_compile:
             inputs = _pad_for_xla(inputs, tf.shape(picture)[:2], augment.largest_sides(config))
         boxes = transforms.scale_boxes(targets["boxes"], original_shape, inputs["image_shape"])
@@ -212,14 +231,23 @@ def _picture_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tenso
 
 
 def _inputs(
-    resized: tf.Tensor, original_shape: tf.Tensor, row: tf.Tensor, config: Config
+    resized: tf.Tensor,
+    original_shape: tf.Tensor,
+    row: tf.Tensor,
+    proposals: Mapping[str, tf.Tensor],
+    config: Config,
 ) -> dict[str, tf.Tensor]:
-    """Normalises one resized picture and says what it was."""
+    """Normalises one resized picture and says what it was; its proposals are resized with it."""
+    image_shape = tf.shape(resized)[:2]
+    if proposals:
+        scaled = transforms.scale_boxes(proposals["proposals"], original_shape, image_shape)
+        proposals = {**proposals, "proposals": scaled}
     return {
         "images": transforms.normalize(resized, config.pixel_std),
-        "image_shape": tf.shape(resized)[:2],
+        "image_shape": image_shape,
         "original_shape": original_shape,
         "index": tf.cast(row, tf.int32),
+        **proposals,
     }
 
 

@@ -6,13 +6,12 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn import boxes as box_ops
-from keras_frcnn import layers
 from keras_frcnn.config import Config
 from keras_frcnn.data import transforms
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.models import parts
-from keras_frcnn.models.backbones import Backbone
-from keras_frcnn.models.joint_losses import COUNTS, DETECTION_LOSSES, LOSSES, joint_losses
+from keras_frcnn.models.stage_losses import COUNTS, LOSSES, all_losses, present
+from keras_frcnn.models.train_step import is_bias, take_step
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
@@ -31,7 +30,9 @@ class FasterRCNN(keras.Model):
     Call arguments:
         inputs: dict of ``images`` [B, H, W, 3] (normalised, zero padding) and ``image_shape`` [B,
             2]; optional ``original_shape`` [B, 2], the sizes before resizing, by which ``min_size``
-            is measured and to which ``predict`` scales its answers.
+            is measured and to which ``predict`` scales its answers; optional ``proposals``
+            [B, P, 4] in pixels of the network's input (boxes without area past the end) and
+            ``proposal_scores`` [B, P], the second stage's regions instead of the RPN's.
 
     Returns:
         Dict of ``boxes`` [B, K, 4], ``scores`` [B, K], ``labels`` [B, K] (-1 past the end),
@@ -47,28 +48,16 @@ class FasterRCNN(keras.Model):
             raise ValueError(
                 f"class_names must be distinct names, at least one. Received: {self.class_names}"
             )
-        policy = parts.dtype_policy(config)
-        self.backbone = Backbone(config.backbone, config.resolved_frozen_blocks, dtype=policy)
+        self.backbone = parts.backbone(config)
         self.anchor_generator = parts.anchor_generator(config, self.backbone.stride)
-        self.rpn_head = layers.RPNHead(
-            self.anchor_generator.num_anchors,
-            self.backbone.rpn_channels,
-            dtype=policy,
-            name="rpn_head",
-        )
+        num_anchors = self.anchor_generator.num_anchors
+        self.rpn_head = parts.rpn_head(config, num_anchors, self.backbone.rpn_channels)
         self.anchor_target_assigner = parts.anchor_target_assigner(config)
         self.train_proposal_generator = parts.proposal_generator(config, training=True)
         self.test_proposal_generator = parts.proposal_generator(config, training=False)
         self.proposal_sampler = parts.proposal_sampler(config)
         self.roi_pooling = parts.roi_pooling(config, self.backbone.stride)
-        self.box_head = layers.BoxHead(
-            len(self.class_names),
-            config.head_units,
-            config.head_dropout,
-            self.backbone.make_head and self.backbone.make_head(),
-            dtype=policy,
-            name="box_head",
-        )
+        self.box_head = parts.box_head(config, len(self.class_names), self.backbone)
         self.detection_decoder = parts.detection_decoder(config)
         # The run's clock: steps, not updates, which are fewer where gradients are accumulated or a
         # float16 step overflows.
@@ -102,7 +91,7 @@ class FasterRCNN(keras.Model):
                 "FasterRCNN(inputs, training=True) has no answer: what training computes are "
                 "losses, by model.compute_losses(inputs, targets, seed)"
             )
-        shared = self.shared(inputs)
+        shared = self.shared(inputs, rpn="proposals" not in inputs)
         proposals, proposal_scores, valid = self.propose(
             self.test_proposal_generator, shared, inputs
         )
@@ -112,34 +101,49 @@ class FasterRCNN(keras.Model):
         )
         return {**detections, "proposals": proposals, "proposal_scores": proposal_scores}
 
-    def compute_losses(self, inputs, targets, seed, training=True):
-        """All losses of a batch: see ``joint_losses``."""
-        return joint_losses(self, inputs, targets, seed, training)
+    def shared(self, inputs, rpn=True, features=True):
+        """Computes what both stages stand on: the convolutions, the RPN head, the anchors.
 
-    def shared(self, inputs):
-        """Backbone, RPN head and anchors: what both stages stand on."""
-        stride, image_shape = self.backbone.stride, tf.cast(inputs["image_shape"], tf.int32)
-        images = inputs["images"]
-        missing = tf.maximum(stride - tf.shape(images)[1:3], 0)  # a map has at least one cell
+        Args:
+            inputs: as for a call.
+            rpn: whether the RPN's half is wanted.
+            features: whether the second stage's is.
+
+        Returns:
+            Dict of ``features`` [B, h, w, C], which the second stage pools; ``objectness_logits``
+            [B, N, 2], ``deltas`` [B, N, 4], ``anchors`` [N, 4] and ``anchor_valid`` [B, N], the
+            RPN's; and ``feature_shape`` [B, 2] of both.
+        """
+        features, feature_shape = self._features(self.backbone, inputs)
+        shared = {"features": features, "feature_shape": feature_shape}
+        if rpn:
+            shared |= self._rpn(features, feature_shape)
+        return shared
+
+    def _features(self, backbone, inputs):
+        """A backbone's maps of a batch, and their true shapes."""
+        image_shape, images = tf.cast(inputs["image_shape"], tf.int32), inputs["images"]
+        missing = tf.maximum(backbone.stride - tf.shape(images)[1:3], 0)  # at least one cell
         images = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
-        features, feature_shape = self.backbone(images, image_shape)
+        return backbone(images, image_shape)
+
+    def _rpn(self, features, feature_shape):
+        """The RPN head's answers, and the anchors that they are about."""
         objectness_logits, deltas = self.rpn_head(features)
-        rows = tf.range(tf.shape(features)[1]) < feature_shape[:, :1]
-        columns = tf.range(tf.shape(features)[2]) < feature_shape[:, 1:]
-        cell_valid = tf.reshape(
-            rows[:, :, tf.newaxis] & columns[:, tf.newaxis, :], [tf.shape(features)[0], -1]
-        )
+        num_anchors = self.anchor_generator.num_anchors
         return {
-            "features": features,
-            "feature_shape": feature_shape,
             "objectness_logits": objectness_logits,
             "deltas": deltas,
             "anchors": self.anchor_generator(features),
-            "anchor_valid": tf.repeat(cell_valid, self.anchor_generator.num_anchors, axis=1),
+            "anchor_valid": parts.anchor_valid(features, feature_shape, num_anchors),
         }
 
     def propose(self, generator, shared, inputs):
-        """Proposals, their scores and validity, from what ``shared`` gives."""
+        """Proposals, their scores and validity: those that came with the inputs, or else the RPN's,
+        from what ``shared`` gives.
+        """
+        if "proposals" in inputs:
+            return parts.given_proposals(inputs)
         scale = None
         if "original_shape" in inputs:
             scale = tf.cast(inputs["image_shape"], tf.float32) / tf.cast(
@@ -181,29 +185,19 @@ class FasterRCNN(keras.Model):
     def get_compile_config(self):
         """None: a run makes its optimizer from its settings, and a model in use needs none."""
 
+    @property
+    def learning_stages(self):
+        """Which stages learn, "rpn", "roi" or both: those whose head is trainable."""
+        heads = {"rpn": self.rpn_head, "roi": self.box_head}
+        return tuple(stage for stage, head in heads.items() if head.trainable)
+
+    def compute_losses(self, inputs, targets, seed, training=True):
+        """All losses of a batch: see ``all_losses``."""
+        return all_losses(self, inputs, targets, seed, training)
+
     def train_step(self, data):
-        """One step of approximate joint training on ``(inputs, targets)``; returns the running
-        means.
-        """
-        inputs, targets = data
-        seed = tf.stack([tf.cast(self.step, tf.int32), tf.constant(self.config.seed, tf.int32)])
-        with tf.GradientTape() as tape:
-            values = self.compute_losses(inputs, targets, seed)
-            learned = values["loss"]
-            if getattr(self.optimizer, "l2", 0.0):  # it adds the decay's gradient itself, cheaply
-                learned = tf.add_n([values[name] for name in DETECTION_LOSSES])
-            # Keras sums gradients over replicas, each of which has its share of the batch.
-            share = learned / tf.distribute.get_strategy().num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(share)
-        weights = self.trainable_weights
-        gradients = tape.gradient(scaled, weights)
-        factor = self.config.bias_lr_factor
-        gradients = [
-            g * factor if _is_bias(w) else g for g, w in zip(gradients, weights, strict=True)
-        ]
-        self.optimizer.apply(gradients, weights)
-        self.step.assign_add(1)
-        return self._update_meters(values)
+        """One step of training on ``(inputs, targets)``; returns the running means."""
+        return self._update_meters(take_step(self, *data))
 
     def test_step(self, data):
         """The losses of a batch, without dropout, on a fixed draw of samples."""
@@ -225,15 +219,15 @@ class FasterRCNN(keras.Model):
 
     @property
     def metrics(self):
-        return list(self._meters.values())
+        return [self._meters[name] for name in present(self._meters, self.learning_stages)]
 
     def _update_meters(self, values):
-        for name, meter in self._meters.items():
-            meter.update_state(values[name])
-        return {name: meter.result() for name, meter in self._meters.items()}
+        for meter in self.metrics:
+            meter.update_state(values[meter.name])
+        return {meter.name: meter.result() for meter in self.metrics}
 
     def decayed_weights(self):
-        return [w for w in self.trainable_weights if self.config.decay_biases or not _is_bias(w)]
+        return [w for w in self.trainable_weights if self.config.decay_biases or not is_bias(w)]
 
     # --- use
 
@@ -293,7 +287,3 @@ class FasterRCNN(keras.Model):
     @classmethod
     def from_config(cls, config):
         return cls(Config.from_dict(config["config"]), config["class_names"])
-
-
-def _is_bias(weight):
-    return weight.path.endswith("bias")

@@ -1,10 +1,12 @@
-"""Makes the layers that have no weights from a ``Config``: which setting is which argument."""
+"""Makes the detector's parts from a ``Config``: which setting is which argument."""
 
 import keras
 import tensorflow as tf
 
+from keras_frcnn import boxes as box_ops
 from keras_frcnn import layers
 from keras_frcnn.config import Config
+from keras_frcnn.models.backbones import Backbone
 
 
 def dtype_policy(config: Config) -> keras.DTypePolicy:
@@ -13,9 +15,40 @@ def dtype_policy(config: Config) -> keras.DTypePolicy:
     return keras.dtype_policies.get(name)
 
 
+def backbone(config: Config) -> Backbone:
+    """The convolutions, with the first blocks frozen."""
+    return Backbone(config.backbone, config.resolved_frozen_blocks, dtype=dtype_policy(config))
+
+
+def rpn_head(config: Config, num_anchors: int, channels: int) -> layers.RPNHead:
+    """The RPN's own layers, on a backbone that asks for ``channels`` of them."""
+    return layers.RPNHead(num_anchors, channels, dtype=dtype_policy(config), name="rpn_head")
+
+
+def box_head(config: Config, num_classes: int, backbone: Backbone) -> layers.BoxHead:
+    """The head that classifies regions, with the backbone's last stage where it has one to give."""
+    return layers.BoxHead(
+        num_classes,
+        config.head_units,
+        config.head_dropout,
+        backbone.make_head and backbone.make_head(),
+        dtype=dtype_policy(config),
+        name="box_head",
+    )
+
+
 def anchor_generator(config: Config, stride: int) -> layers.AnchorGenerator:
     """Anchors of the settings' scales and ratios."""
     return layers.AnchorGenerator(config.scales, config.ratios, stride)
+
+
+def anchor_valid(features: tf.Tensor, feature_shape: tf.Tensor, num_anchors: int) -> tf.Tensor:
+    """Returns [B, N] bool: which anchors are of a picture's own cells, not of its padding."""
+    shape = tf.shape(features)
+    rows = tf.range(shape[1]) < feature_shape[:, :1]
+    columns = tf.range(shape[2]) < feature_shape[:, 1:]
+    cells = tf.reshape(rows[:, :, tf.newaxis] & columns[:, tf.newaxis, :], [shape[0], -1])
+    return tf.repeat(cells, num_anchors, axis=1)
 
 
 def anchor_target_assigner(config: Config) -> layers.AnchorTargetAssigner:
@@ -42,6 +75,22 @@ def proposal_generator(config: Config, training: bool) -> layers.ProposalGenerat
         min_size=config.min_size,
         on_cpu=training and not tf.config.list_physical_devices("GPU"),
     )
+
+
+def given_proposals(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Proposals that came with a batch, in the form in which ``ProposalGenerator`` gives its own.
+
+    Args:
+        inputs: ``proposals`` [B, P, 4], boxes without area past the end; optional
+            ``proposal_scores`` [B, P].
+
+    Returns:
+        ``(proposals [B, P, 4], scores [B, P], valid [B, P])``; scores are 0 where none were given.
+    """
+    proposals = tf.cast(inputs["proposals"], tf.float32)
+    valid = box_ops.area(proposals) > 0.0
+    scores = tf.cast(inputs.get("proposal_scores", tf.zeros(tf.shape(valid))), tf.float32)
+    return tf.where(valid[..., tf.newaxis], proposals, 0.0), tf.where(valid, scores, 0.0), valid
 
 
 def proposal_sampler(config: Config) -> layers.ProposalSampler:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import pipeline, transforms
+from keras_frcnn.data import pipeline, proposals_file, transforms
 from keras_frcnn.data.records import Dataset, Record
 
 CONFIG = Config(shorter_side=40, longer_side=70, flip="none", seed=3)
@@ -412,3 +412,73 @@ print("done")
         [sys.executable, "-c", program], env=environment, timeout=60, capture_output=True, text=True
     )
     assert finished.returncode == 0 and finished.stdout == "done\n", finished.stderr
+
+
+# --- proposals of a file
+
+
+@pytest.fixture
+def proposed(make_dataset, tmp_path):
+    """A dataset, and a file whose first proposal is each picture's object."""
+    dataset = make_dataset([(30, 50), (50, 30), (40, 41), (33, 80)])
+    path = tmp_path / "found.npz"
+    proposals_file.write(
+        path,
+        (
+            (r.image_id, [*r.boxes, *([[0, 0, 9, 10]] * row)], np.arange(row + 1, 0, -1))
+            for row, r in enumerate(dataset.records)
+        ),
+    )
+    return dataset, str(path)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("flip", ["none", "both"])
+def test_proposals_move_with_their_picture(proposed, flip, jit_compile):
+    dataset, path = proposed
+    config = CONFIG.replace(flip=flip, train_proposals=path, batch_size=2, jit_compile=jit_compile)
+    stream = pipeline.train_dataset(dataset, config)
+    assert stream.element_spec[0]["proposals"].shape[1:] == (4, 4)
+    for inputs, targets in _take(stream, 8):
+        np.testing.assert_allclose(inputs["proposals"][:, :1], targets["boxes"], rtol=1e-6)
+        rows = inputs["index"]
+        heights = inputs["proposals"][..., 2:] - inputs["proposals"][..., :2]
+        real = (heights > 0).all(axis=-1)
+        np.testing.assert_array_equal(real, np.arange(4) <= rows[:, np.newaxis])
+        np.testing.assert_array_equal(inputs["proposal_scores"] > 0, real)
+        for image, shape, boxes in zip(
+            inputs["images"], inputs["image_shape"], inputs["proposals"], strict=True
+        ):
+            np.testing.assert_allclose(_white_box(image, shape), boxes[0], atol=1)
+
+
+def test_the_best_proposals_are_taken_in_training_and_in_test(proposed):
+    dataset, path = proposed
+    config = CONFIG.replace(
+        train_proposals=path, test_proposals=path, train_post_nms_top_k=3, test_post_nms_top_k=2
+    )
+    ((inputs, _),) = _take(pipeline.train_dataset(dataset, config), 1)
+    assert inputs["proposals"].shape == (1, 3, 4)
+    batches = _take(pipeline.eval_dataset(dataset, config), 4)
+    assert [batch["proposals"].shape for batch in batches] == [(1, 2, 4)] * 4
+    np.testing.assert_array_equal(batches[2]["proposal_scores"], [[3, 2]])
+    for batch, record in zip(batches, dataset.records, strict=True):
+        factors = np.tile(batch["image_shape"] / batch["original_shape"], 2)
+        np.testing.assert_allclose(batch["proposals"][0, :1], record.boxes * factors, rtol=1e-6)
+
+
+def test_without_a_file_no_proposals_are_in_a_batch(make_dataset):
+    dataset = make_dataset([(30, 50)])
+    ((inputs, _),) = _take(pipeline.train_dataset(dataset, CONFIG), 1)
+    assert sorted(inputs) == ["image_shape", "images", "index", "original_shape"]
+
+
+def test_a_file_that_lacks_a_picture_is_refused_before_any_batch(proposed, make_dataset):
+    dataset, path = proposed
+    more = make_dataset([(30, 50)] * 5)
+    for make, changes in (
+        (pipeline.train_dataset, {"train_proposals": path}),
+        (pipeline.eval_dataset, {"test_proposals": path}),
+    ):
+        with pytest.raises(ValueError, match=r"found\.npz has no proposals of 1 of 5 .* '4'"):
+            make(more, CONFIG.replace(**changes))

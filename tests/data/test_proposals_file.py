@@ -1,0 +1,184 @@
+"""Proposals files: what is written is read, the best are taken, and what is wrong is named."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_frcnn.data import proposals_file
+from keras_frcnn.data.records import Record
+
+FOUND = [
+    ("a", [[1, 2, 30, 40], [0, 0, 10.5, 10]], [0.9, 0.25]),
+    ("b", np.zeros((0, 4)), []),
+    ("c", [[5, 5, 6, 7], [5, 5, 20, 20], [1, 1, 2, 2]], [3.0, 3.0, -1.0]),
+]
+
+
+def record(image_id, height=50, width=60):
+    return Record(
+        image_id, "", height, width, np.zeros((0, 4)), np.zeros(0, int), np.zeros(0, bool)
+    )
+
+
+def arrays(**changes):
+    """The four arrays of ``FOUND``, some of them changed."""
+    content = {
+        "image_ids": np.array(["a", "b", "c"]),
+        "counts": np.array([2, 0, 3]),
+        "boxes": np.concatenate([np.reshape(boxes, (-1, 4)) for _, boxes, _ in FOUND]),
+        "scores": np.concatenate([scores for _, _, scores in FOUND]),
+    }
+    content["boxes"] = content["boxes"].astype("float32")
+    content["scores"] = content["scores"].astype("float32")
+    return {**content, **changes}
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "found.npz"
+    proposals_file.write(path, FOUND)
+    return path
+
+
+def test_what_is_written_is_read(path):
+    found = proposals_file.read(path)
+    assert found.image_ids == ["a", "b", "c"]
+    np.testing.assert_array_equal(found.splits, [0, 2, 2, 5])
+    assert (found.boxes.dtype, found.scores.dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(found.boxes, arrays()["boxes"])
+    np.testing.assert_array_equal(found.scores, arrays()["scores"])
+    assert [part.name for part in path.parent.iterdir()] == ["found.npz"]
+
+
+def test_numbered_pictures_and_a_generator_will_do(tmp_path):
+    path = tmp_path / "found.npz"
+    proposals_file.write(path, ((n, np.full((n, 4), n), np.zeros(n)) for n in (2, 1)))
+    found = proposals_file.read(path)
+    assert found.image_ids == [2, 1]
+    assert all(type(number) is int for number in found.image_ids)
+    np.testing.assert_array_equal(found.boxes, [[2] * 4, [2] * 4, [1] * 4])
+
+
+def test_the_form_is_numpys_own(tmp_path):
+    np.savez_compressed(tmp_path / "found.npz", **arrays())
+    np.testing.assert_array_equal(
+        proposals_file.read(tmp_path / "found.npz").boxes, arrays()["boxes"]
+    )
+
+
+def test_records_get_their_best_proposals_in_their_own_order(path):
+    found = proposals_file.read_for(path, [record("c"), record("b"), record("a")], limit=2)
+    assert found.image_ids == ["c", "b", "a"]
+    np.testing.assert_array_equal(found.splits, [0, 2, 2, 4])
+    np.testing.assert_array_equal(
+        found.boxes, [[5, 5, 6, 7], [5, 5, 20, 20], [1, 2, 30, 40], [0, 0, 10.5, 10]]
+    )
+    np.testing.assert_array_equal(found.scores, np.float32([3, 3, 0.9, 0.25]))
+    assert len(proposals_file.read_for(path, [], limit=2).boxes) == 0
+
+
+def test_a_box_may_overhang_by_rounding_and_is_clipped(path):
+    found = proposals_file.read_for(path, [record("a", 29, 39.5)], limit=9)
+    np.testing.assert_array_equal(found.boxes, [[1, 2, 29, 39.5], [0, 0, 10.5, 10]])
+
+
+def test_a_box_outside_its_picture_is_named(path):
+    with pytest.raises(ValueError) as caught:
+        proposals_file.read_for(path, [record("c"), record("a", 40, 30)], limit=9)
+    assert str(caught.value) == (
+        f"{path}: a proposal of picture 'a' leaves its height 40 and width 30: "
+        "[1.0, 2.0, 30.0, 40.0] (yxyx)"
+    )
+
+
+def test_pictures_without_an_entry_are_counted_and_named(path):
+    records = [record("a"), record("x"), record("y")]
+    with pytest.raises(ValueError, match=r"has no proposals of 2 of 3 pictures; .* 'x'"):
+        proposals_file.read_for(path, records, limit=9)
+    with pytest.raises(ValueError, match="has no proposals of 1 of 1 pictures; the first is 7"):
+        proposals_file.read_for(path, [record(7)], limit=9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"boxes": arrays()["boxes"][:4]}, "as many counts as image_ids"),
+        ({"scores": np.zeros(6)}, "as many counts as image_ids"),
+        ({"counts": np.array([2, -1, 4])}, "as many counts as image_ids"),
+        ({"counts": np.array([2, 2**62, 2**62])}, "as many counts as image_ids"),
+        ({"counts": np.array([2, 3])}, "as many counts as image_ids"),
+        ({"boxes": np.zeros((5, 3))}, "as many counts as image_ids"),
+        ({"counts": np.array([2.0, 0, 3])}, "counts must be of 1 dimension"),
+        ({"image_ids": np.array([["a", "b", "c"]])}, "image_ids must be of 1 dimension"),
+        ({"scores": np.array(["x"] * 5)}, "scores must be of 1 dimension"),
+        ({"image_ids": np.array(["a", "b", "a"])}, "picture 'a' is in it 2 times"),
+        ({"boxes": arrays()["boxes"] * [1, 1, np.nan, 1]}, "'a' has a box that is not finite"),
+        ({"boxes": arrays()["boxes"] * [1, 1, 1, -1]}, "'a' has a box .* ends before it begins"),
+        ({"scores": np.array([9, 8, 3, np.inf, 1])}, "'c' has a score that is not finite"),
+        ({"scores": np.array([9.0, 8, 3, 4, 1])}, "'c' does not have its best proposal first"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path, changes, message):
+    path = tmp_path / "found.npz"
+    np.savez(path, **arrays(**changes))
+    with pytest.raises(ValueError, match=rf"found\.npz: .*{message}"):
+        proposals_file.read(path)
+
+
+def test_nothing_wrong_is_written(tmp_path):
+    with pytest.raises(ValueError, match="'x' has a box"):
+        proposals_file.write(tmp_path / "found.npz", [("x", [[3, 3, 2, 2]], [0])])
+    with pytest.raises(ValueError, match="image_ids must be"):
+        proposals_file.write(tmp_path / "found.npz", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_another_form_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "found.npz"
+    with pytest.raises(ValueError, match=r"There is no proposals file .*found\.npz"):
+        proposals_file.read(path)
+    path.write_text("no archive")
+    with pytest.raises(ValueError, match=r"found\.npz is not a proposals file"):
+        proposals_file.read(path)
+    np.savez(path, boxes=np.zeros((0, 4)))
+    with pytest.raises(ValueError, match="is not a proposals file: .*image_ids"):
+        proposals_file.read(path)
+    # Objects would be unpickled, which runs what they say.
+    np.savez(path, **arrays(image_ids=np.array(["a", "b", None], object)))
+    with pytest.raises(ValueError, match="is not a proposals file: .*allow_pickle"):
+        proposals_file.read(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in arrays():
+            archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00")
+    with pytest.raises(ValueError, match="is not a proposals file"):
+        proposals_file.read(path)
+    proposals_file.write(path, FOUND)
+    monkeypatch.setattr(proposals_file, "_MAX_BYTES", 100)
+    with pytest.raises(ValueError, match="more than 100 are refused"):
+        proposals_file.read(path)
+
+
+def test_looked_up_rows_are_padded_to_one_length(path):
+    records = [record("b"), record("a"), record("c")]
+    rows = proposals_file.lookup(str(path), records, limit=5)
+    answers = [tf.function(rows)(tf.constant(row, tf.int64)) for row in range(3)]
+    boxes = np.stack([answer["proposals"] for answer in answers])
+    scores = np.stack([answer["proposal_scores"] for answer in answers])
+    assert boxes.shape == (3, 3, 4)
+    assert not boxes[0].any() and not scores[0].any()
+    np.testing.assert_array_equal(boxes[1], [[1, 2, 30, 40], [0, 0, 10.5, 10], [0] * 4])
+    np.testing.assert_array_equal(scores[1], np.float32([0.9, 0.25, 0]))
+    np.testing.assert_array_equal(boxes[2], FOUND[2][1])
+
+
+def test_a_file_without_any_proposal_is_one_row_of_padding(tmp_path):
+    path = tmp_path / "found.npz"
+    proposals_file.write(path, [("a", np.zeros((0, 4)), [])])
+    answer = proposals_file.lookup(str(path), [record("a")], limit=5)(tf.constant(0))
+    np.testing.assert_array_equal(answer["proposals"], [[0] * 4])
+
+
+def test_the_rpns_proposals_are_not_looked_up():
+    assert proposals_file.lookup("rpn", [record("a")], limit=5)(tf.constant(0)) == {}
