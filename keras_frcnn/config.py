@@ -323,8 +323,34 @@ class Config:
     )
 
     # --- training
+    scheme: str = _setting(
+        "joint",
+        "How both stages come to share their convolutions. joint: all losses in one step, the "
+        "proposals' coordinates taken as given (approximate joint training). non_approximate: "
+        "likewise, but with the gradient through the coordinates; needs roi_pooling=align. "
+        "alternating: the paper's four steps. unshared: its first two; the RPN and the detector "
+        "keep their own convolutions.",
+        group="training",
+        choices=("joint", "non_approximate", "alternating", "unshared"),
+    )
     steps: int = _setting(
-        70000, "Training steps (code: 70000 of two pictures each).", group="training"
+        70000,
+        "Training steps (code: 70000 of two pictures each); of alternating training all four "
+        "steps together, unless alternating_steps is given.",
+        group="training",
+    )
+    alternating_steps: tuple[int, ...] = _setting(
+        (),
+        "Training steps of each of the four steps (code: 80000,40000,80000,40000; unshared stops "
+        "after two). Empty: 'steps' in the same proportions.",
+        group="training",
+    )
+    alternating_lr_boundaries: tuple[int, ...] = _setting(
+        (),
+        "Where the rate drops within each of the four steps, counted from its start (code: "
+        "60000,30000,60000,30000). Empty: at lr_boundaries, shrunk from 'steps' to each step's "
+        "length.",
+        group="training",
     )
     optimizer: str = _setting(
         "sgd",
@@ -493,6 +519,13 @@ class Config:
             problems.append(
                 f"profile_steps must be two steps, first and last. Received: {self.profile_steps!r}"
             )
+        for name in ("alternating_steps", "alternating_lr_boundaries"):
+            values = getattr(self, name)
+            if len(values) not in (0, 4) or not all(value > 0 for value in values):
+                problems.append(
+                    f"{name} must be four positive numbers, one for each step of alternating "
+                    f"training, or empty. Received: {values!r}"
+                )
         return problems
 
     def _contradictions(self) -> list[str]:
@@ -534,9 +567,19 @@ class Config:
             or min(self.lr_boundaries, default=1) < 1
         ):
             problems.append(f"lr_boundaries must be rising steps. Received: {self.lr_boundaries!r}")
-        if self.warmup_steps >= self.steps:
+        if self.warmup_steps >= min(self.phase_steps):
             problems.append(
-                f"warmup_steps ({self.warmup_steps}) leave nothing of {self.steps} steps"
+                f"warmup_steps ({self.warmup_steps}) leave nothing of {min(self.phase_steps)} steps"
+            )
+        if self.scheme == "non_approximate" and self.roi_pooling != "align":
+            problems.append(
+                "scheme=non_approximate needs roi_pooling=align: max pooling rounds the proposals' "
+                "coordinates and has no gradient in them"
+            )
+        if self.scheme != "joint" and self.train_proposals != "rpn":
+            problems.append(
+                f"scheme={self.scheme} trains on the RPN's own proposals: "
+                f"train_proposals={self.train_proposals} needs scheme=joint"
             )
         if self.jit_compile and self.deterministic:
             problems.append(
@@ -549,6 +592,33 @@ class Config:
                 f"Received: {self.profile_steps!r}"
             )
         return problems
+
+    @property
+    def phase_steps(self) -> tuple[int, ...]:
+        """Steps of each phase of the run: four of alternating training, two of unshared, else
+        one.
+        """
+        if self.scheme not in ("alternating", "unshared"):
+            return (self.steps,)
+        ends = [self.steps * sixths // 6 for sixths in (0, 2, 3, 5, 6)]
+        shared_out = tuple(end - start for start, end in zip(ends, ends[1:], strict=False))
+        return (self.alternating_steps or shared_out)[: 2 if self.scheme == "unshared" else 4]
+
+    @property
+    def phase_lr_boundaries(self) -> tuple[tuple[int, ...], ...]:
+        """``lr_boundaries`` of each phase, counted from its start."""
+        phases = self.phase_steps
+        if len(phases) > 1 and self.alternating_lr_boundaries:
+            return tuple((boundary,) for boundary in self.alternating_lr_boundaries[: len(phases)])
+        return tuple(
+            tuple(sorted({max(1, b * steps // self.steps) for b in self.lr_boundaries}))
+            for steps in phases
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return sum(self.phase_steps)
 
     @property
     def steps_per_interval(self) -> int:

@@ -244,6 +244,35 @@ def test_ranges(name, highest, too_high, value):
             "be deterministic",
         ),
         ({"train_split": ()}, "train_split must name image sets. Received: ()"),
+        ({"test_proposals": ""}, "test_proposals must be 'rpn' or a proposals file. Received: ''"),
+        (
+            {"scheme": "non_approximate"},
+            "scheme=non_approximate needs roi_pooling=align: max pooling rounds the proposals' "
+            "coordinates and has no gradient in them",
+        ),
+        (
+            {"scheme": "alternating", "train_proposals": "found.npz"},
+            "scheme=alternating trains on the RPN's own proposals: train_proposals=found.npz needs "
+            "scheme=joint",
+        ),
+        (
+            {"alternating_steps": (9000, 9000)},
+            "alternating_steps must be four positive numbers, one for each step of alternating "
+            "training, or empty. Received: (9000, 9000)",
+        ),
+        (
+            {"alternating_lr_boundaries": (9, 0, 9, 9)},
+            "alternating_lr_boundaries must be four positive numbers, one for each step of "
+            "alternating training, or empty. Received: (9, 0, 9, 9)",
+        ),
+        (
+            {"scheme": "alternating", "alternating_steps": (900, 900, 500, 900)},
+            "warmup_steps (500) leave nothing of 500 steps",
+        ),
+        (
+            {"scheme": "unshared", "steps": 3, "warmup_steps": 0},
+            "warmup_steps (0) leave nothing of 0 steps",
+        ),
     ],
 )
 def test_contradictions(changes, message):
@@ -267,6 +296,10 @@ def test_contradictions(changes, message):
         {"profile_steps": (10, 20)},
         {"jit_compile": True},
         {"frozen_blocks": 5},
+        {"scheme": "non_approximate", "roi_pooling": "align"},
+        {"scheme": "alternating", "steps": 6, "warmup_steps": 0},
+        {"scheme": "unshared", "alternating_steps": (501, 501, 1, 1)},
+        {"train_proposals": "found.npz", "test_proposals": "other.npz"},
     ],
 )
 def test_the_last_value_before_a_contradiction_is_allowed(changes):
@@ -293,6 +326,54 @@ def test_resolved_frozen_blocks(frozen_blocks, weights, expected):
 @pytest.mark.parametrize(("eval_every", "expected"), [(0, 70000), (5000, 5000), (90000, 70000)])
 def test_steps_per_interval(eval_every, expected):
     assert Config(eval_every=eval_every).steps_per_interval == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "boundaries"),
+    [
+        ({}, (70000,), ((50000,),)),
+        ({"scheme": "joint", "alternating_steps": (1, 2, 3, 4)}, (70000,), ((50000,),)),
+        ({"lr_boundaries": (3, 4), "steps": 5}, (5,), ((3, 4),)),
+        (
+            {"scheme": "alternating", "steps": 140},
+            (46, 24, 46, 24),
+            ((int(46 / 140 * 50000),), (int(24 / 140 * 50000),)) * 2,
+        ),
+        (
+            {"scheme": "alternating", "steps": 120, "lr_boundaries": (60, 61, 90)},
+            (40, 20, 40, 20),
+            ((20, 30), (10, 15)) * 2,
+        ),
+        (
+            {"scheme": "unshared", "steps": 120, "lr_boundaries": ()},
+            (40, 20),
+            ((), ()),
+        ),
+        (
+            {
+                "scheme": "alternating",
+                "alternating_steps": (80, 40, 80, 40),
+                "alternating_lr_boundaries": (60, 30, 50, 20),
+            },
+            (80, 40, 80, 40),
+            ((60,), (30,), (50,), (20,)),
+        ),
+        (
+            {
+                "scheme": "unshared",
+                "alternating_steps": (80, 40, 80, 40),
+                "alternating_lr_boundaries": (60, 30, 50, 20),
+            },
+            (80, 40),
+            ((60,), (30,)),
+        ),
+    ],
+)
+def test_phases_of_the_schemes(changes, steps, boundaries):
+    config = Config(**changes)
+    assert config.phase_steps == steps
+    assert config.phase_lr_boundaries == boundaries
+    assert config.total_steps == sum(steps)
 
 
 def test_replace_changes_a_copy():

@@ -20,9 +20,9 @@ class ProposalSampler(keras.layers.Layer):
        ``box_delta_std``.
 
     Coordinates: yxyx pixels of the network's input. Padding rows of proposals and objects are never
-    drawn; padding rows of the result are zero boxes of weight 0. No gradient to the targets; the
-    rois keep the proposals' gradient: stop it before for approximate joint training. Random by
-    ``seed`` alone.
+    drawn; padding rows of the result are zero boxes of weight 0. Gradient flows to the proposals
+    from the rois and from the targets, which are relative to them: stop it before for approximate
+    joint training. The choices themselves have none. Random by ``seed`` alone.
 
     Args:
         fg_iou_threshold, bg_iou_threshold, bg_iou_threshold_low: defaults 0.5, 0.5, 0.
@@ -99,7 +99,7 @@ class ProposalSampler(keras.layers.Layer):
         return {
             "rois": rois,
             "labels": tf.where(foreground, labels, 0),
-            "deltas": tf.stop_gradient(tf.where(foreground[..., tf.newaxis], deltas, 0.0)),
+            "deltas": tf.where(foreground[..., tf.newaxis], deltas, 0.0),
             "weights": tf.cast(sampled, tf.float32),
         }
 

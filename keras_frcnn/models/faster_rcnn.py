@@ -1,15 +1,12 @@
-"""The detector: all parts joined, trained in one step by approximate joint training."""
-
-import os
+"""The detector: all parts joined, trained in one step or stage by stage."""
 
 import keras
 import tensorflow as tf
 
 from keras_frcnn import boxes as box_ops
 from keras_frcnn.config import Config
-from keras_frcnn.data import transforms
-from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.models import parts
+from keras_frcnn.models.raw_inputs import make_inputs, read_pictures
 from keras_frcnn.models.stage_losses import COUNTS, LOSSES, all_losses, present
 from keras_frcnn.models.train_step import is_bias, take_step
 
@@ -21,7 +18,9 @@ class FasterRCNN(keras.Model):
     The way of a batch: backbone -> RPN head and anchors -> [anchor targets -> RPN losses] ->
     proposals -> [sampled regions and their targets] -> RoI pooling -> box head -> [head losses] or
     detections; what stands in brackets is training only. No gradient flows into the proposals'
-    coordinates: this is what "approximate" joint training means.
+    coordinates: this is what "approximate" joint training means; under
+    ``scheme="non_approximate"`` it does. Under ``scheme="unshared"`` the RPN stands on convolutions
+    of its own, ``rpn_backbone``; else that is None.
 
     Args:
         config: the settings of the model, its targets and losses.
@@ -59,6 +58,10 @@ class FasterRCNN(keras.Model):
         self.roi_pooling = parts.roi_pooling(config, self.backbone.stride)
         self.box_head = parts.box_head(config, len(self.class_names), self.backbone)
         self.detection_decoder = parts.detection_decoder(config)
+        self.rpn_backbone = None
+        if config.scheme == "unshared":
+            with keras.name_scope("rpn_backbone"):
+                self.rpn_backbone = parts.backbone(config)
         # The run's clock: steps, not updates, which are fewer where gradients are accumulated or a
         # float16 step overflows.
         self.step = self.add_weight(
@@ -114,18 +117,23 @@ class FasterRCNN(keras.Model):
             [B, N, 2], ``deltas`` [B, N, 4], ``anchors`` [N, 4] and ``anchor_valid`` [B, N], the
             RPN's; and ``feature_shape`` [B, 2] of both.
         """
-        features, feature_shape = self._features(self.backbone, inputs)
-        shared = {"features": features, "feature_shape": feature_shape}
+        shared = {}
+        if features or self.rpn_backbone is None:
+            shared["features"], shared["feature_shape"] = self._features(self.backbone, inputs)
         if rpn:
-            shared |= self._rpn(features, feature_shape)
+            of_rpn = shared.get("features")
+            if self.rpn_backbone is not None:
+                of_rpn, shared["feature_shape"] = self._features(self.rpn_backbone, inputs)
+            shared |= self._rpn(of_rpn, shared["feature_shape"])
         return shared
 
     def _features(self, backbone, inputs):
-        """A backbone's maps of a batch, and their true shapes."""
+        """A backbone's maps of a batch, and their true shapes; frozen, they have no gradient."""
         image_shape, images = tf.cast(inputs["image_shape"], tf.int32), inputs["images"]
         missing = tf.maximum(backbone.stride - tf.shape(images)[1:3], 0)  # at least one cell
         images = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
-        return backbone(images, image_shape)
+        features, feature_shape = backbone(images, image_shape)
+        return features if backbone.trainable_weights else tf.stop_gradient(features), feature_shape
 
     def _rpn(self, features, feature_shape):
         """The RPN head's answers, and the anchors that they are about."""
@@ -241,15 +249,7 @@ class FasterRCNN(keras.Model):
         Returns:
             As a call, in pixels of ``images``.
         """
-        config = self.config
-        resized = transforms.resize(images, config.shorter_side, config.longer_side)
-        batch_size = tf.shape(images)[0]
-        inputs = {
-            "images": transforms.normalize(resized, config.pixel_std),
-            "image_shape": tf.broadcast_to(tf.shape(resized)[1:3], [batch_size, 2]),
-            "original_shape": tf.broadcast_to(tf.shape(images)[1:3], [batch_size, 2]),
-        }
-        return self.predict_step(inputs)
+        return self.predict_step(make_inputs(images, self.config))
 
     def detect(self, images):
         """Detects objects on pictures of any sizes.
@@ -264,18 +264,12 @@ class FasterRCNN(keras.Model):
         Raises:
             ValueError: naming a file that cannot be read or an array of another form.
         """
-        if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) != 4:
-            raise ValueError(
-                "detect needs a list of pictures or an array [B, H, W, 3]; put a single picture "
-                f"into a list. Received: {getattr(images, 'shape', images)}"
-            )
-        if not len(images):
-            raise ValueError("detect needs at least one picture. Received: none")
+        pictures = read_pictures(images)
         if self._detect_function is None:
             self._detect_function = tf.function(
                 self.detect_batch, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
             )
-        answers = [self._detect_function(to_picture(image)[tf.newaxis]) for image in images]
+        answers = [self._detect_function(picture[tf.newaxis]) for picture in pictures]
         names = ("boxes", "scores", "labels", "num_detections")
         return {
             name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names

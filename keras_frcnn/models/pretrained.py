@@ -29,7 +29,8 @@ def load_pretrained(model: FasterRCNN, config: Config) -> list[str]:
     """Starts a detector from the weights that ``config.backbone_weights`` names.
 
     Keras' VGG16 weights are the authors' Caffe weights. With ``head_units`` of VGG16's own widths
-    its ``fc1`` and ``fc2`` start the box head too; a ResNet's fifth stage always does.
+    its ``fc1`` and ``fc2`` start the box head too; a ResNet's fifth stage always does. Where the
+    RPN has convolutions of its own, they start as the detector's do, random ones too.
 
     Args:
         model: the detector, changed in place.
@@ -43,12 +44,19 @@ def load_pretrained(model: FasterRCNN, config: Config) -> list[str]:
         ValueError: saying what to do if there is no network, or naming a file that is missing or
             does not fit.
     """
-    source = config.backbone_weights
-    if source == "none":
-        return []
-    donor = _imagenet(config) if source == "imagenet" else _from_file(source, config.backbone)
-    stage = [model.box_head.stage] if model.box_head.stage else []
-    layers = [*stacks.leaves([*model.backbone.stack, *stage]), *model.box_head.hidden]
+    source, loaded = config.backbone_weights, []
+    if source != "none":
+        donor = _imagenet(config) if source == "imagenet" else _from_file(source, config.backbone)
+        stage = [model.box_head.stage] if model.box_head.stage else []
+        layers = [*stacks.leaves([*model.backbone.stack, *stage]), *model.box_head.hidden]
+        loaded = _copy(donor, layers)
+    if model.rpn_backbone is not None:
+        model.rpn_backbone.set_weights(model.backbone.get_weights())
+    return loaded
+
+
+def _copy(donor, layers):
+    """Copies the weights of a model to layers of the same names and shapes; returns the names."""
     targets = {layer.name: layer for layer in layers}
     loaded = []
     for layer in donor.layers:

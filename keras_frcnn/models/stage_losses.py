@@ -115,8 +115,10 @@ def roi_losses(model, shared, inputs, targets, seed, dropout_seed=None):
     """
     config = model.config
     proposals, _, valid = model.propose(model.train_proposal_generator, shared, inputs)
+    if config.scheme != "non_approximate":
+        proposals = tf.stop_gradient(proposals)
     samples = model.proposal_sampler(
-        tf.stop_gradient(proposals),
+        proposals,
         valid,
         targets["boxes"],
         targets["labels"],

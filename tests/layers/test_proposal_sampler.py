@@ -197,19 +197,27 @@ def test_a_batch_equals_its_pictures(rng):
         assert len(as_set(alone, 0)) == num_proposals + num_objects
 
 
-def test_gradient_flows_to_rois_but_not_to_targets():
+def test_gradient_flows_to_the_proposals_from_rois_and_from_targets():
     proposals = tf.constant(
         [[[0.0, 0.0, 20.0, 15.0], [50.0, 50.0, 70.0, 70.0], [1.0, 1.0, 2.0, 2.0]]]
     )
     gt_boxes = tf.constant([[[0.0, 0.0, 20.0, 20.0]]])
     layer = ProposalSampler(num_samples=8, fg_fraction=0.5)
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch([proposals, gt_boxes])
+        tape.watch(proposals)
         result = layer(proposals, np.array([[True, True, False]]), gt_boxes, np.array([[0]]), SEED)
         rois, targets = tf.reduce_sum(result["rois"]), tf.reduce_sum(result["deltas"])
     assert np.abs(result["deltas"]).max() > 0
     np.testing.assert_array_equal(tape.gradient(rois, proposals), [[[1] * 4, [1] * 4, [0] * 4]])
-    assert tape.gradient(targets, [proposals, gt_boxes]) == [None, None]
+
+    def targets_of(box):
+        return np.sum(reference.encode(box[np.newaxis], gt_boxes[0], layer.box_delta_std))
+
+    expected = np.zeros((1, 3, 4))
+    expected[0, 0] = reference.central_differences(targets_of, proposals[0, 0])
+    received = tape.gradient(targets, proposals)
+    assert np.count_nonzero(np.abs(expected) > 0.1) == 3
+    np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_half_precision_leaves_coordinates_alone():

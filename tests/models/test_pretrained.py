@@ -101,6 +101,16 @@ def test_imagenet_starts_the_convolutions(calls):
     assert_loaded(model, before, keras.applications.VGG16(False, None), loaded)
 
 
+def test_both_networks_of_an_unshared_model_start_from_them(calls):
+    model, _, loaded = started("imagenet", scheme="unshared")
+    assert loaded == ["block1_conv1", "block2_conv1"]
+    donor = keras.applications.VGG16(False, None)
+    for backbone in (model.backbone, model.rpn_backbone):
+        for name, layer in zip(loaded, backbone.stack[::2], strict=True):
+            for one, other in zip(layer.weights, donor.get_layer(name).weights, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("changes", "include_top"),
     [
