@@ -5,19 +5,22 @@ import statistics
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import tensorflow as tf
 from rich.console import Console
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import pipeline
+from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation import voc
-from keras_frcnn.evaluation.collect import collect
+from keras_frcnn.evaluation.collect import collect, propose
+from keras_frcnn.models import checkpoint
 from keras_frcnn.serving.export import export
-from keras_frcnn.training import fit
+from keras_frcnn.training import fit, schemes
 
 _STEPS = 5
+_BATCHES = 4
 _EVALUATED = 4
 
 
@@ -29,12 +32,45 @@ def dry_run(config: Config, console: Console) -> None:
         ValueError: whatever a run would raise.
     """
     train_data, eval_data = fit.load_data(config, console)
-    model = fit.build(config, train_data.class_names, console)
+    with tempfile.TemporaryDirectory() as folder:
+        config = config.replace(output_dir=folder)
+        training_seconds = 0.0
+        for phase in schemes.phases(config):
+            model, phase_seconds = _rehearse(phase, train_data, console)
+            training_seconds += phase_seconds
+        picture_seconds = _evaluate(model, eval_data, config, console)
+        export(model, f"{folder}/saved_model")
+    console.print("export: works")
+
+    evaluations = sum(
+        -(-phase.config.steps // phase.config.steps_per_interval)
+        for phase in schemes.phases(config)
+    )
+    total = training_seconds + evaluations * len(eval_data.records) * picture_seconds
+    console.print(f"memory: {_peak_memory()}", highlight=False)
+    console.print(
+        f"estimate: {_duration(training_seconds)} for {config.total_steps} steps, "
+        f"{_duration(total)} with {evaluations} evaluations of {len(eval_data.records)} pictures",
+        highlight=False,
+    )
+
+
+def _rehearse(phase, dataset, console):
+    """Takes a few steps of a phase; returns its model, and an estimate of all its seconds."""
+    model = fit.build(phase.config, dataset.class_names, console, phase)
     trainable = sum(int(tf.size(w)) for w in model.trainable_weights)
     console.print(f"parameters: {model.count_params():,}, trained: {trainable:,}", highlight=False)
+    other_seconds = 0.0
+    if phase.proposals:
+        few = Dataset(dataset.class_names, dataset.records[: phase.config.batch_size * _BATCHES])
+        started = time.perf_counter()
+        found = list(propose(model, few, phase.config, training=True))
+        other_seconds = (time.perf_counter() - started) / len(found) * len(dataset.records)
+        proposals_file.write(phase.proposals, found)
+        dataset = few
 
     seconds = []
-    stream = iter(pipeline.train_dataset(train_data, config))
+    stream = iter(pipeline.train_dataset(dataset, phase.config))
     step = tf.function(lambda: model.train_step(next(stream)))
     for _ in range(1 + _STEPS):
         started = time.perf_counter()
@@ -46,30 +82,25 @@ def dry_run(config: Config, console: Console) -> None:
         f"loss {logs['loss']:.3f}",
         highlight=False,
     )
+    if not phase.is_final:
+        checkpoint.save(model, Path(phase.config.output_dir) / phase.result)
+    return model, phase.config.steps * step_seconds + other_seconds
 
-    few = Dataset(eval_data.class_names, eval_data.records[:_EVALUATED])
+
+def _evaluate(model, dataset, config, console):
+    """Evaluates a few pictures; returns the seconds of one."""
+    few = Dataset(dataset.class_names, dataset.records[:_EVALUATED])
     collect(model, few, config)  # traces the graph
     started = time.perf_counter()
     detections, _ = collect(model, few, config)
-    picture_seconds = (time.perf_counter() - started) / len(few.records)
+    seconds = (time.perf_counter() - started) / len(few.records)
     result = voc.evaluate(few, detections)
     console.print(
-        f"evaluation: {picture_seconds:.2f} s a picture, mAP of {len(few.records)} pictures "
+        f"evaluation: {seconds:.2f} s a picture, mAP of {len(few.records)} pictures "
         f"{result.map_area:.3f}",
         highlight=False,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        export(model, f"{folder}/saved_model")
-    console.print("export: works")
-
-    evaluations = config.steps // config.steps_per_interval
-    total = config.steps * step_seconds + evaluations * len(eval_data.records) * picture_seconds
-    console.print(f"memory: {_peak_memory()}", highlight=False)
-    console.print(
-        f"estimate: {_duration(config.steps * step_seconds)} for {config.steps} steps, "
-        f"{_duration(total)} with {evaluations} evaluations of {len(eval_data.records)} pictures",
-        highlight=False,
-    )
+    return seconds
 
 
 def _peak_memory():

@@ -74,18 +74,20 @@ def _check(config):
 
 def _record(config):
     """Writes the run's settings beside its checkpoints; refuses to go on with other ones."""
-    from keras_frcnn.training.callbacks import LAST
-
     path = Path(config.output_dir) / CONFIG_FILE
     # Without a checkpoint, as after a mistake in the first command, there is nothing to go on with.
-    if path.exists() and (path.parent / LAST).exists():
+    if path.exists() and any(path.parent.glob("*.keras")):
+        # A run of several phases cannot be lengthened: its finished ones would end elsewhere.
+        may_change = {"output_dir", "data_dir"} | (
+            {"steps"} if len(config.phase_steps) == 1 else set()
+        )
         before, _ = parse(COMMAND, [f"--flagfile={path}"])
         changed = [
             f"--{field.name} was {getattr(before, field.name)}, is {getattr(config, field.name)}"
             for field in dataclasses.fields(Config)
             if getattr(before, field.name) != getattr(config, field.name)
             and field.metadata["group"] != "watching"
-            and field.name not in ("steps", "output_dir", "data_dir")
+            and field.name not in may_change
         ]
         if changed:
             raise ValueError(

@@ -1,6 +1,9 @@
 """From a model and a dataset to what evaluation reads."""
 
+from collections.abc import Iterator
+
 import numpy as np
+import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
@@ -38,3 +41,31 @@ def collect(
         real = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         proposals.append({"boxes": boxes[real], "scores": scores[real]})
     return detections, proposals
+
+
+def propose(
+    model, dataset: Dataset, config: Config, training: bool = False
+) -> Iterator[tuple[str | int, np.ndarray, np.ndarray]]:
+    """Runs a detector's RPN alone over all pictures of a dataset.
+
+    Args:
+        model: a ``FasterRCNN``.
+        dataset: the pictures.
+        config: settings of the data group.
+        training: whether to give the many proposals that training samples from, or those of test.
+
+    Yields:
+        For each record its id, its proposals' boxes [P, 4], yxyx pixels of the original picture,
+        and their scores [P], best first.
+    """
+    stream = pipeline.eval_dataset(dataset, config.replace(test_proposals="rpn"))
+
+    def step(inputs):
+        return model.propose_step(inputs, training)
+
+    if not model.run_eagerly:
+        specs = [stream.element_spec]
+        step = tf.function(step, input_signature=specs, jit_compile=model.jit_compile)
+    for record, inputs in zip(dataset.records, stream, strict=True):
+        boxes, scores, valid = (part[0].numpy() for part in step(inputs))
+        yield record.image_id, boxes[valid], scores[valid]

@@ -6,18 +6,22 @@ from keras_frcnn.evaluation import coco, voc
 from keras_frcnn.evaluation.summary import Summary
 
 
-def of_result(result: voc.Result | coco.Result, recall: Mapping[int, float]) -> dict[str, float]:
+def of_result(
+    result: voc.Result | coco.Result | None, recall: Mapping[int, float]
+) -> dict[str, float]:
     """Returns the figures of a result, and the recall of proposals.
 
     Args:
-        result: of either metric.
+        result: of either metric; None where only proposals were measured.
         recall: recall at IoU 0.5 by the number of proposals.
 
     Returns:
         Fractions of 1 by name, NaN where undefined: "mAP_area" or "COCO/AP", "AP_area/cat" or
         "COCO_AP/cat", "RPN_recall/300_proposals".
     """
-    if isinstance(result, coco.Result):
+    if result is None:
+        values = {}
+    elif isinstance(result, coco.Result):
         values = {f"COCO/{name}": value for name, value in result.figures.items()}
         values |= {f"COCO_AP/{c.name}": c.figures["AP"] for c in result.classes}
     else:

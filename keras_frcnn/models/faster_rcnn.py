@@ -3,7 +3,6 @@
 import keras
 import tensorflow as tf
 
-from keras_frcnn import boxes as box_ops
 from keras_frcnn.config import Config
 from keras_frcnn.models import parts
 from keras_frcnn.models.raw_inputs import make_inputs, read_pictures
@@ -217,13 +216,25 @@ class FasterRCNN(keras.Model):
         """Detections and proposals of a batch, in pixels of the original pictures."""
         inputs = data[0] if isinstance(data, tuple) else data
         answer = self(inputs)
-        if "original_shape" in inputs:
-            factors = tf.cast(inputs["original_shape"], tf.float32) / tf.cast(
-                inputs["image_shape"], tf.float32
-            )
-            for name in ("boxes", "proposals"):
-                answer[name] = box_ops.scale(answer[name], factors)
+        for name in ("boxes", "proposals"):
+            answer[name] = parts.to_original(answer[name], inputs)
         return answer
+
+    def propose_step(self, inputs, training=False):
+        """The RPN's proposals of a batch, in pixels of the original pictures; the detector does not
+        run.
+
+        Args:
+            inputs: as for a call, without ``proposals``.
+            training: whether to give the many that training samples from, or those of test.
+
+        Returns:
+            ``(proposals [B, P, 4], scores [B, P], valid [B, P])``, best first.
+        """
+        generator = self.train_proposal_generator if training else self.test_proposal_generator
+        shared = self.shared(inputs, features=False)
+        proposals, scores, valid = self.propose(generator, shared, inputs)
+        return parts.to_original(proposals, inputs), scores, valid
 
     @property
     def metrics(self):

@@ -93,6 +93,16 @@ def given_proposals(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor,
     return tf.where(valid[..., tf.newaxis], proposals, 0.0), tf.where(valid, scores, 0.0), valid
 
 
+def to_original(boxes: tf.Tensor, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Carries boxes [B, N, 4] from the network's input to the pictures before resizing, where their
+    sizes are known.
+    """
+    if "original_shape" not in inputs:
+        return boxes
+    shapes = (tf.cast(inputs[name], tf.float32) for name in ("original_shape", "image_shape"))
+    return box_ops.scale(boxes, tf.divide(*shapes))
+
+
 def proposal_sampler(config: Config) -> layers.ProposalSampler:
     """Targets of the head, by the ``roi_...`` settings."""
     return layers.ProposalSampler(

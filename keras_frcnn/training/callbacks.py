@@ -17,13 +17,14 @@ from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation import proposals as proposal_evaluation
 from keras_frcnn.evaluation import report, scalars, voc
-from keras_frcnn.evaluation.collect import collect
+from keras_frcnn.evaluation.collect import collect, propose
 from keras_frcnn.inspection.visualize import draw_panels
 from keras_frcnn.models import checkpoint
 from keras_frcnn.training.progress import ProgressBar
+from keras_frcnn.training.schemes import LAST, Phase
 
 EVALUATIONS = "evaluations.jsonl"
-BEST, LAST = "best.keras", "last.keras"
+BEST = "best.keras"
 
 
 class Logger(keras.callbacks.Callback):
@@ -102,15 +103,16 @@ class Graph(keras.callbacks.Callback):
 
 class Evaluator(keras.callbacks.Callback):
     """At the end of every interval: VOC AP and RPN recall on the evaluation split, to a table,
-    TensorBoard and a file; and ``best.keras``, the checkpoint of the highest mAP (area).
+    TensorBoard and a file; and ``best.keras``, the checkpoint of the final phase's highest mAP
+    (area). Where the detector does not learn only the recall.
 
     Stands behind ``Checkpoints``: what an evaluation takes hours for is already safe.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, bar: ProgressBar):
+    def __init__(self, phase: Phase, dataset: Dataset, bar: ProgressBar):
         super().__init__()
-        self.config, self.dataset, self.bar = config, dataset, bar
-        self.writer = tf.summary.create_file_writer(os.path.join(config.output_dir, "eval"))
+        self.phase, self.config, self.dataset, self.bar = phase, phase.config, dataset, bar
+        self.writer = tf.summary.create_file_writer(os.path.join(self.config.output_dir, "eval"))
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.model.stop_training:
@@ -119,32 +121,45 @@ class Evaluator(keras.callbacks.Callback):
     def evaluate(self):
         """Evaluates the model as it is now, of which ``last.keras`` is the checkpoint."""
         step = int(self.model.step)
-        with self.bar.evaluation(len(self.dataset.records)) as callback:
-            detections, proposals = collect(
-                self.model, self.dataset, self.config, callbacks=[callback]
-            )
-        result = voc.evaluate(self.dataset, detections)
+        detections, proposals = self._collect()
         recall = proposal_evaluation.recall(
             [record.boxes[~record.difficult] for record in self.dataset.records],
             [picture["boxes"] for picture in proposals],
         )[:, 0]
-        values = scalars.of_result(
-            result, dict(zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True))
-        )
+        recall = dict(zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True))
+        result = None if detections is None else voc.evaluate(self.dataset, detections)
+        values = scalars.of_result(result, recall)
+        if result is None:
+            words = ", ".join(f"{value:.3f} of {n}" for n, value in recall.items())
+            self.bar.console.print(f"recall of proposals: {words}", highlight=False)
+        else:
+            report.print_table(result, self.bar.console)
         with self.writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
             self._draw(detections, proposals)
         self.writer.flush()
-        report.print_table(result, self.bar.console)
-        line = {"step": step, **{k: None if math.isnan(v) else float(v) for k, v in values.items()}}
+        line = {"step": step, **({"phase": self.phase.name} if self.phase.name else {})}
+        line |= {k: None if math.isnan(v) else float(v) for k, v in values.items()}
         with open(os.path.join(self.config.output_dir, EVALUATIONS), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        self._keep_best()
+        if self.phase.is_final:
+            self._keep_best()
+
+    def _collect(self):
+        """Detections, or None, and proposals of all pictures."""
+        count = len(self.dataset.records)
+        if "roi" not in self.model.learning_stages:
+            found = propose(self.model, self.dataset, self.config)
+            found = self.bar.count(found, "evaluate", count)
+            return None, [{"boxes": boxes, "scores": scores} for _, boxes, scores in found]
+        with self.bar.evaluation(count) as callback:
+            return collect(self.model, self.dataset, self.config, callbacks=[callback])
 
     def _keep_best(self):
-        folder = Path(self.config.output_dir)
-        *before, now = [e["mAP_area"] or 0.0 for e in read_evaluations(folder)]
+        folder, first_step = Path(self.config.output_dir), self.phase.first_step
+        evaluations = [e for e in read_evaluations(folder) if e["step"] > first_step]
+        *before, now = [e["mAP_area"] or 0.0 for e in evaluations]
         if now >= max(before, default=0.0):
             beside = folder / "new.keras"
             beside.unlink(missing_ok=True)
@@ -166,7 +181,7 @@ class Evaluator(keras.callbacks.Callback):
                 self.dataset.class_names,
                 gt={"boxes": record.boxes, "labels": record.labels, "difficult": record.difficult},
                 proposals=proposals[i],
-                detections=detections[record.image_id],
+                detections=detections and detections[record.image_id],
             )
             tf.summary.image(f"pictures/{record.image_id}", panels[np.newaxis])
 

@@ -1,9 +1,11 @@
 """Trains a detector from a ``Config``: the one way from settings to a run folder.
 
 A run folder holds ``last.keras`` and ``best.keras`` (by mAP), TensorBoard's ``train`` and ``eval``,
-and ``evaluations.jsonl``. The number of steps is the run's only clock: data order, samples, dropout
-and learning rate are pure functions of it and of the seed, so a run that was stopped goes on
-exactly as if it never had been.
+and ``evaluations.jsonl``; of alternating training also the checkpoints of its steps (``step1.keras,
+unshared.keras, step3.keras``) and the proposals that they train on; ``last.keras`` is then of the
+step in hand. The number of steps is the run's only clock: data order, samples, dropout and learning
+rate are pure functions of it and of the seed, so a run that was stopped goes on exactly as if it
+never had been.
 """
 
 import os
@@ -16,15 +18,17 @@ from rich.console import Console
 
 from keras_frcnn import data
 from keras_frcnn.config import Config
-from keras_frcnn.data import pipeline
+from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.records import Dataset
+from keras_frcnn.evaluation.collect import propose
 from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.models.pretrained import load_pretrained
-from keras_frcnn.training import callbacks
+from keras_frcnn.training import callbacks, schemes
 from keras_frcnn.training.optimizers import FusedAdam, FusedSGD
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.schedules import make_schedule
+from keras_frcnn.training.schemes import Phase
 
 
 def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset]:
@@ -47,21 +51,31 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset]:
     return train, evaluation
 
 
-def build(config: Config, class_names, console: Console) -> FasterRCNN:
-    """Makes the compiled model with its starting weights."""
+def build(config: Config, class_names, console: Console, phase: Phase | None = None) -> FasterRCNN:
+    """Makes the compiled model of a phase, by default of the run's first, with its starting
+    weights.
+    """
+    phase = phase or schemes.phases(config)[0]
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    model = FasterRCNN(config, class_names)
+    model = FasterRCNN(phase.model_config, class_names)
     loaded = load_pretrained(model, config)
+    schemes.prepare(model, phase)
     frozen = [part.name for part in model.backbone.stack if part.weights and not part.trainable]
     start = f"{len(loaded)} layers from {config.backbone_weights}" if loaded else "random start"
+    if phase.name:
+        taken = f"; {', '.join(phase.takes)} from {phase.start}" if phase.start else ""
+        console.print(
+            f"{phase.name}: trains {', '.join(phase.trains)} for {phase.config.steps} steps{taken}",
+            highlight=False,
+        )
     console.print(
         f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "
         f"weights; {start}; frozen: {', '.join(frozen) or 'nothing'}",
         highlight=False,
     )
-    model.compile(make_optimizer(config), jit_compile=config.jit_compile)
+    model.compile(make_optimizer(phase.config), jit_compile=config.jit_compile)
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -108,36 +122,78 @@ def train(config: Config, console: Console | None = None) -> Path:
     console = console or Console()
     folder = Path(config.output_dir)
     train_data, eval_data = load_data(config, console)
-    model = build(config, train_data.class_names, console)
-    first_step = _resume(model, folder, console)
+    os.makedirs(folder, exist_ok=True)
+    phases = schemes.unfinished(config)
+    if not phases[0].first_step and not (folder / schemes.LAST).exists():
+        for phase in phases:  # of an earlier run, whose checkpoints are gone
+            if phase.proposals:
+                phase.proposals.unlink(missing_ok=True)
     stop = callbacks.StopOnSignal()
-    with ProgressBar(config, console, first_step) as bar, stop:
-        evaluator = callbacks.Evaluator(config, eval_data, bar)
-        if _was_stopped_before_its_evaluation(config, first_step):
-            evaluator.set_model(model)
-            evaluator.evaluate()
-        if first_step >= config.steps:
-            console.print(
-                f"Nothing to do: {folder} has all of its {config.steps} steps", highlight=False
-            )
-            return folder
-        batch_spec = pipeline.train_dataset(train_data, config).element_spec
-        beside = [
-            stop,
-            callbacks.Graph(config, batch_spec),
-            callbacks.Logger(config, bar),
-            callbacks.Checkpoints(config),
-            evaluator,
-            *([callbacks.Profiler(config)] if config.profile_steps else []),
-        ]
-        for first, end, steps in _intervals(first_step, config.steps, config.steps_per_interval):
-            if not stop.received:
-                stream = pipeline.train_dataset(train_data, config, int(model.step))
-                _fit(model, stream, first, end, steps, beside)
+    with ProgressBar(config, console, 0) as bar, stop:
+        for phase in phases:
+            model = build(config, train_data.class_names, console, phase)
+            _resume(model, phase, console)
+            _run(model, phase, train_data, eval_data, bar, stop)
+            if stop.received:
+                break
+            if not phase.is_final:
+                os.replace(folder / schemes.LAST, folder / phase.result)
     if stop.received:
-        console.print(f"Stopped at step {int(model.step)}. Give the same command again to go on.")
+        console.print(f"Stopped at step {bar.step}. Give the same command again to go on.")
         raise SystemExit(128 + stop.received)
     return folder
+
+
+def _run(model, phase, train_data, eval_data, bar, stop):
+    """Takes a phase to its end, or until the run is stopped."""
+    config, first_step = phase.config, int(model.step)
+    bar.start_from(first_step)
+    evaluator = callbacks.Evaluator(phase, eval_data, bar)
+    if not stop.received and _was_stopped_before_its_evaluation(phase, first_step):
+        evaluator.set_model(model)
+        evaluator.evaluate()
+    if first_step >= phase.last_step:
+        if phase.is_final:
+            bar.console.print(
+                f"Nothing to do: {config.output_dir} has all of its {first_step} steps",
+                highlight=False,
+            )
+        return
+    if phase.proposals and not write_proposals(model, phase, train_data, bar, stop):
+        return
+    batch_spec = pipeline.train_dataset(train_data, config).element_spec
+    beside = [
+        stop,
+        callbacks.Graph(config, batch_spec),
+        callbacks.Logger(config, bar),
+        callbacks.Checkpoints(config),
+        evaluator,
+        *([callbacks.Profiler(config)] if config.profile_steps else []),
+    ]
+    done = first_step - phase.first_step
+    for first, end, steps in _intervals(done, config.steps, config.steps_per_interval):
+        if not stop.received:
+            stream = pipeline.train_dataset(train_data, config, int(model.step))
+            _fit(model, stream, first, end, steps, beside)
+
+
+def write_proposals(model, phase, dataset, bar, stop) -> bool:
+    """Writes the proposals file that a phase trains on, of the RPN with which it began, if there is
+    none yet.
+
+    Returns:
+        Whether there is one now: not where the run is stopped meanwhile.
+    """
+    if phase.proposals.exists():
+        return True
+    count, found = len(dataset.records), []
+    bar.console.print(f"Proposals of {count} pictures to train on ...", highlight=False)
+    for row in bar.count(propose(model, dataset, phase.config, training=True), "propose", count):
+        if stop.received:
+            return False
+        found.append(row)
+    proposals_file.write(phase.proposals, found)
+    return True
 
 
 def _intervals(step, steps, interval):
@@ -157,9 +213,14 @@ def _intervals(step, steps, interval):
         yield step // interval, step // interval + 1, steps - step
 
 
-def _was_stopped_before_its_evaluation(config, step):
+def _was_stopped_before_its_evaluation(phase, step):
+    """Whether the step that a run goes on from is the last of an interval that has no evaluation
+    yet.
+    """
+    config, done = phase.config, step - phase.first_step
     evaluated = {evaluation["step"] for evaluation in callbacks.read_evaluations(config.output_dir)}
-    return step > 0 and step % config.steps_per_interval == 0 and step not in evaluated
+    ends_here = done % config.steps_per_interval == 0 or done == config.steps
+    return done > 0 and ends_here and step not in evaluated
 
 
 def _fit(model, stream, first, end, steps, beside):
@@ -174,14 +235,12 @@ def _fit(model, stream, first, end, steps, beside):
     )
 
 
-def _resume(model, folder, console):
-    """Loads the run's last checkpoint if there is one; returns the step it is at."""
-    os.makedirs(folder, exist_ok=True)
-    last = folder / callbacks.LAST
-    if not last.exists():
-        return 0
-    checkpoint.load_weights(model, last)
-    step = int(model.step)
-    callbacks.forget_evaluations_after(folder, step)
-    console.print(f"Going on from step {step} of {last}", highlight=False)
-    return step
+def _resume(model, phase, console):
+    """Loads the phase's last checkpoint if there is one, and clears what came after it."""
+    folder = Path(phase.config.output_dir)
+    last = folder / schemes.LAST
+    if last.exists():
+        checkpoint.load_weights(model, last)
+        console.print(f"Going on from step {int(model.step)} of {last}", highlight=False)
+    if last.exists() or phase.first_step:
+        callbacks.forget_evaluations_after(folder, int(model.step))

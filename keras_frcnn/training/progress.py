@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 from rich import progress
@@ -42,12 +43,18 @@ class ProgressBar:
     def __enter__(self):
         self.bar.start()
         self.task = self.bar.add_task(
-            "train", total=self.config.steps, completed=self.step, words=""
+            "train", total=self.config.total_steps, completed=self.step, words=""
         )
         return self
 
     def __exit__(self, *_):
         self.bar.stop()
+
+    def start_from(self, step: int):
+        """Says which step a phase of the run begins or goes on with, and reckons anew from it."""
+        self.step = self.first_step = step
+        self.started = time.perf_counter()
+        self.bar.update(self.task, completed=step)
 
     def advance(self):
         """Counts one training step."""
@@ -56,17 +63,27 @@ class ProgressBar:
 
     def show(self, losses, rate):
         """Shows the means of the last steps."""
-        words = " ".join(f"{label} {losses[name]:.3f}" for name, label in self._SHOWN.items())
+        words = " ".join(
+            f"{label} {losses[name]:.3f}" for name, label in self._SHOWN.items() if name in losses
+        )
         words += f"  {rate:.2f} pictures/s"
         self.bar.update(self.task, words=words)
         if not self.console.is_terminal:
             seconds = (time.perf_counter() - self.started) / max(self.step - self.first_step, 1)
-            left = seconds * (self.config.steps - self.step) / 60
+            left = seconds * (self.config.total_steps - self.step) / 60
             self.console.print(
-                f"step {self.step}/{self.config.steps}  {words}  {left:.0f} min left",
+                f"step {self.step}/{self.config.total_steps}  {words}  {left:.0f} min left",
                 highlight=False,
                 soft_wrap=True,
             )
+
+    def count(self, items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
+        """Passes items on; a second bar counts them."""
+        task = self.bar.add_task(title, total=total, words="")
+        for item in items:
+            yield item
+            self.bar.advance(task)
+        self.bar.remove_task(task)
 
     @contextlib.contextmanager
     def evaluation(self, num_pictures: int) -> Iterator[keras.callbacks.Callback]:

@@ -51,7 +51,8 @@ def make_schedule(config: Config) -> LinearWarmup:
         ]
         # Keras still has the old rate where step == boundary, and needs a boundary even if there is
         # none: the last rate falls to itself.
-        boundaries = [boundary - 1 for boundary in (*config.lr_boundaries, config.steps)]
+        end = max(config.steps, *config.lr_boundaries, 0)  # drops beyond it never come
+        boundaries = [boundary - 1 for boundary in (*config.lr_boundaries, end)]
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
             boundaries, [*rates, rates[-1]]
         )

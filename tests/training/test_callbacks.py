@@ -14,6 +14,7 @@ from keras_frcnn.data.records import Dataset, Record
 from keras_frcnn.training import callbacks, fit
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.schedules import make_schedule
+from keras_frcnn.training.schemes import phases
 from tests import fakes
 
 LOSSES = [
@@ -161,8 +162,8 @@ def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch):
     (tmp_path / "last.keras").write_text("a checkpoint")
     output = io.StringIO()
     with ProgressBar(settings, Console(file=output), 0) as bar:
-        evaluator = callbacks.Evaluator(settings, Dataset(("cat", "dog"), [record]), bar)
-        evaluator.set_model(SimpleNamespace(step=5))
+        evaluator = callbacks.Evaluator(phases(settings)[0], Dataset(("cat", "dog"), [record]), bar)
+        evaluator.set_model(SimpleNamespace(step=5, learning_stages=("rpn", "roi")))
         evaluator.evaluate()
     (line,) = callbacks.read_evaluations(tmp_path)
     assert line == {
@@ -188,7 +189,7 @@ def test_best_is_a_copy_where_there_are_no_hard_links(config, tmp_path, monkeypa
     (tmp_path / "last.keras").write_text("a checkpoint")
     (tmp_path / "evaluations.jsonl").write_text('{"step": 2, "mAP_area": 0.5}\n')
     settings = config.replace(output_dir=str(tmp_path))
-    callbacks.Evaluator(settings, None, None)._keep_best()
+    callbacks.Evaluator(phases(settings)[0], None, None)._keep_best()
     assert (tmp_path / "best.keras").read_text() == "a checkpoint"
     assert not (tmp_path / "new.keras").exists()
 
