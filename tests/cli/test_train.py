@@ -129,6 +129,22 @@ def test_the_same_command_goes_on_and_only_what_is_watched_may_change(
     assert {name: (run / name).read_bytes() for name in before} == before
 
 
+def test_alternating_training_by_command(train, refusal, tmp_path, capsys):
+    run, flags = tmp_path / "run", ("--scheme=alternating", "--alternating_steps=1,1,1,1")
+    assert train(*flags) == 0
+    names = {path.name for path in run.glob("*.keras")}
+    assert names == {f"{n}.keras" for n in ("step1", "unshared", "step3", "last", "best")}
+    config, _ = parse(COMMAND, [f"--flagfile={run / 'config.cfg'}"])
+    for name, scheme in (("unshared", "unshared"), ("best", "alternating")):
+        found, _ = checkpoint.read_settings(run / f"{name}.keras")
+        assert found == config.replace(scheme=scheme)
+    assert "best.keras" in capsys.readouterr().out
+    # The phases that are done would have ended elsewhere.
+    (run / "last.keras").unlink()
+    message = refusal(*flags, "--steps=4")
+    assert message.splitlines()[1:] == ["--steps was 2, is 4"]
+
+
 def test_a_mistake_in_the_first_command_does_not_bind_the_second(train, refusal, monkeypatch):
     build = fit.build
     assert "'nope'" in refusal("--train_split=nope")
@@ -286,6 +302,21 @@ def test_a_dry_run_reports_and_writes_nothing(train, tmp_path, monkeypatch, caps
     assert re.search(r"memory: \d+\.\d GiB at most\n", output)
     assert "for 2 steps, 0 min with 2 evaluations of 1 pictures\n" in output
     assert not os.path.exists(exported[0][1])
+
+
+@pytest.mark.parametrize("scheme", ["non_approximate", "alternating", "unshared"])
+def test_a_dry_run_rehearses_every_phase(scheme, train, tmp_path, monkeypatch, capsys):
+    exported = []
+    monkeypatch.setattr(dry_run, "export", lambda model, folder: exported.append(model))
+    monkeypatch.setattr(dry_run, "_STEPS", 1)
+    monkeypatch.chdir(tmp_path)
+    assert train("--dry_run", f"--scheme={scheme}", "--steps=6", "--roi_pooling=align") == 0
+    assert list(tmp_path.iterdir()) == []
+    assert exported[0].config.scheme == scheme
+    output = capsys.readouterr().out
+    phases, steps = {"alternating": (4, 6), "unshared": (2, 3)}.get(scheme, (1, 6))
+    assert output.count("train step: ") == phases
+    assert f"for {steps} steps, 0 min with {steps} evaluations of 1 pictures\n" in output
 
 
 def test_a_dry_run_meets_the_errors_of_a_run(refusal, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from keras_frcnn.data import shapes, voc
 from keras_frcnn.data.pictures import to_picture
-from keras_frcnn.evaluation.collect import collect
+from keras_frcnn.evaluation.collect import collect, propose
 from tests import fakes
 
 
@@ -69,3 +69,26 @@ def test_proposals_come_without_padding_best_first(model, dataset):
         assert (np.diff(scores) <= 0).all()
         assert (scores > 0).all()
     assert max(counts) < 100  # of which some are padded to
+
+
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_rpn_alone_proposes_what_it_does_for_detections(dataset, jit_compile, tmp_path):
+    model = fakes.detector(rpn_nms_iou_threshold=0.3, jit_compile=jit_compile)
+    model.compile("sgd", jit_compile=jit_compile)
+    _, expected = collect(model, dataset, model.config.replace(jit_compile=False))
+    stale = tmp_path / "other.npz"  # the RPN's are asked for, whatever the detector would have
+    found = list(propose(model, dataset, model.config.replace(test_proposals=str(stale))))
+    assert [image_id for image_id, _, _ in found] == [r.image_id for r in dataset.records]
+    for (_, boxes, scores), other in zip(found, expected, strict=True):
+        assert len(boxes) == len(other["boxes"]) > 5
+        np.testing.assert_allclose(boxes, other["boxes"], atol=1e-2)
+        np.testing.assert_allclose(scores, other["scores"], atol=1e-5)
+
+
+def test_training_has_its_own_number_of_proposals(model, dataset):
+    settings = model.config.replace(test_post_nms_top_k=3)
+    few = fakes.detector(**{"test_post_nms_top_k": 3, "rpn_nms_iou_threshold": 0.3})
+    test, training = (list(propose(few, dataset, settings, training=t)) for t in (False, True))
+    for (_, boxes, _), (_, more, _) in zip(test, training, strict=True):
+        assert len(boxes) == 3 < len(more)
+        np.testing.assert_array_equal(more[:3], boxes)

@@ -83,6 +83,31 @@ def test_steps_under_xla_equal_those_without(batches, pooling):
     assert int(xla.step) == 2
 
 
+@pytest.mark.parametrize("frozen", ["box_head", "rpn_head"])
+def test_steps_of_one_stage_under_xla_equal_those_without(batches, frozen):
+    inputs, targets = batches[0]
+    given = {**inputs, "proposals": tf.concat([targets["boxes"], targets["boxes"] * 0.9], axis=1)}
+    batch = (given if frozen == "rpn_head" else inputs), targets
+
+    def detector(jit_compile):
+        model = fakes.detector()
+        model.backbone.trainable = False
+        getattr(model, frozen).trainable = False
+        model.compile(make_optimizer(model.config), jit_compile=jit_compile)
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    plain, xla = detector(False), detector(True)
+    expected = {name: float(value) for name, value in plain.train_step(batch).items()}
+    steps = tf.data.Dataset.from_tensors(batch)
+    history = xla.fit(steps, steps_per_epoch=1, shuffle=False, verbose=0)
+    logged = {name: values[0] for name, values in history.history.items()}
+    assert logged == pytest.approx(expected, rel=1e-5)
+    assert len(logged) == 5
+    for weight, other in zip(plain.trainable_weights, xla.trainable_weights, strict=True):
+        np.testing.assert_allclose(other, weight, rtol=1e-4, atol=1e-6, err_msg=weight.path)
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_predictions_under_xla_equal_those_without(inputs, pooling):
     plain, xla = (compiled(jit, roi_pooling=pooling, max_detections=30) for jit in (False, True))
