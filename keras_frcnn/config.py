@@ -352,6 +352,11 @@ class Config:
         "length.",
         group="training",
     )
+    alternating_batch_sizes: tuple[int, ...] = _setting(
+        (),
+        "Pictures a step in each of the four steps (code: 1,2,1,2). Empty: batch_size.",
+        group="training",
+    )
     optimizer: str = _setting(
         "sgd",
         "SGD with momentum (paper), or Adam, which gets going sooner from random weights "
@@ -519,7 +524,7 @@ class Config:
             problems.append(
                 f"profile_steps must be two steps, first and last. Received: {self.profile_steps!r}"
             )
-        for name in ("alternating_steps", "alternating_lr_boundaries"):
+        for name in ("alternating_steps", "alternating_lr_boundaries", "alternating_batch_sizes"):
             values = getattr(self, name)
             if len(values) not in (0, 4) or not all(value > 0 for value in values):
                 problems.append(
@@ -614,6 +619,13 @@ class Config:
             tuple(sorted({max(1, b * steps // self.steps) for b in self.lr_boundaries}))
             for steps in phases
         )
+
+    @property
+    def phase_batch_sizes(self) -> tuple[int, ...]:
+        """``batch_size`` of each phase."""
+        phases = len(self.phase_steps)
+        given = self.alternating_batch_sizes if phases > 1 else ()
+        return (given or (self.batch_size,) * phases)[:phases]
 
     @property
     def total_steps(self) -> int:

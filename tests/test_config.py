@@ -376,6 +376,20 @@ def test_phases_of_the_schemes(changes, steps, boundaries):
     assert config.total_steps == sum(steps)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "sizes", "expected"),
+    [
+        ("joint", (1, 2, 3, 4), (5,)),
+        ("alternating", (), (5, 5, 5, 5)),
+        ("alternating", (1, 2, 3, 4), (1, 2, 3, 4)),
+        ("unshared", (1, 2, 3, 4), (1, 2)),
+    ],
+)
+def test_pictures_a_step_of_the_phases(scheme, sizes, expected):
+    config = Config(scheme=scheme, batch_size=5, alternating_batch_sizes=sizes)
+    assert config.phase_batch_sizes == expected
+
+
 def test_replace_changes_a_copy():
     config = Config()
     changed = config.replace(steps=3, scales=(64.0,))

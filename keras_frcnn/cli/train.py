@@ -4,9 +4,10 @@ Examples:
   keras-frcnn train --flagfile=configs/voc07.cfg --data_dir=VOCdevkit
   python train.py --flagfile=configs/bccd.cfg --data_dir=bccd --steps=2000 --output_dir=runs/short
   python train.py --flagfile=configs/voc07.cfg --data_dir=VOCdevkit --dry_run
+  python train.py --flagfile=configs/quickstart.cfg --scheme=alternating --output_dir=runs/steps
 
 The run folder (--output_dir) holds best.keras and last.keras, config.cfg with every setting, and
-what TensorBoard reads.
+what TensorBoard reads; under --scheme=alternating also the checkpoint of each of the four steps.
 """
 
 import dataclasses

@@ -29,8 +29,8 @@ class Phase:
 
     Attributes:
         name: what it is called; empty for the one phase of joint training.
-        config: the run's settings, with the phase's own ``steps`` and ``lr_boundaries``, and with
-            the proposals file that it trains on in ``train_proposals``.
+        config: the run's settings, with the phase's own ``steps``, ``lr_boundaries`` and
+            ``batch_size``, and with the proposals file that it trains on in ``train_proposals``.
         model_config: the settings of its model, which its checkpoints hold.
         first_step: steps of the run before it.
         trains: names of the model's layers that learn; the rest is frozen.
@@ -86,10 +86,10 @@ def phases(config: Config) -> tuple[Phase, ...]:
     if config.scheme not in ("alternating", "unshared"):
         return (Phase(config=config, model_config=config),)
     made, first_step = [], 0
-    lengths = zip(config.phase_steps, config.phase_lr_boundaries, strict=True)
-    for number, (steps, lr_boundaries) in enumerate(lengths, start=1):
+    own = zip(config.phase_steps, config.phase_lr_boundaries, config.phase_batch_sizes, strict=True)
+    for number, values in enumerate(own, start=1):
         scheme, trains, start, takes, result = _STEPS[number - 1]
-        changes = {"steps": steps, "lr_boundaries": lr_boundaries}
+        changes = dict(zip(("steps", "lr_boundaries", "batch_size"), values, strict=True))
         if start and "box_head" in trains:
             file = Path(config.output_dir) / f"step{number - 1}_proposals.npz"
             changes["train_proposals"] = str(file)

@@ -33,6 +33,7 @@ def alternating(config):
     return config.replace(
         scheme="alternating",
         alternating_steps=STEPS,
+        alternating_batch_sizes=(1, 2, 2, 1),
         weight_decay=0.1,
         eval_every=2,
         log_every=1,
@@ -90,10 +91,12 @@ def test_the_phases_of_alternating_training(alternating):
         lr_boundaries=(2,),
         steps=6,
         alternating_lr_boundaries=(9, 8, 7, 6),
+        alternating_batch_sizes=(1, 2, 3, 4),
     )
     phases = schemes.phases(settings)
     assert [phase.config.steps for phase in phases] == list(STEPS)
     assert [phase.config.lr_boundaries for phase in phases] == [(9,), (8,), (7,), (6,)]
+    assert [phase.config.batch_size for phase in phases] == [1, 2, 3, 4]
     assert [(phase.first_step, phase.last_step) for phase in phases] == [
         (0, 3),
         (3, 5),
@@ -259,6 +262,34 @@ def test_freezing_is_exact_whatever_takes_the_step(alternating, changes, number)
     for name in PARTS:
         if before[name] is not None:
             assert same(before[name], weights_of(model, name)) is (name not in phase.trains)
+
+
+def test_a_run_on_proposals_of_a_file(config, train, tmp_path):
+    records = [
+        record
+        for split in (config.train_split, config.eval_split)
+        for record in voc.read(config, split).records
+    ]
+    file = tmp_path / "objects.npz"
+    proposals_file.write(file, [(r.image_id, r.boxes, np.ones(len(r.boxes))) for r in records])
+    output = train(
+        config.replace(
+            output_dir=str(tmp_path / "run"),
+            train_proposals=str(file),
+            test_proposals=str(file),
+            steps=2,
+            append_gt_boxes=False,
+        )
+    )
+    (line,) = callbacks.read_evaluations(tmp_path / "run")
+    assert line["file_recall/300_proposals"] == 1  # the proposals are the objects
+    assert not any(name.startswith("RPN") for name in line)
+    assert "step 2/2  loss" in output
+    with pytest.raises(ValueError, match=r"objects\.npz has no proposals of 1 of 5 pictures"):
+        proposals_file.write(
+            file, [(r.image_id, r.boxes, np.ones(len(r.boxes))) for r in records[1:]]
+        )
+        train(config.replace(output_dir=str(tmp_path / "other"), train_proposals=str(file)))
 
 
 # --- going on -----------------------------------------------------------------------------------
