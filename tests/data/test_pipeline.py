@@ -432,11 +432,21 @@ def proposed(make_dataset, tmp_path):
     return dataset, str(path)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("flip", ["none", "both"])
-def test_proposals_move_with_their_picture(proposed, flip, jit_compile):
+@pytest.mark.parametrize(
+    ("changes", "jit_compile"),
+    [
+        ({}, False),
+        ({"flip": "both"}, True),
+        ({"flip": "both", "crop_probability": 0.9, "crop_sides": (0.6, 0.9)}, False),
+        ({"flip": "both", "scale_jitter": (0.5, 1.6), "train_shorter_sides": (30, 40)}, False),
+    ],
+    ids=["still", "flips", "crops", "sizes"],
+)
+def test_proposals_move_with_their_picture(proposed, changes, jit_compile):
     dataset, path = proposed
-    config = CONFIG.replace(flip=flip, train_proposals=path, batch_size=2, jit_compile=jit_compile)
+    config = CONFIG.replace(
+        train_proposals=path, batch_size=2, jit_compile=jit_compile, crop_min_visible=0.1, **changes
+    )
     stream = pipeline.train_dataset(dataset, config)
     assert stream.element_spec[0]["proposals"].shape[1:] == (4, 4)
     for inputs, targets in _take(stream, 8):
@@ -444,8 +454,11 @@ def test_proposals_move_with_their_picture(proposed, flip, jit_compile):
         rows = inputs["index"]
         heights = inputs["proposals"][..., 2:] - inputs["proposals"][..., :2]
         real = (heights > 0).all(axis=-1)
-        np.testing.assert_array_equal(real, np.arange(4) <= rows[:, np.newaxis])
-        np.testing.assert_array_equal(inputs["proposal_scores"] > 0, real)
+        listed = np.arange(4) <= rows[:, np.newaxis]
+        np.testing.assert_array_equal(inputs["proposal_scores"] > 0, listed)
+        assert not real[~listed].any()
+        if "crop_probability" not in changes and "scale_jitter" not in changes:
+            np.testing.assert_array_equal(real, listed)
         for image, shape, boxes in zip(
             inputs["images"], inputs["image_shape"], inputs["proposals"], strict=True
         ):
