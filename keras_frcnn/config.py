@@ -264,14 +264,25 @@ class Config:
 
     train_proposals: str = _setting(
         "rpn",
-        "Where the second stage's regions come from in training: 'rpn', or a proposals file (.npz) "
-        "with an entry for every picture, of which the best train_post_nms_top_k are taken.",
+        "Where the second stage's regions come from in training: 'rpn'; 'dense', all anchors; or a "
+        "proposals file (.npz, see keras-frcnn propose) with an entry for every picture, of which "
+        "the best train_post_nms_top_k are taken.",
         group="rpn",
     )
     test_proposals: str = _setting(
         "rpn",
         "The same in evaluation, the best test_post_nms_top_k of them; 'detect' and exported "
-        "models have the RPN's.",
+        "models have the RPN's instead of a file's.",
+        group="rpn",
+    )
+    test_ranked_proposals: bool = _setting(
+        True,
+        "In test, take the RPN's best proposals. False: any, unsuppressed (paper, table 2: no cls).",
+        group="rpn",
+    )
+    test_regressed_proposals: bool = _setting(
+        True,
+        "In test, let the RPN move its anchors. False: as they are (paper, table 2: no reg).",
         group="rpn",
     )
 
@@ -493,7 +504,7 @@ class Config:
                 problems.append(f"{name} must name image sets. Received: {getattr(self, name)!r}")
         for name in ("train_proposals", "test_proposals"):
             if not getattr(self, name):
-                problems.append(f"{name} must be 'rpn' or a proposals file. Received: ''")
+                problems.append(f"{name} must be 'rpn', 'dense' or a proposals file. Received: ''")
         for name in ("scales", "ratios", "head_units", "box_delta_std"):
             values = getattr(self, name)
             if not values or not all(v > 0 and math.isfinite(v) for v in values):

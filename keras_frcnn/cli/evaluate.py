@@ -79,6 +79,8 @@ COMMAND = Command(
         "test_pre_nms_top_k",
         "test_post_nms_top_k",
         "test_proposals",
+        "test_ranked_proposals",
+        "test_regressed_proposals",
         "rpn_nms_iou_threshold",
         "min_size",
     ),

@@ -1,7 +1,7 @@
-"""Regions from before there were RPNs: Selective Search and EdgeBoxes, by OpenCV's contrib modules.
+"""Regions from before there were RPNs: Selective Search and EdgeBoxes, by OpenCV's modules.
 
-Needs ``pip install keras-frcnn[proposals]``. TensorFlow is not imported: these methods take a second
-a picture, and the processes that share the work should start fast.
+Needs ``pip install keras-frcnn[proposals]``. TensorFlow is not imported: these methods take a
+second a picture, and the processes that share the work should start fast.
 """
 
 import ctypes
@@ -55,8 +55,9 @@ def _opencv():
     try:
         import cv2
 
-        cv2.ximgproc.segmentation  # noqa: B018: the plain package lacks it
-    except (ImportError, AttributeError) as error:
+        if not hasattr(cv2, "ximgproc"):
+            raise ImportError("the OpenCV that is installed lacks ximgproc")
+    except ImportError as error:
         raise ValueError(
             "Selective Search and EdgeBoxes need OpenCV with its contrib modules: "
             f"pip install 'keras-frcnn[proposals]' ({error})"

@@ -145,19 +145,19 @@ def lookup(
     """Lays the proposals of all records out for look-up in the graph.
 
     Args:
-        source: a proposals file; or "rpn": there are none to look up.
+        source: a proposals file; or "rpn" or "dense": there are none to look up.
         records: the pictures.
         limit: proposals a picture, at most.
 
     Returns:
         A function from a row of the records to "proposals" float32 [P, 4], yxyx pixels of the
         original picture, and "proposal_scores" float32 [P], best first; P is the same for all
-        pictures, boxes past the end have no area. For "rpn" it returns an empty dict.
+        pictures, boxes past the end have no area. For "rpn" and "dense" it returns an empty dict.
 
     Raises:
         ValueError: as ``read_for``.
     """
-    if source == "rpn":
+    if source in ("rpn", "dense"):
         return lambda row: {}
     found = read_for(source, records, limit)
     longest = int(np.diff(found.splits).max(initial=1))

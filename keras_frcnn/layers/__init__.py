@@ -3,6 +3,7 @@
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
 from keras_frcnn.layers.anchor_target_assigner import AnchorTargetAssigner
 from keras_frcnn.layers.box_head import BoxHead
+from keras_frcnn.layers.dense_proposals import DenseProposals
 from keras_frcnn.layers.detection_decoder import DetectionDecoder
 from keras_frcnn.layers.proposal_generator import ProposalGenerator
 from keras_frcnn.layers.proposal_sampler import ProposalSampler
@@ -14,6 +15,7 @@ __all__ = [
     "AnchorGenerator",
     "AnchorTargetAssigner",
     "BoxHead",
+    "DenseProposals",
     "DetectionDecoder",
     "ProposalGenerator",
     "ProposalSampler",

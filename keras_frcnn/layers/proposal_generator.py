@@ -1,5 +1,7 @@
 """Proposals from the RPN's output: step 4 of the way."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -11,15 +13,16 @@ from keras_frcnn import nms
 class ProposalGenerator(keras.layers.Layer):
     """Turns scored, regressed anchors into the best few hundred boxes of each picture.
 
-    1. Keep the ``pre_nms_top_k`` anchors of highest objectness. Anchors that cross the border take
-       part.
-    2. Apply their deltas and clip the boxes to the picture.
+    1. Keep the ``pre_nms_top_k`` anchors of highest objectness, or any if not ``ranked``. Anchors
+       that cross the border take part.
+    2. Apply their deltas if ``regressed`` and clip the boxes to the picture.
     3. Drop boxes with a side below ``min_size``.
     4. Non-maximum suppression at ``nms_iou_threshold``; keep the best ``post_nms_top_k``.
 
     Coordinates: yxyx pixels of the network's input, float32 under every policy. Where fewer boxes
     survive the result is padded with zero boxes. Gradient flows from the proposals to the deltas
-    (the picks themselves have none): stop it outside for approximate joint training. No randomness.
+    (the picks themselves have none): stop it outside for approximate joint training. Randomness:
+    none, but if not ``ranked``; then equal logits draw equal boxes.
 
     Args:
         pre_nms_top_k: default 6000, the released code's value in test (12000 in training).
@@ -30,6 +33,9 @@ class ProposalGenerator(keras.layers.Layer):
             Default False: by one that GPUs have too.
         supports_jit: suppress by operations that XLA compiles, which take longer without it; goes
             before ``on_cpu``. Default False. Neither changes a proposal.
+        ranked: False draws the boxes at random and suppresses none: the paper's "no cls" (table 2),
+            which asks what the scores are worth. Default True.
+        regressed: False takes the anchors as they are: its "no reg". Default True.
 
     Call arguments:
         objectness_logits: [B, N, 2], index 1 = object.
@@ -58,6 +64,8 @@ class ProposalGenerator(keras.layers.Layer):
         min_size=0.0,
         on_cpu=False,
         supports_jit=False,
+        ranked=True,
+        regressed=True,
         **kwargs,
     ):
         kwargs["dtype"] = "float32"
@@ -68,12 +76,18 @@ class ProposalGenerator(keras.layers.Layer):
         self.min_size = min_size
         self.on_cpu = on_cpu
         self.supports_jit = supports_jit
+        self.ranked = ranked
+        self.regressed = regressed
 
     def call(self, objectness_logits, deltas, anchors, image_shape, valid=None, scale=None):
         objectness_logits = tf.cast(objectness_logits, tf.float32)
         # The difference of the two logits orders boxes as the softmax does, without its saturation
         # at 1.
         objectness = objectness_logits[..., 1] - objectness_logits[..., 0]
+        if not self.ranked:
+            objectness = _noise_of(objectness_logits)
+        if not self.regressed:
+            deltas = tf.zeros_like(deltas)
         if valid is not None:
             objectness = tf.where(valid, objectness, -tf.float32.max)
         k = tf.minimum(self.pre_nms_top_k, tf.shape(objectness)[1])
@@ -93,7 +107,7 @@ class ProposalGenerator(keras.layers.Layer):
             objectness,
             usable,
             self.post_nms_top_k,
-            self.nms_iou_threshold,
+            self.nms_iou_threshold if self.ranked else 1.0,
             on_cpu=self.on_cpu,
             supports_jit=self.supports_jit,
         )
@@ -110,4 +124,14 @@ class ProposalGenerator(keras.layers.Layer):
             "min_size": self.min_size,
             "on_cpu": self.on_cpu,
             "supports_jit": self.supports_jit,
+            "ranked": self.ranked,
+            "regressed": self.regressed,
         }
+
+
+def _noise_of(objectness_logits):
+    """Uniform numbers [B, N] that are a function of each picture's logits [B, N, 2] alone."""
+    seeds = tf.bitcast(objectness_logits[:, 0], tf.int32)
+    shape = tf.shape(objectness_logits)[1:2]
+    draw = functools.partial(tf.random.stateless_uniform, shape)
+    return tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec([None], tf.float32))

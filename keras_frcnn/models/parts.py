@@ -62,18 +62,24 @@ def anchor_target_assigner(config: Config) -> layers.AnchorTargetAssigner:
     )
 
 
-def proposal_generator(config: Config, training: bool) -> layers.ProposalGenerator:
+def proposal_generator(
+    config: Config, training: bool
+) -> layers.ProposalGenerator | layers.DenseProposals:
     """Proposals, many to sample from in training, few to classify in test.
 
     On a machine without a GPU training takes the processor's own kernel. Test does not: its
     proposals are few, and it is exported, to machines that may have one.
     """
+    if (config.train_proposals if training else config.test_proposals) == "dense":
+        return layers.DenseProposals()
     return layers.ProposalGenerator(
         pre_nms_top_k=config.train_pre_nms_top_k if training else config.test_pre_nms_top_k,
         post_nms_top_k=config.train_post_nms_top_k if training else config.test_post_nms_top_k,
         nms_iou_threshold=config.rpn_nms_iou_threshold,
         min_size=config.min_size,
         on_cpu=training and not tf.config.list_physical_devices("GPU"),
+        ranked=training or config.test_ranked_proposals,
+        regressed=training or config.test_regressed_proposals,
     )
 
 

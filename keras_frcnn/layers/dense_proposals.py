@@ -1,0 +1,45 @@
+"""All anchors as proposals: step 4 of the way where there is no first stage."""
+
+import keras
+import tensorflow as tf
+
+from keras_frcnn import boxes as box_ops
+
+
+@keras.saving.register_keras_serializable("keras_frcnn")
+class DenseProposals(keras.layers.Layer):
+    """Proposes every anchor, clipped to its picture: the second stage alone is then the detector.
+
+    Coordinates: yxyx pixels of the network's input, float32. Gradient: none. No randomness.
+
+    Call arguments:
+        objectness_logits, deltas: not used; here so that it takes ``ProposalGenerator``'s place.
+        anchors: [N, 4].
+        image_shape: [B, 2] true heights and widths.
+        valid: [B, N] bool, False for anchors of the batch's padding. None: all are true.
+        scale: not used.
+
+    Returns:
+        ``(proposals [B, N, 4], scores [B, N], valid [B, N])`` in the anchors' order. Scores are 1,
+        and boxes and scores 0 where not valid.
+
+    Differences from the paper: its windows are the anchors' shapes without the clipping.
+
+    Reference: Ren et al. 2015, section 4.1, "One-Stage Detection vs. Two-Stage Proposal +
+    Detection", after OverFeat.
+    """
+
+    supports_jit = True
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, objectness_logits, deltas, anchors, image_shape, valid=None, scale=None):
+        batch_size = tf.shape(image_shape)[0]
+        boxes = tf.repeat(anchors[tf.newaxis], batch_size, axis=0)
+        boxes = box_ops.clip(boxes, image_shape)
+        usable = box_ops.area(boxes) > 0.0
+        if valid is not None:
+            usable &= valid
+        return tf.where(usable[..., tf.newaxis], boxes, 0.0), tf.cast(usable, tf.float32), usable
