@@ -266,7 +266,7 @@ class Config:
         "rpn",
         "Where the second stage's regions come from in training: 'rpn'; 'dense', all anchors; or a "
         "proposals file (.npz, see keras-frcnn propose) with an entry for every picture, of which "
-        "the best train_post_nms_top_k are taken.",
+        "the best train_post_nms_top_k are taken. But for 'rpn', the second stage learns alone.",
         group="rpn",
     )
     test_proposals: str = _setting(
@@ -277,12 +277,13 @@ class Config:
     )
     test_ranked_proposals: bool = _setting(
         True,
-        "In test, take the RPN's best proposals. False: any, unsuppressed (paper, table 2: no cls).",
+        "In test, take the RPN's best proposals. False: any, unsuppressed (paper, table 2: 'no "
+        "cls').",
         group="rpn",
     )
     test_regressed_proposals: bool = _setting(
         True,
-        "In test, let the RPN move its anchors. False: as they are (paper, table 2: no reg).",
+        "In test, let the RPN move its anchors. False: as they are (paper, table 2: 'no reg').",
         group="rpn",
     )
 
@@ -591,6 +592,18 @@ class Config:
             problems.append(
                 "scheme=non_approximate needs roi_pooling=align: max pooling rounds the proposals' "
                 "coordinates and has no gradient in them"
+            )
+        if self.train_proposals != "rpn" and self.test_proposals == "rpn":
+            problems.append(
+                f"test_proposals=rpn: with train_proposals={self.train_proposals} the RPN learns "
+                "nothing; name a proposals file, or 'dense'"
+            )
+        if self.test_proposals != "rpn" and not (
+            self.test_ranked_proposals and self.test_regressed_proposals
+        ):
+            problems.append(
+                "test_ranked_proposals and test_regressed_proposals are about the RPN's proposals. "
+                f"Received: test_proposals={self.test_proposals}"
             )
         if self.scheme != "joint" and self.train_proposals != "rpn":
             problems.append(

@@ -244,15 +244,33 @@ def test_ranges(name, highest, too_high, value):
             "be deterministic",
         ),
         ({"train_split": ()}, "train_split must name image sets. Received: ()"),
-        ({"test_proposals": ""}, "test_proposals must be 'rpn' or a proposals file. Received: ''"),
+        (
+            {"test_proposals": ""},
+            "test_proposals must be 'rpn', 'dense' or a proposals file. Received: ''",
+        ),
         (
             {"scheme": "non_approximate"},
             "scheme=non_approximate needs roi_pooling=align: max pooling rounds the proposals' "
             "coordinates and has no gradient in them",
         ),
         (
-            {"scheme": "alternating", "train_proposals": "found.npz"},
-            "scheme=alternating trains on the RPN's own proposals: train_proposals=found.npz needs "
+            {"train_proposals": "found.npz"},
+            "test_proposals=rpn: with train_proposals=found.npz the RPN learns nothing; name a "
+            "proposals file, or 'dense'",
+        ),
+        (
+            {"test_proposals": "dense", "test_ranked_proposals": False},
+            "test_ranked_proposals and test_regressed_proposals are about the RPN's proposals. "
+            "Received: test_proposals=dense",
+        ),
+        (
+            {"test_proposals": "a.npz", "test_regressed_proposals": False},
+            "test_ranked_proposals and test_regressed_proposals are about the RPN's proposals. "
+            "Received: test_proposals=a.npz",
+        ),
+        (
+            {"scheme": "alternating", "train_proposals": "a.npz", "test_proposals": "a.npz"},
+            "scheme=alternating trains on the RPN's own proposals: train_proposals=a.npz needs "
             "scheme=joint",
         ),
         (

@@ -50,6 +50,8 @@ class FasterRCNN(keras.Model):
         self.anchor_generator = parts.anchor_generator(config, self.backbone.stride)
         num_anchors = self.anchor_generator.num_anchors
         self.rpn_head = parts.rpn_head(config, num_anchors, self.backbone.rpn_channels)
+        # On others' proposals the second stage learns alone: Fast R-CNN.
+        self.rpn_head.trainable = config.train_proposals == "rpn"
         self.anchor_target_assigner = parts.anchor_target_assigner(config)
         self.train_proposal_generator = parts.proposal_generator(config, training=True)
         self.test_proposal_generator = parts.proposal_generator(config, training=False)

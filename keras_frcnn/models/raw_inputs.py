@@ -20,7 +20,16 @@ def make_inputs(images: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
 
     Returns:
         Inputs for a call of the model, with ``original_shape``.
+
+    Raises:
+        ValueError: if the model was trained on proposals of a file, which new pictures lack.
     """
+    if config.train_proposals != "rpn" and config.test_proposals not in ("rpn", "dense"):
+        raise ValueError(
+            "this detector has no RPN that has learned: it was trained with train_proposals="
+            f"{config.train_proposals}. It can be evaluated on proposals of a file, but neither "
+            "detect on other pictures nor be exported"
+        )
     resized = transforms.resize(images, config.shorter_side, config.longer_side)
     batch_size = tf.shape(images)[0]
     return {

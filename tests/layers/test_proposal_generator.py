@@ -48,6 +48,32 @@ def test_by_hand():
     np.testing.assert_allclose(scores, [0.75, 0.25], rtol=1e-6)
 
 
+def test_unregressed_anchors_are_ranked_and_suppressed_as_they_are():
+    deltas = np.full((3, 4), 0.7)
+    boxes, scores = propose(
+        [NEAR, FAR, FULL], [0, -np.log(3), np.log(3)], deltas, options={"regressed": False}
+    )
+    assert boxes == [FULL, FAR]
+    np.testing.assert_allclose(scores, [0.75, 0.25], rtol=1e-6)
+
+
+def test_unranked_boxes_are_drawn_at_random_and_none_is_suppressed(rng):
+    anchors = np.array([[0, 0, 9, 9 + 0.001 * i] for i in range(100)], "float32")
+    logits = rng.normal(0, 1, (400, 100, 2)).astype("float32")
+    logits[1] = logits[0]
+    layer = ProposalGenerator(post_nms_top_k=10, ranked=False)
+    arguments = (np.zeros((400, 100, 4), "float32"), anchors, np.array([[99, 99]] * 400))
+    boxes, _, valid = as_numpy(layer(logits, *arguments))
+    assert valid.all()
+    drawn = np.round((boxes[..., 3] - 9) * 1000).astype(int)
+    assert all(len(set(row)) == 10 for row in drawn)
+    assert drawn[0].tolist() == drawn[1].tolist() != drawn[2].tolist()  # by the logits alone
+    counts = np.bincount(drawn[1:].ravel(), minlength=100)
+    assert abs(counts.mean() - 39.9) < 1e-6 and counts.min() > 15 and counts.max() < 70
+    again, _, _ = as_numpy(layer(logits[5:6], *[arguments[0][:1], anchors, arguments[2][:1]]))
+    np.testing.assert_array_equal(again[0], boxes[5])
+
+
 def test_deltas_move_the_anchors():
     boxes, _ = propose([[10, 20, 20, 40]], [0], [[0.5, -0.25, 0, np.log(0.5)]])
     np.testing.assert_allclose(boxes, [[15, 20, 25, 30]], rtol=1e-6)

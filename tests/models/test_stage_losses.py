@@ -130,3 +130,28 @@ def test_a_step_logs_and_updates_only_what_learns(batch, frozen, expected):
     changed = {w.path for w in model.weights if (w.numpy() != before[w.path]).any()}
     still = {w.path for w in getattr(model, frozen).weights}
     assert changed == set(before) - still
+
+
+def test_on_all_anchors_the_second_stage_learns_alone(batch):
+    model = fakes.detector(train_proposals="dense", test_proposals="dense")
+    assert model.learning_stages == ("roi",)
+    values = as_numpy(model.compute_losses(*batch, SEED))
+    assert set(values) == ROI | BOTH and values["roi_foreground"] > 0
+    model.compile(make_optimizer(model.config))
+    before = as_numpy(model.rpn_head.weights)
+    model.train_step(batch)
+    for weight, start in zip(model.rpn_head.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, start)
+    shared = model.shared(batch[0])
+    answer = model(batch[0])
+    assert answer["proposals"].shape == (2, 6 * 4 * 9, 4)
+    np.testing.assert_allclose(
+        answer["proposals"][0], np.clip(shared["anchors"], 0, [64, 96, 64, 96])
+    )
+    assert model.detect([np.zeros((50, 60, 3), np.uint8)])["boxes"].shape == (1, 10, 4)
+
+
+def test_a_detector_of_proposals_from_a_file_says_that_it_cannot_do_without():
+    model = fakes.detector(train_proposals="found.npz", test_proposals="found.npz")
+    with pytest.raises(ValueError, match="has no RPN that has learned.*found.npz"):
+        model.detect([np.zeros((50, 60, 3), np.uint8)])
