@@ -37,9 +37,12 @@ setup(
             "ruff>=0.17,<0.18",
             "pycocotools>=2.0.10,<3",  # the reference for COCO's figures
             "html5lib>=1.1,<2",  # reads the HTML pages strictly
+            "opencv-contrib-python-headless>=4.10,<6",
         ],
         # tensorflow-datasets 4.9.10 needs importlib_resources but does not declare it.
         "tfds": ["tensorflow-datasets>=4.9.10,<5", "importlib_resources>=6"],
+        # Selective Search and EdgeBoxes are in OpenCV's contrib modules alone.
+        "proposals": ["opencv-contrib-python-headless>=4.10,<6"],
         "serving": ["tensorflow-serving-api>=2.21,<2.22"],
     },
     entry_points={"console_scripts": ["keras-frcnn = keras_frcnn.cli.main:main"]},

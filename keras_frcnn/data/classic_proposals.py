@@ -9,6 +9,9 @@ import os
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image, ImageOps
+
+from keras_frcnn.data.records import Record
 
 METHODS = ("selective_search", "edge_boxes")
 
@@ -51,6 +54,21 @@ def proposer(method: str, edge_model: str = "", limit: int = 2000) -> Callable[.
     return lambda image: _finish(*_edge_boxes(cv2, detector, image), image, limit)
 
 
+_worker: dict[str, Callable[..., _Proposed]] = {}  # of this process, by start_worker
+
+
+def start_worker(*arguments) -> None:
+    """Makes this process one that ``propose`` can be called in; arguments as for ``proposer``."""
+    _worker["proposer"] = proposer(*arguments)
+
+
+def propose(record: Record) -> tuple[str | int, np.ndarray, np.ndarray]:
+    """Proposes regions of a record's picture; returns its id, boxes and scores."""
+    with Image.open(record.path) as image:
+        picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    return record.image_id, *_worker["proposer"](picture)
+
+
 def _opencv():
     try:
         import cv2
@@ -82,7 +100,8 @@ def _edge_boxes(cv2, detector, image):
     boxes = cv2.ximgproc.createEdgeBoxes()
     boxes.setMaxBoxes(_EDGE_BOXES_AT_MOST)
     rectangles, scores = boxes.getBoundingBoxes(thin, orientation)
-    return np.asarray(rectangles, np.float32).reshape(-1, 4), np.asarray(scores).ravel()
+    scores = [] if scores is None else scores  # of none at all
+    return np.asarray(rectangles, np.float32).reshape(-1, 4), np.asarray(scores, float).ravel()
 
 
 def _finish(rectangles, scores, image, limit):

@@ -11,6 +11,7 @@ A file is an NPZ archive (``numpy.savez``) of four arrays, one picture after the
 
 import dataclasses
 import os
+import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.data.records import MAX_OVERHANG, Record
+from keras_frcnn.data.records import MAX_OVERHANG, Record, with_progress
 
+_PART = 200  # pictures: a minute or so of the slow methods
 _MAX_BYTES = 16 * 2**30
 _FORMS = {"image_ids": ("iuU", 1), "counts": ("iu", 1), "boxes": ("f", 2), "scores": ("f", 1)}
 
@@ -70,6 +72,58 @@ def write(
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_in_parts(
+    path: str | os.PathLike,
+    records: Sequence[Record],
+    propose: Callable[[Sequence[Record]], Iterable[tuple[str | int, np.ndarray, np.ndarray]]],
+    decided_by: str,
+) -> None:
+    """Writes a proposals file over hours: a stopped call goes on where it was.
+
+    Args:
+        path: of the file. The parts lie beside it until it is whole.
+        records: the pictures.
+        propose: gives, for some of them and in their order, what ``write`` takes.
+        decided_by: what else decides the proposals, as text: parts of others are not gone on with.
+
+    Raises:
+        ValueError: as ``write``; or naming a folder of parts that were decided by something else.
+    """
+    folder = Path(path).with_suffix(".parts")
+    folder.mkdir(exist_ok=True)
+    settings = folder / "settings.txt"
+    if settings.exists() and settings.read_text(encoding="utf-8") != decided_by:
+        raise ValueError(
+            f"{folder} holds parts of a file that other settings or pictures decide. Give the "
+            "flags of then to finish it, or remove the folder"
+        )
+    settings.write_text(decided_by, encoding="utf-8")
+    counter = iter(with_progress(records, "Proposing", len(records)))
+
+    def counted(rows):
+        for row, _ in zip(rows, counter, strict=False):
+            yield row
+
+    parts = []
+    for start in range(0, len(records), _PART):
+        some = records[start : start + _PART]
+        parts.append(folder / f"{start:08}.npz")
+        if parts[-1].exists():
+            list(counted(some))
+        else:
+            write(parts[-1], counted(propose(some)))
+
+    def rows():
+        for part in parts:
+            found = read(part)
+            cuts = found.splits[1:-1]
+            columns = (np.split(column, cuts) for column in (found.boxes, found.scores))
+            yield from zip(found.image_ids, *columns, strict=True)
+
+    write(path, rows())
+    shutil.rmtree(folder)
 
 
 def read(path: str | os.PathLike) -> Proposals:

@@ -182,3 +182,47 @@ def test_a_file_without_any_proposal_is_one_row_of_padding(tmp_path):
 
 def test_the_rpns_proposals_are_not_looked_up():
     assert proposals_file.lookup("rpn", [record("a")], limit=5)(tf.constant(0)) == {}
+
+
+class TestInParts:
+    """Six pictures in parts of two."""
+
+    @pytest.fixture(autouse=True)
+    def six(self, monkeypatch, path):
+        path.unlink()
+        monkeypatch.setattr(proposals_file, "_PART", 2)
+        self.records = [record(name) for name in "abcdef"]
+        self.asked = []
+
+    def propose(self, records, stop_at=""):
+        for one in records:
+            if one.image_id == stop_at:
+                raise KeyboardInterrupt
+            self.asked.append(one.image_id)
+            number = ord(one.image_id) - ord("a")
+            yield one.image_id, np.full((number, 4), [0, 0, 9, 9]), np.full(number, 0.5)
+
+    def test_a_stopped_file_goes_on_where_it_was(self, path):
+        def stopped(records):
+            return self.propose(records, stop_at="d")
+
+        with pytest.raises(KeyboardInterrupt):
+            proposals_file.write_in_parts(path, self.records, stopped, "a")
+        assert not path.exists()
+        with pytest.raises(ValueError, match="found.parts holds parts of a file that other"):
+            proposals_file.write_in_parts(path, self.records, self.propose, "b")
+        proposals_file.write_in_parts(path, self.records, self.propose, "a")
+        assert "".join(self.asked) == "abc" + "cdef"
+        found = proposals_file.read(path)
+        assert list(found.image_ids) == list("abcdef")
+        assert np.diff(found.splits).tolist() == [0, 1, 2, 3, 4, 5]
+        assert [p.name for p in path.parent.iterdir()] == ["found.npz"]
+
+    def test_in_one_go_it_is_what_write_writes(self, path):
+        proposals_file.write_in_parts(path, self.records, self.propose, "a")
+        whole = proposals_file.read(path)
+        proposals_file.write(path, self.propose(self.records))
+        for name in ("image_ids", "splits", "boxes", "scores"):
+            np.testing.assert_array_equal(
+                getattr(whole, name), getattr(proposals_file.read(path), name)
+            )

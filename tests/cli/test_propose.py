@@ -1,0 +1,56 @@
+"""keras-frcnn propose: files that training and evaluation take."""
+
+import numpy as np
+import pytest
+
+from keras_frcnn.cli import propose
+from keras_frcnn.data import proposals_file, shapes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    shapes.make(folder, num_train=3, num_val=2, num_test=1)
+    return folder
+
+
+def run(data, path, *flags):
+    return propose.main(
+        [f"--data_dir={data}", "--train_split=train", "--eval_split=val", f"--output_file={path}"]
+        + list(flags)
+    )
+
+
+@pytest.mark.parametrize(("split", "count"), [("train_split", 3), ("eval_split", 2)])
+def test_selective_search_over_two_processes(data, tmp_path, split, count, capsys):
+    pytest.importorskip("cv2", reason="pip install 'keras-frcnn[proposals]'")
+    path = tmp_path / "ss.npz"
+    flags = ("--method=selective_search", "--workers=2", "--num_proposals=50", f"--split={split}")
+    assert run(data, path, *flags) == 0
+    found = proposals_file.read(path)
+    name = split.removesuffix("_split").replace("eval", "val")
+    assert [image_id.split("_")[0] for image_id in found.image_ids] == [name] * count
+    assert (np.diff(found.splits) > 5).all() and (np.diff(found.splits) <= 50).all()
+    assert f"Proposals of {count} pictures: {path}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method=rpn"], "--checkpoint is missing: a .keras file, whose RPN proposes"),
+        (["--method=edge_boxes"], "edge_boxes needs the model of structured edges"),
+        (["--method=sliding"], "rpn, selective_search, edge_boxes"),
+    ],
+)
+def test_what_is_missing_is_said(data, tmp_path, flags, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(data, tmp_path / "a.npz", *flags)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err.replace("<", "").replace("|", ", ")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "none/a.npz"])
+def test_a_file_that_could_not_be_written_is_refused_before_the_work(data, tmp_path, name, capsys):
+    with pytest.raises(SystemExit):
+        run(data, tmp_path / name, "--method=selective_search")
+    assert "--output_file must be an .npz file in a folder that exists" in capsys.readouterr().err
