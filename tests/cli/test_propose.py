@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from keras_frcnn.cli import propose
-from keras_frcnn.data import proposals_file, shapes
+from keras_frcnn.data import load, proposals_file, shapes
+from keras_frcnn.evaluation.collect import collect
+from keras_frcnn.models import checkpoint
+from tests import fakes
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,25 @@ def run(data, path, *flags):
         [f"--data_dir={data}", "--train_split=train", "--eval_split=val", f"--output_file={path}"]
         + list(flags)
     )
+
+
+def test_an_rpn_proposes_what_it_proposes_in_evaluation(data, tmp_path, monkeypatch):
+    fakes.run_eagerly(monkeypatch)
+    with fakes.small_backbone():
+        model = fakes.detector(data_dir=str(data), train_split=("train",), eval_split=("val",))
+        checkpoint.save(model, tmp_path / "a.keras")
+        path = tmp_path / "rpn.npz"
+        run(data, path, f"--checkpoint={tmp_path}/a.keras", "--split=eval_split")
+        dataset = load(model.config, ("val",))
+        _, expected = collect(model, dataset, model.config)
+        found = proposals_file.read(path)
+        assert list(found.image_ids) == [record.image_id for record in dataset.records]
+        for boxes, picture in zip(np.split(found.boxes, found.splits[1:-1]), expected, strict=True):
+            assert len(boxes) > 5
+            np.testing.assert_allclose(boxes, picture["boxes"], atol=1e-3)
+        few = ("--test_post_nms_top_k=3", "--split=eval_split")
+        run(data, path, f"--checkpoint={tmp_path}/a.keras", *few)
+        assert np.diff(proposals_file.read(path).splits).tolist() == [3, 3]
 
 
 @pytest.mark.parametrize(("split", "count"), [("train_split", 3), ("eval_split", 2)])
