@@ -14,6 +14,7 @@ COMMANDS = {
     "detect": ("keras_frcnn.cli.detect", "Find and draw the objects in pictures."),
     "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),
     "check-data": ("keras_frcnn.cli.check_data", "Find what is wrong with a data set."),
+    "anchor-fit": ("keras_frcnn.cli.anchor_fit", "Find out whether anchors fit the objects."),
     "propose": ("keras_frcnn.cli.propose", "Write the regions of every picture to a file."),
     "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),
 }

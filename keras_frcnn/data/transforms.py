@@ -162,13 +162,14 @@ def scale_boxes(boxes: tf.Tensor, old_shape: tf.Tensor, new_shape: tf.Tensor) ->
 
     Args:
         boxes: float32 [..., 4], yxyx pixels of a picture of ``old_shape``.
-        old_shape: [2], height and width.
-        new_shape: [2], height and width.
+        old_shape: [2], height and width, or [..., 2], those of each box's picture.
+        new_shape: likewise.
 
     Returns:
         float32 [..., 4], pixels of the picture of ``new_shape``.
     """
-    old, new = (tf.tile(tf.cast(shape, tf.float32), [2]) for shape in (old_shape, new_shape))
+    old, new = (tf.cast(shape, tf.float32) for shape in (old_shape, new_shape))
+    old, new = (tf.concat([shape, shape], axis=-1) for shape in (old, new))
     return boxes * new / old  # in this order a box at the border stays there exactly
 
 

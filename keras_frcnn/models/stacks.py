@@ -156,6 +156,24 @@ def apply(
     return x, shape
 
 
+def true_shape(layers: Sequence[keras.layers.Layer], shape: tf.Tensor) -> tf.Tensor:
+    """Computes the sizes of maps that ``apply`` makes, without any pixel.
+
+    Args:
+        layers: as in ``Stack``.
+        shape: [B, 2] int32, true rows and columns (of pictures: heights and widths).
+
+    Returns:
+        [B, 2] int32, rows and columns after the last layer, at least 1.
+    """
+    for layer in layers:
+        if isinstance(layer, Residual):
+            shape = true_shape(layer.branches[0], shape)
+        else:
+            shape = tf.maximum(_true_shape(layer, shape), 1)
+    return shape
+
+
 def clear_padding(x: tf.Tensor, shape: tf.Tensor, is_padded: tf.Tensor) -> tf.Tensor:
     """Zeros what lies beyond each map's true ``shape`` [B, 2], if the batch has padding at all."""
 

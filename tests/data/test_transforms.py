@@ -165,6 +165,12 @@ def test_scale_boxes_has_a_factor_for_each_axis():
     np.testing.assert_allclose(scaled, BOXES * [2, 3, 2, 3], rtol=1e-6)
 
 
+def test_scale_boxes_of_many_pictures_at_once():
+    scaled = transforms.scale_boxes(BOXES[:2], [[5, 7], [10, 10]], [[10, 21], [5, 40]])
+    expected = BOXES[:2] * np.float32([[2, 3, 2, 3], [0.5, 4, 0.5, 4]])
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6)
+
+
 def test_scale_boxes_keeps_a_border_a_border():
     for old in RNG.integers(1, 2000, (200, 2)):
         new = RNG.integers(1, 1000, 2)

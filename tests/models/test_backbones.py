@@ -180,3 +180,20 @@ def test_the_policy_reaches_the_convolutions_and_the_features():
     maps, _ = backbone(tf.ones([1, 32, 32, 3]), tf.constant([[32, 32]]))
     assert maps.dtype == tf.bfloat16
     assert {w.dtype for w in backbone.weights} == {"float32"}
+
+
+@pytest.mark.parametrize("name", ["small", "zf"])
+def test_the_sizes_of_maps_are_known_without_pixels(name, request):
+    backbone = request.getfixturevalue(name)
+    sizes = [*range(16, 36), 47, 63, 64, 65]
+    shapes = tf.constant([[size, sizes[-i]] for i, size in enumerate(sizes)])
+    _, expected = backbone(tf.zeros([len(sizes), 65, 65, 3]), shapes)
+    np.testing.assert_array_equal(stacks.true_shape(backbone.stack, shapes), expected)
+
+
+def test_the_sizes_of_vgg16s_maps_are_known_without_pixels(vgg16):
+    shapes = tf.constant([[16, 31], [33, 47], [15, 1], [600, 1000], [375, 500]])
+    found = stacks.true_shape(vgg16.stack, shapes)
+    np.testing.assert_array_equal(found, [[1, 1], [2, 2], [1, 1], [37, 62], [23, 31]])
+    _, expected = vgg16(tf.zeros([2, 33, 47, 3]), shapes[:2])
+    np.testing.assert_array_equal(found[:2], expected)

@@ -133,3 +133,9 @@ def test_a_head_with_a_stage_comes_back_from_its_settings():
     again.set_weights(head.get_weights())
     assert [w.shape for w in head.weights][:2] == [(3, 3, 4, 6), (6,)]
     np.testing.assert_allclose(again(pooled)[0], head(pooled)[0])
+
+
+def test_the_sizes_of_maps_are_known_without_pixels(model):
+    shapes = tf.constant([[33, 47], [64, 40], [17, 16]])
+    _, expected = model.backbone(tf.zeros([3, 64, 47, 3]), shapes)
+    np.testing.assert_array_equal(stacks.true_shape(model.backbone.stack, shapes), expected)
