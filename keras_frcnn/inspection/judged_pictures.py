@@ -10,8 +10,8 @@ from keras_frcnn.evaluation import breakdown
 from keras_frcnn.evaluation.errors import ERRORS, ErrorSplit, Kind
 from keras_frcnn.evaluation.mending import MISSED
 from keras_frcnn.inspection import page
+from keras_frcnn.inspection.canvas import Canvas, Color
 from keras_frcnn.inspection.error_sections import SHOWN, kind_name, legend
-from keras_frcnn.inspection.visualize import Canvas, Color
 
 COLORS: dict[str, Color] = {
     "correct": (0, 158, 115),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_frcnn.inspection import visualize
+from keras_frcnn.inspection import canvas, visualize
 
 BLACK = (0, 0, 0)
 NO_BOXES = np.zeros((0, 4))
@@ -23,27 +23,9 @@ def is_color(pixels, color):
     return np.all(pixels == color, axis=-1)
 
 
-def test_class_colors_are_stable_and_different():
-    assert visualize.class_color(0) == (255, 82, 82)
-    assert visualize.class_color(1) == (64, 196, 255)
-    assert visualize.class_color(20) == visualize.class_color(20)
-    colors = [visualize.class_color(label) for label in range(90)]
-    assert len(set(colors)) == 90
-    assert all(0 <= channel <= 255 for color in colors for channel in color)
-    assert all(max(color) >= 140 for color in colors)  # none is lost in the dark
-
-
-def test_score_colors_go_from_dark_to_light():
-    assert visualize.score_color(0) == visualize.score_color(-1) == (72, 24, 140)
-    assert visualize.score_color(1) == visualize.score_color(2) == (252, 253, 150)
-    assert visualize.score_color(1 / 3) == (177, 42, 144)
-    lightness = [sum(visualize.score_color(s)) for s in np.linspace(0, 1, 20)]
-    assert lightness == sorted(lightness)
-
-
 def test_box_is_the_outermost_pixels_inside_its_edges():
     image = draw(black(100, 200), [[40, 10, 80, 150]])
-    color = visualize.class_color(0)
+    color = canvas.class_color(0)
     expected = np.zeros((100, 200), bool)
     expected[40, 10:150] = expected[79, 10:150] = True
     expected[40:80, 10] = expected[40:80, 149] = True
@@ -56,7 +38,7 @@ def test_box_is_the_outermost_pixels_inside_its_edges():
 def test_tag_holds_text_in_a_readable_color():
     image = draw(black(100, 200), [[40, 10, 80, 150]])
     tag = image[26:40, 10:50].reshape(-1, 3)
-    assert is_color(tag, visualize.class_color(0)).mean() > 0.5
+    assert is_color(tag, canvas.class_color(0)).mean() > 0.5
     assert tag.sum(axis=1).min() < 60  # black letters on a light color
     blue = draw(black(100, 200), [[40, 10, 80, 150]], labels=[8])[26:40, 10:50].reshape(-1, 3)
     assert blue.min(axis=1).max() > 200  # white letters on a dark one
@@ -65,23 +47,23 @@ def test_tag_holds_text_in_a_readable_color():
 def test_tags_of_one_place_do_not_hide_each_other():
     boxes = [[40, 10, 80, 150], [40, 10, 80, 150]]
     image = draw(black(100, 200), boxes, labels=[0, 1], scores=[0.9, 0.8])
-    assert is_color(image[20:40, 10:50], visualize.class_color(0)).sum() > 150
-    assert is_color(image, visualize.class_color(1)).sum() > 150
+    assert is_color(image[20:40, 10:50], canvas.class_color(0)).sum() > 150
+    assert is_color(image, canvas.class_color(1)).sum() > 150
 
 
 def test_best_tag_is_on_top_where_there_is_no_room():
     boxes = [[2, 2, 18, 58], [2, 2, 18, 58]]
     for scores, winner in (([0.9, 0.8], 0), ([0.8, 0.9], 1)):
         image = draw(black(20, 60), boxes, labels=[0, 1], scores=scores)
-        assert is_color(image, visualize.class_color(winner)).sum() > 300
-        assert is_color(image, visualize.class_color(1 - winner)).sum() < 100
+        assert is_color(image, canvas.class_color(winner)).sum() > 300
+        assert is_color(image, canvas.class_color(1 - winner)).sum() < 100
 
 
 def test_best_box_is_on_top():
     boxes = [[40, 10, 80, 150], [40, 10, 80, 150]]
     for scores, winner in (([0.9, 0.8], 0), ([0.8, 0.9], 1)):
         image = draw(black(100, 200), boxes, labels=[0, 1], scores=scores)
-        assert tuple(image[60, 10]) == visualize.class_color(winner)
+        assert tuple(image[60, 10]) == canvas.class_color(winner)
 
 
 def test_score_threshold_is_inclusive():
@@ -97,13 +79,13 @@ def test_lines_grow_with_the_picture():
         column = draw(black(side, side), [[0.3 * side, 0.2 * side, 0.9 * side, 0.8 * side]])[
             side // 2
         ]
-        assert is_color(column, visualize.class_color(0)).sum() == 2 * width, side
+        assert is_color(column, canvas.class_color(0)).sum() == 2 * width, side
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 30), (30, 1), (1, 1), (3, 2)])
 def test_small_box_is_filled_not_overdrawn(height, width):
     image = draw(black(1000, 1000), [[500, 500, 500 + height, 500 + width]])  # lines of 4 pixels
-    colored = is_color(image, visualize.class_color(0))
+    colored = is_color(image, canvas.class_color(0))
     assert colored[500 : 500 + height, 500 : 500 + width].all()
     assert not colored[500 + height :].any()
     assert not colored[500:, :500].any()
@@ -127,7 +109,7 @@ def test_box_outside_draws_nothing(box):
 
 def test_edges_outside_are_not_seen():
     image = draw(black(100, 100), [[50, -1e30, 1e30, 60]])
-    colored = is_color(image, visualize.class_color(0))
+    colored = is_color(image, canvas.class_color(0))
     assert colored[50, :60].all()
     assert colored[50:, 59].all()
     assert not colored[51:, :59].any()
@@ -158,7 +140,7 @@ def test_panels_stand_side_by_side():
     # 300 x 400 is not scaled, so a box lies where it lies in each panel's picture.
     sheet = visualize.draw_panels(black(300, 400), ["a", "b", "c"], **panel_values())
     assert sheet.shape == (300 + BAR, 3 * 400 + 2 * GAP, 3)
-    colors = [visualize.class_color(1), visualize.score_color(0), visualize.class_color(2)]
+    colors = [canvas.class_color(1), canvas.score_color(0), canvas.class_color(2)]
     for index, color in enumerate(colors):
         panel = sheet[BAR:, index * (400 + GAP) :][:, :400]
         colored = is_color(panel, color)
@@ -185,23 +167,23 @@ def test_panels_have_a_good_size(shape, size):
     sheet = visualize.draw_panels(black(*shape), ["a"], gt=gt)
     assert sheet.shape == (size[0] + BAR, size[1], 3)
     edge = sheet[BAR + round(0.9 * size[0]), round(0.25 * size[1])]
-    assert tuple(edge) == visualize.class_color(0)  # the box was scaled with its picture
+    assert tuple(edge) == canvas.class_color(0)  # the box was scaled with its picture
 
 
 def test_difficult_objects_are_dashed():
     boxes = [[100, 50, 200, 250], [230, 50, 290, 250]]
     gt = {"boxes": boxes, "labels": [0, 1], "difficult": [False, True]}
     panel = visualize.draw_panels(black(300, 400), ["a", "b"], gt=gt)[BAR:]
-    assert is_color(panel[199, 50:250], visualize.class_color(0)).all()
-    assert 0.4 < is_color(panel[289, 50:250], visualize.class_color(1)).mean() < 0.75
-    assert 0.4 < is_color(panel[231:289, 50], visualize.class_color(1)).mean() < 0.75
+    assert is_color(panel[199, 50:250], canvas.class_color(0)).all()
+    assert 0.4 < is_color(panel[289, 50:250], canvas.class_color(1)).mean() < 0.75
+    assert 0.4 < is_color(panel[231:289, 50], canvas.class_color(1)).mean() < 0.75
 
 
 def test_only_the_best_proposals_are_drawn_the_best_on_top():
     boxes = [[100, 50, 200, 250], [10, 10, 60, 60], [100, 50, 200, 250]]
     proposals = {"boxes": boxes, "scores": [0.5, 0.1, 0.9]}
     panel = visualize.draw_panels(black(300, 400), [], proposals=proposals, num_proposals=2)[BAR:]
-    assert tuple(panel[150, 50]) == visualize.score_color(0.9)
+    assert tuple(panel[150, 50]) == canvas.score_color(0.9)
     assert not panel[:90].any()
 
 
