@@ -15,6 +15,7 @@ COMMANDS = {
     "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),
     "check-data": ("keras_frcnn.cli.check_data", "Find what is wrong with a data set."),
     "anchor-fit": ("keras_frcnn.cli.anchor_fit", "Find out whether anchors fit the objects."),
+    "visualize": ("keras_frcnn.cli.visualize", "Draw what each stage makes of pictures."),
     "propose": ("keras_frcnn.cli.propose", "Write the regions of every picture to a file."),
     "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),
 }

@@ -80,10 +80,10 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
     return _finish(stream)
 
 
-def training_pictures(
+def training_examples(
     dataset: Dataset, config: Config, rows: Sequence[int], epoch: int = 0
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Makes pictures as training sees them in one of its epochs, to look at.
+) -> Iterator[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
+    """Makes batches of one picture each, as training sees it in one of its epochs, to look at.
 
     Args:
         dataset: the records.
@@ -92,18 +92,25 @@ def training_pictures(
         epoch: another epoch, other draws.
 
     Yields:
-        For each row the picture, uint8 [H, W, 3] RGB, and its targets without padding rows:
-        "boxes" float32 [G, 4] in its pixels, "labels" int32 [G], "ignore" bool [G].
+        For each row ``(inputs, targets)``, as ``train_dataset`` makes them.
     """
     targets_of, _ = _object_table(dataset.records, config.resolved_difficult)
     places = np.stack([np.asarray(rows, np.int64), np.full(len(rows), epoch)], axis=1)
     stream = tf.data.Dataset.from_tensor_slices(places)
-    stream = stream.map(_training_loader(dataset.records, targets_of, config))
-    for inputs, targets in stream:
-        height, width = inputs["image_shape"].numpy()
-        image = transforms.denormalize(inputs["images"][:height, :width], config.pixel_std)
-        valid = targets["labels"].numpy() >= 0
-        yield image.numpy(), {name: values.numpy()[valid] for name, values in targets.items()}
+    yield from stream.map(_training_loader(dataset.records, targets_of, config)).batch(1)
+
+
+def picture_of(inputs: dict[str, tf.Tensor], config: Config) -> np.ndarray:
+    """Returns the picture of a batch of one, to look at: uint8 [H, W, 3] RGB, without padding."""
+    height, width = inputs["image_shape"][0].numpy()
+    image = transforms.denormalize(inputs["images"][0, :height, :width], config.pixel_std)
+    return image.numpy()
+
+
+def objects_of(targets: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    """Returns the targets of a batch of one without padding rows, arrays of the same names."""
+    valid = targets["labels"][0].numpy() >= 0
+    return {name: values[0].numpy()[valid] for name, values in targets.items()}
 
 
 def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.data.Dataset:

@@ -139,6 +139,15 @@ def detection_decoder(config: Config) -> layers.DetectionDecoder:
     )
 
 
+def split_seed(seed: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the seeds of a step's draws: anchors, regions, dropout; each int32 [2] as ``seed``.
+
+    Args:
+        seed: step and the run's seed.
+    """
+    return [tf.stack([seed[0] * 4 + i, seed[1]]) for i in range(3)]
+
+
 def set_jit_compile(model: keras.Model, jit_compile: bool) -> None:
     """Gives a detector's layers the forms that XLA compiles, or takes these back.
 

@@ -7,6 +7,7 @@ alternating training those of one. The other's are then absent, and nothing is c
 import tensorflow as tf
 
 from keras_frcnn import losses
+from keras_frcnn.models import parts
 
 STAGES = ("rpn", "roi")
 DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
@@ -36,7 +37,7 @@ def all_losses(model, inputs, targets, seed, training):
         picture's samples; without those of a stage that does not learn.
     """
     stages = model.learning_stages
-    rpn_seed, roi_seed, dropout_seed = (tf.stack([seed[0] * 4 + i, seed[1]]) for i in range(3))
+    rpn_seed, roi_seed, dropout_seed = parts.split_seed(seed)
     shared = model.shared(
         inputs, rpn="rpn" in stages or "proposals" not in inputs, features="roi" in stages
     )

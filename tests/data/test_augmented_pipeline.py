@@ -199,12 +199,13 @@ def test_settings_that_change_nothing_change_no_bit(drawn, changes):
 def test_pictures_of_their_own_size_are_as_in_the_file(drawn):
     """Nothing is lost on the way to a picture to look at."""
     config = PLAIN.replace(shorter_side=240, longer_side=400, pixel_std=58.0)
-    ((image, targets),) = pipeline.training_pictures(drawn, config, [5])
+    ((inputs, targets),) = pipeline.training_examples(drawn, config, [5])
+    image, targets = pipeline.picture_of(inputs, config), pipeline.objects_of(targets)
     record = drawn.records[5]
     np.testing.assert_array_equal(image, np.asarray(Image.open(record.path)))
     np.testing.assert_array_equal(targets["boxes"], record.boxes[[0, 1, 2, 4, 5]])
     assert targets["labels"].tolist() == [0, 1, 2, 4, 5] and not targets["ignore"].any()
-    assert image.dtype == np.uint8 and list(pipeline.training_pictures(drawn, config, [])) == []
+    assert image.dtype == np.uint8 and list(pipeline.training_examples(drawn, config, [])) == []
 
 
 # --- what is drawn depends on seed, epoch and picture alone
@@ -250,10 +251,13 @@ def test_pictures_to_look_at_are_those_of_the_stream(drawn):
     config = PLAIN.replace(**ALL)
     in_stream = _by_place(drawn, config, 3 * len(SIZES))
     for epoch in (2, 0):
-        pictures = list(pipeline.training_pictures(drawn, config, [4, 1], epoch))
-        for row, (image, targets) in zip([4, 1], pictures, strict=True):
+        examples = list(pipeline.training_examples(drawn, config, [4, 1], epoch))
+        for row, (inputs, targets) in zip([4, 1], examples, strict=True):
             normalized, expected = in_stream[row, epoch]
-            tf.nest.map_structure(np.testing.assert_array_equal, targets, expected)
+            np.testing.assert_array_equal(inputs["images"][0], normalized)
+            objects = pipeline.objects_of(targets)
+            tf.nest.map_structure(np.testing.assert_array_equal, objects, expected)
+            image = pipeline.picture_of(inputs, config)
             rgb = normalized[..., ::-1] + np.array([123.68, 116.779, 103.939])
             np.testing.assert_allclose(image, rgb, atol=0.501)
 
