@@ -115,7 +115,7 @@ def _relabel_truth(
 def join(parts: Sequence[Dataset], sources: Sequence[DataSource]) -> Dataset:
     """Joins data sets of the same classes.
 
-    Image ids stay as they are; where two are alike as texts, ``prefixes`` stand before all.
+    Image ids are those of ``distinct``.
 
     Args:
         parts: at least one, all with the same classes.
@@ -155,12 +155,15 @@ def distinct(
         forms: the sources' forms.
 
     Returns:
-        The same, or, where two sources have one, all with a prefix: the source's form, with its
-        place among the sources if others have the same, and a slash.
+        The same; all as texts where some are numbers and some are texts, as files of ids hold one
+        kind; and where two sources have one, all with a prefix: the source's form, with its place
+        among the sources if others have the same, and a slash.
     """
     texts = [{str(image_id) for image_id in of_source} for of_source in ids]
     if len(set().union(*texts)) == sum(map(len, texts)):
-        return [tuple(of_source) for of_source in ids]
+        kinds = {isinstance(image_id, str) for of_source in ids for image_id in of_source}
+        plain = str if len(kinds) > 1 else lambda image_id: image_id
+        return [tuple(map(plain, of_source)) for of_source in ids]
     prefixes = [
         form if forms.count(form) == 1 else f"{form}{place}" for place, form in enumerate(forms, 1)
     ]

@@ -1,11 +1,11 @@
 """Trains a detector from a ``Config``: the one way from settings to a run folder.
 
 A run folder holds ``last.keras`` and ``best.keras`` (by mean AP), TensorBoard's ``train`` and
-``eval``, and ``evaluations.jsonl``; of alternating training also the checkpoints of its steps (``step1.keras,
-unshared.keras, step3.keras``) and the proposals that they train on; ``last.keras`` is then of the
-step in hand. The number of steps is the run's only clock: data order, samples, dropout and learning
-rate are pure functions of it and of the seed, so a run that was stopped goes on exactly as if it
-never had been.
+``eval``, and ``evaluations.jsonl``; of alternating training also the checkpoints of its steps
+(``step1.keras, unshared.keras, step3.keras``) and the proposals that they train on; ``last.keras``
+is then of the step in hand. The number of steps is the run's only clock: data order, samples,
+dropout and learning rate are pure functions of it and of the seed, so a run that was stopped goes
+on exactly as if it never had been.
 """
 
 import os

@@ -7,7 +7,7 @@ import pytest
 
 from keras_frcnn import data
 from keras_frcnn.config import Config
-from keras_frcnn.data import joining, pipeline
+from keras_frcnn.data import joining, pipeline, proposals_file
 from keras_frcnn.evaluation import coco, measure, results
 from tests.data.conftest import CocoFolder
 
@@ -65,9 +65,9 @@ def test_the_first_data_sets_classes_count_and_the_others_are_matched_by_name(vo
     assert objects(dataset) == {
         "000001": [("sofa", 1), ("tvmonitor", 0), ("dog", 2)],
         "7": [],
-        1: [("sofa", 1), ("tvmonitor", 2)],
-        2: [],
-        3: [("tvmonitor", 4), ("dog", 5)],
+        "1": [("sofa", 1), ("tvmonitor", 2)],
+        "2": [],
+        "3": [("tvmonitor", 4), ("dog", 5)],
     }
     assert [r.difficult.tolist() for r in dataset.records] == [
         [True, False, False], [], [True, False], [], [False, False],
@@ -98,9 +98,9 @@ def test_a_classes_file_chooses_for_all(voc, other, tmp_path):
     assert objects(dataset) == {
         "000001": [("TV", 0)],
         "7": [],
-        1: [("Truck", 0), ("TV", 2)],
-        2: [("Truck", 0)],
-        3: [("TV", 4)],
+        "1": [("Truck", 0), ("TV", 2)],
+        "2": [("Truck", 0)],
+        "3": [("TV", 4)],
     }
     assert dataset.skipped == [
         f"voc in {voc.root}: objects of classes that match none: dog (1), sofa (1)",
@@ -163,7 +163,7 @@ def test_a_first_data_set_without_objects_gives_no_classes(voc_folder, other):
     with pytest.raises(ValueError, match="empty: expected objects in train, or class names by"):
         data.load(settings(empty, other), ("train", "train2017"))
     dataset = data.load(settings(empty, other), ("train", "train2017"), ("dog",))
-    assert objects(dataset) == {"a": [], 1: [], 2: [], 3: [("dog", 5)]}
+    assert objects(dataset) == {"a": [], "1": [], "2": [], "3": [("dog", 5)]}
 
 
 # --- ids ----------------------------------------------------------------------------------------
@@ -172,7 +172,8 @@ def test_a_first_data_set_without_objects_gives_no_classes(voc_folder, other):
 @pytest.mark.parametrize(
     ("ids", "forms", "expected"),
     [
-        ([["000001"], [1]], ["voc", "coco"], [("000001",), (1,)]),
+        ([["000001"], [1]], ["voc", "coco"], [("000001",), ("1",)]),
+        ([[3, 1], [2]], ["coco", "coco"], [(3, 1), (2,)]),
         ([["1", "a"], [1, 2]], ["voc", "coco"], [("voc/1", "voc/a"), ("coco/1", "coco/2")]),
         ([["a"], ["b"], ["a"]], ["voc", "coco", "voc"], [("voc1/a",), ("coco/b",), ("voc3/a",)]),
         ([["a", "a"], ["b"]], ["voc", "voc"], [("a", "a"), ("b",)]),
@@ -214,6 +215,15 @@ def test_joined_coco_data_have_a_truth_to_evaluate_and_write_results_for(tmp_pat
     assert json.loads(path.read_text())[-1] == {
         "image_id": "coco2/1", "category_id": 3, "bbox": [7, 0, 5, 6], "score": pytest.approx(0.9),
     }  # fmt: skip
+
+
+def test_joined_data_can_train_on_a_proposals_file(voc, other, tmp_path):
+    """It holds ids of one kind only, so that numbers among texts would not be found again."""
+    dataset = data.load(settings(voc, other), ("train", "train2017"))
+    found = [(r.image_id, [[0, 0, 9, 10 + n]], [0.5]) for n, r in enumerate(dataset.records)]
+    proposals_file.write(tmp_path / "proposals.npz", found)
+    proposals = proposals_file.read_for(tmp_path / "proposals.npz", dataset.records[::-1], 1)
+    assert proposals.boxes[:, 3].tolist() == [14, 13, 12, 11, 10]
 
 
 # --- the same picture twice ---------------------------------------------------------------------
