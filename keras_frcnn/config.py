@@ -11,6 +11,7 @@ default.
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
 
@@ -23,10 +24,35 @@ def _setting(default: Any, help: str, *, group: str, choices: tuple[str, ...] = 
     )
 
 
+_JOINED, _NONE = "+", "-"  # in entries of train_split and eval_split
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSource:
+    """One dataset of a ``Config``, as its reader takes it.
+
+    Attributes:
+        dataset: its form, one of the setting's.
+        data_dir: its folder; empty if it has none.
+        splits: its image sets.
+        on_bad_record: the setting of this name.
+    """
+
+    dataset: str
+    data_dir: str
+    splits: tuple[str, ...]
+    on_bad_record: str
+
+    @property
+    def place(self) -> str:
+        """Words for it in messages."""
+        return f"{self.dataset} in {self.data_dir}" if self.data_dir else self.dataset
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one experiment. Immutable; ``validate`` names every contradiction in one
-    error.
+    error. A plain text given for a list of texts is a list of one.
     """
 
     # --- the run
@@ -51,42 +77,52 @@ class Config:
     )
 
     # --- data
-    dataset: str = _setting(
-        "voc",
-        "Form of the data under data_dir: VOC's folders of XML, or COCO's JSON.",
+    dataset: tuple[str, ...] = _setting(
+        ("voc",),
+        "Form of the data under data_dir: VOC's folders of XML, or COCO's JSON. Several, as in "
+        "voc,coco, are joined: the first one's classes count, those of the others are matched by "
+        "name (diningtable = Dining Table, aeroplane = airplane), and objects of classes that "
+        "match none are left out, counted and named: what they cover is background.",
         group="data",
         choices=("voc", "coco"),
     )
-    data_dir: str = _setting(
-        "",
+    data_dir: tuple[str, ...] = _setting(
+        (),
         "Folder of the data: a VOCdevkit, one VOCxxxx folder, COCO's folder with annotations/ in "
-        "it, or own data in either layout.",
+        "it, or own data in either layout. Of several datasets one folder each, - for one that "
+        "needs none, or one for all.",
         group="data",
     )
     train_split: tuple[str, ...] = _setting(
         ("trainval",),
-        "Image sets to train on; in a VOCdevkit as VOC2007/trainval,VOC2012/trainval; of COCO as "
-        "train2017, or as the path of a .json file, with :FOLDER after it if its pictures lie "
-        "elsewhere.",
+        "Image sets to train on: of each dataset one entry, which joins image sets by + and is - "
+        "for none; entries for a lone dataset are joined too. In a VOCdevkit "
+        "VOC2007/trainval+VOC2012/trainval; of COCO train2017, or the path of a .json file, with "
+        ":FOLDER after it if its pictures lie elsewhere.",
         group="data",
     )
-    eval_split: tuple[str, ...] = _setting(("test",), "Image sets to evaluate on.", group="data")
+    eval_split: tuple[str, ...] = _setting(
+        ("test",), "Image sets to evaluate on, likewise.", group="data"
+    )
     classes_file: str = _setting(
         "",
-        "Text file with one class name a line; without it the classes are found in the "
-        "annotations.",
+        "Text file with one class name a line, to which those of the data are matched; without it "
+        "the classes are found in the annotations.",
         group="data",
     )
     difficult: str = _setting(
         "auto",
         "VOC's objects marked difficult and COCO's crowd regions, in training: dropped, kept as "
         "objects, or ignored (neither object nor background: what lies mostly inside is not "
-        "learned from). 'auto' drops VOC's (code) and ignores COCO's.",
+        "learned from). 'auto' drops VOC's (code) and ignores COCO's, in joined data too.",
         group="data",
         choices=("auto", "drop", "keep", "ignore"),
     )
     include_empty: bool = _setting(
-        True, "Train on pictures without objects too, as pure background.", group="data"
+        True,
+        "Train on pictures without objects too, as pure background: also on those whose objects "
+        "are all of classes left out.",
+        group="data",
     )
     on_bad_record: str = _setting(
         "error",
@@ -442,6 +478,13 @@ class Config:
         100, "Detections a picture, all classes together (code).", group="detections"
     )
 
+    def __post_init__(self):
+        # So that one data_dir can be written plainly, as it was before there could be several.
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if element_type(field.type) is str and isinstance(value, str):
+                object.__setattr__(self, field.name, (value,) if value else ())
+
     def validate(self) -> "Config":
         """Checks types, ranges and contradictions.
 
@@ -463,7 +506,9 @@ class Config:
             value = getattr(self, field.name)
             if not _matches(value, field.type):
                 yield f"{field.name} must be {type_name(field.type)}. Received: {value!r}"
-            elif field.metadata["choices"] and value not in field.metadata["choices"]:
+                continue
+            values = value if isinstance(value, tuple) else (value,)
+            if field.metadata["choices"] and not set(values) <= set(field.metadata["choices"]):
                 choices = ", ".join(field.metadata["choices"])
                 yield f"{field.name} must be one of {choices}. Received: {value!r}"
 
@@ -501,11 +546,14 @@ class Config:
             if not holds(getattr(self, name))
         ]
         for name in ("train_split", "eval_split"):
-            if not all(getattr(self, name)) or not getattr(self, name):
+            parts = _parts(getattr(self, name))
+            if not parts or not all(parts):
                 problems.append(f"{name} must name image sets. Received: {getattr(self, name)!r}")
         for name in ("train_proposals", "test_proposals"):
             if not getattr(self, name):
                 problems.append(f"{name} must be 'rpn', 'dense' or a proposals file. Received: ''")
+        if not self.dataset:
+            problems.append(f"dataset must name at least one. Received: {self.dataset!r}")
         for name in ("scales", "ratios", "head_units", "box_delta_std"):
             values = getattr(self, name)
             if not values or not all(v > 0 and math.isfinite(v) for v in values):
@@ -548,9 +596,15 @@ class Config:
     def _contradictions(self) -> list[str]:
         problems = []
         for name in ("train_split", "eval_split"):
-            files = [s for s in getattr(self, name) if s.partition(":")[0].endswith(".json")]
-            if files and self.dataset != "coco":
+            parts = _parts(getattr(self, name))
+            files = [part for part in parts if part.partition(":")[0].endswith(".json")]
+            if files and "coco" not in self.dataset:
                 problems.append(f"{name}={files[0]} is a COCO file: that needs dataset=coco")
+        if len(self.data_dir) not in (0, 1, len(self.dataset)):
+            problems.append(
+                f"data_dir must be one folder for all or one for each of {len(self.dataset)} "
+                f"datasets ({', '.join(self.dataset)}). Received: {self.data_dir!r}"
+            )
         if self.longer_side < self.shorter_side:
             problems.append(
                 f"longer_side ({self.longer_side}) is below shorter_side ({self.shorter_side})"
@@ -668,12 +722,39 @@ class Config:
             return self.frozen_blocks
         return 0 if self.backbone_weights == "none" else 2
 
-    @property
-    def resolved_difficult(self) -> str:
-        """``difficult`` with 'auto' resolved."""
+    def resolve_difficult(self, form: str) -> str:
+        """Returns ``difficult`` with 'auto' resolved, for records of a form ("voc" or "coco")."""
         if self.difficult != "auto":
             return self.difficult
-        return "drop" if self.dataset == "voc" else "ignore"
+        return "drop" if form == "voc" else "ignore"
+
+    def sources(self, splits: tuple[str, ...]) -> "tuple[DataSource, ...]":
+        """Pairs the datasets with their folders and with what is wanted of them.
+
+        Args:
+            splits: ``train_split``, ``eval_split`` or entries of their form.
+
+        Returns:
+            The datasets of which something is wanted, in their order.
+
+        Raises:
+            ValueError: if there is not one entry for each dataset, or nothing is wanted.
+        """
+        entries = [splits] if len(self.dataset) == 1 else [(entry,) for entry in splits]
+        entries = [_parts(entry for entry in group if entry != _NONE) for group in entries]
+        if len(entries) != len(self.dataset) or not any(entries):
+            raise ValueError(
+                f"expected image sets of each of the datasets {', '.join(self.dataset)}: one entry "
+                f"each, {_JOINED} between the image sets of one, {_NONE} for none. "
+                f"Received: {','.join(splits) or 'none'}"
+            )
+        folders = self.data_dir or (_NONE,)
+        folders = folders if len(folders) > 1 else folders * len(entries)
+        return tuple(
+            DataSource(dataset, "" if folder == _NONE else folder, parts, self.on_bad_record)
+            for dataset, folder, parts in zip(self.dataset, folders, entries, strict=True)
+            if parts
+        )
 
     def replace(self, **changes) -> "Config":
         """Returns a copy with some settings changed."""
@@ -687,7 +768,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Config":
-        """Inverse of ``to_dict``.
+        """Inverse of ``to_dict``; a plain text does for a list of one.
 
         Raises:
             ValueError: naming settings that do not exist in this version.
@@ -696,6 +777,11 @@ class Config:
         if unknown:
             raise ValueError(f"Unknown settings: {', '.join(unknown)}")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _parts(entries: Iterable[str]) -> tuple[str, ...]:
+    """Returns the image sets that entries of ``train_split`` or ``eval_split`` join."""
+    return tuple(part for entry in entries for part in entry.split(_JOINED))
 
 
 def element_type(annotation: Any) -> type | None:

@@ -55,10 +55,10 @@ class Option:
     @property
     def form(self) -> str:
         """What a value looks like, in words."""
-        if self.choices:
-            return f"one of {', '.join(self.choices)}"
-        commas = ", separated by commas" if element_type(self.type) else ""
-        return type_name(self.type) + commas
+        if not element_type(self.type):
+            return f"one of {', '.join(self.choices)}" if self.choices else type_name(self.type)
+        each = f"a list, each one of {', '.join(self.choices)}," if self.choices else ""
+        return f"{each or type_name(self.type) + ','} separated by commas"
 
     @property
     def summary(self) -> str:
@@ -70,9 +70,10 @@ class Option:
     def parser(self) -> absl_flags.ArgumentParser:
         """Turns its text into its value."""
         element = element_type(self.type)
-        if element is not None:
-            return _TupleParser(_SCALARS[element])
-        return absl_flags.EnumParser(self.choices) if self.choices else _SCALARS[self.type]
+        one = (
+            absl_flags.EnumParser(self.choices) if self.choices else _SCALARS[element or self.type]
+        )
+        return one if element is None else _TupleParser(one)
 
     def parse(self, text: str) -> Any:
         """Returns the value that a text means.

@@ -31,8 +31,9 @@ def test_every_setting_has_help_and_a_group():
 
 def test_a_default_is_among_its_choices():
     for field in dataclasses.fields(Config):
+        values = field.default if isinstance(field.default, tuple) else (field.default,)
         if field.metadata["choices"]:
-            assert field.default in field.metadata["choices"], field.name
+            assert set(values) <= set(field.metadata["choices"]), field.name
 
 
 def test_config_cannot_be_changed_in_place():
@@ -52,8 +53,12 @@ def test_config_cannot_be_changed_in_place():
         ({"learning_rate": math.nan}, "learning_rate must be a number. Received: nan"),
         ({"include_empty": 1}, "include_empty must be true or false. Received: 1"),
         ({"jit_compile": "auto"}, "jit_compile must be true or false. Received: 'auto'"),
-        ({"data_dir": None}, "data_dir must be a text. Received: None"),
+        ({"output_dir": None}, "output_dir must be a text. Received: None"),
         ({"roi_pooling": "mean"}, "roi_pooling must be one of max, align. Received: 'mean'"),
+        (
+            {"dataset": ("voc", "yolo")},
+            "dataset must be one of voc, coco. Received: ('voc', 'yolo')",
+        ),
     ],
 )
 def test_wrong_types_and_choices(changes, message):
@@ -66,7 +71,9 @@ def test_wrong_types_and_choices(changes, message):
         ({"scales": [128.0]}, "scales must be a list, each a number"),
         ({"scales": (128.0, "256")}, "scales must be a list, each a number"),
         ({"head_units": (4096.0,)}, "head_units must be a list, each an integer"),
-        ({"train_split": "trainval"}, "train_split must be a list, each a text"),
+        ({"train_split": ("trainval", 7)}, "train_split must be a list, each a text"),
+        ({"data_dir": None}, "data_dir must be a list, each a text"),
+        ({"dataset": ["voc"]}, "dataset must be a list, each a text"),
     ],
 )
 def test_wrong_lists(changes, start):
@@ -422,6 +429,15 @@ def test_a_dict_goes_through_json_and_back():
     assert Config.from_dict(values) == config
 
 
+def test_a_text_does_for_a_list_of_one_as_settings_had_it_before_there_could_be_several():
+    config = Config(dataset="coco", data_dir="/a,b", train_split="train2017").validate()
+    assert (config.dataset, config.data_dir) == (("coco",), ("/a,b",))
+    assert config.replace(data_dir="").data_dir == ()
+    assert config.replace(eval_split="val2017").eval_split == ("val2017",)
+    saved = {"dataset": "coco", "data_dir": "/a,b", "train_split": ["train2017"]}
+    assert Config.from_dict(saved) == config
+
+
 def test_from_dict_names_unknown_settings():
     with pytest.raises(ValueError, match="^Unknown settings: colour, stepz$"):
         Config.from_dict({"stepz": 1, "seed": 2, "colour": "red"})
@@ -435,7 +451,7 @@ def test_types_in_words():
 
 
 @pytest.mark.parametrize(
-    ("dataset", "difficult", "resolved"),
+    ("form", "difficult", "resolved"),
     [
         ("voc", "auto", "drop"),
         ("coco", "auto", "ignore"),
@@ -444,10 +460,9 @@ def test_types_in_words():
     ],
 )
 def test_what_becomes_of_difficult_objects_depends_on_the_form_of_the_data(
-    dataset, difficult, resolved
+    form, difficult, resolved
 ):
-    config = Config(dataset=dataset, difficult=difficult).validate()
-    assert config.resolved_difficult == resolved
+    assert Config(difficult=difficult).validate().resolve_difficult(form) == resolved
 
 
 @pytest.mark.parametrize("split", ["labels/val.json", "val.json:images"])
@@ -455,3 +470,82 @@ def test_a_coco_file_as_split_needs_coco_as_dataset(split):
     Config(dataset="coco", eval_split=(split,)).validate()
     with pytest.raises(ValueError, match=f"eval_split={split} is a COCO file: that needs dataset="):
         Config(eval_split=("test", split)).validate()
+    Config(dataset=("voc", "coco"), eval_split=("test", f"train+{split}")).validate()
+
+
+# --- joined data ---------------------------------------------------------------------------------
+
+
+def wanted(dataset, splits, **settings):
+    """Returns (form, folder, image sets) for each source that entries of image sets ask for."""
+    config = Config(dataset=dataset, **settings).validate()
+    return [(s.dataset, s.data_dir, s.splits) for s in config.sources(splits)]
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        (("trainval",), ("trainval",)),
+        (("VOC2007/trainval", "VOC2012/trainval"), ("VOC2007/trainval", "VOC2012/trainval")),
+        (("VOC2007/trainval+VOC2012/trainval",), ("VOC2007/trainval", "VOC2012/trainval")),
+        (("a+b", "c"), ("a", "b", "c")),
+        (("a", "-"), ("a",)),
+        (("cat_train-2",), ("cat_train-2",)),
+    ],
+)
+def test_a_lone_dataset_joins_its_image_sets_by_commas_or_plus(splits, expected):
+    assert wanted("voc", splits, data_dir="/voc") == [("voc", "/voc", expected)]
+
+
+def test_of_several_datasets_each_has_its_entry():
+    both = {"dataset": ("voc", "coco"), "data_dir": ("/voc", "/coco")}
+    assert wanted(splits=("VOC2007/trainval+VOC2012/trainval", "train2017:a+b.json"), **both) == [
+        ("voc", "/voc", ("VOC2007/trainval", "VOC2012/trainval")),
+        ("coco", "/coco", ("train2017:a", "b.json")),
+    ]
+    assert wanted(splits=("VOC2007/test", "-"), **both) == [("voc", "/voc", ("VOC2007/test",))]
+    assert wanted(splits=("-", "val2017"), **both) == [("coco", "/coco", ("val2017",))]
+
+
+@pytest.mark.parametrize(
+    ("data_dir", "expected"),
+    [
+        ((), ["", ""]),
+        (("/data",), ["/data", "/data"]),
+        (("/a", "/b"), ["/a", "/b"]),
+        (("-", "/b"), ["", "/b"]),
+    ],
+)
+def test_one_folder_for_all_or_one_each(data_dir, expected):
+    sources = wanted(("voc", "voc"), ("train", "val"), data_dir=data_dir)
+    assert [folder for _, folder, _ in sources] == expected
+
+
+@pytest.mark.parametrize(
+    ("dataset", "splits", "received"),
+    [
+        (("voc", "coco"), ("train",), "voc, coco: .*Received: train$"),
+        (("voc", "coco"), ("train", "val", "test"), "Received: train,val,test$"),
+        (("voc", "coco"), ("-", "-"), "Received: -,-$"),
+        (("voc",), ("-",), "Received: -$"),
+        (("voc",), (), "Received: none$"),
+    ],
+)
+def test_entries_that_do_not_fit_the_datasets(dataset, splits, received):
+    with pytest.raises(ValueError, match=received):
+        Config(dataset=dataset).sources(splits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data_dir": ("/a", "/b")}, "one for each of 1 datasets (voc). Received: ('/a', '/b')"),
+        ({"dataset": ("voc", "coco"), "data_dir": ("/a", "/b", "/c")}, "each of 2 datasets"),
+        ({"dataset": ()}, "dataset must name at least one. Received: ()"),
+        ({"train_split": ("a+",)}, "train_split must name image sets. Received: ('a+',)"),
+        ({"eval_split": ("a++b",)}, "eval_split must name image sets. Received: ('a++b',)"),
+    ],
+)
+def test_datasets_folders_and_image_sets_that_cannot_be_meant(changes, message):
+    (problem,) = problems(**changes)
+    assert message in problem

@@ -19,7 +19,7 @@ CHANGED = Config(
             str: lambda f: [f"/data/my {f.name}=#1,x", *f.metadata["choices"]][-1],
             tuple[int, ...]: lambda f: (*f.default, 123456),
             tuple[float, ...]: lambda f: (*f.default, 1 / 3, 1e-7, 1e22),
-            tuple[str, ...]: lambda f: (*f.default, "VOC2012/train val"),
+            tuple[str, ...]: lambda f: f.metadata["choices"] or (*f.default, "VOC2012/train val"),
         }[field.type](field)
         for field in dataclasses.fields(Config)
     }

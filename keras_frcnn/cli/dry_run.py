@@ -13,7 +13,7 @@ from rich.console import Console
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.records import Dataset
-from keras_frcnn.evaluation import voc
+from keras_frcnn.evaluation import measure, scalars
 from keras_frcnn.evaluation.collect import collect, propose
 from keras_frcnn.models import checkpoint
 from keras_frcnn.serving.export import export
@@ -94,10 +94,10 @@ def _evaluate(model, dataset, config, console):
     started = time.perf_counter()
     detections, _ = collect(model, few, config)
     seconds = (time.perf_counter() - started) / len(few.records)
-    result = voc.evaluate(few, detections)
+    result = measure.measure(few, detections)
+    name, value = next(iter(scalars.of_result(result, {}).items()))
     console.print(
-        f"evaluation: {seconds:.2f} s a picture, mAP of {len(few.records)} pictures "
-        f"{result.map_area:.3f}",
+        f"evaluation: {seconds:.2f} s a picture, {name} of {len(few.records)} pictures {value:.3f}",
         highlight=False,
     )
     return seconds

@@ -7,8 +7,9 @@ Examples:
   python evaluate.py --detections=found.json --dataset=coco --data_dir=coco --eval_split=val2017
   python evaluate.py --compare=runs/a,runs/b
 
-Data and settings are those of the run unless flags say otherwise. Writes report.html, one page with
-plots, tables, the worst and the best pictures; results.json with all there is, tables as .csv,
+Data and settings are those of the run unless flags say otherwise; classes of other data are matched
+to those of the run by name (aeroplane = airplane), others left out. Writes report.html, one page
+with plots, tables, the worst and the best pictures; results.json with all there is, tables as .csv,
 TensorBoard's scalars, detections.json (COCO's results form) and voc/ (the devkit's text files).
 Detections of any tool are measured without a model: a file of COCO's results form or a folder of
 the devkit's text files. COCO's metric on COCO's data then reads the annotations only, no picture.
@@ -49,7 +50,8 @@ COMMAND = Command(
             "metric",
             str,
             "auto",
-            "PASCAL VOC's at one IoU, or COCO's over ten; auto: that of the data's form.",
+            "PASCAL VOC's at one IoU, or COCO's over ten; auto: that of the data's form, of joined "
+            "data that of the first.",
             choices=("auto", "voc", "coco"),
         ),
         Option(
@@ -118,11 +120,11 @@ def _measure_model(config, options):
     from keras_frcnn.training.progress import prediction_bar
 
     console = Console()
-    metric = _metric(options, config.dataset)
     config = precision.for_use(config, console.print)
     _, class_names = checkpoint.read_settings(options.checkpoint)
-    dataset = data.load(config, config.eval_split, class_names)
-    _say_skipped(dataset.skipped, console)
+    dataset = data.load(config, config.eval_split, class_names, strict=False)
+    metric = _metric(options, dataset.form)
+    _say_what_was_read(dataset, console)
     model = checkpoint.load(options.checkpoint, config)
     with prediction_bar(console, len(dataset.records), "evaluate") as callback:
         detections, proposals = collect(model, dataset, config, callbacks=[callback])
@@ -145,15 +147,17 @@ def _measure_model(config, options):
 def _measure_file(config, options):
     from rich.console import Console
 
-    from keras_frcnn.evaluation import coco
+    from keras_frcnn.evaluation import coco, columns
 
     console = Console()
-    metric = _metric(options, config.dataset)
-    truth, dataset, skipped = judged.read_truth(config, metric)
-    _say_skipped(skipped, console)
+    dataset = judged.read_data(config, options.metric)
+    metric = _metric(options, dataset.form)
+    _say_what_was_read(dataset, console)
+    truth = columns.truth_of(dataset, metric)
     written = judged.Written(options.detections, Path(options.detections), None)
     found = judged.read_found(written, config, truth)
-    summary = _summarize(truth, found, metric, config, options, dataset=dataset)
+    pictures = dataset if dataset.records else None
+    summary = _summarize(truth, found, metric, config, options, dataset=pictures)
     folder = Path(options.output_dir) if options.output_dir else None
     names = _report(summary, options.detections, folder, console)
     if options.tensorboard:
@@ -172,16 +176,18 @@ def _compare(config, options):
     console = Console()
     both = [judged.locate(name) for name in options.compare]
     known = [written.known for written in both if written.known]
-    metric = _metric(options, known[0].metric if known else config.dataset)
-    truth, dataset, skipped = judged.read_truth(
-        config, metric, known[0].class_names if known else None
-    )
-    _say_skipped(skipped, console)
+    if known and options.metric == "auto":
+        options.metric = known[0].metric
+    class_names = known[0].class_names if known else None
+    dataset = judged.read_data(config, options.metric, class_names)
+    metric = _metric(options, dataset.form)
+    _say_what_was_read(dataset, console)
+    truth = columns.truth_of(dataset, metric)
     judged.check_same_truth(both, metric, columns.fingerprint(truth))
     summaries = [
         _summarize(
             *(truth, judged.read_found(written, config, truth), metric, config, options),
-            dataset=dataset,
+            dataset=dataset if dataset.records else None,
             num_resamples=0,  # of each alone its own evaluation tells
         )
         for written in both
@@ -194,8 +200,11 @@ def _compare(config, options):
         _say_where(options.output_dir, [*names, comparison_page.FILE])
 
 
-def _metric(options, usual):
-    metric = usual if options.metric == "auto" else options.metric
+def _metric(options, form):
+    """Returns the metric to measure data of a form by."""
+    from keras_frcnn.evaluation import measure
+
+    metric = measure.choose(options.metric, form)
     if metric == "coco" and options.iou_threshold != _IOU_THRESHOLD:
         raise ValueError("--iou_threshold is for --metric=voc: COCO's metric has its own ten")
     return metric
@@ -243,9 +252,9 @@ def _say_where(folder, names):
     print(f"Results: {folder}/{', '.join(names)}")
 
 
-def _say_skipped(lines, console):
-    for line in lines:
-        console.print(f"skipped: {line}", highlight=False, markup=False)
+def _say_what_was_read(dataset, console):
+    for line in [*dataset.remarks, *(f"skipped: {line}" for line in dataset.skipped)]:
+        console.print(line, highlight=False, markup=False)
 
 
 def _base(options):

@@ -71,29 +71,26 @@ def locate(name: str) -> Written:
     )
 
 
-def read_truth(config: Config, metric: str, class_names=None):
-    """Reads a ground truth.
+def read_data(config: Config, metric: str, class_names=None):
+    """Reads what to measure detections on.
 
     Args:
         config: settings of the data group.
-        metric: "voc" or "coco".
-        class_names: classes in the order of their labels; None: as the data have them.
+        metric: "auto", "voc" or "coco".
+        class_names: classes in the order of their labels; None: those of the classes file, or as
+            the data have them.
 
     Returns:
-        ``(truth, dataset, skipped)``: COCO's metric on COCO's data reads no pictures, and then the
-        dataset is None.
+        The dataset. COCO's metric on COCO's data needs no pictures, and then it has no records.
 
     Raises:
         ValueError: naming the file, split or flag that is wrong.
     """
     from keras_frcnn import data
-    from keras_frcnn.evaluation import columns
 
-    if metric == config.dataset == "coco":
-        truth, skipped = data.coco.read_truth(config, config.eval_split, class_names)
-        return truth, None, skipped
-    dataset = data.load(config, config.eval_split, class_names)
-    return columns.truth_of(dataset, metric), dataset, dataset.skipped
+    forms = {source.dataset for source in config.sources(config.eval_split)}
+    pictures = metric == "voc" or forms != {"coco"}
+    return data.load(config, config.eval_split, class_names, strict=False, pictures=pictures)
 
 
 def read_found(written: Written, config: Config, truth):
@@ -166,8 +163,8 @@ def check_same_truth(both: Sequence[Written], metric: str, fingerprint: str) -> 
 
 def split_names(config: Config) -> tuple[str, str]:
     """Returns the image set's name in the names of text files: ours, and the devkit's."""
-    ours = "_".join(config.eval_split).replace("/", "-")
-    return ours, "_".join(split.rpartition("/")[2] for split in config.eval_split)
+    splits = [split for source in config.sources(config.eval_split) for split in source.splits]
+    return "_".join(splits).replace("/", "-"), "_".join(s.rpartition("/")[2] for s in splits)
 
 
 def _read_known(path: Path) -> Known:

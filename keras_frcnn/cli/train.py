@@ -71,6 +71,8 @@ def _check(config):
     ):
         if not getattr(config, name):
             raise ValueError(f"--{name} is missing: {what}")
+    for splits in (config.train_split, config.eval_split):
+        config.sources(splits)  # raises what is wrong with them before anything is read
 
 
 def _record(config):

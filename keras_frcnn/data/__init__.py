@@ -1,22 +1,32 @@
 """Readers of annotated pictures, and the way from files to batches."""
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import coco, voc
+from keras_frcnn.data import classes, coco, joining, voc
 from keras_frcnn.data.records import Dataset, check
 
 READERS = {"voc": voc.read, "coco": coco.read}
 
 
 def load(
-    config: Config, splits: tuple[str, ...], class_names: tuple[str, ...] | None = None
+    config: Config,
+    splits: tuple[str, ...],
+    class_names: tuple[str, ...] | None = None,
+    *,
+    strict: bool = True,
+    pictures: bool = True,
 ) -> Dataset:
-    """Reads the records of some splits with the reader that ``config.dataset`` names.
+    """Reads the records of some splits of all datasets and joins them.
 
     Args:
         config: settings; the data group is used.
-        splits: names of the splits, joined in this order.
+        splits: entries of the form of ``config.train_split``.
         class_names: classes to read, in the order of their labels; evaluation passes those of the
-            training. By default the reader finds them.
+            training. By default those of ``config.classes_file`` or of the first dataset. The names
+            in the data are matched to them by ``classes.match``.
+        strict: whether, in a lone dataset, objects of a class that matches none are bad records. In
+            joined data they are just left out.
+        pictures: whether to look at the pictures. Without, only ``truth`` is read, from data of
+            COCO's form, and the dataset has no records.
 
     Returns:
         The dataset, every record of it checked.
@@ -24,11 +34,23 @@ def load(
     Raises:
         ValueError: naming the file, split or flag that is wrong.
     """
-    if config.dataset not in READERS:
-        raise ValueError(
-            f"dataset must be one of {', '.join(READERS)}. Received: {config.dataset!r}"
-        )
-    dataset = READERS[config.dataset](config, splits, class_names)
-    for record in dataset.records:
-        check(record, dataset.class_names)
-    return dataset
+    sources = config.sources(splits)
+    strict = strict and len(config.dataset) == 1
+    parts = []
+    for source in sources:
+        if source.dataset not in READERS:
+            raise ValueError(
+                f"dataset must be one of {', '.join(READERS)}. Received: {source.dataset!r}"
+            )
+        read = READERS[source.dataset] if pictures else coco.read_truth
+        part = read(source, source.splits)
+        for record in part.records:
+            check(record, part.class_names)
+        class_names = classes.choose(class_names, config.classes_file, part.class_names)
+        if not class_names:
+            raise ValueError(
+                f"{source.place}: expected objects in {', '.join(source.splits)}, or class names "
+                "by --classes_file. Received: none"
+            )
+        parts.append(joining.relabel(part, source, class_names, strict))
+    return joining.join(parts, sources)

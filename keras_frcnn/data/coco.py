@@ -1,6 +1,5 @@
 """Reader of annotations in COCO's form: COCO 2014, COCO 2017 and own data."""
 
-import dataclasses
 import itertools
 import pathlib
 import reprlib
@@ -9,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_frcnn.config import Config
-from keras_frcnn.data import coco_file, records, voc
+from keras_frcnn.config import DataSource
+from keras_frcnn.data import coco_file, records
 from keras_frcnn.data.coco_file import Problems
 from keras_frcnn.data.records import Dataset, GroundTruth, Record
 
 
-class _Source(NamedTuple):
+class _Place(NamedTuple):
     """One picture and where it comes from."""
 
     annotations: pathlib.Path
@@ -27,29 +26,26 @@ class _Found(NamedTuple):
     """What the files of some splits say.
 
     Attributes:
-        sources: the pictures.
-        truth: the objects; those of an unknown class have label -1.
+        places: the pictures.
+        truth: the objects.
         ids: of the objects, for messages.
-        categories: names of the objects' categories, likewise.
     """
 
-    sources: list[_Source]
+    places: list[_Place]
     truth: GroundTruth
     ids: list
-    categories: list[str]
 
-    def name(self, place: int) -> str:
+    def name(self, number: int) -> str:
         """Returns the words for one object in messages."""
-        annotations = self.sources[self.truth.rows[place]].annotations
-        return f"{annotations}: annotation {self.ids[place]!r} ({self.categories[place]})"
+        annotations = self.places[self.truth.rows[number]].annotations
+        name = self.truth.class_names[self.truth.labels[number]]
+        return f"{annotations}: annotation {self.ids[number]!r} ({name})"
 
 
-def read(
-    config: Config, splits: Sequence[str], class_names: Sequence[str] | None = None
-) -> Dataset:
+def read(source: DataSource, splits: Sequence[str]) -> Dataset:
     """Reads annotated pictures in COCO's form.
 
-    A split is, under ``config.data_dir``, one of
+    A split is, under ``source.data_dir``, one of
 
     - ``train2017``: the file ``annotations/instances_train2017.json`` (or ``annotations/
       train2017.json``) and the pictures of the folder ``train2017``, ``images/train2017`` or
@@ -62,123 +58,93 @@ def read(
     - Image ids are those of the file. Where two splits share one, the split and a slash stand
       before all ids.
     - Classes are the categories, in the order of their ids, which the result keeps in
-      ``truth.category_ids``; the names in ``class_names`` or in the lines of
-      ``config.classes_file`` choose and order them. One that the files lack gets a number above
-      theirs.
+      ``truth.category_ids``.
     - A crowd region is one object with ``difficult`` set; its outline is not needed.
     - Boxes are clipped to the picture, silently by up to one pixel. A box without area is a
-      problem.
+      problem, and so is a picture's file that an earlier image has.
 
     Args:
-        config: settings ``data_dir``, ``classes_file`` and ``on_bad_record``.
+        source: its ``data_dir`` and ``on_bad_record``.
         splits: splits to join.
-        class_names: classes, in the order of their labels.
 
     Returns:
-        The dataset. With ``on_bad_record="skip"`` unreadable pictures and objects are left out,
-        impossible boxes dropped or clipped and unknown classes dropped, each with a line in
-        ``skipped``. ``truth`` has the boxes as written, also those without area: the figures are
-        then those of any tool that reads the files.
+        The dataset. With ``on_bad_record="skip"`` unreadable pictures and objects are left out and
+        impossible boxes dropped or clipped, each with a line in ``skipped``. ``truth`` has the
+        boxes as written, also those without area: the figures are then those of any tool that
+        reads the files.
 
     Raises:
         ValueError: naming the folder, split, file, or the image or annotation by its id.
     """
     problems: Problems = []
-    found = _find(config, splits, class_names, problems, pictures=True)
-    headers = list(records.read_files(_read_header, found.sources))
+    found = _find(source, splits, problems, pictures=True)
+    headers = list(records.read_files(_read_header, found.places))
+    _refuse_repeats(found.places, headers)
     problems += [(header, "picture left out") for header in headers if isinstance(header, str)]
     readable = np.array([not isinstance(header, str) for header in headers], bool)
-    objects = readable[found.truth.rows] & (found.truth.labels >= 0)
+    objects = readable[found.truth.rows]
     boxes, usable = _boxes(found, headers, objects, problems)
-    skipped = records.settle(problems, config.on_bad_record)
+    skipped = records.settle(problems, source.on_bad_record)
     if not readable.any():
         raise ValueError(
-            f"{config.data_dir}: expected readable pictures in {', '.join(splits)}. Received:\n"
+            f"{source.data_dir}: expected readable pictures in {', '.join(splits)}. Received:\n"
             + ("\n".join(skipped) or "none")
         )
     return Dataset(
         found.truth.class_names,
         _records(found, headers, boxes, usable),
         skipped,
-        _select(found.truth, readable, objects),
+        found.truth.select(readable, objects),
     )
 
 
-def read_truth(
-    config: Config, splits: Sequence[str], class_names: Sequence[str] | None = None
-) -> tuple[GroundTruth, list[str]]:
+def read_truth(source: DataSource, splits: Sequence[str]) -> Dataset:
     """Reads the annotations alone, for detections that are already there: no picture is needed.
 
     Args:
-        config: as for ``read``.
+        source: as for ``read``.
         splits: likewise.
-        class_names: likewise.
 
     Returns:
-        What detections are compared with, and what was skipped.
+        A dataset without records, with the ``truth`` of all pictures.
 
     Raises:
         ValueError: as ``read``.
     """
     problems: Problems = []
-    found = _find(config, splits, class_names, problems, pictures=False)
-    skipped = records.settle(problems, config.on_bad_record)
-    if not found.sources:
-        raise ValueError(f"{config.data_dir}: expected pictures in {', '.join(splits)}")
-    pictures = np.ones(len(found.sources), bool)
-    return _select(found.truth, pictures, found.truth.labels >= 0), skipped
+    found = _find(source, splits, problems, pictures=False)
+    skipped = records.settle(problems, source.on_bad_record)
+    if not found.places:
+        raise ValueError(f"{source.data_dir}: expected pictures in {', '.join(splits)}")
+    return Dataset(found.truth.class_names, [], skipped, found.truth)
 
 
-def _find(
-    config: Config,
-    splits: Sequence[str],
-    class_names: Sequence[str] | None,
-    problems: Problems,
-    pictures: bool,
-) -> _Found:
+def _find(source: DataSource, splits: Sequence[str], problems: Problems, pictures: bool) -> _Found:
     """Reads and joins the annotation files of splits; adds single faults to ``problems``."""
     splits = tuple(dict.fromkeys(splits))
     if not splits:
-        raise ValueError(f"{config.data_dir}: at least one split is needed. Received: none")
-    places = [coco_file.locate(config.data_dir, split, pictures) for split in splits]
-    files = [coco_file.read(path, problems) for path, _ in places]
+        raise ValueError(f"{source.data_dir}: at least one split is needed. Received: none")
+    located = [coco_file.locate(source.data_dir, split, pictures) for split in splits]
+    files = [coco_file.read(path, problems) for path, _ in located]
     categories = _join_categories(files)
-    if class_names is not None or config.classes_file:
-        names = voc.choose_class_names(class_names, config.classes_file, set(), set())
-    else:
-        names = tuple(categories.values())
-    numbers = np.array(list(categories), np.int64)
-    label_of = {name: label for label, name in enumerate(names)}
-    labels = np.array([label_of.get(name, -1) for name in categories.values()], np.int64)
-
-    sources, image_ids, rows = [], [], []
-    for split, (path, folder), file in zip(splits, places, files, strict=True):
-        rows.append(file.rows + len(sources))
-        sources += [_Source(path, folder / picture.name, picture) for picture in file.pictures]
+    places, image_ids, rows = [], [], []
+    for split, (path, folder), file in zip(splits, located, files, strict=True):
+        rows.append(file.rows + len(places))
+        places += [_Place(path, folder / picture.name, picture) for picture in file.pictures]
         image_ids += [(split, picture.image_id) for picture in file.pictures]
     unique = len({image_id for _, image_id in image_ids}) == len(image_ids)
     kinds = np.concatenate([file.category_ids for file in files])
     truth = GroundTruth(
-        class_names=names,
-        category_ids=_category_ids(names, categories),
+        class_names=tuple(categories.values()),
+        category_ids=tuple(categories),
         image_ids=tuple(i if unique else f"{split}/{i}" for split, i in image_ids),
         rows=np.concatenate(rows),
-        labels=labels[np.searchsorted(numbers, kinds)],
+        labels=np.searchsorted(np.array(list(categories), np.int64), kinds),
         bboxes=np.concatenate([file.bboxes for file in files]),
         areas=np.concatenate([file.areas for file in files]),
         crowd=np.concatenate([file.crowd for file in files]),
     )
-    ids = list(itertools.chain.from_iterable(file.ids for file in files))
-    found = _Found(sources, truth, ids, [categories[kind] for kind in kinds.tolist()])
-    unknown = truth.labels < 0
-    for kind, place, count in zip(
-        *np.unique(kinds[unknown], return_index=True, return_counts=True), strict=True
-    ):
-        first = found.name(np.flatnonzero(unknown)[place])
-        more = f" and {count - 1} more" if count > 1 else ""
-        what = f"{first}{more}: category {kind} is an unknown class; known are {', '.join(names)}"
-        problems.append((what, "object dropped"))
-    return found
+    return _Found(places, truth, list(itertools.chain.from_iterable(f.ids for f in files)))
 
 
 def _join_categories(files: Sequence[coco_file.AnnotationFile]) -> dict[int, str]:
@@ -195,30 +161,34 @@ def _join_categories(files: Sequence[coco_file.AnnotationFile]) -> dict[int, str
     return dict(sorted(joined.items()))
 
 
-def _category_ids(names: Sequence[str], categories: dict[int, str]) -> tuple[int, ...]:
-    """Returns each class's number: the category's, or one that no category has."""
-    number_of = {name: number for number, name in categories.items()}
-    missing = [name for name in names if name not in number_of]
-    first = max(0, *categories) + 1
-    return tuple(number_of[n] if n in number_of else first + missing.index(n) for n in names)
-
-
-def _read_header(source: _Source) -> tuple[int, int, int] | str:
+def _read_header(place: _Place) -> tuple[int, int, int] | str:
     """Returns height, width and orientation of a picture, or what is wrong with it."""
-    which = f"{source.annotations}: image {source.picture.image_id!r}"
+    which = f"{place.annotations}: image {place.picture.image_id!r}"
     try:
-        if not source.path.is_file():
-            return f"{which}: the picture {source.path} is missing"
-        height, width, orientation = records.picture_header(source.path)
+        if not place.path.is_file():
+            return f"{which}: the picture {place.path} is missing"
+        height, width, orientation = records.picture_header(place.path)
     except (ValueError, OSError) as error:  # OSError: a name that no file can have
         return f"{which}: {error}"
-    written = source.picture.height, source.picture.width
+    written = place.picture.height, place.picture.width
     if any(size not in (None, true) for size, true in zip(written, (height, width), strict=True)):
         return (
-            f"{which}: the picture {source.path} is {height} x {width} (height x width, upright by "
+            f"{which}: the picture {place.path} is {height} x {width} (height x width, upright by "
             f"its EXIF orientation). The annotation says: {written[0]} x {written[1]}"
         )
     return height, width, orientation
+
+
+def _refuse_repeats(places: Sequence[_Place], headers: list) -> None:
+    """Puts what is wrong in place of the header of a picture whose file an earlier one has."""
+    first: dict[pathlib.Path, _Place] = {}
+    for row, place in enumerate(places):
+        other = first.setdefault(place.path, place)
+        if other is not place:
+            headers[row] = (
+                f"{place.annotations}: image {place.picture.image_id!r}: the picture {place.path} "
+                f"is that of image {other.picture.image_id!r} in {other.annotations} too"
+            )
 
 
 def _boxes(
@@ -229,7 +199,7 @@ def _boxes(
     Args:
         found: the objects.
         headers: of each picture (height, width, orientation) or what is wrong with it.
-        objects: bool [N], objects of known classes in readable pictures.
+        objects: bool [N], those in readable pictures.
         problems: what is wrong with boxes is added.
 
     Returns:
@@ -265,30 +235,17 @@ def _records(
     return [
         Record(
             image_id=image_id,
-            path=str(source.path),
+            path=str(place.path),
             height=header[0],
             width=header[1],
             boxes=boxes[start:end],
             labels=labels[start:end],
             difficult=crowd[start:end],
             orientation=header[2],
+            form="coco",
         )
-        for image_id, source, header, start, end in zip(
-            truth.image_ids, found.sources, headers, splits[:-1], splits[1:], strict=True
+        for image_id, place, header, start, end in zip(
+            truth.image_ids, found.places, headers, splits[:-1], splits[1:], strict=True
         )
         if not isinstance(header, str)
     ]
-
-
-def _select(truth: GroundTruth, pictures: np.ndarray, objects: np.ndarray) -> GroundTruth:
-    """Returns the truth of some pictures, a bool for each, with some of their objects, likewise."""
-    numbers = np.cumsum(pictures) - 1
-    return dataclasses.replace(
-        truth,
-        image_ids=tuple(i for i, kept in zip(truth.image_ids, pictures, strict=True) if kept),
-        rows=numbers[truth.rows[objects]],
-        labels=truth.labels[objects],
-        bboxes=truth.bboxes[objects],
-        areas=truth.areas[objects],
-        crowd=truth.crowd[objects],
-    )

@@ -48,7 +48,7 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
         ValueError: if no picture is left to train on; or naming a proposals file and what is wrong
             with it.
     """
-    targets_of, num_objects = _object_table(dataset.records, config.resolved_difficult)
+    targets_of, num_objects = _object_table(dataset.records, config)
     rows = [row for row, number in enumerate(num_objects) if number or config.include_empty]
     if not rows:
         raise ValueError(
@@ -94,7 +94,7 @@ def training_examples(
     Yields:
         For each row ``(inputs, targets)``, as ``train_dataset`` makes them.
     """
-    targets_of, _ = _object_table(dataset.records, config.resolved_difficult)
+    targets_of, _ = _object_table(dataset.records, config)
     places = np.stack([np.asarray(rows, np.int64), np.full(len(rows), epoch)], axis=1)
     stream = tf.data.Dataset.from_tensor_slices(places)
     yield from stream.map(_training_loader(dataset.records, targets_of, config)).batch(1)
@@ -155,14 +155,14 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
 
 
 def _object_table(
-    records: Sequence[Record], difficult: str
+    records: Sequence[Record], config: Config
 ) -> tuple[Callable[[tf.Tensor], dict[str, tf.Tensor]], np.ndarray]:
     """Lays the objects of all records out flat, for look-up in the graph.
 
     Args:
         records: the records.
-        difficult: "drop" leaves difficult objects out, "keep" does not tell them apart, "ignore"
-            marks them.
+        config: ``difficult``, resolved for the form of each record: "drop" leaves difficult objects
+            out, "keep" does not tell them apart, "ignore" marks them.
 
     Returns:
         A function from a row to its targets, boxes in pixels of the original picture; and for each
@@ -172,8 +172,8 @@ def _object_table(
     labels = np.concatenate([np.zeros(0, np.int32), *(r.labels for r in records)])
     flags = np.concatenate([np.zeros(0, bool), *(r.difficult for r in records)])
     owners = np.repeat(np.arange(len(records)), [len(r.labels) for r in records])
-    kept = ~flags if difficult == "drop" else np.ones_like(flags)
-    ignored = flags & (difficult == "ignore")
+    ways = np.array([config.resolve_difficult(r.form) for r in records], str)[owners]
+    kept, ignored = ~(flags & (ways == "drop")), flags & (ways == "ignore")
     splits = np.searchsorted(owners[kept], np.arange(len(records) + 1))
     flat = {"boxes": boxes, "labels": labels, "ignore": ignored}
     flat = {name: tf.constant(values[kept]) for name, values in flat.items()}

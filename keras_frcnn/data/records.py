@@ -1,7 +1,9 @@
 """The one form in which readers hand over annotated pictures, and what every reader needs.
 
-A reader is a function ``read(config, splits, class_names=None) -> Dataset``. Everything after it
-(pipeline, evaluation, inspection) knows only ``Dataset`` and ``Record``.
+A reader is a function ``read(source, splits) -> Dataset``. It gives what one ``config.DataSource``
+holds, its classes as they are called there; ``joining`` makes one data set of what the readers
+return, with one set of classes. Everything after that (pipeline, evaluation, inspection) knows only
+``Dataset`` and ``Record``.
 """
 
 import concurrent.futures
@@ -39,6 +41,8 @@ class Record:
         difficult: bool [G], objects that evaluation neither asks for nor counts as mistakes: VOC's
             difficult ones, COCO's crowd regions.
         orientation: EXIF orientation (1 to 8) of the stored pixels; 1 is upright.
+        form: whose rules the annotation follows, "voc" or "coco": decides what becomes of difficult
+            objects in training and which metric fits, unless settings say otherwise.
     """
 
     image_id: str | int
@@ -49,6 +53,7 @@ class Record:
     labels: np.ndarray
     difficult: np.ndarray
     orientation: int = 1
+    form: str = "voc"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +82,28 @@ class GroundTruth:
     areas: np.ndarray
     crowd: np.ndarray
 
+    def select(self, pictures: np.ndarray, objects: np.ndarray) -> "GroundTruth":
+        """Returns the truth of some pictures with some of their objects.
+
+        Args:
+            pictures: bool, for each of ``image_ids``.
+            objects: bool [N]; those of other pictures go anyway.
+
+        Returns:
+            A copy without the others.
+        """
+        objects = objects & pictures[self.rows]
+        numbers = np.cumsum(pictures) - 1
+        return dataclasses.replace(
+            self,
+            image_ids=tuple(i for i, kept in zip(self.image_ids, pictures, strict=True) if kept),
+            rows=numbers[self.rows[objects]],
+            labels=self.labels[objects],
+            bboxes=self.bboxes[objects],
+            areas=self.areas[objects],
+            crowd=self.crowd[objects],
+        )
+
 
 @dataclasses.dataclass
 class Dataset:
@@ -85,15 +112,23 @@ class Dataset:
     Attributes:
         class_names: name of label 0, 1, ...; background is not among them.
         records: the pictures.
-        skipped: one line for each record or object that was left out, saying why.
-        truth: the objects of exactly these records for COCO's evaluation, where the source has its
-            form; else it is made from the records.
+        skipped: one line for each record or object that was left out, or for all of a kind, saying
+            why.
+        truth: the objects of exactly these records for COCO's evaluation, where all sources have
+            its form; else it is made from the records.
+        remarks: what the user should know about how sources were put together.
     """
 
     class_names: tuple[str, ...]
     records: list[Record]
     skipped: list[str] = dataclasses.field(default_factory=list)
     truth: GroundTruth | None = None
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def form(self) -> str:
+        """The form of its records, of joined ones that of the first; without any it is COCO's."""
+        return self.records[0].form if self.records else "coco"
 
 
 def check(record: Record, class_names: Sequence[str]) -> None:

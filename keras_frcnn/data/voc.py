@@ -9,7 +9,7 @@ from typing import Any
 import defusedxml.ElementTree
 import numpy as np
 
-from keras_frcnn.config import Config
+from keras_frcnn.config import DataSource
 from keras_frcnn.data import records, voc_layout
 from keras_frcnn.data.records import Dataset, Record
 
@@ -71,12 +71,10 @@ class _Picture:
     objects: list[Written]
 
 
-def read(
-    config: Config, splits: Sequence[str], class_names: Sequence[str] | None = None
-) -> Dataset:
+def read(source: DataSource, splits: Sequence[str]) -> Dataset:
     """Reads annotated pictures in VOC's layout.
 
-    ``config.data_dir`` is a VOCdevkit (a folder of VOCxxxx folders), one VOCxxxx folder, or own
+    ``source.data_dir`` is a VOCdevkit (a folder of VOCxxxx folders), one VOCxxxx folder, or own
     data in the same layout. A split is the name of a file in ``ImageSets/Main``, as ``trainval``,
     or with its folder, as ``VOC2007/trainval``; the folder may be left out where there is only one.
 
@@ -88,70 +86,47 @@ def read(
     - 1-based inclusive corners become ``(ymin - 1, xmin - 1, ymax, xmax)``. One pixel outside the
       picture is clipped silently: tools that count from 0 write it. A box whose corners coincide as
       written (``xmin == xmax``) is a slip of the hand, not an object one pixel wide: a problem.
-    - Class names are, in this order: ``class_names``; the lines of ``config.classes_file``; VOC's
-      twenty, if the folders bear a VOC year and hold no other name; the names found in these
-      splits, sorted.
+    - Class names are those of ``class_names_of``.
 
     Args:
-        config: settings ``data_dir``, ``classes_file`` and ``on_bad_record``.
+        source: its ``data_dir`` and ``on_bad_record``.
         splits: image sets to join, without repeating a picture.
-        class_names: classes, in the order of their labels.
 
     Returns:
-        The dataset. With ``on_bad_record="skip"`` unreadable pictures and annotations are left out,
-        impossible boxes dropped or clipped and unknown classes dropped, each with a line in
-        ``skipped``.
+        The dataset. With ``on_bad_record="skip"`` unreadable pictures and annotations are left out
+        and impossible boxes dropped or clipped, each with a line in ``skipped``.
 
     Raises:
         ValueError: naming the folder, split, file or object (counted from 1) that is wrong.
     """
-    entries = voc_layout.entries(config.data_dir, splits)
+    entries = voc_layout.entries(source.data_dir, splits)
     results = list(records.read_files(_read_picture, entries))
     pictures = [result for result in results if isinstance(result, _Picture)]
     problems = [(result, "picture left out") for result in results if isinstance(result, str)]
     found = {item.name for picture in pictures for item in picture.objects if not item.problem}
     folders = {picture.entry.folder.name for picture in pictures}
-    names = choose_class_names(class_names, config.classes_file, found, folders)
+    names = class_names_of(found, folders)
     kept = [_to_record(picture, names, problems) for picture in pictures]
-    skipped = records.settle(problems, config.on_bad_record)
+    skipped = records.settle(problems, source.on_bad_record)
     if not kept:
         raise ValueError(
-            f"{config.data_dir}: expected readable pictures in {', '.join(splits)}. Received:\n"
+            f"{source.data_dir}: expected readable pictures in {', '.join(splits)}. Received:\n"
             + "\n".join(skipped)
-        )
-    if not names:
-        raise ValueError(
-            f"{config.data_dir}: expected objects in {', '.join(splits)}, or class names by "
-            "--classes_file. Received: none"
         )
     return Dataset(names, kept, skipped)
 
 
-def choose_class_names(
-    given: Sequence[str] | None, classes_file: str, found: set[str], folders: set[str]
-) -> tuple[str, ...]:
-    """Chooses the class names, in the order that ``read`` documents.
+def class_names_of(found: set[str], folders: set[str]) -> tuple[str, ...]:
+    """Says which classes data in VOC's layout have.
 
     Args:
-        given: the names, if they are known.
-        classes_file: the setting of this name.
         found: names of the objects in the annotations.
         folders: names of the folders of VOC's layout that they lie in.
 
     Returns:
-        The names, in the order of their labels; empty if there are none.
-
-    Raises:
-        ValueError: if given names or the file's are none or doubled.
+        VOC's twenty, if the folders bear a VOC year and hold no other name, else the found names,
+        sorted.
     """
-    if given is not None or classes_file:
-        names = tuple(voc_layout.read_lines(pathlib.Path(classes_file)) if given is None else given)
-        if not names or len(set(names)) < len(names):
-            raise ValueError(
-                f"{classes_file if given is None else 'class_names'}: expected at least one class "
-                f"name, none twice. Received: {', '.join(names) or 'none'}"
-            )
-        return names
     if found <= set(VOC_CLASSES) and all(map(_VOC_FOLDER.fullmatch, folders)):
         return VOC_CLASSES
     return tuple(sorted(found))
@@ -224,9 +199,7 @@ def _to_record(
     boxes, labels, difficult = [], [], []
     for item in picture.objects:
         box, problem = None, item.problem
-        if not problem and item.name not in label_of:
-            problem = f"unknown class; known are {', '.join(class_names)}"
-        elif not problem:
+        if not problem:
             box, problem = to_box(item.corners, picture.height, picture.width)
         if problem:
             what = f"{picture.entry.annotation}: object {item.number} ({item.name}): {problem}"

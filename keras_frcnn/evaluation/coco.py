@@ -137,8 +137,7 @@ def read_found(path: str | Path, truth: GroundTruth) -> Found:
 
     Args:
         path: COCO's results JSON, with the ids of the pictures and categories of the truth.
-        truth: what the detections are to be compared with: ``columns.truth_of`` a dataset, or of
-            ``data.coco.read_truth``.
+        truth: what the detections are to be compared with: ``columns.truth_of`` a dataset.
 
     Returns:
         The detections.

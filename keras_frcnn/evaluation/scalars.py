@@ -17,7 +17,7 @@ def of_result(
 
     Returns:
         Fractions of 1 by name, NaN where undefined: "mAP_area" or "COCO/AP", "AP_area/cat" or
-        "COCO_AP/cat", "RPN_recall/300_proposals".
+        "COCO_AP/cat", "RPN_recall/300_proposals". The first tells the better of two models.
     """
     if result is None:
         values = {}

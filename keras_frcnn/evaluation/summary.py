@@ -62,7 +62,7 @@ def summarize(
     """Evaluates detections in every respect.
 
     Args:
-        truth: the objects: ``columns.truth_of`` a dataset, or of ``data.coco.read_truth``.
+        truth: the objects: ``columns.truth_of`` a dataset, with records or without.
         found: the detections: ``columns.found_of`` or ``coco.read_found``.
         metric: "voc" or "coco".
         iou_threshold: least IoU of a right detection, in VOC's metric and in the split of errors.

@@ -52,9 +52,10 @@ def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Repo
     if not -1 <= near <= 128:
         raise ValueError(f"near must be between -1 and 128 bits. Received: {near}")
     source = sources.read(config)
-    finder = _Finder(config.data_dir, source)
+    finder = _Finder(config, source)
     findings = [
         *finder.left_out(),
+        *finder.unmatched(),
         *(finding for sample in source.samples for finding in finder.of_sample(sample)),
         *finder.of_equal_pictures(),
         *(finder.of_similar_pictures(near) if near >= 0 else ()),
@@ -73,8 +74,9 @@ def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Repo
 class _Finder:
     """Turns what is wrong with samples into findings."""
 
-    def __init__(self, data_dir: str, source: Source):
-        self._root = Path(data_dir).resolve()
+    def __init__(self, config: Config, source: Source):
+        folders = {str(Path(data_dir).resolve()) for data_dir in config.data_dir}
+        self._root = f"{folders.pop()}/" if len(folders) == 1 else ""  # left out of messages
         self._source = source
         self._known = set(source.class_names)
         names = source.class_names
@@ -84,8 +86,12 @@ class _Finder:
     def left_out(self) -> Iterator[Finding]:
         for subset, line in self._source.left_out:
             kinds = (kind for words, kind in _WORDS_OF_READERS.items() if words in line)
-            line = line.replace(f"{self._root}/", "")
+            line = line.replace(self._root, "")
             yield Finding(next(kinds, "left_out"), subset, "", "", 0, "", plain(line))
+
+    def unmatched(self) -> Iterator[Finding]:
+        for subset, name, words in self._source.unmatched:
+            yield Finding("unmatched_class", subset, "", "", 0, plain(name), plain(words))
 
     def of_sample(self, sample: Sample) -> Iterator[Finding]:
         annotation, file = sample.annotation or sample.path, sample.file
@@ -154,8 +160,8 @@ class _Finder:
         object_name: str = "",
         other: Sample | None = None,
     ) -> Finding:
-        file = "" if path is None else str(path).removeprefix(f"{self._root}/")
-        words = words.replace(f"{self._root}/", "")
+        file = "" if path is None else str(path).removeprefix(self._root)
+        words = words.replace(self._root, "")
         return Finding(
             kind,
             sample.subset,

@@ -27,9 +27,9 @@ def write(report: Report, path: Path) -> None:
     kinds = report.by_kind()
     places = with_progress(kinds.items(), "Drawing the page", len(kinds))
     sections = [_section(report, kind, findings) for kind, findings in places]
-    title = f"Check of {Path(report.config.data_dir).name or report.config.data_dir}"
+    names = (Path(data_dir).name or data_dir for data_dir in report.config.data_dir)
     body = [_summary(report, kinds), _classes(report), _boxes(report), *sections]
-    page.write(path, title, "\n".join(body))
+    page.write(path, f"Check of {', '.join(names)}", "\n".join(body))
 
 
 def _summary(report: Report, kinds: dict[str, list[Finding]]) -> str:

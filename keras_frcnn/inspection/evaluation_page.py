@@ -85,9 +85,9 @@ def used(split: ErrorSplit) -> ErrorSplit:
 
 def name_of_data(summary: Summary) -> str:
     """Returns the words for what was measured on."""
-    folder = Path(str(summary.settings.get("data_dir", ""))).name
-    splits = ", ".join(map(str, summary.settings.get("eval_split", ())))
-    return " ".join(part for part in (folder, splits) if part) or "pictures"
+    folders = ", ".join(Path(folder).name for folder in summary.settings.get("data_dir", ()))
+    splits = ", ".join(split for split in summary.settings.get("eval_split", ()) if split != "-")
+    return " ".join(part for part in (folders, splits) if part) or "pictures"
 
 
 def section(anchor: str, title: str, words: str, body: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from keras_frcnn.config import Config
 from keras_frcnn.inspection.samples import Sample, Source
 
-FORMAT = 1
+FORMAT = 2
 """Of the JSON; a key that changes its meaning raises it."""
 
 
@@ -46,6 +46,9 @@ KINDS = {
     "left_out": Kind("Left out", "The reader refused these records."),
     "near_overlap": Kind(
         "Nearly in both sets", "Pictures to evaluate on that look like one trained on.", True
+    ),
+    "unmatched_class": Kind(
+        "Classes left out", "Of joined data, called like none of the classes: background.", True
     ),
     "duplicate_picture": Kind("Pictures twice", "The same file twice in one set.", True),
     "rotated_picture": Kind(
@@ -87,7 +90,7 @@ class Finding:
         """File, object and message in one line."""
         place = f"object {self.number}" if self.number else ""
         place += f" ({self.name})" if self.name else ""
-        return ": ".join(part for part in (self.file, place, self.message) if part)
+        return ": ".join(part for part in (self.file, place.strip(), self.message) if part)
 
 
 @dataclasses.dataclass
@@ -134,8 +137,8 @@ class Report:
         """Returns plain values for JSON, under keys that stay."""
         return {
             "format": FORMAT,
-            "data_dir": self.config.data_dir,
-            "dataset": self.config.dataset,
+            "data_dir": list(self.config.data_dir),
+            "dataset": list(self.config.dataset),
             "splits": {
                 "train": list(self.config.train_split),
                 "eval": list(self.config.eval_split),

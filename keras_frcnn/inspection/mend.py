@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from keras_frcnn.config import Config
 from keras_frcnn.data import voc, voc_layout
 from keras_frcnn.data.records import with_progress
+from keras_frcnn.inspection import sources
 from keras_frcnn.inspection.check_data import doubles
 from keras_frcnn.inspection.findings import Report, plain
 from keras_frcnn.inspection.samples import Object, Sample
@@ -22,16 +23,26 @@ _CORNERS = ("ymin", "xmin", "ymax", "xmax")
 
 
 def check_folder(config: Config, folder: str) -> None:
-    """Makes sure that a mended copy may be written to a folder.
+    """Makes sure that a mended copy of the data may be written to a folder.
 
     Raises:
-        ValueError: if it holds anything, or it and the data lie in each other.
+        ValueError: if the data are not one data set in VOC's layout, if the folder holds anything,
+            or if it and the data lie in each other.
     """
-    path, root = Path(folder).resolve(), Path(config.data_dir).resolve()
+    if sources.layout(config) != "voc":
+        raise ValueError(
+            "fix writes VOC's layout with its annotations. Received: data_dir "
+            f"{','.join(config.data_dir)} with dataset {','.join(config.dataset)} in another layout"
+        )
+    path, root = Path(folder).resolve(), _root(config)
     if path.is_relative_to(root) or root.is_relative_to(path):
         raise ValueError(f"fix must be a folder apart from data_dir {root}. Received: {folder!r}")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"fix must be a new or empty folder. Received: {folder!r}")
+
+
+def _root(config: Config) -> Path:
+    return Path("".join(config.data_dir)).resolve()
 
 
 def write(report: Report, folder: str) -> list[str]:
@@ -52,24 +63,19 @@ def write(report: Report, folder: str) -> list[str]:
     Raises:
         ValueError: if the data has another layout, or the folder will not do.
     """
-    if report.source.layout != "voc":
-        raise ValueError(
-            "fix writes VOC's layout with its annotations. Received: data_dir "
-            f"{report.config.data_dir!r} with dataset {report.config.dataset!r} in another layout"
-        )
     check_folder(report.config, folder)
     changes = [f"{f.message}; left out" for f in report.findings if f.sample is None]
     places = {(s.entry.folder, s.entry.stem): s for s in report.source.samples}
-    mender = _Mender(Path(report.config.data_dir).resolve(), Path(folder).resolve(), changes)
+    mender = _Mender(_root(report.config), Path(folder).resolve(), changes)
     kept = {
         place
         for place, sample in with_progress(places.items(), "Writing the copy", len(places))
         if mender.copy(sample)
     }
-    config = report.config
-    for split in dict.fromkeys((*config.train_split, *config.eval_split)):
-        if split in config.train_split or any(s.subset == "eval" for s in report.source.samples):
-            mender.copy_split(split, kept)
+    subsets = {sample.subset for sample in report.source.samples}
+    wanted = [report.config.train_split] + [report.config.eval_split] * ("eval" in subsets)
+    for split in dict.fromkeys(s for w in wanted for s in report.config.sources(w)[0].splits):
+        mender.copy_split(split, kept)
     text = "".join(f"{line}\n" for line in changes)
     Path(folder, CHANGES).write_text(text, encoding="utf-8")
     return changes

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_frcnn.config import Config
 from keras_frcnn.data import records, voc_layout
 from keras_frcnn.inspection.picture_files import PictureFile
 
@@ -83,25 +82,19 @@ class Source:
         samples: the pictures to train on, then those to evaluate on.
         left_out: ``(subset, line)`` for what the reader left out without saying where it was.
         remarks: what the user should know about what was read.
-        layout: "voc", "pictures" or "records".
+        unmatched: ``(subset, class, line)`` for each class of joined data that matches none.
     """
 
     class_names: tuple[str, ...]
     samples: list[Sample]
-    left_out: list[tuple[str, str]]
-    remarks: list[str]
-    layout: str
+    left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    remarks: list[str] = dataclasses.field(default_factory=list)
+    unmatched: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
 
 
 def is_inside(path: Path, folders: Sequence[Path]) -> bool:
     """Says whether a file, links followed, lies in one of some resolved folders."""
     return any(path.resolve().is_relative_to(folder) for folder in folders)
-
-
-def wanted_splits(config: Config) -> dict[str, tuple[str, ...]]:
-    """Returns the splits of each subset; none to evaluate on where they are those of training."""
-    same = set(config.eval_split) == set(config.train_split)
-    return {"train": config.train_split, "eval": () if same else config.eval_split}
 
 
 def in_threads(function: Callable[[Any], Sample], items: list[Any]) -> list[Sample]:

@@ -1,9 +1,12 @@
 """Reading any data set for ``check-data``.
 
 From VOC's layout come the annotations as written. Other sources give what their reader keeps, and a
-line for what it leaves out. A folder of nothing but pictures will do too.
+line for what it leaves out. A folder of nothing but pictures will do too. Joined data get one set
+of classes, as in training.
 """
 
+import collections
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterator
@@ -12,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_frcnn import data
-from keras_frcnn.config import Config
-from keras_frcnn.data import records, voc_layout
+from keras_frcnn.config import Config, DataSource
+from keras_frcnn.data import classes, joining, records, voc_layout
 from keras_frcnn.inspection import picture_files, samples, voc_source
 from keras_frcnn.inspection.picture_files import PictureFile
 from keras_frcnn.inspection.samples import Object, Sample, Source
@@ -35,23 +38,111 @@ def read(config: Config) -> Source:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, which name no file
-        if config.dataset != "voc":
-            return _read_records(config)
-        return _read_pictures(config) if _holds_only_pictures(config) else voc_source.read(config)
+        if layout(config) == "pictures":
+            return _read_pictures(config.sources(config.train_split)[0].data_dir)
+        wanted, remarks = _wanted(config)
+        parts = [_read_part(source, subset) for source, subset in wanted]
+    class_names = classes.choose(None, config.classes_file, parts[0].class_names)
+    unmatched: list[tuple[str, str, str]] = []
+    for (source, subset), part in zip(wanted, parts, strict=True):
+        lost = _rename(part, class_names, is_joined=len(config.dataset) > 1)
+        for name, count in sorted(lost.items()):
+            words = f"{source.place}: {count:,} object{'s' if count > 1 else ''} left out"
+            unmatched.append((subset, name, words))
+    _tell_apart([source for source, _ in wanted], parts)
+    return Source(
+        class_names,
+        [sample for part in parts for sample in part.samples],
+        [line for part in parts for line in part.left_out],
+        remarks,
+        unmatched,
+    )
 
 
-def _read_records(config: Config) -> Source:
-    config = config.replace(on_bad_record="skip")
-    root = Path(config.data_dir).resolve()
-    jobs, left_out, class_names = [], [], None
-    for subset, splits in samples.wanted_splits(config).items():
-        if splits:
-            dataset = data.load(config, splits, class_names)
-            class_names = dataset.class_names
-            jobs += [(record, subset) for record in dataset.records]
-            left_out += [(subset, line) for line in dataset.skipped]
-    found = samples.in_threads(lambda job: _record_sample(*job, class_names, root), jobs)
-    return Source(class_names, found, left_out, [], "records")
+def layout(config: Config) -> str:
+    """Says what the data are: "voc", "pictures" (nothing but), or "records" of any other kind."""
+    if config.dataset != ("voc",):
+        return "records"
+    return "pictures" if _holds_only_pictures(config.sources(config.train_split)[0]) else "voc"
+
+
+def _wanted(config: Config) -> tuple[list[tuple[DataSource, str]], list[str]]:
+    """Returns what to read, each with its subset, and remarks; nothing comes twice."""
+    train, evaluation = config.sources(config.train_split), config.sources(config.eval_split)
+    remarks = []
+    if config.dataset == ("voc",) and config.eval_split == Config().eval_split:
+        missing = {*config.eval_split} - {*voc_layout.available_splits(train[0].data_dir)}
+        if missing:
+            words = "only the training pictures are checked"
+            remarks.append(f"no image set {', '.join(missing)}: {words}")
+            evaluation = ()
+    seen = {(source.place, frozenset(source.splits)) for source in train}
+    fresh = [s for s in evaluation if (s.place, frozenset(s.splits)) not in seen]
+    return [*((source, "train") for source in train), *((s, "eval") for s in fresh)], remarks
+
+
+def _read_part(source: DataSource, subset: str) -> Source:
+    if source.dataset == "voc":
+        return voc_source.read(source, subset)
+    source = dataclasses.replace(source, on_bad_record="skip")
+    dataset = data.READERS[source.dataset](source, source.splits)
+    root = Path(source.data_dir).resolve()
+    found = samples.in_threads(
+        lambda record: _record_sample(record, subset, dataset.class_names, root), dataset.records
+    )
+    return Source(dataset.class_names, found, [(subset, line) for line in dataset.skipped])
+
+
+def _rename(
+    part: Source, class_names: tuple[str, ...], is_joined: bool
+) -> collections.Counter[str]:
+    """Gives objects the names of the classes that theirs match.
+
+    Args:
+        part: its samples are changed.
+        class_names: the classes.
+        is_joined: whether objects that match none are left out, as in training. But those with a
+            problem stay: a reader stops at them all the same.
+
+    Returns:
+        The number of objects left out, by class.
+    """
+    lost: collections.Counter[str] = collections.Counter()
+    names = {item.name for sample in part.samples for item in sample.objects or () if item.name}
+    names = sorted(names)
+    found = classes.candidates(names, class_names)
+    name_of = {
+        name: class_names[labels[0]] if len(labels) == 1 else None
+        for name, labels in zip(names, found, strict=True)
+    }
+    for place, sample in enumerate(part.samples):
+        objects = []
+        for item in sample.objects or ():
+            name = name_of.get(item.name, item.name)
+            if name is None and is_joined and not item.problem:
+                lost[item.name] += 1
+            elif name in (None, item.name):
+                objects.append(item)
+            else:
+                objects.append(dataclasses.replace(item, name=name))
+        if sample.objects is not None:
+            part.samples[place] = dataclasses.replace(sample, objects=objects)
+    return lost
+
+
+def _tell_apart(sources: list[DataSource], parts: list[Source]) -> None:
+    """Makes image ids of different data unlike, as ``joining.join`` does."""
+    grouped: dict[tuple[str, str], list[Source]] = {}
+    for source, part in zip(sources, parts, strict=True):
+        grouped.setdefault((source.dataset, source.data_dir), []).append(part)
+    ids = [[s.image_id for part in group for s in part.samples] for group in grouped.values()]
+    forms = [form for form, _ in grouped]
+    for group, of_group in zip(grouped.values(), joining.distinct(ids, forms), strict=True):
+        names = iter(of_group)
+        for part in group:
+            part.samples[:] = [
+                dataclasses.replace(sample, image_id=next(names)) for sample in part.samples
+            ]
 
 
 def _record_sample(
@@ -70,12 +161,12 @@ def _record_sample(
     return Sample(name, subset, path, None, picture_files.read(path), *size, objects=objects)
 
 
-def _holds_only_pictures(config: Config) -> bool:
-    root = Path(config.data_dir)
-    if not config.data_dir or not root.is_dir():
+def _holds_only_pictures(source: DataSource) -> bool:
+    root = Path(source.data_dir)
+    if not source.data_dir or not root.is_dir():
         return False
     try:
-        voc_layout.available_splits(config.data_dir)
+        voc_layout.available_splits(source.data_dir)
     except ValueError:
         return any(True for _ in _find_pictures(root))
     return False
@@ -88,11 +179,11 @@ def _find_pictures(root: Path) -> Iterator[Path]:
         yield from (path for path in paths if path.suffix.lower() in _SUFFIXES and path.is_file())
 
 
-def _read_pictures(config: Config) -> Source:
-    root = Path(config.data_dir).resolve()
+def _read_pictures(data_dir: str) -> Source:
+    root = Path(data_dir).resolve()
     found = samples.in_threads(lambda path: _picture_sample(path, root), list(_find_pictures(root)))
-    remark = f"{config.data_dir} has no ImageSets/Main: the pictures in it are checked, no boxes"
-    return Source((), found, [], [remark], "pictures")
+    remark = f"{data_dir} has no ImageSets/Main: the pictures in it are checked, no boxes"
+    return Source((), found, remarks=[remark])
 
 
 def _picture_sample(path: Path, root: Path) -> Sample:

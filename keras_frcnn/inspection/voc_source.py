@@ -5,33 +5,33 @@ from typing import Any
 
 import numpy as np
 
-from keras_frcnn.config import Config
+from keras_frcnn.config import DataSource
 from keras_frcnn.data import voc, voc_layout
 from keras_frcnn.inspection import picture_files, samples
 from keras_frcnn.inspection.picture_files import PictureFile
 from keras_frcnn.inspection.samples import Object, Problem, Sample, Source
 
 
-def read(config: Config) -> Source:
-    """Reads VOC's layout; see ``sources.read``. Files that are links to elsewhere stay shut."""
-    splits, remarks = samples.wanted_splits(config), []
-    missing = set(splits["eval"]) - set(voc_layout.available_splits(config.data_dir))
-    if missing and config.eval_split == Config().eval_split:
-        splits["eval"] = ()
-        remarks.append(f"no image set {', '.join(missing)}: only the training pictures are checked")
-    left_out, entries = [], []
-    for subset, names in splits.items():
-        refused = []
-        listed = voc_layout.entries(config.data_dir, names, refused) if names else []
-        entries += [(entry, subset) for entry in listed]
-        left_out += [(subset, line) for line in refused]
-    root = Path(config.data_dir).resolve()
-    found = samples.in_threads(lambda item: _voc_sample(*item, root), entries)
-    trained = [sample for sample in found if sample.subset == "train"]
-    names = {item.name for sample in trained for item in sample.objects or () if item.name}
-    folders = {sample.entry.folder.name for sample in trained}
-    class_names = voc.choose_class_names(None, config.classes_file, names, folders)
-    return Source(class_names, found, left_out, remarks, "voc")
+def read(source: DataSource, subset: str) -> Source:
+    """Reads image sets of VOC's layout; files that are links to elsewhere stay shut.
+
+    Args:
+        source: where they are.
+        subset: one of ``samples.SUBSETS``.
+
+    Returns:
+        Their pictures, with the classes found in them.
+
+    Raises:
+        ValueError: if the folder or an image set is missing or unreadable as a whole.
+    """
+    refused: list[str] = []
+    entries = voc_layout.entries(source.data_dir, source.splits, refused)
+    root = Path(source.data_dir).resolve()
+    found = samples.in_threads(lambda entry: _voc_sample(entry, subset, root), entries)
+    names = {item.name for sample in found for item in sample.objects or () if item.name}
+    class_names = voc.class_names_of(names, {entry.folder.name for entry in entries})
+    return Source(class_names, found, [(subset, line) for line in refused])
 
 
 def _voc_sample(entry: voc_layout.Entry, subset: str, root: Path) -> Sample:

@@ -15,8 +15,8 @@ import tensorflow as tf
 from keras_frcnn.config import Config
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.data.records import Dataset
+from keras_frcnn.evaluation import measure, report, scalars
 from keras_frcnn.evaluation import proposals as proposal_evaluation
-from keras_frcnn.evaluation import report, scalars, voc
 from keras_frcnn.evaluation.collect import collect, propose
 from keras_frcnn.inspection.visualize import draw_panels
 from keras_frcnn.models import checkpoint
@@ -102,9 +102,10 @@ class Graph(keras.callbacks.Callback):
 
 
 class Evaluator(keras.callbacks.Callback):
-    """At the end of every interval: VOC AP and RPN recall on the evaluation split, to a table,
-    TensorBoard and a file; and ``best.keras``, the checkpoint of the final phase's highest mAP
-    (area). Where the detector does not learn only the recall.
+    """At the end of every interval: AP by the metric of the data's form and RPN recall on the
+    evaluation split, to a table, TensorBoard and a file; and ``best.keras``, the checkpoint of the
+    final phase's highest mean AP: VOC's mAP (area), or COCO's AP over ten IoUs. Where the detector
+    does not learn only the recall.
 
     Stands behind ``Checkpoints``: what an evaluation takes hours for is already safe.
     """
@@ -127,7 +128,7 @@ class Evaluator(keras.callbacks.Callback):
             [picture["boxes"] for picture in proposals],
         )[:, 0]
         recall = dict(zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True))
-        result = None if detections is None else voc.evaluate(self.dataset, detections)
+        result = None if detections is None else measure.measure(self.dataset, detections)
         values = scalars.of_result(result, recall)
         if result is None:
             words = ", ".join(f"{value:.3f} of {n}" for n, value in recall.items())
@@ -144,7 +145,7 @@ class Evaluator(keras.callbacks.Callback):
         with open(os.path.join(self.config.output_dir, EVALUATIONS), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self.phase.is_final:
-            self._keep_best()
+            self._keep_best(next(iter(values)))
 
     def _collect(self):
         """Detections, or None, and proposals of all pictures."""
@@ -156,10 +157,10 @@ class Evaluator(keras.callbacks.Callback):
         with self.bar.evaluation(count) as callback:
             return collect(self.model, self.dataset, self.config, callbacks=[callback])
 
-    def _keep_best(self):
+    def _keep_best(self, name):
         folder, first_step = Path(self.config.output_dir), self.phase.first_step
         evaluations = [e for e in read_evaluations(folder) if e["step"] > first_step]
-        *before, now = [e["mAP_area"] or 0.0 for e in evaluations]
+        *before, now = [evaluation.get(name) or 0.0 for evaluation in evaluations]
         if now >= max(before, default=0.0):
             beside = folder / "new.keras"
             beside.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
 """Trains a detector from a ``Config``: the one way from settings to a run folder.
 
-A run folder holds ``last.keras`` and ``best.keras`` (by mAP), TensorBoard's ``train`` and ``eval``,
-and ``evaluations.jsonl``; of alternating training also the checkpoints of its steps (``step1.keras,
-unshared.keras, step3.keras``) and the proposals that they train on; ``last.keras`` is then of the
-step in hand. The number of steps is the run's only clock: data order, samples, dropout and learning
-rate are pure functions of it and of the seed, so a run that was stopped goes on exactly as if it
-never had been.
+A run folder holds ``last.keras`` and ``best.keras`` (by mean AP), TensorBoard's ``train`` and
+``eval``, and ``evaluations.jsonl``; of alternating training also the checkpoints of its steps
+(``step1.keras, unshared.keras, step3.keras``) and the proposals that they train on; ``last.keras``
+is then of the step in hand. The number of steps is the run's only clock: data order, samples,
+dropout and learning rate are pure functions of it and of the seed, so a run that was stopped goes
+on exactly as if it never had been.
 """
 
 import os
@@ -46,8 +46,10 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset]:
         counts = np.bincount(labels, minlength=len(dataset.class_names))
         objects = ", ".join(f"{n} {c}" for n, c in zip(dataset.class_names, counts, strict=True))
         console.print(f"{name}: {len(dataset.records)} pictures; {objects}", highlight=False)
+        for line in dataset.remarks:
+            console.print(f"  {line}", highlight=False, markup=False)
         for line in dataset.skipped:
-            console.print(f"  skipped: {line}", highlight=False)
+            console.print(f"  skipped: {line}", highlight=False, markup=False)
     return train, evaluation
 
 

@@ -67,6 +67,16 @@ def test_what_is_asked_for_is_written(folder, capsys, tmp_path):
     assert "1 changes" in text and "  Annotations/b.xml: object 1 (cat) dropped" in text
 
 
+def test_data_that_cannot_be_mended_are_refused_before_they_are_checked(
+    folder, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(check_data, "check", None)
+    with pytest.raises(SystemExit) as error:
+        _main(folder, "--dataset=coco", f"--fix={tmp_path / 'fixed'}")
+    assert error.value.code == 2
+    assert "fix writes VOC's layout" in capsys.readouterr().err
+
+
 def test_the_defaults_of_flags_and_functions_agree():
     (near,) = (option for option in cli.COMMAND.options if option.name == "near")
     assert near.default == check_data.NEAR

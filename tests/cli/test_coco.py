@@ -3,13 +3,17 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from keras_frcnn import data
 from keras_frcnn.cli import evaluate, train
+from keras_frcnn.cli.command import checkpoint_settings
 from keras_frcnn.config import Config
-from keras_frcnn.data import shapes, voc
+from keras_frcnn.data import shapes
 from keras_frcnn.flags import write_flagfile
+from keras_frcnn.training.callbacks import read_evaluations
 from tests import fakes
 from tests.inspection import markup
 
@@ -25,7 +29,7 @@ def data_dir(tmp_path_factory):
     root = tmp_path_factory.mktemp("coco")
     (root / "annotations").mkdir()
     for split in ("train", "val"):
-        dataset = voc.read(Config(data_dir=str(made)), (split,), fakes.CLASS_NAMES)
+        dataset = data.load(Config(data_dir=str(made)), (split,), fakes.CLASS_NAMES)
         (root / split).mkdir()
         images, annotations = [], []
         for image_id, record in enumerate(dataset.records, start=1000):
@@ -51,6 +55,13 @@ def data_dir(tmp_path_factory):
         path = root / "annotations" / f"instances_{split}.json"
         path.write_text(json.dumps(content))
     return root
+
+
+@pytest.fixture(autouse=True)
+def small_and_eager(monkeypatch):
+    fakes.run_eagerly(monkeypatch)
+    with fakes.small_backbone():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +120,7 @@ def test_written_detections_give_the_same_figures_without_a_model(run, data_dir,
     file = f"--detections={run / 'evaluation' / 'detections.json'}"
     values = measure(file, *where, folder=tmp_path)
     for settings in (values.pop("settings"), expected.pop("settings")):
-        assert settings["dataset"] == "coco"
+        assert settings["dataset"] == ["coco"]
     assert len(expected.pop("proposal_recall")["recall"][0]) == 11
     assert values.pop("proposal_recall") is None
     page = markup.parse(tmp_path / "report.html")
@@ -122,10 +133,7 @@ def test_written_detections_give_the_same_figures_without_a_model(run, data_dir,
 
 def test_the_metric_can_be_chosen(run, data_dir, tmp_path, capsys):
     where = ["--dataset=coco", f"--data_dir={data_dir}", "--eval_split=val", "--metric=voc"]
-    by_model = None
-    with pytest.MonkeyPatch.context() as patch, fakes.small_backbone():
-        fakes.run_eagerly(patch)
-        by_model = measure(f"--checkpoint={run / 'best.keras'}", "--metric=voc", folder=tmp_path)
+    by_model = measure(f"--checkpoint={run / 'best.keras'}", "--metric=voc", folder=tmp_path)
     file = run / "evaluation" / "detections.json"
     by_file = measure(f"--detections={file}", *where, "--iou_threshold=0.5", folder=tmp_path)
     assert by_file["map_area"] == by_model["map_area"]
@@ -136,7 +144,7 @@ def test_the_metric_can_be_chosen(run, data_dir, tmp_path, capsys):
 
 def test_detections_of_voc_data_in_both_forms_and_metrics(tmp_path, capsys):
     made = shapes.make(tmp_path / "kit", 0, 0, 2, shorter_side=(64, 72), longer_side=(80, 96))
-    dataset = voc.read(Config(data_dir=str(made)), ("test",), fakes.CLASS_NAMES)
+    dataset = data.load(Config(data_dir=str(made)), ("test",), fakes.CLASS_NAMES)
     entries, lines = [], {name: [] for name in fakes.CLASS_NAMES}
     for record in dataset.records:
         for (y1, x1, y2, x2), label in zip(record.boxes.tolist(), record.labels, strict=True):
@@ -158,6 +166,81 @@ def test_detections_of_voc_data_in_both_forms_and_metrics(tmp_path, capsys):
         assert by_voc["map_area"] == by_coco["AP"] == 1
         assert by_coco["num_crowd"] == by_voc["num_difficult"]
     assert "none.json" in refusal(capsys, f"--detections={tmp_path / 'none.json'}", *where)
+
+
+@pytest.fixture
+def renamed(data_dir, tmp_path):
+    """The data with other names and numbers for the classes, and with one class more."""
+    shutil.copytree(data_dir, tmp_path / "renamed")
+    path = tmp_path / "renamed" / "annotations" / "instances_val.json"
+    content = json.loads(path.read_text())
+    for category in content["categories"]:
+        category |= {"id": category["id"] + 100, "name": f" {category['name'].upper()}-"}
+    content["categories"].append({"id": 1, "name": "hexagon"})
+    for item in content["annotations"]:
+        item["category_id"] += 100
+    copy = content["annotations"][0] | {"id": 1000, "category_id": 1}
+    content["annotations"].append(copy)
+    path.write_text(json.dumps(content))
+    return tmp_path / "renamed"
+
+
+def test_a_checkpoint_is_measured_on_data_with_other_names(run, renamed, tmp_path, capsys):
+    where = ["--dataset=coco", f"--data_dir={renamed}", "--eval_split=val"]
+    expected = json.loads((run / "evaluation" / "results.json").read_text())
+    out = tmp_path / "out"
+    values = measure(f"--checkpoint={run / 'best.keras'}", *where, folder=out)
+    del values["settings"], expected["settings"]
+    numbers = [number + 100 for number in expected.pop("category_ids")]
+    assert values.pop("category_ids") == numbers
+    assert values == expected
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"skipped: coco in {renamed}: objects of classes that match none: hexagon (1)" in output
+    entries = json.loads((out / "detections.json").read_text())
+    assert {entry["category_id"] - 100 for entry in entries} <= set(CATEGORY_IDS)
+    # And these, with the classes that the model has: the same figures without a model.
+    (tmp_path / "names.txt").write_text("\n".join(values["class_names"]))
+    names = f"--classes_file={tmp_path / 'names.txt'}"
+    again = measure(f"--detections={out / 'detections.json'}", names, *where, folder=out)
+    del again["settings"], again["proposal_recall"], expected["proposal_recall"]
+    assert again.pop("category_ids") == numbers and again == expected
+
+
+def test_a_run_on_joined_data(data_dir, renamed, tmp_path, capsys):
+    made = shapes.make(tmp_path / "kit", 6, 2, 0, shorter_side=(64, 72), longer_side=(80, 96))
+    config = fakes.SMALL.replace(
+        dataset=("voc", "coco"),
+        data_dir=(str(made), str(renamed)),
+        output_dir=str(tmp_path / "run"),
+        train_split=("train", "val"),
+        eval_split=("val", "-"),
+        steps=1,
+        eval_every=0,
+        num_pictures=0,
+    )
+    write_flagfile(config, tmp_path / "small.cfg")
+    assert train.main([f"--flagfile={tmp_path / 'small.cfg'}"]) == 0
+    output = capsys.readouterr().out
+    assert "train: 9 pictures; circle" in output and "evaluate: 2 pictures; circle" in output
+    (line,) = read_evaluations(tmp_path / "run")
+    assert "mAP_area" in line
+    checkpoint = f"--checkpoint={tmp_path / 'run' / 'best.keras'}"
+    assert checkpoint_settings(SimpleNamespace(checkpoint=checkpoint[13:])) == config
+    values = measure(checkpoint, folder=tmp_path / "out")
+    assert (values["num_pictures"], values["map_area"]) == (2, line["mAP_area"])
+    both = measure(checkpoint, "--eval_split=val,val", folder=tmp_path / "out")
+    assert (both["num_pictures"], both["metric"]) == (5, "PASCAL VOC average precision")
+    other = measure(checkpoint, "--eval_split=-,val", folder=tmp_path / "out")
+    assert (other["num_pictures"], "AP75" in other) == (3, True)
+    assert (tmp_path / "out" / "voc" / "comp4_det_val_val_circle.txt").exists()
+
+
+def test_entries_that_do_not_fit_the_datasets_are_refused_before_anything_is_read(tmp_path, capsys):
+    flags = ["--dataset=voc,coco", f"--data_dir={tmp_path}", f"--output_dir={tmp_path / 'run'}"]
+    with pytest.raises(SystemExit):
+        train.main([*flags, "--train_split=train,train"])
+    assert "of each of the datasets voc, coco: one entry each" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_or_detections(run, capsys):

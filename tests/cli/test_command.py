@@ -85,8 +85,9 @@ def test_without_flags_the_defaults():
         (["--include_empty=false"], "include_empty", False),
         (["--scales=64, 128"], "scales", (64.0, 128.0)),
         (["--lr_boundaries="], "lr_boundaries", ()),
-        (["--data_dir=/a=b c"], "data_dir", "/a=b c"),
-        (["--data_dir="], "data_dir", ""),
+        (["--data_dir=/a=b c"], "data_dir", ("/a=b c",)),
+        (["--data_dir="], "data_dir", ()),
+        (["--dataset=coco, voc"], "dataset", ("coco", "voc")),
         (["--seed=1", "--seed=2"], "seed", 2),
         (["--deterministic", "--nodeterministic"], "deterministic", False),
     ],
@@ -383,7 +384,8 @@ def test_help_shows_every_flag_with_type_default_and_choices():
     assert "  --dry_run  (true or false; default false)" in lines
     assert "  --scales  (a list, each a number, separated by commas; default 128,256,512)" in lines
     assert "  --roi_pooling  (one of max, align; default max)" in lines
-    assert "  --data_dir  (a text; default empty)" in lines
+    assert "  --classes_file  (a text; default empty)" in lines
+    assert "  --dataset  (a list, each one of voc, coco, separated by commas; default voc)" in lines
     assert "  keras-frcnn train --flagfile=voc.cfg" in lines
     assert "  --flagfile=FILE" in lines
     assert not any("undefok" in line or "absl" in line for line in lines)

@@ -12,8 +12,9 @@ import tensorflow as tf
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from keras_frcnn import data
 from keras_frcnn.cli.evaluate import main
-from keras_frcnn.data import shapes, voc
+from keras_frcnn.data import shapes
 from keras_frcnn.evaluation import results, voc_files
 from keras_frcnn.evaluation.report import percent
 from keras_frcnn.training import fit
@@ -99,7 +100,7 @@ def test_detections_are_written_in_both_forms(evaluate, run, tmp_path):
     evaluate()
     coco = results.read_coco(tmp_path / "results" / "detections.json", fakes.CLASS_NAMES)
     texts = voc_files.read_voc(tmp_path / "results" / "voc", fakes.CLASS_NAMES, "val")
-    records = voc.read(config, ("val",)).records
+    records = data.load(config, ("val",), fakes.CLASS_NAMES).records
     assert sorted(coco) == sorted(texts) == sorted(record.image_id for record in records)
     for record in records:
         one, other = coco[record.image_id], texts[record.image_id]
@@ -116,7 +117,7 @@ def test_flags_win_over_the_checkpoints_settings(evaluate, run, tmp_path):
     written = evaluate("--max_detections=2", "--eval_split=test", "--min_size=3")
     detections = results.read_coco(tmp_path / "results" / "detections.json", fakes.CLASS_NAMES)
     assert {len(picture["scores"]) for picture in detections.values()} == {2}
-    ids = {record.image_id for record in voc.read(config, ("test",)).records}
+    ids = {record.image_id for record in data.load(config, ("test",), fakes.CLASS_NAMES).records}
     assert set(detections) <= ids
     assert written["num_pictures"] == 2
     changed = config.replace(max_detections=2, eval_split=("test",), min_size=3.0)
@@ -162,20 +163,21 @@ def test_an_impossible_iou_threshold_is_named_before_the_work(value, refusal, mo
     assert refusal(f"--iou_threshold={value}") == message
 
 
-def test_classes_that_the_checkpoint_does_not_know_are_named(refusal, run, tmp_path):
+def test_data_without_any_class_of_the_checkpoint_are_refused_naming_both(refusal, run, tmp_path):
     _, config = run
     folder = tmp_path / "data"
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (folder / name).mkdir(parents=True)
-    record = voc.read(config, ("val",)).records[0]
+    record = data.load(config, ("val",), fakes.CLASS_NAMES).records[0]
     stem = record.image_id
-    annotation = (Path(config.data_dir) / f"Annotations/{stem}.xml").read_text()
+    annotation = (Path(*config.data_dir) / f"Annotations/{stem}.xml").read_text()
     annotation = re.sub("<name>.*?</name>", "<name>cat</name>", annotation)
     (folder / f"Annotations/{stem}.xml").write_text(annotation)
     (folder / "ImageSets/Main/val.txt").write_text(f"{stem}\n")
     (folder / f"JPEGImages/{stem}.jpg").write_bytes(Path(record.path).read_bytes())
     message = refusal(f"--data_dir={folder}")
-    assert "(cat): unknown class; known are circle, square, star, triangle" in message
+    expected = "expected at least one of the classes circle, square, star, triangle. Received: cat"
+    assert message == f"voc in {folder}: {expected}"
 
 
 # --- all that is written, and comparing ---------------------------------------------------------
@@ -214,7 +216,7 @@ def test_scalars_of_detections_go_where_they_are_told(run, evaluate, tmp_path):
     _, config = run
     evaluate("--resamples=0")
     found = tmp_path / "results" / "detections.json"
-    where = [f"--data_dir={config.data_dir}", "--eval_split=val", "--resamples=0"]
+    where = [f"--data_dir={config.data_dir[0]}", "--eval_split=val", "--resamples=0"]
     assert main([f"--detections={found}", *where, f"--tensorboard={tmp_path / 'board'}"]) == 0
     assert list((tmp_path / "board").glob("events.out.tfevents.*"))
 
@@ -258,7 +260,7 @@ def test_a_run_and_detections_from_elsewhere_are_compared(two, run, tmp_path):
     assert values["intervals"] == expected["intervals"]
     assert values["pictures"] == expected["pictures"]
     # VOC's text files are rounded, and of no known settings.
-    where = [f"--data_dir={run[1].data_dir}", "--eval_split=val"]
+    where = [f"--data_dir={run[1].data_dir[0]}", "--eval_split=val"]
     values = compared(f"--compare={two[0] / 'voc'},{two[1] / 'voc'}", *where, folder=tmp_path / "e")
     assert values["difference"] == pytest.approx(expected["difference"], abs=0.02)
 

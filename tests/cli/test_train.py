@@ -213,7 +213,6 @@ def spoil(folder, stem, pattern, replacement):
     ("pattern", "replacement", "words"),
     [
         (r"</annotation>", "", "broken annotation"),
-        (r"<name>\w+</name>", "<name>blob</name>", "unknown class"),
         (r"<xmin>.*?</xmin>", "<xmin>9999</xmin>", "box has no area"),
         (r"<xmax>.*?</xmax>", "<xmax>9999</xmax>", "box leaves the picture"),
         (r"<ymin>.*?</ymin>", "<ymin>nan</ymin>", "box is not finite"),
@@ -227,6 +226,14 @@ def test_a_wrong_annotation_is_named(pattern, replacement, words, copy, refusal)
     message = refusal(f"--data_dir={folder}")
     assert words.lower() in message.lower()
     assert str(path) in message
+    assert "--on_bad_record=skip" in message
+
+
+def test_an_unknown_class_is_named_with_its_picture(copy, refusal):
+    folder, stem = copy
+    spoil(folder, stem, r"<name>\w+</name>", "<name>blob</name>")
+    message = refusal(f"--data_dir={folder}")
+    assert f"{folder}/JPEGImages/{stem}.jpg: object of class blob: unknown class" in message
     assert "--on_bad_record=skip" in message
 
 
@@ -297,7 +304,7 @@ def test_a_dry_run_reports_and_writes_nothing(train, tmp_path, monkeypatch, caps
     assert re.search(
         r"train step: \d+\.\d\d s \(the first one \d+\.\d s\), loss \d+\.\d{3}", output
     )
-    assert re.search(r"evaluation: \d+\.\d\d s a picture, mAP of 1 pictures [\d.]+", output)
+    assert re.search(r"evaluation: \d+\.\d\d s a picture, mAP_area of 1 pictures [\d.]+", output)
     assert "export: works\n" in output
     assert re.search(r"memory: \d+\.\d GiB at most\n", output)
     assert "for 2 steps, 0 min with 2 evaluations of 1 pictures\n" in output

@@ -1,10 +1,13 @@
-"""A small folder in VOC's layout, written picture by picture."""
+"""Small folders in VOC's and COCO's layout, written picture by picture."""
 
+import json
 import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
+
+CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 3, "name": "car", "supercategory": "vehicle"}]
 
 
 class VocFolder:
@@ -57,6 +60,39 @@ class VocFolder:
             f"<xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax>"
             f"</bndbox></object>"
         )
+
+
+class CocoFolder:
+    """Writes pictures and an annotation file in COCO's layout."""
+
+    def __init__(self, root, split="train", annotations=None, pictures=None):
+        self.root = root
+        self.path = root / (annotations or f"annotations/instances_{split}.json")
+        self.pictures = root / (split if pictures is None else pictures)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        self.content = {"images": [], "annotations": [], "categories": CATEGORIES}
+        self.save()
+
+    def add(self, image_id, *objects, size=(40, 60), **extra):
+        """Adds a picture of (height, width) with objects (bbox, category id, other values)."""
+        name = f"{image_id:012d}.jpg" if isinstance(image_id, int) else f"{image_id}.jpg"
+        Image.new("RGB", size[::-1]).save(self.pictures / name)
+        image = {"id": image_id, "file_name": name, "height": size[0], "width": size[1]}
+        self.content["images"].append(image | extra)
+        for item in objects:
+            self.annotate(image_id, *item)
+        self.save()
+        return self
+
+    def annotate(self, image_id, bbox, category_id=3, change=None):
+        item = {"id": 100 + len(self.content["annotations"]), "image_id": image_id}
+        item |= {"category_id": category_id, "bbox": bbox, "area": 1.5, "iscrowd": 0}
+        self.content["annotations"].append(item | (change or {}))
+        self.save()
+
+    def save(self):
+        self.path.write_text(json.dumps(self.content))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The reader of COCO's form: right boxes and classes, and every fault by name."""
 
-import json
 import os
 import random
 
@@ -11,41 +10,7 @@ from PIL import Image
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import coco, coco_file, pipeline
-
-CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 3, "name": "car", "supercategory": "vehicle"}]
-
-
-class CocoFolder:
-    """Writes pictures and an annotation file in COCO's layout."""
-
-    def __init__(self, root, split="train", annotations=None, pictures=None):
-        self.root = root
-        self.path = root / (annotations or f"annotations/instances_{split}.json")
-        self.pictures = root / (split if pictures is None else pictures)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.pictures.mkdir(parents=True, exist_ok=True)
-        self.content = {"images": [], "annotations": [], "categories": CATEGORIES}
-        self.save()
-
-    def add(self, image_id, *objects, size=(40, 60), **extra):
-        """Adds a picture of (height, width) with objects (bbox, category id, other values)."""
-        name = f"{image_id:012d}.jpg" if isinstance(image_id, int) else f"{image_id}.jpg"
-        Image.new("RGB", size[::-1]).save(self.pictures / name)
-        image = {"id": image_id, "file_name": name, "height": size[0], "width": size[1]}
-        self.content["images"].append(image | extra)
-        for item in objects:
-            self.annotate(image_id, *item)
-        self.save()
-        return self
-
-    def annotate(self, image_id, bbox, category_id=3, change=None):
-        item = {"id": 100 + len(self.content["annotations"]), "image_id": image_id}
-        item |= {"category_id": category_id, "bbox": bbox, "area": 1.5, "iscrowd": 0}
-        self.content["annotations"].append(item | (change or {}))
-        self.save()
-
-    def save(self):
-        self.path.write_text(json.dumps(self.content))
+from tests.data.conftest import CocoFolder
 
 
 @pytest.fixture
@@ -179,6 +144,25 @@ def test_splits_are_joined(tmp_path):
     )
 
 
+def test_one_picture_under_two_ids_is_refused_or_left_out_the_second_time(tmp_path):
+    """Its objects would each be background in the other's record."""
+    folder = CocoFolder(tmp_path, "train").add(1, ([0, 0, 5, 5], 3)).add(2)
+    other = CocoFolder(tmp_path, "more", pictures="train").add(7)
+    other.content["images"].append({"id": 8, "file_name": "000000000001.jpg"})
+    other.annotate(8, [0, 0, 6, 6], 18)
+    message = refusal(tmp_path, ("train", "more:train"))
+    assert f"1 problem(s) in the data:\n  - {other.path}: image 8: the picture " in message
+    assert f"000000000001.jpg is that of image 1 in {folder.path} too" in message
+    dataset = load(tmp_path, ("train", "more:train"), on_bad_record="skip")
+    assert [r.image_id for r in dataset.records] == [1, 2, 7] == list(dataset.truth.image_ids)
+    assert dataset.truth.bboxes[:, 2].tolist() == [5]
+    assert dataset.skipped[0].endswith("too; picture left out")
+    alone = data.load(
+        Config(dataset="coco", data_dir=str(tmp_path)), ("train", "more:train"), pictures=False
+    )
+    assert alone.truth.image_ids == (1, 2, 7, 8)  # where pictures lie is not known
+
+
 def test_given_classes_choose_and_order(folder, tmp_path):
     folder.add(1, ([0, 0, 5, 5], 3), ([0, 0, 6, 6], 18), ([0, 0, 7, 7], 3))
     dataset = load(folder, class_names=("dog", "cat", "car"))
@@ -186,9 +170,8 @@ def test_given_classes_choose_and_order(folder, tmp_path):
     assert dataset.truth.category_ids == (18, 19, 3)  # no category has 19
     (tmp_path / "names.txt").write_text("dog\n")
     message = refusal(folder, classes_file=str(tmp_path / "names.txt"))
-    assert (
-        "annotation 100 (car) and 1 more: category 3 is an unknown class; known are dog" in message
-    )
+    words = "000000000001.jpg: object of class car and 1 more: unknown class; known are dog"
+    assert words in message
     dataset = load(folder, class_names=("dog",), on_bad_record="skip")
     assert dataset.records[0].boxes.tolist() == [[0, 0, 6, 6]] and len(dataset.skipped) == 1
     assert dataset.truth.labels.tolist() == [0]
@@ -200,13 +183,14 @@ def test_the_annotations_alone_need_no_picture(folder):
         path.unlink()
     folder.pictures.rmdir()
     config = Config(dataset="coco", data_dir=str(folder.root))
-    truth, skipped = coco.read_truth(config, ("train",))
-    assert (truth.image_ids, truth.labels.tolist(), skipped) == ((1, 2), [1], [])
+    dataset = data.load(config, ("train",), pictures=False)
+    assert (dataset.records, dataset.skipped) == ([], [])
+    assert (dataset.truth.image_ids, dataset.truth.labels.tolist()) == ((1, 2), [1])
     folder.annotate(5, [0, 0, 5, 5])
     with pytest.raises(ValueError, match="annotation 101: image_id must be"):
-        coco.read_truth(config, ("train",))
-    truth, skipped = coco.read_truth(config.replace(on_bad_record="skip"), ("train",))
-    assert len(truth.rows) == len(skipped) == 1
+        data.load(config, ("train",), pictures=False)
+    dataset = data.load(config.replace(on_bad_record="skip"), ("train",), pictures=False)
+    assert len(dataset.truth.rows) == len(dataset.skipped) == 1
 
 
 @pytest.mark.parametrize(

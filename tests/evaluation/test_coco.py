@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import coco as coco_data
+from keras_frcnn.data import load
 from keras_frcnn.evaluation import coco, columns, results
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl"] + ["AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
@@ -170,15 +170,21 @@ def random_files(seed):
     return ground_truth, detections
 
 
+def annotations_alone(folder):
+    config = Config(dataset="coco", data_dir=str(folder))
+    return load(config, ("gt.json",), pictures=False)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_files_give_pycocotools_figures(seed, tmp_path):
     ground_truth, detections = random_files(seed)
     (tmp_path / "gt.json").write_text(json.dumps(ground_truth))
     (tmp_path / "found.json").write_text(json.dumps(detections))
-    truth, skipped = coco_data.read_truth(Config(data_dir=str(tmp_path)), ("gt.json",))
-    result = coco.evaluate_columns(truth, coco.read_found(tmp_path / "found.json", truth))
+    data = annotations_alone(tmp_path)
+    found = coco.read_found(tmp_path / "found.json", data.truth)
+    result = coco.evaluate_columns(data.truth, found)
     expected, by_class = reference(ground_truth, detections)
-    assert skipped == [] and list(result.figures) == NAMES
+    assert data.skipped == [] and list(result.figures) == NAMES
     np.testing.assert_allclose(list(result.figures.values()), expected, atol=1e-9)
     np.testing.assert_allclose([c.figures["AP"] for c in result.classes], by_class, atol=1e-9)
     assert sum(c.num_gt + c.num_crowd for c in result.classes) == len(ground_truth["annotations"])
@@ -218,7 +224,7 @@ def test_records_give_pycocotools_figures(seed):
 def test_a_results_file_that_does_not_fit_is_named(tmp_path):
     ground_truth, _ = random_files(0)
     (tmp_path / "gt.json").write_text(json.dumps(ground_truth))
-    truth, _ = coco_data.read_truth(Config(data_dir=str(tmp_path)), ("gt.json",))
+    truth = annotations_alone(tmp_path).truth
     entry = {"image_id": -1, "category_id": truth.category_ids[0], "bbox": [0, 0, 1, 1], "score": 1}
     path = tmp_path / "found.json"
     path.write_text(json.dumps([entry]))

@@ -10,6 +10,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.inspection import check_data
 from keras_frcnn.inspection.findings import KINDS, plain
 from keras_frcnn.inspection.samples import Object
+from tests.data.conftest import CocoFolder
 from tests.inspection.conftest import scene
 
 
@@ -311,6 +312,70 @@ def test_other_sources_are_checked_through_their_reader(tmp_path):
     assert "annotation 3 (cat)" in _message(report, "outside_box")
     assert "train/3.jpg" in _message(report, "broken_picture")
     assert report.num_problems == 4
+
+
+def test_joined_data_are_checked_as_one_set(folder, tmp_path):
+    folder.add("1", [("sofa", 1, 1, 9, 9), ("dog", 1, 1, 5, 5)], image=scene(0))
+    folder.add("2", [("sofa", 1, 1, 9, 9)], image=scene(1)).add("3", image=scene(2), split="test")
+    folder.add("4", [("cat", 5, 5, 5, 9), ("dog", 5, 5, 9, 9)], split="test", image=scene(4))
+    other = CocoFolder(tmp_path / "coco")
+    other.content["categories"] = [
+        {"id": 1, "name": "couch"},
+        {"id": 2, "name": "truck"},
+        {"id": 3, "name": "Dog"},
+    ]
+    other.add(1, ([1, 1, 5, 5], 1), ([1, 1, 5, 5], 2), ([2, 1, 5, 5], 2))
+    other.add(2, ([1, 1, 5, 5], 2)).add(3, ([1, 1, 5, 5], 3), ([9, 1, 0, 5], 2))
+    for number in (1, 2):
+        path = other.pictures / f"{number:012d}.jpg"
+        Image.fromarray(scene(10 + number)).save(path)
+    shutil.copy(folder.picture("3"), other.pictures / "000000000003.jpg")
+    config = Config(
+        dataset=("voc", "coco"),
+        data_dir=(str(folder.root), str(other.root)),
+        train_split=("train", "train"),
+        eval_split=("test", "train"),  # of the second the same pictures: not read twice
+    )
+    report = check_data.check(config)
+    counts = {kind: count for kind, count in report.counts.items() if count}
+    assert counts == {
+        "degenerate_box": 2,  # though of classes that are left out: a reader would stop at them
+        "unknown_class": 1,
+        "overlap": 1,
+        "unmatched_class": 2,
+        "empty_picture": 2,
+    }
+    (overlap,) = [f for f in report.findings if f.kind == "overlap"]
+    assert overlap.message == "the same picture as coco/3 of the training pictures"
+    assert (overlap.image_id, overlap.file) == ("voc/3", str(folder.picture("3")))
+    lines = [f.line for f in report.findings if f.kind == "degenerate_box"]
+    assert lines[0].startswith(f"{other.path}: annotation 105 (truck): box has no area")
+    assert lines[1].startswith(f"{folder.annotation('4')}: object 1 (cat): box has no area")
+    assert [f.line for f in report.findings if f.kind == "unmatched_class"] == [
+        f"(truck): coco in {other.root}: 3 objects left out",
+        f"(cat): voc in {folder.root}: 1 object left out",
+    ]
+    empty = [f.image_id for f in report.findings if f.kind == "empty_picture"]
+    assert empty == ["coco/2", "voc/3"]
+    rows = {row["name"]: row["train_objects"] for row in report.statistics["classes"]}
+    assert rows == {"dog": 2, "sofa": 3, "cat": 0}
+    assert report.statistics["pictures"] == {"train": 5, "eval": 2}
+    assert report.to_dict()["dataset"] == ["voc", "coco"]
+
+
+def test_a_class_that_could_be_one_of_two_is_unknown(folder, check):
+    folder.add("a", [("Cat", 1, 1, 9, 9), ("cat", 2, 1, 9, 9)], image=scene(0))
+    folder.add("b", [("CAT", 1, 1, 9, 9)], image=scene(1), split="val")
+    assert _found(check()) == [("unknown_class", "Annotations/b.xml", 1)]
+
+
+def test_a_class_by_another_name_is_the_same_class(folder, check):
+    folder.add("a", [("dining table", 1, 1, 9, 9)], image=scene(0))
+    folder.add("b", [("DiningTable", 1, 1, 9, 9)], image=scene(1), split="val")
+    report = check()
+    assert _found(report) == []
+    (row,) = report.statistics["classes"]
+    assert (row["name"], row["train_objects"], row["eval_objects"]) == ("dining table", 1, 1)
 
 
 def test_the_json_has_every_kind_and_survives_a_round_trip(folder, check):

@@ -249,7 +249,7 @@ def test_names_are_never_markup(pictures, write):
     evil = "</script><img src=x onerror=alert(1)>\"'&\ud800\x00"
     dataset = pictures((evil, (A, 0), (B, 1)), (f"{evil}2", (A, 0)), class_names=(evil, "dog"))
     detections = {evil: found((A, 0.9, 1), (B, 0.8, 1))}
-    settings = {evil: evil, "data_dir": evil, "eval_split": (evil,)}
+    settings = {evil: evil, "data_dir": [evil], "eval_split": (evil,)}
     _, root = write(dataset, detections, subject=evil, settings=settings)
     assert {e.tag for e in root.iter("script")} == {"script"} and len(
         list(root.iter("script"))
@@ -257,6 +257,13 @@ def test_names_are_never_markup(pictures, write):
     assert all(image.get("src").startswith("data:image/jpeg") for image in root.iter("img"))
     assert not any(name.startswith("on") for e in root.iter() for name in e.attrib)
     assert r"</script><img src=x onerror=alert(1)>" in markup.text(root.find("body/h1"))
+
+
+def test_the_title_names_joined_data_and_only_what_was_measured(pictures, write):
+    settings = {"data_dir": ["/data/VOCdevkit", "/data/coco"], "eval_split": ["VOC2007/test", "-"]}
+    _, root = write(pictures(("a", (A, 0))), {"a": found((A, 0.9))}, settings=settings)
+    title = markup.text(root.find("body/h1"))
+    assert title == "Evaluation on VOCdevkit, coco VOC2007/test"
 
 
 @pytest.mark.parametrize("metric", ["voc", "coco"])

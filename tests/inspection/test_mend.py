@@ -178,3 +178,7 @@ def test_only_vocs_layout_is_mended(tmp_path):
     with pytest.raises(ValueError, match="fix writes VOC's layout"):
         mend.write(report, str(tmp_path / "fixed"))
     assert not (tmp_path / "fixed").exists()
+    joined = Config(dataset=("voc", "coco"), data_dir=("/a", "/b"))
+    words = "Received: data_dir /a,/b with dataset voc,coco in another layout"
+    with pytest.raises(ValueError, match=words):
+        mend.check_folder(joined, str(tmp_path / "fixed"))

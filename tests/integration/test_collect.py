@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_frcnn.data import shapes, voc
+from keras_frcnn import data
+from keras_frcnn.data import shapes
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.evaluation.collect import collect, propose
 from tests import fakes
@@ -16,7 +17,7 @@ def dataset(tmp_path_factory):
         tmp_path_factory.mktemp("shapes"), 5, 0, 0, shorter_side=(60, 90), longer_side=(91, 130)
     )
     settings = fakes.SMALL.replace(data_dir=str(folder))
-    return voc.read(settings, ("train",))
+    return data.load(settings, ("train",))
 
 
 @pytest.fixture

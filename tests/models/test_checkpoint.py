@@ -141,6 +141,20 @@ def test_a_checkpoint_is_written_whole_in_kerass_own_form(saved, model, tmp_path
     assert float(second.optimizer.learning_rate) == pytest.approx(0.1)
 
 
+def test_settings_saved_before_there_could_be_several_datasets_are_read(rewritten):
+    def age(values):
+        settings = values["config"]["config"]
+        assert settings["dataset"] == ["voc"]
+        settings |= {"dataset": "coco", "data_dir": "/old/coco"}
+
+    config, _ = checkpoint.read_settings(rewritten(age))
+    assert (config.dataset, config.data_dir) == (("coco",), ("/old/coco",))
+    config, _ = checkpoint.read_settings(
+        rewritten(lambda v: v["config"]["config"].update(data_dir=""))
+    )
+    assert config.data_dir == ()
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_frcnn.data import voc
+from keras_frcnn import data
 from keras_frcnn.data.records import Dataset, Record
 from keras_frcnn.training import callbacks, fit
 from keras_frcnn.training.progress import ProgressBar
@@ -63,7 +63,7 @@ def test_the_learning_rate_is_that_of_the_next_step(unbroken, config):
 
 def test_the_tags_of_evaluation(unbroken, config):
     eval_events = events(unbroken.folder / "eval")
-    ids = [record.image_id for record in voc.read(config, config.eval_split).records]
+    ids = [record.image_id for record in data.load(config, config.eval_split).records]
     expected = (
         ["mAP_area", "mAP_11point"]
         + [f"AP_area/{name}" for name in fakes.CLASS_NAMES]
@@ -181,6 +181,46 @@ def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch):
     assert (tmp_path / "best.keras").read_text() == "a checkpoint"
 
 
+def test_data_of_cocos_form_are_measured_by_cocos_metric(config, tmp_path, monkeypatch):
+    """Two boxes of IoU 0.6 and 1: both count for VOC, at IoU 0.5; for COCO one does at 3 of 10."""
+    record = Record(
+        image_id=7,
+        path="a.jpg",
+        height=60,
+        width=80,
+        boxes=np.array([[0, 0, 10, 10], [20, 20, 40, 40]], np.float32),
+        labels=np.array([0, 1], np.int32),
+        difficult=np.array([False, False]),
+        form="coco",
+    )
+    found = {
+        "boxes": np.array([[0, 0, 10, 6], [20, 20, 40, 40]], np.float32),
+        "scores": np.array([0.9, 0.8], np.float32),
+        "labels": np.array([0, 1], np.int32),
+    }
+    answer = {7: found}, [{"boxes": record.boxes, "scores": np.ones(2, np.float32)}]
+    monkeypatch.setattr(callbacks, "collect", lambda *args, **kwargs: answer)
+    (tmp_path / "last.keras").write_text("better by COCO's metric")
+    (tmp_path / "best.keras").write_text("the best by VOC's")
+    (tmp_path / "evaluations.jsonl").write_text(
+        '{"step": 3, "mAP_area": 0.99}\n{"step": 4, "COCO/AP": 0.6, "mAP_area": 0.99}\n'
+    )
+    settings = config.replace(output_dir=str(tmp_path), num_pictures=0)
+    output = io.StringIO()
+    with ProgressBar(settings, Console(file=output), 0) as bar:
+        evaluator = callbacks.Evaluator(phases(settings)[0], Dataset(("cat", "dog"), [record]), bar)
+        evaluator.set_model(SimpleNamespace(step=5, learning_stages=("rpn", "roi")))
+        evaluator.evaluate()
+    line = callbacks.read_evaluations(tmp_path)[-1]
+    expected = {"COCO/AP": 0.65, "COCO/AP50": 1, "COCO/AP75": 0.5}
+    expected |= {"COCO_AP/cat": 0.3, "COCO_AP/dog": 1, "RPN_recall/300_proposals": 1}
+    assert {name: line[name] for name in expected} == pytest.approx(expected)
+    assert line["COCO/APl"] is None and not any(name.startswith("mAP") for name in line)
+    assert list(events(tmp_path / "eval").Tags()["tensors"]) == list(line)[1:]
+    assert "COCO metric" in output.getvalue()
+    assert (tmp_path / "best.keras").read_text() == "better by COCO's metric"
+
+
 def test_best_is_a_copy_where_there_are_no_hard_links(config, tmp_path, monkeypatch):
     def refuse(*args):
         raise OSError("Operation not supported")
@@ -189,7 +229,7 @@ def test_best_is_a_copy_where_there_are_no_hard_links(config, tmp_path, monkeypa
     (tmp_path / "last.keras").write_text("a checkpoint")
     (tmp_path / "evaluations.jsonl").write_text('{"step": 2, "mAP_area": 0.5}\n')
     settings = config.replace(output_dir=str(tmp_path))
-    callbacks.Evaluator(phases(settings)[0], None, None)._keep_best()
+    callbacks.Evaluator(phases(settings)[0], None, None)._keep_best("mAP_area")
     assert (tmp_path / "best.keras").read_text() == "a checkpoint"
     assert not (tmp_path / "new.keras").exists()
 

@@ -88,7 +88,9 @@ def test_what_a_run_leaves_in_its_folder(unbroken):
 def test_best_is_the_checkpoint_of_highest_map(config, train, tmp_path, monkeypatch):
     scores = iter([0.3, 0.6, math.nan, 0.6, 0.5])
     monkeypatch.setattr(callbacks.report, "print_table", lambda *args: None)
-    monkeypatch.setattr(callbacks.voc.Result, "map_area", property(lambda self: next(scores)))
+    monkeypatch.setattr(
+        callbacks.measure.voc.Result, "map_area", property(lambda self: next(scores))
+    )
     train(config.replace(output_dir=str(tmp_path), steps=5, eval_every=1, num_pictures=0))
     assert [line["mAP_area"] for line in evaluations(tmp_path)] == [0.3, 0.6, None, 0.6, 0.5]
     assert int(checkpoint.load(tmp_path / "best.keras").step) == 4  # of equals the later
@@ -96,7 +98,7 @@ def test_best_is_the_checkpoint_of_highest_map(config, train, tmp_path, monkeypa
 
 
 def test_there_is_a_best_even_where_map_is_undefined(config, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(callbacks.voc.Result, "map_area", property(lambda self: math.nan))
+    monkeypatch.setattr(callbacks.measure.voc.Result, "map_area", property(lambda self: math.nan))
     train(config.replace(output_dir=str(tmp_path), steps=1, eval_every=0, num_pictures=0))
     assert int(checkpoint.load(tmp_path / "best.keras").step) == 1
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_frcnn.data import proposals_file, voc
+from keras_frcnn import data
+from keras_frcnn.data import proposals_file
 from keras_frcnn.evaluation.collect import propose
 from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
@@ -171,7 +172,7 @@ def test_the_optimizer_of_each_step_begins_anew(whole, tmp_path):
 
 
 def test_the_proposals_are_those_of_the_rpn_just_trained(whole, alternating):
-    records = voc.read(alternating, alternating.train_split)
+    records = data.load(alternating, alternating.train_split)
     for model, name in ((whole.ended[0], "step1"), (whole.ended[2], "step3")):
         found = proposals_file.read(whole.folder / f"{name}_proposals.npz")
         expected = list(propose(model, records, alternating, training=True))
@@ -268,7 +269,7 @@ def test_a_run_on_proposals_of_a_file(config, train, tmp_path):
     records = [
         record
         for split in (config.train_split, config.eval_split)
-        for record in voc.read(config, split).records
+        for record in data.load(config, split).records
     ]
     file = tmp_path / "objects.npz"
     proposals_file.write(file, [(r.image_id, r.boxes, np.ones(len(r.boxes))) for r in records])
@@ -393,7 +394,7 @@ def test_a_finished_run_has_nothing_to_do(whole, alternating, train):
 
 
 def test_proposals_of_a_run_that_was_cleared_away_are_not_used(alternating, train, tmp_path, whole):
-    stale = [(r.image_id, [[0, 0, 9, 9]], [1]) for r in voc.read(alternating, ("train",)).records]
+    stale = [(r.image_id, [[0, 0, 9, 9]], [1]) for r in data.load(alternating, ("train",)).records]
     proposals_file.write(tmp_path / "step1_proposals.npz", stale)
     train(alternating.replace(scheme="unshared", output_dir=str(tmp_path)))
     assert_same_state(whole.folder / "unshared.keras", tmp_path / "last.keras", tmp_path)

@@ -1,0 +1,218 @@
+"""From the data sets that readers return to one: classes matched by name, ids told apart.
+
+In joined data an object whose class matches none is left out: to a detector of the other classes it
+is background like everything else. So is a picture with no other object, where ``include_empty``
+lets it be trained on.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_frcnn.config import DataSource
+from keras_frcnn.data import classes, records
+from keras_frcnn.data.records import Dataset, GroundTruth
+
+
+def relabel(
+    dataset: Dataset, source: DataSource, class_names: Sequence[str], strict: bool = False
+) -> Dataset:
+    """Gives a reader's data set other classes, matched by ``classes.match``.
+
+    Args:
+        dataset: with its source's own classes. Without records, ``truth`` alone is looked at.
+        source: where it comes from.
+        class_names: the classes wanted.
+        strict: whether objects of a class that matches none are bad records, for
+            ``on_bad_record`` to decide about; else they are left out.
+
+    Returns:
+        The data set with these classes. ``skipped`` has a line with the classes that lost objects
+        and how many, under ``strict`` one for each class; ``remarks`` tell which classes are called
+        otherwise there and, unless ``strict``, which are missing.
+
+    Raises:
+        ValueError: if none of its classes matches, or one matches two; under ``strict`` and
+            ``on_bad_record="error"`` naming each class that matches none, with its first picture.
+    """
+    class_names = tuple(class_names)
+    if class_names == dataset.class_names:
+        return dataset
+    labels = classes.match(dataset.class_names, class_names)
+    if len(labels) and np.all(labels < 0):
+        raise ValueError(
+            f"{source.place}: expected at least one of the classes {', '.join(class_names)}. "
+            f"Received: {', '.join(dataset.class_names)}"
+        )
+    renamed = [
+        f"{theirs} is {class_names[label]}"
+        for theirs, label in zip(dataset.class_names, labels, strict=True)
+        if label >= 0 and theirs != class_names[label]
+    ]
+    remarks = [f"{source.place}: {', '.join(renamed)}"] if renamed else []
+    missing = [name for label, name in enumerate(class_names) if label not in labels]
+    if missing and not strict:
+        words = "what shows one there counts as background"
+        remarks.append(f"{source.place}: has no {', '.join(missing)}; {words}")
+    return Dataset(
+        class_names,
+        [_relabel_record(record, labels) for record in dataset.records],
+        [*dataset.skipped, *_left_out(dataset, source, class_names, labels, strict)],
+        None if dataset.truth is None else _relabel_truth(dataset.truth, class_names, labels),
+        [*dataset.remarks, *remarks],
+    )
+
+
+def _left_out(dataset, source, class_names, labels, strict) -> list[str]:
+    """Returns the lines about classes that lose objects, or raises under ``strict``."""
+    columns = [record.labels for record in dataset.records]
+    if not columns and dataset.truth is not None:
+        columns = [dataset.truth.labels]
+    counts = np.bincount(np.concatenate([np.zeros(0, np.int64), *columns]), minlength=len(labels))
+    lost = np.flatnonzero((labels < 0) & (counts > 0)).tolist()
+    if lost and not strict:
+        names = (f"{dataset.class_names[label]} ({counts[label]:,})" for label in lost)
+        return [f"{source.place}: objects of classes that match none: {', '.join(names)}"]
+    problems = []
+    for label in lost:
+        holders = (record.path for record in dataset.records if label in record.labels)
+        first = next(holders, source.place)
+        more = f" and {counts[label] - 1:,} more" if counts[label] > 1 else ""
+        what = f"{first}: object of class {dataset.class_names[label]}{more}: unknown class; known "
+        problems.append((f"{what}are {', '.join(class_names)}", "object dropped"))
+    return records.settle(problems, source.on_bad_record)
+
+
+def _relabel_record(record: records.Record, labels: np.ndarray) -> records.Record:
+    found = labels[record.labels].astype(np.int32)
+    kept = found >= 0
+    return dataclasses.replace(
+        record,
+        boxes=record.boxes[kept],
+        labels=found[kept],
+        difficult=record.difficult[kept],
+    )
+
+
+def _relabel_truth(
+    truth: GroundTruth, class_names: tuple[str, ...], labels: np.ndarray
+) -> GroundTruth:
+    """Gives each class the first category number that means it, or one that no category has."""
+    number_of = dict(zip(labels[::-1].tolist(), truth.category_ids[::-1], strict=True))
+    missing = [label for label in range(len(class_names)) if label not in number_of]
+    free = max(0, *truth.category_ids) + 1
+    number_of |= {label: free + place for place, label in enumerate(missing)}
+    kept = truth.select(np.ones(len(truth.image_ids), bool), labels[truth.labels] >= 0)
+    return dataclasses.replace(
+        kept,
+        class_names=class_names,
+        category_ids=tuple(number_of[label] for label in range(len(class_names))),
+        labels=labels[kept.labels],
+    )
+
+
+def join(parts: Sequence[Dataset], sources: Sequence[DataSource]) -> Dataset:
+    """Joins data sets of the same classes.
+
+    Image ids are those of ``distinct``.
+
+    Args:
+        parts: at least one, all with the same classes.
+        sources: where each comes from.
+
+    Returns:
+        All records in their order. ``truth`` is there if all parts have one, with the category
+        numbers of the first.
+
+    Raises:
+        ValueError: under ``on_bad_record="error"``, if one picture's file is in two of them.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    parts, repeated = _without_repeats(parts, sources)
+    ids = distinct([_ids(part) for part in parts], [source.dataset for source in sources])
+    return Dataset(
+        parts[0].class_names,
+        [
+            dataclasses.replace(record, image_id=image_id)
+            for part, of_part in zip(parts, ids, strict=True)
+            for record, image_id in zip(part.records, of_part, strict=bool(part.records))
+        ],
+        [*(line for part in parts for line in part.skipped), *repeated],
+        _join_truths([part.truth for part in parts], ids),
+        [line for part in parts for line in part.remarks],
+    )
+
+
+def distinct(
+    ids: Sequence[Sequence[str | int]], forms: Sequence[str]
+) -> list[tuple[str | int, ...]]:
+    """Tells the image ids of several sources apart.
+
+    Args:
+        ids: those of each source.
+        forms: the sources' forms.
+
+    Returns:
+        The same; all as texts where some are numbers and some are texts, as files of ids hold one
+        kind; and where two sources have one, all with a prefix: the source's form, with its place
+        among the sources if others have the same, and a slash.
+    """
+    texts = [{str(image_id) for image_id in of_source} for of_source in ids]
+    if len(set().union(*texts)) == sum(map(len, texts)):
+        kinds = {isinstance(image_id, str) for of_source in ids for image_id in of_source}
+        plain = str if len(kinds) > 1 else lambda image_id: image_id
+        return [tuple(map(plain, of_source)) for of_source in ids]
+    prefixes = [
+        form if forms.count(form) == 1 else f"{form}{place}" for place, form in enumerate(forms, 1)
+    ]
+    return [
+        tuple(f"{prefix}/{image_id}" for image_id in of_source)
+        for prefix, of_source in zip(prefixes, ids, strict=True)
+    ]
+
+
+def _ids(part: Dataset) -> Sequence[str | int]:
+    if part.truth is not None:
+        return part.truth.image_ids
+    return [record.image_id for record in part.records]
+
+
+def _without_repeats(
+    parts: Sequence[Dataset], sources: Sequence[DataSource]
+) -> tuple[list[Dataset], list[str]]:
+    """Leaves out pictures whose file an earlier part has, with a line for ``skipped``."""
+    places: dict[str, DataSource] = {}
+    problems, kept = [], []
+    for part, source in zip(parts, sources, strict=True):
+        repeated = [record.path for record in part.records if record.path in places]
+        if repeated:
+            more = f" and {len(repeated) - 1:,} more" if len(repeated) > 1 else ""
+            what = f"{repeated[0]}{more}: in {places[repeated[0]].place} and in {source.place}"
+            problems.append((what, "left out the second time"))
+            part = _select(part, [record.path not in places for record in part.records])
+        kept.append(part)
+        places |= {record.path: source for record in part.records}
+    return kept, records.settle(problems, sources[0].on_bad_record)
+
+
+def _select(part: Dataset, kept: list[bool]) -> Dataset:
+    truth = part.truth
+    if truth is not None:
+        truth = truth.select(np.array(kept), np.ones(len(truth.rows), bool))
+    chosen = [record for record, stays in zip(part.records, kept, strict=True) if stays]
+    return dataclasses.replace(part, records=chosen, truth=truth)
+
+
+def _join_truths(truths, ids) -> GroundTruth | None:
+    if any(truth is None for truth in truths):
+        return None
+    firsts = np.cumsum([0, *map(len, ids)])
+    columns = ("labels", "bboxes", "areas", "crowd")
+    return dataclasses.replace(
+        truths[0],
+        image_ids=tuple(image_id for of_part in ids for image_id in of_part),
+        rows=np.concatenate([t.rows + first for t, first in zip(truths, firsts, strict=False)]),
+        **{name: np.concatenate([getattr(t, name) for t in truths]) for name in columns},
+    )
