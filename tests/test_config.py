@@ -315,6 +315,8 @@ def test_contradictions(changes, message):
         {"lr_boundaries": (90000,)},  # a shortened run never reaches it
         {"eval_every": 3000},  # the rest of the run is an interval too
         {"backbone": "zf", "backbone_weights": "none"},
+        {"backbone": "zf", "start_checkpoint": "a.keras"},  # backbone_weights is not looked at
+        {"backbone_weights": "none", "start_checkpoint": "a.keras", "frozen_blocks": 5},
         {"warmup_steps": 69999},
         {"eval_every": 0},
         {"eval_every": 70000},
@@ -346,6 +348,14 @@ def test_all_problems_come_in_one_error():
 def test_resolved_frozen_blocks(frozen_blocks, weights, expected):
     config = Config(frozen_blocks=frozen_blocks, backbone_weights=weights)
     assert config.resolved_frozen_blocks == expected
+
+
+@pytest.mark.parametrize(("frozen_blocks", "expected"), [(-1, 2), (0, 0), (1, 1)])
+def test_a_start_checkpoint_counts_as_pretrained(frozen_blocks, expected):
+    config = Config(
+        frozen_blocks=frozen_blocks, backbone_weights="none", start_checkpoint="a.keras"
+    )
+    assert config.validate().resolved_frozen_blocks == expected
 
 
 @pytest.mark.parametrize(("eval_every", "expected"), [(0, 70000), (5000, 5000), (90000, 70000)])
