@@ -635,9 +635,7 @@ class Config:
                 f"random weights: "
                 "use frozen_blocks=-1 or 0"
             )
-        if (
-            self.backbone == "zf" and self.backbone_weights != "none" and not self.start_checkpoint
-        ):
+        if self.backbone == "zf" and self.backbone_weights != "none" and not self.start_checkpoint:
             problems.append(
                 f"backbone_weights={self.backbone_weights} is not for zf, which keras.applications "
                 "lacks: use backbone_weights=none"

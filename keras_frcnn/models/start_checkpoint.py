@@ -1,4 +1,4 @@
-"""Starting from another run's checkpoint, of other classes too: what was learned is carried over."""
+"""Starting from another run's checkpoint, of other classes too."""
 
 import os
 

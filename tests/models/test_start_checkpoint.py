@@ -129,9 +129,9 @@ def test_what_is_frozen_here_or_was_there_makes_no_difference(donor, path, froze
     load_start(model, path)
     assert_started(model, before, donor, ROWS)
     trained = [part.name for part in model.backbone.stack if part.trainable_weights]
-    assert trained == {-1: [], 0: ["block1_conv1", "block2_conv1"], 1: ["block2_conv1"]}[
-        frozen_blocks
-    ]
+    assert (
+        trained == {-1: [], 0: ["block1_conv1", "block2_conv1"], 1: ["block2_conv1"]}[frozen_blocks]
+    )
 
 
 @pytest.mark.parametrize(
