@@ -49,10 +49,7 @@ def load_start(model: FasterRCNN, path: str | os.PathLike) -> list[str]:
         layer.set_weights(theirs.get_weights())
     for name in ("classes", "boxes"):
         _take_outputs(getattr(model.box_head, name), getattr(donor.box_head, name), labels)
-    lines = _report(model, config, class_names, labels)
-    if model.rpn_backbone is None and donor.rpn_backbone is not None:
-        lines.append("its rpn_backbone is not taken: the RPN shares the detector's convolutions here")
-    return lines
+    return _report(model, donor, labels)
 
 
 def _hidden(model):
@@ -105,26 +102,28 @@ def _take_outputs(layer: keras.layers.Dense, donor: keras.layers.Dense, labels: 
     layer.set_weights(values)
 
 
-def _report(model, config, class_names, labels):
+def _report(model, donor, labels):
     """Returns what is said of a start, line by line."""
+    shares = model.rpn_backbone is None
+    parts = ["backbone", *([] if shares else ["rpn_backbone"]), "rpn_head"]
+    parts += [layer.name for layer in _hidden(model)]
     pairs = list(zip(model.class_names, labels, strict=True))
     taken = ["background"]
-    taken += [
-        name if name == class_names[label] else f"{name} (its {class_names[label]})"
-        for name, label in pairs
-        if label >= 0
-    ]
-    parts = ["backbone", "rpn_head", *(layer.name for layer in _hidden(model))]
-    parts[1:1] = [] if model.rpn_backbone is None else ["rpn_backbone"]
+    for name, label in pairs:
+        if label >= 0:
+            theirs = donor.class_names[label]
+            taken.append(name if name == theirs else f"{name} (its {theirs})")
     lines = [f"taken: {', '.join(parts)}; outputs of {', '.join(taken)}"]
-    rest = [name for label, name in enumerate(class_names) if label not in labels]
     new = [name for name, label in pairs if label < 0]
+    rest = [name for label, name in enumerate(donor.class_names) if label not in labels]
     if new:
         lines.append(f"new classes, which start at random: {', '.join(new)}")
     if rest:
         lines.append(f"its classes that are not taken: {', '.join(rest)}")
+    if shares and donor.rpn_backbone is not None:
+        lines.append("its rpn_backbone is not taken: here the RPN shares the detector's")
     for name in ("scales", "ratios"):
-        ours, theirs = (getattr(c, name) for c in (model.config, config))
+        ours, theirs = (getattr(of.config, name) for of in (model, donor))
         if ours != theirs:
             lines.append(f"--{name} is {_text(ours)}, the checkpoint's is {_text(theirs)}")
     return lines

@@ -157,6 +157,29 @@ def test_other_anchors_of_the_same_number_are_taken_and_said(donor, path):
     assert_started(model, before, donor, ROWS)
 
 
+def test_a_shared_start_is_that_of_both_networks_of_an_unshared_detector(donor, path):
+    model = fakes.detector(OURS, scheme="unshared")
+    assert load_start(model, path)[0].startswith("taken: backbone, rpn_backbone, rpn_head, fc1; ")
+    for name in ("backbone", "rpn_backbone"):
+        for weight, theirs in zip(
+            getattr(model, name).weights, donor.backbone.weights, strict=True
+        ):
+            np.testing.assert_array_equal(weight, theirs)
+
+
+@pytest.mark.parametrize("scheme", ["unshared", "joint"])
+def test_of_an_unshared_start_each_network_takes_its_own(scheme, tmp_path):
+    donor = fakes.detector(THEIRS, scheme="unshared")
+    fakes.randomize(donor, seed=5)
+    checkpoint.save(donor, tmp_path / "a.keras")
+    model = fakes.detector(OURS, scheme=scheme)
+    before = values(model)
+    lines = load_start(model, tmp_path / "a.keras")
+    assert_started(model, before, donor, ROWS)
+    remark = "its rpn_backbone is not taken: here the RPN shares the detector's"
+    assert (remark in lines) is (scheme == "joint")
+
+
 def test_the_last_stage_of_a_resnet_is_taken_whole(tmp_path):
     def stack(dtype):
         convolution = {"padding": "same", "activation": "relu", "dtype": dtype}

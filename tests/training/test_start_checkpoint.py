@@ -63,6 +63,32 @@ def test_a_run_goes_from_step_0_and_leaves_what_is_frozen(settings, start, train
     assert moved == {path for path in before if "block1" not in path}
 
 
+@pytest.mark.parametrize(
+    ("scheme", "names"),
+    [
+        ("joint", ["last"]),
+        ("non_approximate", ["last"]),
+        ("alternating", ["step1", "unshared", "step3", "last"]),
+        ("unshared", ["step1", "last"]),
+    ],
+)
+def test_every_step_of_every_scheme_begins_with_it(settings, start, train, scheme, names):
+    # A rate too small to move anything: what is there at the end is what was there at the start.
+    said = train(
+        settings.replace(
+            scheme=scheme, roi_pooling="align", learning_rate=1e-30, steps=6, eval_every=0
+        )
+    )
+    assert said.count(f"start from {start}".replace("\n", "")) == 1
+    theirs = weights_of(start)
+    for name in names:
+        for path, value in weights_of(f"{settings.output_dir}/{name}.keras").items():
+            expected = theirs[path.replace("rpn_backbone/", "")]
+            np.testing.assert_allclose(
+                value, expected, rtol=0, atol=1e-20, err_msg=f"{name}: {path}"
+            )
+
+
 def test_a_resumed_run_does_without_the_checkpoint_that_it_started_from(
     settings, start, train, tmp_path, monkeypatch
 ):
