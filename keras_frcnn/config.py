@@ -226,11 +226,18 @@ class Config:
         "'none' (He initialisation), or a weights file in keras.applications' form.",
         group="model",
     )
+    start_checkpoint: str = _setting(
+        "",
+        "Checkpoint (.keras) of another run to start from, in place of backbone_weights, which is "
+        "not looked at then: backbone, RPN and box head, and the outputs of the classes that both "
+        "have, matched by name (aeroplane = airplane). Backbone, number of anchors, head and "
+        "pixel_std must be the checkpoint's.",
+        group="model",
+    )
     frozen_blocks: int = _setting(
         -1,
         "Number of first convolution blocks that are not trained; -1: as the code does, 2 with "
-        "pretrained weights "
-        "and 0 without.",
+        "pretrained weights or a start_checkpoint, and 0 without.",
         group="model",
     )
     scales: tuple[float, ...] = _setting(
@@ -622,13 +629,13 @@ class Config:
                 "roi_bg_iou_threshold_low is above roi_bg_iou_threshold: no background would be "
                 "left"
             )
-        if self.backbone_weights == "none" and self.frozen_blocks > 0:
+        if self._starts_at_random and self.frozen_blocks > 0:
             problems.append(
                 f"frozen_blocks={self.frozen_blocks} with backbone_weights=none would freeze "
                 f"random weights: "
                 "use frozen_blocks=-1 or 0"
             )
-        if self.backbone == "zf" and self.backbone_weights != "none":
+        if self.backbone == "zf" and self.backbone_weights != "none" and not self.start_checkpoint:
             problems.append(
                 f"backbone_weights={self.backbone_weights} is not for zf, which keras.applications "
                 "lacks: use backbone_weights=none"
@@ -720,7 +727,11 @@ class Config:
         """``frozen_blocks`` with -1 resolved."""
         if self.frozen_blocks >= 0:
             return self.frozen_blocks
-        return 0 if self.backbone_weights == "none" else 2
+        return 0 if self._starts_at_random else 2
+
+    @property
+    def _starts_at_random(self) -> bool:
+        return self.backbone_weights == "none" and not self.start_checkpoint
 
     def resolve_difficult(self, form: str) -> str:
         """Returns ``difficult`` with 'auto' resolved, for records of a form ("voc" or "coco")."""

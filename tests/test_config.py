@@ -23,6 +23,46 @@ def test_the_defaults_are_valid_and_validate_returns_the_config():
     assert config.validate() is config
 
 
+def test_the_defaults_of_losses_and_training():
+    """docs/differences.md names this test where a number is the source's; those of the layers are
+    in tests/models/test_parts.py.
+    """
+    expected = {
+        "backbone": "vgg16",
+        "backbone_weights": "imagenet",
+        "head_units": (4096, 4096),
+        "pool_size": 7,
+        "head_dropout": 0.5,
+        "rpn_smooth_l1_beta": 1 / 9,
+        "roi_smooth_l1_beta": 1.0,
+        "rpn_box_normalizer": "samples",
+        "rpn_box_loss_weight": 1.0,
+        "weight_decay": 5e-4,
+        "decay_biases": False,
+        "scheme": "joint",
+        "steps": 70000,
+        "optimizer": "sgd",
+        "learning_rate": 1e-3,
+        "lr_schedule": "piecewise",
+        "lr_boundaries": (50000,),
+        "lr_decay_factor": 0.1,
+        "warmup_steps": 500,
+        "momentum": 0.9,
+        "bias_lr_factor": 2.0,
+        "gradient_clip_norm": 10.0,
+        "accumulate_steps": 1,
+        "batch_size": 1,
+        "shorter_side": 600,
+        "longer_side": 1000,
+        "pixel_std": 1.0,
+        "flip": "horizontal",
+        "include_empty": True,
+        "difficult": "auto",
+    }
+    config = Config()
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
 def test_every_setting_has_help_and_a_group():
     for field in dataclasses.fields(Config):
         assert field.metadata["help"], field.name
@@ -315,6 +355,8 @@ def test_contradictions(changes, message):
         {"lr_boundaries": (90000,)},  # a shortened run never reaches it
         {"eval_every": 3000},  # the rest of the run is an interval too
         {"backbone": "zf", "backbone_weights": "none"},
+        {"backbone": "zf", "start_checkpoint": "a.keras"},  # backbone_weights is not looked at
+        {"backbone_weights": "none", "start_checkpoint": "a.keras", "frozen_blocks": 5},
         {"warmup_steps": 69999},
         {"eval_every": 0},
         {"eval_every": 70000},
@@ -346,6 +388,14 @@ def test_all_problems_come_in_one_error():
 def test_resolved_frozen_blocks(frozen_blocks, weights, expected):
     config = Config(frozen_blocks=frozen_blocks, backbone_weights=weights)
     assert config.resolved_frozen_blocks == expected
+
+
+@pytest.mark.parametrize(("frozen_blocks", "expected"), [(-1, 2), (0, 0), (1, 1)])
+def test_a_start_checkpoint_counts_as_pretrained(frozen_blocks, expected):
+    config = Config(
+        frozen_blocks=frozen_blocks, backbone_weights="none", start_checkpoint="a.keras"
+    )
+    assert config.validate().resolved_frozen_blocks == expected
 
 
 @pytest.mark.parametrize(("eval_every", "expected"), [(0, 70000), (5000, 5000), (90000, 70000)])

@@ -1,6 +1,7 @@
 """The house rules: which room may import which, files of a readable length, sound flagfiles."""
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ FLAGFILES = sorted((ROOT / "configs").rglob("*.cfg"))
 CORE = {"config", "boxes", "nms", "matching", "losses"}
 DATA = {"config", "boxes", "data"}
 TOOLS = DATA | {"evaluation", "inspection"}
-MODELS = CORE | {"layers", "models", "data.transforms", "data.pictures"}
+MODELS = CORE | {"layers", "models", "data.classes", "data.pictures", "data.transforms"}
 MAY_IMPORT = {
     "config": set(),
     "boxes": set(),
@@ -163,3 +164,15 @@ def test_there_are_flagfiles():
 @pytest.mark.parametrize("path", FLAGFILES, ids=relative)
 def test_every_flagfile_parses_and_validates(path):
     parse(Command("train", "Trains."), [f"--flagfile={path}"])
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=relative)
+def test_every_flagfile_says_its_command_and_what_to_expect(path):
+    text = path.read_text(encoding="utf-8")
+    header = list(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines()))
+    assert header[0].startswith("# ")  # what it is
+    assert header[1] == "#"
+    own = f"#   python train.py --flagfile={relative(path)} "
+    assert header[2].startswith((own, "#   make "))
+    for word in ("Expect", "Time"):
+        assert any(line.startswith(f"# {word}: ") for line in header), word

@@ -24,6 +24,7 @@ from keras_frcnn.evaluation.collect import propose
 from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.models.pretrained import load_pretrained
+from keras_frcnn.models.start_checkpoint import load_start
 from keras_frcnn.training import callbacks, schemes
 from keras_frcnn.training.optimizers import FusedAdam, FusedSGD
 from keras_frcnn.training.progress import ProgressBar
@@ -62,10 +63,9 @@ def build(config: Config, class_names, console: Console, phase: Phase | None = N
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     model = FasterRCNN(phase.model_config, class_names)
-    loaded = load_pretrained(model, config)
+    start = _start(model, phase, console)
     schemes.prepare(model, phase)
     frozen = [part.name for part in model.backbone.stack if part.weights and not part.trainable]
-    start = f"{len(loaded)} layers from {config.backbone_weights}" if loaded else "random start"
     if phase.name:
         taken = f"; {', '.join(phase.takes)} from {phase.start}" if phase.start else ""
         console.print(
@@ -80,6 +80,24 @@ def build(config: Config, class_names, console: Console, phase: Phase | None = N
     model.compile(make_optimizer(phase.config), jit_compile=config.jit_compile)
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _start(model, phase, console):
+    """Gives a model the run's start weights, unless the phase has a checkpoint to go on from;
+    returns what they are, in words.
+    """
+    config = phase.config
+    if (Path(config.output_dir) / schemes.LAST).exists():
+        return "weights of the run"
+    if config.start_checkpoint:
+        lines = load_start(model, config.start_checkpoint)
+        if not phase.first_step:  # of later phases it would be the same once more
+            console.print(f"start from {config.start_checkpoint}", highlight=False)
+            for line in lines:
+                console.print(f"  {line}", highlight=False)
+        return f"weights of {config.start_checkpoint}"
+    loaded = load_pretrained(model, config)
+    return f"{len(loaded)} layers from {config.backbone_weights}" if loaded else "random start"
 
 
 def make_optimizer(config: Config) -> keras.optimizers.Optimizer:

@@ -117,6 +117,56 @@ def test_every_setting_reaches_its_argument(layer, expected):
     assert set(config) - set(expected) <= {"name", "trainable", "dtype"}
 
 
+def test_the_defaults_are_the_released_codes():
+    """docs/differences.md names this test where a number is the source's."""
+    config = Config()
+    expected = {
+        parts.anchor_generator(config, 16): {
+            "scales": (128.0, 256.0, 512.0),
+            "ratios": (0.5, 1.0, 2.0),
+        },
+        parts.anchor_target_assigner(config): {
+            "fg_iou_threshold": 0.7,
+            "bg_iou_threshold": 0.3,
+            "num_samples": 256,
+            "fg_fraction": 0.5,
+            "border_anchors": False,
+        },
+        parts.proposal_generator(config, training=True): {
+            "pre_nms_top_k": 12000,
+            "post_nms_top_k": 2000,
+            "nms_iou_threshold": 0.7,
+            "min_size": 16.0,
+        },
+        parts.proposal_generator(config, training=False): {
+            "pre_nms_top_k": 6000,
+            "post_nms_top_k": 300,
+            "nms_iou_threshold": 0.7,
+            "min_size": 16.0,
+        },
+        parts.proposal_sampler(config): {
+            "fg_iou_threshold": 0.5,
+            "bg_iou_threshold": 0.5,
+            "bg_iou_threshold_low": 0.0,
+            "num_samples": 128,
+            "fg_fraction": 0.25,
+            "append_gt_boxes": True,
+            "box_delta_std": (0.1, 0.1, 0.2, 0.2),
+        },
+        parts.roi_pooling(config, 16): {"pool_size": 7, "stride": 16},
+        parts.detection_decoder(config): {
+            "score_threshold": 0.05,
+            "nms_iou_threshold": 0.3,
+            "max_detections": 100,
+            "box_delta_std": (0.1, 0.1, 0.2, 0.2),
+        },
+    }
+    assert type(parts.roi_pooling(config, 16)).__name__ == "RoIPooling"
+    for layer, values in expected.items():
+        settings = layer.get_config()
+        assert {name: settings[name] for name in values} == values, layer.name
+
+
 @pytest.mark.parametrize(
     ("precision", "policy"),
     [
