@@ -119,7 +119,7 @@ def _measure_model(config, options):
     metric = _metric(options, config.dataset)
     config = precision.for_use(config, console.print)
     _, class_names = checkpoint.read_settings(options.checkpoint)
-    dataset = data.load(config, config.eval_split, class_names)
+    dataset = data.load_pictures(config, config.eval_split, class_names)
     _say_skipped(dataset.skipped, console)
     model = checkpoint.load(options.checkpoint, config)
     with prediction_bar(console, len(dataset.records), "evaluate") as callback:

@@ -32,3 +32,17 @@ def load(
     for record in dataset.records:
         check(record, dataset.class_names)
     return dataset
+
+
+def load_pictures(
+    config: Config, splits: tuple[str, ...], class_names: tuple[str, ...] | None = None
+) -> Dataset:
+    """As ``load``, for those who need the pixels too: under ``config.check_pictures`` every picture
+    is decoded once, so that a broken one is found now and not hours later.
+    """
+    dataset = load(config, splits, class_names)
+    if not config.check_pictures:
+        return dataset
+    from keras_frcnn.data import decoding  # TensorFlow takes seconds to load
+
+    return decoding.leave_out_broken(dataset, config)

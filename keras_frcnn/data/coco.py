@@ -1,6 +1,5 @@
 """Reader of annotations in COCO's form: COCO 2014, COCO 2017 and own data."""
 
-import dataclasses
 import itertools
 import pathlib
 import reprlib
@@ -100,7 +99,7 @@ def read(
         found.truth.class_names,
         _records(found, headers, boxes, usable),
         skipped,
-        _select(found.truth, readable, objects),
+        found.truth.select(readable, objects),
     )
 
 
@@ -126,7 +125,7 @@ def read_truth(
     if not found.sources:
         raise ValueError(f"{config.data_dir}: expected pictures in {', '.join(splits)}")
     pictures = np.ones(len(found.sources), bool)
-    return _select(found.truth, pictures, found.truth.labels >= 0), skipped
+    return found.truth.select(pictures, found.truth.labels >= 0), skipped
 
 
 def _find(
@@ -278,17 +277,3 @@ def _records(
         )
         if not isinstance(header, str)
     ]
-
-
-def _select(truth: GroundTruth, pictures: np.ndarray, objects: np.ndarray) -> GroundTruth:
-    """Returns the truth of some pictures, a bool for each, with some of their objects, likewise."""
-    numbers = np.cumsum(pictures) - 1
-    return dataclasses.replace(
-        truth,
-        image_ids=tuple(i for i, kept in zip(truth.image_ids, pictures, strict=True) if kept),
-        rows=numbers[truth.rows[objects]],
-        labels=truth.labels[objects],
-        bboxes=truth.bboxes[objects],
-        areas=truth.areas[objects],
-        crowd=truth.crowd[objects],
-    )

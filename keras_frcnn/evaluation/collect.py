@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
+from keras_frcnn.data.decoding import naming_pictures
 from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation.results import Detections
 
@@ -27,9 +28,13 @@ def collect(
         ``(detections, proposals)``: detections by image id, and for each record its proposals,
         ``boxes`` [P, 4] and ``scores`` [P], best first. Boxes are yxyx pixels of the original
         pictures.
+
+    Raises:
+        ValueError: naming a picture that cannot be decoded.
     """
     stream = pipeline.eval_dataset(dataset, config, batch_size)
-    answer = model.predict(stream, verbose=0, callbacks=list(callbacks))
+    with naming_pictures():
+        answer = model.predict(stream, verbose=0, callbacks=list(callbacks))
     detections = {}
     for i, record in enumerate(dataset.records):
         count = answer["num_detections"][i]
