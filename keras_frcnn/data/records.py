@@ -218,6 +218,8 @@ def picture_header(path: str | os.PathLike) -> tuple[int, int, int]:
         ValueError: naming the file, if it is missing, no JPEG or PNG, cut off or too large.
     """
     try:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            raise ValueError("there is no such file")
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:

@@ -21,7 +21,7 @@ def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tenso
         uint8 [H, W, 3], RGB, as a viewer displays it. Transparency is dropped, of 16 bits the upper
         8 are taken.
     """
-    # It decodes PNG too. The accurate transform gives the pixels that Pillow and OpenCV give, and is
+    # PNG too. The accurate transform gives the pixels that Pillow and OpenCV give, and is
     # as fast as TensorFlow's own choice, which differs by up to 20 levels.
     image = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
     orientation = tf.convert_to_tensor(orientation)
