@@ -5,6 +5,7 @@ TensorFlow decodes, in training and here, so what passes here does not stop a ru
 
 import contextlib
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -26,7 +27,7 @@ def picture_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor
     InvalidArgumentError; ``naming_pictures`` says which it was.
     """
     attempt = _attempts(records)
-    paths = tf.constant([record.path for record in records], tf.string)
+    paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
     shapes = tf.constant([(record.height, record.width) for record in records], tf.int32)
 
     def read_picture(row: tf.Tensor) -> tf.Tensor:
@@ -89,7 +90,7 @@ def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
 
 def _attempts(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from a row to its picture; one that cannot be decoded has 0 pixels."""
-    paths = tf.constant([record.path for record in records], tf.string)
+    paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
     orientations = tf.constant([record.orientation for record in records], tf.int32)
 
     def attempt(row: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """Broken pixels are found before a run, and named when they come up in one."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -83,6 +84,13 @@ def test_the_truth_is_that_of_the_pictures_that_are_left(config):
     assert truth.image_ids == ("6", "5", "3", "2", "1", "0")
     assert truth.rows.tolist() == [0, 2, 5] and truth.areas.tolist() == [0, 3, 4]
     assert truth.bboxes[:, 0].tolist() == [0, 12, 16] and truth.crowd.tolist() == [True, False, True]
+
+
+def test_a_folder_whose_name_is_no_text_is_read(voc_folder, config):
+    made = voc_folder(os.fsdecode(b"own\xff")).add("a")
+    dataset = data.load_pictures(config.replace(data_dir=str(made.root)), SPLIT)
+    (inputs,) = pipeline.eval_dataset(dataset, config)
+    assert inputs["original_shape"].numpy().tolist() == [[40, 60]]
 
 
 def test_a_resumed_run_goes_on_as_an_unbroken_one(config):
