@@ -12,6 +12,7 @@ from keras_frcnn.data import exif, transforms
 from keras_frcnn.data.records import MAX_PIXELS
 
 _MOST_PARTS = 1000  # segments or chunks before the pixels; cameras write about ten
+_MOST_STRAY = 65536  # bytes in one step that belong to no segment
 _SOI, _EOI, _SOS, _APP1, _TEM, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0x01, 0xFF  # markers of JPEG
 _RST0 = 0xD0
 _CHECKSUM_BYTES = 4  # after a PNG's chunk
@@ -89,16 +90,21 @@ def _find_exif(
 
 
 def _segment(data: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Reads a JPEG's segment, for ``_find_exif``."""
+    """Reads a JPEG's segment, for ``_find_exif``; bytes that are none are passed over as parts."""
     begin, marker = _number(data, place, 1), _number(data, place + 1, 1)
     size = _number(data, place + 2, 2)
-    is_alone = (marker == _TEM) | ((marker >= _RST0) & (marker <= _SOI))
-    is_part = (begin == _FILL) & (marker > 0) & (marker != _EOI) & (marker != _SOS)
-    is_part &= (marker == _FILL) | is_alone | (size >= 2)
+    is_stray = begin != _FILL
+    is_alone = (marker == 0) | (marker == _TEM) | ((marker >= _RST0) & (marker <= _SOI))
+    is_fill = ~is_stray & (marker == _FILL)
+    is_last = ~is_stray & ((marker == _EOI) | (marker == _SOS))
+    is_last |= ~is_stray & ~is_fill & ~is_alone & (size < 2)
+    is_last |= place >= tf.size(data, tf.int64)
     end = tf.where(is_alone, place + 2, place + 2 + size)
-    end = tf.where(marker == _FILL, place + 1, end)
-    is_exif = is_part & (marker == _APP1) & _has(data, place + 4, exif.PREFIX)
-    return (place + 4) * tf.cast(is_part, tf.int64), end, is_exif
+    end = tf.where(is_fill, place + 1, end)
+    ahead = tf.argmax(data[place : place + _MOST_STRAY] == _FILL)
+    end = tf.where(is_stray, place + tf.maximum(ahead, 1), end)
+    is_exif = ~is_stray & ~is_last & (marker == _APP1) & _has(data, place + 4, exif.PREFIX)
+    return (place + 4) * tf.cast(~is_last, tf.int64), end, is_exif
 
 
 def _chunk(data: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

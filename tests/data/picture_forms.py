@@ -1,7 +1,7 @@
 """Every form in which a picture may come, what becomes of it, and what it shows.
 
-``FORMS`` is the table: a name, the file's bytes, and the outcome. The bytes are made by Pillow, or by
-hand where Pillow cannot write the form.
+``FORMS`` is the table: a name, the file's bytes, and the outcome. Pillow makes the bytes; those of
+forms that it cannot write are written by hand.
 """
 
 import io

@@ -83,7 +83,11 @@ def test_the_truth_is_that_of_the_pictures_that_are_left(config):
     truth = decoding.leave_out_broken(dataset, config).truth
     assert truth.image_ids == ("6", "5", "3", "2", "1", "0")
     assert truth.rows.tolist() == [0, 2, 5] and truth.areas.tolist() == [0, 3, 4]
-    assert truth.bboxes[:, 0].tolist() == [0, 12, 16] and truth.crowd.tolist() == [True, False, True]
+    assert truth.bboxes[:, 0].tolist() == [0, 12, 16] and truth.crowd.tolist() == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_folder_whose_name_is_no_text_is_read(voc_folder, config):
