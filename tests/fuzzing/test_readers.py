@@ -222,7 +222,8 @@ def flagfile(folder):
     )
 
     def read(content):
-        content = content.replace(b"--flagfile=", b"--flagfile=./").replace(b"..", b".")
+        content = content.replace(b"--flagfile=", b"--flagfile=./")
+        content = content.replace(b"..", b".").replace(b"~", b"")
         path.write_bytes(content)  # a flagfile may name any other; here it names those beside it
         try:
             with contextlib.redirect_stderr(io.StringIO()) as said:
@@ -324,7 +325,7 @@ def test_a_reader_reads_or_refuses(make, guard, tmp_path, request):
     refused, before = 0, _peak_memory()
     for number in range(request.config.getoption("fuzz")):
         rng = random.Random(f"{make.__name__} {number}")
-        content = mutate(rng.choice(contents), rng)
+        content = mutate(rng.choice((contents[0], rng.choice(contents))), rng)
         if number < len(contents):
             content = contents[number]
         try:
