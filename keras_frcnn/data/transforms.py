@@ -9,6 +9,8 @@ import tensorflow as tf
 BGR_MEAN = (103.939, 116.779, 123.68)
 """ImageNet's mean as the Caffe weights expect it, which ``keras.applications.VGG16`` carries."""
 
+_LARGE_VALUES = 3 * 2**23  # of a picture: twice those that most cameras give
+
 
 def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tensor:
     """Decodes a JPEG or PNG and turns it upright.
@@ -80,8 +82,13 @@ def resize(
     """
     shape = tf.shape(image)[-3:]
     size = target_shape(shape[0], shape[1], shorter_side, longer_side)
-    image = tf.cast(image, tf.float32)  # the same result in half the time
-    return tf.image.resize(image, tf.stack(size), "bilinear", antialias=False)
+    size = tf.stack(size)
+    return tf.cond(
+        tf.size(image) <= _LARGE_VALUES,
+        # The same result in half the time; but of a large picture the copy would take a gigabyte.
+        lambda: tf.image.resize(tf.cast(image, tf.float32), size, "bilinear", antialias=False),
+        lambda: tf.image.resize(image, size, "bilinear", antialias=False),
+    )
 
 
 def normalize(image: tf.Tensor, pixel_std: float = 1.0) -> tf.Tensor:
