@@ -134,6 +134,19 @@ def test_a_file_cut_anywhere_is_refused_or_shows_the_same(tmp_path, name):
     assert refused >= length - start - 2
 
 
+def test_an_orientation_in_xmp_alone_is_not_followed(serve, tmp_path):
+    """Browsers pass over it; Pillow does not, and neither over EXIF behind PNG's pixels."""
+    xmp = b"http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation='6' tiff:Orientation=\"6\"/>"
+    late = [(b"eXIf", picture_forms.exif_of(6)[6:])]
+    for content in (
+        picture_forms.with_segment(FORMS["jpeg"].content, 0xE1, xmp),
+        picture_forms.png(picture_forms.pixels(3), 8, 2, late=late),
+    ):
+        assert picture_forms.shown(content).shape == (36, 24, 3)
+        (tmp_path / "a").write_bytes(content)
+        assert to_picture(tmp_path / "a").shape == serve(content).shape == (24, 36, 3)
+
+
 @pytest.mark.parametrize("kind", ["missing", "folder", "loop", "dangling link", "pipe"])
 def test_what_is_no_file_is_named_and_not_waited_for(voc_folder, kind):
     folder = voc_folder().add("a").add("b")
