@@ -62,6 +62,9 @@ def propose(
     Yields:
         For each record its id, its proposals' boxes [P, 4], yxyx pixels of the original picture,
         and their scores [P], best first.
+
+    Raises:
+        ValueError: naming a picture that cannot be decoded.
     """
     stream = pipeline.eval_dataset(dataset, config.replace(test_proposals="rpn"))
 
@@ -71,6 +74,7 @@ def propose(
     if not model.run_eagerly:
         specs = [stream.element_spec]
         step = tf.function(step, input_signature=specs, jit_compile=model.jit_compile)
-    for record, inputs in zip(dataset.records, stream, strict=True):
-        boxes, scores, valid = (part[0].numpy() for part in step(inputs))
-        yield record.image_id, boxes[valid], scores[valid]
+    with naming_pictures():
+        for record, inputs in zip(dataset.records, stream, strict=True):
+            boxes, scores, valid = (part[0].numpy() for part in step(inputs))
+            yield record.image_id, boxes[valid], scores[valid]

@@ -35,6 +35,8 @@ def test_a_picture_that_cannot_be_decoded_is_named(model, dataset, tmp_path):
     gone = dataclasses.replace(dataset.records[0], path=path)
     with pytest.raises(ValueError, match=f"{path}: unreadable picture"):
         collect(model, Dataset(dataset.class_names, [gone]), model.config)
+    with pytest.raises(ValueError, match=f"{path}: unreadable picture"):
+        list(propose(model, Dataset(dataset.class_names, [gone]), model.config))
 
 
 def test_detections_are_those_of_detect_by_image_id(model, dataset):
