@@ -16,6 +16,15 @@ import numpy as np  # noqa: E402  (after the settings above)
 import pytest  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=200,
+        help="damaged copies that tests/fuzzing gives to each reader; 10000 for a long run",
+    )
+
+
 @pytest.fixture(autouse=True)
 def known_seeds_and_policy():
     """Seeds every source of randomness before a test; undoes a test's number format after it."""

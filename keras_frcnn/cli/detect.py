@@ -87,7 +87,8 @@ def main(argv: list[str] | None = None) -> int:
             _detect_all(model, find_pictures(options.images), folder, results)
         finally:  # also when the user has seen enough
             text = json.dumps(results, indent=1, ensure_ascii=False)
-            (folder / _RESULTS).write_text(text, encoding="utf-8")
+            # A file's name may hold bytes that are no text; JSON can say them as \\udc80 and so on.
+            (folder / _RESULTS).write_text(text, encoding="utf-8", errors="backslashreplace")
     count = sum(len(picture["detections"]) for picture in results["pictures"])
     print(f"{count} detections on {len(results['pictures'])} pictures: {folder / _RESULTS}")
     for picture in results["unreadable"]:

@@ -122,7 +122,7 @@ def _measure_model(config, options):
     console = Console()
     config = precision.for_use(config, console.print)
     _, class_names = checkpoint.read_settings(options.checkpoint)
-    dataset = data.load(config, config.eval_split, class_names, strict=False)
+    dataset = data.load_pictures(config, config.eval_split, class_names, strict=False)
     metric = _metric(options, dataset.form)
     _say_what_was_read(dataset, console)
     model = checkpoint.load(options.checkpoint, config)

@@ -64,7 +64,7 @@ and gives K = {num_rows} rows for each, best first
   detection_boxes_pixels [N, K, 4]: the same in pixels
   detection_scores [N, K], detection_classes [N, K] (from 1), detection_class_names [N, K]
   num_detections [N]; rows past it are padding
-Pictures are taken as their pixels are stored; an EXIF orientation is not applied.
+Files are turned upright by their EXIF orientation, as detect does.
 
 Look at it:
   saved_model_cli show --all --dir {folder}

@@ -54,3 +54,20 @@ def load(
             )
         parts.append(joining.relabel(part, source, class_names, strict))
     return joining.join(parts, sources)
+
+
+def load_pictures(
+    config: Config,
+    splits: tuple[str, ...],
+    class_names: tuple[str, ...] | None = None,
+    strict: bool = True,
+) -> Dataset:
+    """As ``load``, for those who need the pixels too: under ``config.check_pictures`` every picture
+    is decoded once, so that a broken one is found now and not hours later.
+    """
+    dataset = load(config, splits, class_names, strict=strict)
+    if not config.check_pictures:
+        return dataset
+    from keras_frcnn.data import decoding  # TensorFlow takes seconds to load
+
+    return decoding.leave_out_broken(dataset, config)

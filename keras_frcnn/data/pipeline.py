@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import augment, proposals_file, transforms
+from keras_frcnn.data.decoding import picture_reader
 from keras_frcnn.data.order import batches
 from keras_frcnn.data.records import Dataset, Record
 
@@ -138,7 +139,7 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
     Raises:
         ValueError: naming a proposals file and what is wrong with it.
     """
-    read_picture = _picture_reader(dataset.records)
+    read_picture = picture_reader(dataset.records)
     proposals_of = proposals_file.lookup(
         config.test_proposals, dataset.records, config.test_post_nms_top_k
     )
@@ -191,7 +192,7 @@ def _training_loader(
     config: Config,
 ) -> Callable[[tf.Tensor], tuple[dict, dict]]:
     """Returns a function from (row, epoch), int64 [2], to a picture's inputs and targets."""
-    read_picture = _picture_reader(records)
+    read_picture = picture_reader(records)
     proposals_of = proposals_file.lookup(
         config.train_proposals, records, config.train_post_nms_top_k
     )
@@ -215,26 +216,6 @@ def _training_loader(
         return inputs, _at_least_one_row({**targets, "boxes": boxes})
 
     return load
-
-
-def _picture_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from a row to its picture, uint8 [H, W, 3], upright RGB."""
-    paths = tf.constant([record.path for record in records], tf.string)
-    orientations = tf.constant([record.orientation for record in records], tf.int32)
-
-    def read_picture(row: tf.Tensor) -> tf.Tensor:
-        # TensorFlow's decoding error does not name the file. So a failed attempt, which leaves its
-        # own message in the log, yields an empty picture, and that is refused by name.
-        attempt = tf.data.Dataset.from_tensors((paths[row], orientations[row]))
-        attempt = attempt.map(lambda path, turn: transforms.decode(tf.io.read_file(path), turn))
-        empty = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
-        image = attempt.ignore_errors(log_warning=True).concatenate(empty).take(1)
-        image = image.get_single_element()
-        refusal = tf.debugging.Assert(tf.size(image) > 0, ["unreadable picture", paths[row]])
-        with tf.control_dependencies([refusal]):
-            return tf.identity(image)
-
-    return read_picture
 
 
 def _inputs(

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image, UnidentifiedImageError
+
+from keras_frcnn.data import exif
 
 MAX_PIXELS = 80_000_000
 """Pictures that claim more pixels than this are refused by their header, before memory is spent."""
@@ -25,6 +27,10 @@ _SHOWN_PROBLEMS = 10
 _PROGRESS_FROM = 2000
 _END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL_BYTES = 64
+_FOREIGN_FORMS = {
+    **{b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF", b"MM\0*": "TIFF"},
+    **{b"\xff\xd8": "a damaged header", b"\x89PNG": "a damaged header"},
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,17 +88,18 @@ class GroundTruth:
     areas: np.ndarray
     crowd: np.ndarray
 
-    def select(self, pictures: np.ndarray, objects: np.ndarray) -> "GroundTruth":
+    def select(self, pictures: np.ndarray, objects: np.ndarray | None = None) -> "GroundTruth":
         """Returns the truth of some pictures with some of their objects.
 
         Args:
             pictures: bool, for each of ``image_ids``.
-            objects: bool [N]; those of other pictures go anyway.
+            objects: bool [N]; those of other pictures go anyway. By default all.
 
         Returns:
             A copy without the others.
         """
-        objects = objects & pictures[self.rows]
+        wanted = pictures[self.rows]
+        objects = wanted if objects is None else objects & wanted
         numbers = np.cumsum(pictures) - 1
         return dataclasses.replace(
             self,
@@ -223,27 +230,41 @@ def picture_header(path: str | os.PathLike) -> tuple[int, int, int]:
 
     Returns:
         ``(height, width, orientation)``: pixels of the picture as displayed, and the EXIF
-        orientation of the stored pixels. Only JPEG's counts; viewers do not agree on PNG's.
+        orientation of the stored pixels.
 
     Raises:
         ValueError: naming the file, if it is missing, no JPEG or PNG, cut off or too large.
     """
     try:
-        with Image.open(path) as image:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            raise ValueError("there is no such file")
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
             width, height = image.size
-            if image.format not in _END_MARKERS:
-                raise ValueError(f"expected JPEG or PNG, found {image.format}")
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS} are refused")
-            orientation = 1
-            if image.format != "PNG":
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            if image.mode == "CMYK" and "adobe" not in image.info:
+                raise ValueError(
+                    "CMYK without Adobe's marker, whose colours programs read in two ways: save it "
+                    "as RGB"
+                )
+            orientation = exif.orientation(image.info.get("exif", b""))
             _check_end(image, path)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: unreadable picture: {_foreign_form(path)}") from error
     except Exception as error:  # Pillow's parsers raise nearly anything on damaged files
         raise ValueError(f"{path}: unreadable picture: {error}") from error
-    if orientation not in range(1, 9):
-        orientation = 1
     return (width, height, orientation) if orientation >= 5 else (height, width, orientation)
+
+
+def _foreign_form(path: str | os.PathLike) -> str:
+    """Says what a file is that is no JPEG or PNG, by its first bytes."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if not head:
+        return "the file is empty"
+    forms = [form for start, form in _FOREIGN_FORMS.items() if head.startswith(start)]
+    forms += ["HEIC or AVIF"] if head[4:] == b"ftyp" else []  # 4 bytes of size before it
+    return f"expected JPEG or PNG, found {(*forms, 'something else')[0]}"
 
 
 def _check_end(image: Image.Image, path: str | os.PathLike) -> None:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
+from keras_frcnn.data.decoding import naming_pictures
 from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation.results import Detections
 
@@ -27,9 +28,13 @@ def collect(
         ``(detections, proposals)``: detections by image id, and for each record its proposals,
         ``boxes`` [P, 4] and ``scores`` [P], best first. Boxes are yxyx pixels of the original
         pictures.
+
+    Raises:
+        ValueError: naming a picture that cannot be decoded.
     """
     stream = pipeline.eval_dataset(dataset, config, batch_size)
-    answer = model.predict(stream, verbose=0, callbacks=list(callbacks))
+    with naming_pictures():
+        answer = model.predict(stream, verbose=0, callbacks=list(callbacks))
     detections = {}
     for i, record in enumerate(dataset.records):
         count = answer["num_detections"][i]
@@ -57,6 +62,9 @@ def propose(
     Yields:
         For each record its id, its proposals' boxes [P, 4], yxyx pixels of the original picture,
         and their scores [P], best first.
+
+    Raises:
+        ValueError: naming a picture that cannot be decoded.
     """
     stream = pipeline.eval_dataset(dataset, config.replace(test_proposals="rpn"))
 
@@ -66,6 +74,7 @@ def propose(
     if not model.run_eagerly:
         specs = [stream.element_spec]
         step = tf.function(step, input_signature=specs, jit_compile=model.jit_compile)
-    for record, inputs in zip(dataset.records, stream, strict=True):
-        boxes, scores, valid = (part[0].numpy() for part in step(inputs))
-        yield record.image_id, boxes[valid], scores[valid]
+    with naming_pictures():
+        for record, inputs in zip(dataset.records, stream, strict=True):
+            boxes, scores, valid = (part[0].numpy() for part in step(inputs))
+            yield record.image_id, boxes[valid], scores[valid]

@@ -127,8 +127,9 @@ class _Mender:
         else:
             self._note(sample, "picture turned upright, written anew at quality 95")
             with Image.open(path) as image:
+                form = "PNG" if image.format == "PNG" else "JPEG"
                 upright = ImageOps.exif_transpose(image)
-                upright.save(place, "JPEG", quality=95, icc_profile=image.info.get("icc_profile"))
+                upright.save(place, form, quality=95, icc_profile=image.info.get("icc_profile"))
         return suffix != path.suffix
 
     def _mend_size(self, sample: Sample, tree: Any) -> bool:

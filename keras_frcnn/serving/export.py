@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.data import transforms
+from keras_frcnn.data import encoded
 from keras_frcnn.models import FasterRCNN
 from keras_frcnn.serving.verify import verify
 
@@ -131,7 +131,7 @@ def _signatures(model: FasterRCNN) -> dict[str, Callable]:
     spec = {name: tf.TensorSpec(part.shape[1:], part.dtype) for name, part in batch_spec.items()}
 
     def detect_in_file(content):
-        answer = serve_images(transforms.decode(content)[tf.newaxis])
+        answer = serve_images(encoded.decode_upright(content)[tf.newaxis])
         return {name: value[0] for name, value in answer.items()}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])

@@ -19,6 +19,7 @@ from rich.console import Console
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
+from keras_frcnn.data.decoding import naming_pictures
 from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation.collect import propose
 from keras_frcnn.models import checkpoint
@@ -38,8 +39,8 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset]:
     Raises:
         ValueError: naming the file, split or flag that is wrong.
     """
-    train = data.load(config, config.train_split)
-    evaluation = data.load(config, config.eval_split, train.class_names)
+    train = data.load_pictures(config, config.train_split)
+    evaluation = data.load_pictures(config, config.eval_split, train.class_names)
     for name, dataset in (("train", train), ("evaluate", evaluation)):
         labels = np.concatenate(
             [np.zeros(0, np.int32), *(record.labels for record in dataset.records)]
@@ -244,15 +245,16 @@ def _was_stopped_before_its_evaluation(phase, step):
 
 
 def _fit(model, stream, first, end, steps, beside):
-    model.fit(
-        stream,
-        initial_epoch=first,
-        epochs=end,
-        steps_per_epoch=steps,
-        callbacks=beside,
-        shuffle=False,
-        verbose=0,
-    )
+    with naming_pictures():
+        model.fit(
+            stream,
+            initial_epoch=first,
+            epochs=end,
+            steps_per_epoch=steps,
+            callbacks=beside,
+            shuffle=False,
+            verbose=0,
+        )
 
 
 def _resume(model, phase, console):

@@ -1,6 +1,7 @@
 """``keras-frcnn detect``: from a checkpoint and pictures to drawings and detections.json."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -157,6 +158,17 @@ def test_a_turned_jpeg_gives_boxes_as_displayed(run, loaded, make_picture, model
     assert_written(picture, model.detect([displayed]), model.class_names)
     with Image.open(tmp_path / "out" / picture["drawing"]) as drawing:
         assert drawing.size == (48, 64)
+
+
+def test_a_file_whose_name_is_no_text_is_detected_on(run, loaded, make_picture, tmp_path):
+    make_picture("x/a.png")
+    name = os.fsdecode(b"b\xff.png")  # as older systems wrote umlauts
+    os.rename(tmp_path / "x" / "a.png", tmp_path / "x" / name)
+    (tmp_path / "x" / os.fsdecode(b"c\xff.jpg")).write_bytes(b"")
+    code, results = run("x")
+    assert code == 1  # the second is empty
+    assert results["pictures"][0]["file"] == str(tmp_path / "x" / name)
+    assert (tmp_path / "out" / results["pictures"][0]["drawing"]).is_file()
 
 
 def test_drawings_never_share_a_name(run, loaded, make_picture, tmp_path):

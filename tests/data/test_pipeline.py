@@ -400,8 +400,8 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.records import Dataset, Record
 nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
-paths = {[record.path for record in dataset.records] * 20!r}
-records = [Record(str(i), path, 40, 50, *nothing) for i, path in enumerate(paths)]
+pictures = {[(record.path, record.height, record.width) for record in dataset.records] * 20!r}
+records = [Record(str(i), *picture, *nothing) for i, picture in enumerate(pictures)]
 stream = iter(pipeline.train_dataset(Dataset(("a",), records), Config()))
 for _ in range(3):
     next(stream)

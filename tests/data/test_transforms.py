@@ -103,6 +103,15 @@ def test_resize_is_bilinear_with_half_pixel_centers():
     np.testing.assert_allclose(resized[1, :, 2], [0, 3, 9, 12])
 
 
+def test_resize_of_a_large_picture_gives_the_same(monkeypatch):
+    image = tf.constant(RNG.integers(0, 256, (51, 33, 3), np.uint8))
+    expected = transforms.resize(image, 20, 40), transforms.resize(image, 77, 120)
+    monkeypatch.setattr(transforms, "_LARGE_VALUES", 51 * 33 * 3 - 1)
+    found = transforms.resize(image, 20, 40), transforms.resize(image, 77, 120)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
 def test_resize_down_does_not_blur():
     image = np.tile(np.array([0, 90], np.uint8)[None, :, None], (6, 3, 3))  # 6 x 6, striped
     resized = transforms.resize(tf.constant(image), 2, 2)

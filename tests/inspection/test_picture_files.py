@@ -36,7 +36,7 @@ def test_size_and_orientation_are_those_of_the_picture_as_displayed(tmp_path):
     ("content", "kind", "words"),
     [
         (b"", "unreadable_picture", "empty"),
-        (b"hello", "unreadable_picture", "cannot identify"),
+        (b"hello", "unreadable_picture", "found something else"),
         (b"\xff\xd8\xff\xe0", "broken_picture", ""),
         (b"\x89PNG\r\n\x1a\n" + b"x" * 40, "broken_picture", ""),
     ],

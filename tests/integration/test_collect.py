@@ -1,5 +1,7 @@
 """From a model and a dataset to what evaluation reads."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from keras_frcnn import data
 from keras_frcnn.data import shapes
 from keras_frcnn.data.pictures import to_picture
+from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation.collect import collect, propose
 from tests import fakes
 
@@ -26,6 +29,15 @@ def model(monkeypatch):
     return fakes.detector(
         score_threshold=0.1, rpn_nms_iou_threshold=0.3, test_post_nms_top_k=100, max_detections=300
     )
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(model, dataset, tmp_path):
+    path = str(tmp_path / "gone.jpg")
+    gone = dataclasses.replace(dataset.records[0], path=path)
+    with pytest.raises(ValueError, match=f"{path}: unreadable picture"):
+        collect(model, Dataset(dataset.class_names, [gone]), model.config)
+    with pytest.raises(ValueError, match=f"{path}: unreadable picture"):
+        list(propose(model, Dataset(dataset.class_names, [gone]), model.config))
 
 
 def test_detections_are_those_of_detect_by_image_id(model, dataset):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from keras_frcnn.serving import export as exporting
 from keras_frcnn.serving.export import check_place, export, made_pictures, save
+from tests.data.picture_forms import FORMS
 
 OUTPUTS = {
     "detection_boxes",
@@ -164,13 +165,34 @@ def test_grey_and_transparent_files_are_served(signatures, model, pictures):
     assert_equals_detect(answer, expected, model.class_names, [(50, 70), (80, 45)])
 
 
+@pytest.mark.parametrize("signature", ["serve_bytes", "serve_examples"])
+def test_files_are_turned_upright_as_detect_turns_them(signatures, model, signature, tmp_path):
+    names = ["jpeg turned 6", "png turned 8", "jpeg cmyk", "png interlaced, of 16 bits"]
+    files = [FORMS[name].content for name in names]
+    paths = [tmp_path / str(number) for number in range(len(files))]
+    for path, content in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    inputs = {"image_bytes": files}
+    if signature == "serve_examples":
+        inputs = {"examples": [example_of(file) for file in files]}
+    answer = answer_of(signatures[signature], **inputs)
+    sizes = [(36, 24), (36, 24), (24, 36), (24, 36)]
+    assert_equals_detect(answer, model.detect(paths), model.class_names, sizes)
+
+
+@pytest.mark.parametrize("name", ["png above the limit", "jpeg above the limit", "BMP"])
+def test_what_detect_refuses_is_not_served(signatures, name):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unreadable picture"):
+        signatures["serve_bytes"](image_bytes=tf.constant([FORMS[name].content]))
+
+
 def test_no_files_give_no_answers(signatures):
     answer = answer_of(signatures["serve_bytes"], image_bytes=np.zeros(0, "S"))
     assert answer["detection_boxes"].shape == (0, 100, 4)
 
 
 def test_a_file_that_is_no_picture_is_an_error(signatures):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected JPEG or PNG"):
         signatures["serve_bytes"](image_bytes=tf.constant([b"nonsense"]))
 
 

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
+from keras_frcnn.data import shapes
 from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import callbacks, fit
@@ -267,6 +268,20 @@ def test_data_is_read_before_the_model_is_built(config, train, tmp_path, monkeyp
     ):
         with pytest.raises(ValueError, match=message):
             train(config.replace(output_dir=str(tmp_path / "run"), **changes))
+
+
+@pytest.mark.parametrize("check_pictures", [True, False])
+def test_a_picture_that_cannot_be_decoded_is_named(config, train, tmp_path, check_pictures):
+    folder = shapes.make(tmp_path, 3, 1, 0, shorter_side=(64, 72), longer_side=(80, 96))
+    for path in sorted((folder / "JPEGImages").glob("train_*")):
+        header, _, _ = path.read_bytes().partition(b"\xff\xda")
+        path.write_bytes(header + b"\xff\xd9")  # no pixels, but a sound header and an end
+    settings = config.replace(
+        data_dir=str(folder), output_dir=str(tmp_path / "run"), check_pictures=check_pictures
+    )
+    with pytest.raises(ValueError, match="(?s)problem.*train_" if check_pictures else ": unread"):
+        train(settings)
+    assert (tmp_path / "run").exists() != check_pictures  # it is found before the run begins
 
 
 # --- parts --------------------------------------------------------------------------------------

@@ -11,37 +11,10 @@ from PIL import Image
 from keras_frcnn.config import Config
 from keras_frcnn.inspection import check_data, check_page, check_report, mend
 from tests.data.conftest import VocFolder
+from tests.fuzzing.mutations import HOSTILE, mutate
 from tests.inspection.conftest import scene
 
 _NUMBER = 300
-_TOKENS = (
-    b"<", b">", b"</", b"&", b"&amp;", b"&#0;", b"&#x110000;", b"]]>", b"<!--", b"<!DOCTYPE a [",
-    b"<!ENTITY a 'b'>", b"\x00", b"\xff\xfe", b"\xff\xd8", b"\xff\xda", b"\xff\xd9", b"IDAT",
-    b"IEND", b"nan", b"inf", b"-1", b"1e308", b"99999999999999999999", b"../../x", b"",
-    b"\xf0\x9f\x98\x80", b"<?xml version='1.0' encoding='utf-7'?>", b"<object/>", b"<object>" * 50,
-)  # fmt: skip
-
-
-def _mutate(content, rng):
-    """Returns a content with a few random edits: bits, cuts, doubled parts and hostile words."""
-    content = bytearray(content)
-    for _ in range(rng.choice((1, 1, 2, 5, 20))):
-        start = rng.randrange(len(content) + 1)
-        end = min(len(content), start + rng.choice((1, 1, 4, 30, 200)))
-        edit = rng.randrange(6)
-        if edit == 0 and start < len(content):
-            content[start] ^= 1 << rng.randrange(8)
-        elif edit == 1:
-            del content[start:end]
-        elif edit == 2:
-            content[start:start] = content[start:end]
-        elif edit == 3:
-            content[start:end] = rng.choice(_TOKENS)
-        elif edit == 4 and rng.random() < 0.2:
-            del content[start:]
-        else:
-            content[start:end] = rng.randbytes(end - start)
-    return bytes(content)
 
 
 def _picture(rng, seed):
@@ -71,11 +44,11 @@ def fuzzed(tmp_path_factory):
         folder.annotate(stem, "".join(folder.object_xml(*box) for box in boxes), 24, 32)
         content, picture = folder.annotation(stem).read_bytes(), _picture(rng, number)
         if number % 3:
-            folder.annotation(stem).write_bytes(_mutate(content, rng))
-        folder.picture(stem).write_bytes(_mutate(picture, rng) if number % 3 != 1 else picture)
+            folder.annotation(stem).write_bytes(mutate(content, rng))
+        folder.picture(stem).write_bytes(mutate(picture, rng) if number % 3 != 1 else picture)
         folder.line(rng.choice(("train", "val")), stem)
     for _ in range(30):
-        name = rng.choice(_TOKENS).decode("utf-8", "replace").replace("\n", "") or "x"
+        name = rng.choice(HOSTILE).decode("utf-8", "replace").replace("\n", "") or "x"
         folder.line("val", name)
     return folder
 

@@ -1,0 +1,124 @@
+"""From a record's row to its pixels, and the look at all of them before hours are spent.
+
+TensorFlow decodes, in training and here, so what passes here does not stop a run later.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_frcnn.config import Config
+from keras_frcnn.data import transforms
+from keras_frcnn.data.records import Dataset, Record, settle, with_progress
+
+_UNREADABLE = "unreadable picture"
+_NAMED = re.compile(rf"\[{_UNREADABLE}\] \[(.*?)\]\s*(?:\[\[|\[Op:|\n|$)", re.DOTALL)
+
+
+def picture_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from a row to its picture, uint8 [H, W, 3], upright RGB.
+
+    A picture that cannot be decoded, or that is not of its record's size, is an
+    InvalidArgumentError; ``naming_pictures`` says which it was.
+    """
+    attempt = _attempts(records)
+    paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
+    shapes = tf.constant([(record.height, record.width) for record in records], tf.int32)
+
+    def read_picture(row: tf.Tensor) -> tf.Tensor:
+        image = attempt(row)
+        is_sound = tf.reduce_all(tf.shape(image)[:2] == shapes[row])
+        with tf.control_dependencies([tf.debugging.Assert(is_sound, [_UNREADABLE, paths[row]])]):
+            return tf.identity(image)
+
+    return read_picture
+
+
+@contextlib.contextmanager
+def naming_pictures() -> Iterator[None]:
+    """Turns the error of a picture that ``picture_reader`` cannot read into a ValueError."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = _NAMED.search(error.message)
+        if not found:
+            raise
+        raise ValueError(
+            f"{found[1]}: {_UNREADABLE}: it cannot be decoded, or no longer has the size that its "
+            "header had when the data was read"
+        ) from error
+
+
+def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
+    """Decodes every picture of a dataset once, and settles what cannot be decoded.
+
+    The header of a file tells its size and its end whether it was cut off; what lies between shows
+    in decoding only.
+
+    Args:
+        dataset: the records.
+        config: setting ``on_bad_record``.
+
+    Returns:
+        The dataset; under "skip" without the broken pictures, each with a line in ``skipped``.
+
+    Raises:
+        ValueError: naming the broken pictures under "error", or if no other is there.
+    """
+    sound, problems = np.ones(len(dataset.records), bool), []
+    shapes = _decoded_shapes(dataset.records)
+    shapes = with_progress(shapes, "Decoding pictures once", len(dataset.records))
+    for row, (record, shape) in enumerate(zip(dataset.records, shapes, strict=True)):
+        problem = _problem(record, *shape.tolist())
+        if problem:
+            sound[row] = False
+            problems.append((f"{record.path}: {_UNREADABLE}: {problem}", "picture left out"))
+    skipped = dataset.skipped + settle(problems, config.on_bad_record)
+    if not sound.any():
+        raise ValueError("expected pictures that can be decoded. Received:\n" + "\n".join(skipped))
+    kept = [record for record, is_sound in zip(dataset.records, sound, strict=True) if is_sound]
+    truth, ids = dataset.truth, {record.image_id for record in kept}
+    if truth is not None:
+        truth = truth.select(np.array([image_id in ids for image_id in truth.image_ids]))
+    return dataclasses.replace(dataset, records=kept, skipped=skipped, truth=truth)
+
+
+def _attempts(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from a row to its picture; one that cannot be decoded has 0 pixels."""
+    paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
+    orientations = tf.constant([record.orientation for record in records], tf.int32)
+
+    def attempt(row: tf.Tensor) -> tf.Tensor:
+        # TensorFlow's decoding error does not name the file. So a failed attempt, which leaves its
+        # own message in the log, yields an empty picture.
+        stream = tf.data.Dataset.from_tensors((paths[row], orientations[row]))
+        stream = stream.map(lambda path, turn: transforms.decode(tf.io.read_file(path), turn))
+        empty = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
+        stream = stream.ignore_errors(log_warning=True).concatenate(empty).take(1)
+        return stream.get_single_element()
+
+    return attempt
+
+
+def _decoded_shapes(records: Sequence[Record]) -> Iterator[np.ndarray]:
+    """Decodes all pictures, on all cores; gives height and width of each, 0 if it is broken."""
+    attempt = _attempts(records)
+    stream = tf.data.Dataset.range(len(records))
+    stream = stream.map(lambda row: tf.shape(attempt(row))[:2], tf.data.AUTOTUNE)
+    return stream.as_numpy_iterator()
+
+
+def _problem(record: Record, height: int, width: int) -> str:
+    if not height:
+        return "its header is sound, but its pixels cannot be decoded"
+    if (height, width) != (record.height, record.width):
+        return (
+            f"{record.height} x {record.width} pixels (height x width) by its header, {height} x "
+            f"{width} when decoded"
+        )
+    return ""
