@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data import coco_file, records
+from keras_frcnn.data import coco_file, headers, records
 from keras_frcnn.data.coco_file import Problems
 from keras_frcnn.data.records import Dataset, GroundTruth, Record
 
@@ -167,7 +167,7 @@ def _read_header(place: _Place) -> tuple[int, int, int] | str:
     try:
         if not place.path.is_file():
             return f"{which}: the picture {place.path} is missing"
-        height, width, orientation = records.picture_header(place.path)
+        height, width, orientation = headers.picture_header(place.path)
     except (ValueError, OSError) as error:  # OSError: a name that no file can have
         return f"{which}: {error}"
     written = place.picture.height, place.picture.width

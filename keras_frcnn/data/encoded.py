@@ -1,6 +1,6 @@
 """JPEG and PNG files as served models read them: TensorFlow alone, from bytes to upright pixels.
 
-On a disk ``records.picture_header`` looks at a file before ``transforms.decode`` decodes it. A
+On a disk ``headers.picture_header`` looks at a file before ``transforms.decode`` decodes it. A
 served model has only the bytes and the graph, so the same header is read here in TensorFlow.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_frcnn.data import exif, transforms
-from keras_frcnn.data.records import MAX_PIXELS
+from keras_frcnn.data.headers import MAX_PIXELS
 
 _MOST_PARTS = 1000  # segments or chunks before the pixels; cameras write about ten
 _MOST_STRAY = 65536  # bytes in one step that belong to no segment

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.data import records, transforms
+from keras_frcnn.data import headers, transforms
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -65,7 +65,7 @@ def _files_of(place: str) -> list[Path]:
 
 
 def _read(path: str | os.PathLike) -> np.ndarray:
-    height, width, orientation = records.picture_header(path)
+    height, width, orientation = headers.picture_header(path)
     try:
         with tf.device("CPU:0"):
             image = transforms.decode(Path(path).read_bytes(), orientation).numpy()

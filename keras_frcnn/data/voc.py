@@ -10,7 +10,7 @@ import defusedxml.ElementTree
 import numpy as np
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data import records, voc_layout
+from keras_frcnn.data import headers, records, voc_layout
 from keras_frcnn.data.records import Dataset, Record
 
 VOC_CLASSES = (
@@ -137,7 +137,7 @@ def _read_picture(entry: voc_layout.Entry) -> _Picture | str:
     try:
         root = parse(entry.annotation)
         path = entry.picture()
-        height, width, orientation = records.picture_header(path)
+        height, width, orientation = headers.picture_header(path)
         _check_size(entry.annotation, root.find("size"), height, width)
     except (ValueError, OSError) as error:  # OSError: a name that no file can have
         return f"{entry.annotation}: {error}" if isinstance(error, OSError) else str(error)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps
 
-from keras_frcnn.data.records import MAX_PIXELS
+from keras_frcnn.data.headers import MAX_PIXELS
 from keras_frcnn.inspection import picture_files
 from keras_frcnn.inspection.findings import plain
 

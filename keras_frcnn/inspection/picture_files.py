@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_frcnn.data import records
+from keras_frcnn.data import headers
 
 UNKNOWN_HASH = b""
 
@@ -110,7 +110,7 @@ def _claimed_pixels(path: Path) -> int:
 def _look_into(path: Path, begins_well: bool, digest: str) -> PictureFile:
     """Decodes a file that is not too large."""
     try:
-        height, width, orientation = records.picture_header(path)
+        height, width, orientation = headers.picture_header(path)
     except ValueError as error:
         kind = "broken_picture" if begins_well else "unreadable_picture"
         words = str(error).removeprefix(f"{path}: unreadable picture: ")

@@ -322,8 +322,8 @@ def test_no_picture_outside_the_folder_is_touched(folder, name, monkeypatch):
     Image.new("RGB", (60, 40)).save(folder.root / "x.jpg")
     folder.add(1, ([0, 0, 5, 5], 3)).add(2, ([0, 0, 5, 5], 3), file_name=name)
     seen = []
-    header = coco.records.picture_header
-    monkeypatch.setattr(coco.records, "picture_header", lambda p: seen.append(p) or header(p))
+    header = coco.headers.picture_header
+    monkeypatch.setattr(coco.headers, "picture_header", lambda p: seen.append(p) or header(p))
     assert f"{folder.path}: image 2: file_name must name a file below" in refusal(folder)
     dataset = load(folder, on_bad_record="skip")
     assert [record.image_id for record in dataset.records] == [1] == list(dataset.truth.image_ids)
