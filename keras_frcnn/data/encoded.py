@@ -30,7 +30,14 @@ def decode_upright(content: tf.Tensor) -> tf.Tensor:
     Raises:
         InvalidArgumentError: if it is no JPEG or PNG, claims too many pixels, or is damaged.
     """
-    data = tf.io.decode_raw(content, tf.uint8)
+    with tf.device("CPU:0"):  # a GPU would wait for each of many small steps
+        data = tf.io.decode_raw(content, tf.uint8)
+        with tf.control_dependencies([_check_size(content, data)]):
+            return transforms.decode(tf.identity(content), orientation(data))
+
+
+def _check_size(content: tf.Tensor, data: tf.Tensor) -> tf.Operation:
+    """Refuses what is no JPEG or PNG, or claims too many pixels, before memory is spent."""
     is_jpeg = _has(data, 0, [_FILL, _SOI, _FILL])
     is_png = _has(data, 0, b"\x89PNG\r\n\x1a\n")
     known = tf.debugging.Assert(is_jpeg | is_png, ["unreadable picture: expected JPEG or PNG"])
@@ -41,9 +48,7 @@ def decode_upright(content: tf.Tensor) -> tf.Tensor:
             lambda: tf.stack([_number(data, 20, 4), _number(data, 16, 4)]),
         )
     words = ["unreadable picture: height, width", shape, f"above {MAX_PIXELS} pixels are refused"]
-    small = tf.debugging.Assert(tf.reduce_prod(shape) <= MAX_PIXELS, words)
-    with tf.control_dependencies([small]):
-        return transforms.decode(tf.identity(content), orientation(data))
+    return tf.debugging.Assert(tf.reduce_prod(shape) <= MAX_PIXELS, words)
 
 
 def orientation(data: tf.Tensor) -> tf.Tensor:
