@@ -67,7 +67,7 @@ def draw(
         anchors = looks.lay_anchors(config, layers, stride, shape)
         matched = looks.match_anchors(config, anchors, shape, targets, seed)
         title = f"1 ground truth: {_size(original)}"
-        difficult = _DIFFICULT[config.resolved_difficult]
+        difficult = _DIFFICULT[config.resolve_difficult(record.form)]
         panels = {"1_ground_truth": stages.draw_objects(original, truth, names, title, difficult)}
         title = f"2 as training sees it: {_size(picture)}, epoch {epoch}"
         panels["2_training"] = stages.draw_objects(picture, learned, names, title, "ignored")

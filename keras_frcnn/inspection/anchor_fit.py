@@ -107,7 +107,7 @@ def fit(
         ValueError: if there are no objects to learn, or more anchors are wanted than there are to
             choose from.
     """
-    keeps_difficult = config.resolved_difficult == "keep"
+    keeps_difficult = config.difficult == "keep"
     difficult = sum(int(np.sum(record.difficult)) for record in dataset.records)
 
     def at(shorter_side: int, longer_side: int) -> Objects:

@@ -25,7 +25,7 @@ from PIL import Image
 from keras_frcnn import data
 from keras_frcnn.cli.command import Command, parse
 from keras_frcnn.config import Config
-from keras_frcnn.data import coco, encoded, records
+from keras_frcnn.data import encoded, records
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.evaluation import results, voc_files
 from keras_frcnn.flags import write_flagfile
@@ -170,7 +170,7 @@ def coco_file(folder):
     def read(content):
         (folder / "gt.json").write_bytes(content)
         _read_both_ways(config, lambda config, _: data.load(config, config.train_split))
-        coco.read_truth(config, config.train_split)
+        data.load(config, config.train_split, pictures=False)
 
     sound = json.dumps(content).encode()
     return [sound] + [sound.replace(b"b.png", path) for path in PATHS], read
