@@ -289,7 +289,8 @@ def test_a_run_on_proposals_of_a_file(config, train, tmp_path):
         proposals_file.write(
             file, [(r.image_id, r.boxes, np.ones(len(r.boxes))) for r in records[1:]]
         )
-        train(config.replace(output_dir=str(tmp_path / "other"), train_proposals=str(file)))
+        both = {"train_proposals": str(file), "test_proposals": str(file)}
+        train(config.replace(output_dir=str(tmp_path / "other"), **both))
 
 
 # --- going on -----------------------------------------------------------------------------------
