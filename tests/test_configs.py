@@ -32,7 +32,7 @@ def test_voc07_alternating_is_the_released_codes_schedule():
 
 
 def test_voc_goes_on_from_coco():
-    coco, voc, both = map(config_of, ("coco17.cfg", "voc0712.cfg", "coco_voc0712.cfg"))
+    coco, voc, both = map(config_of, ("coco17.cfg", "voc0712.cfg", "coco_then_voc0712.cfg"))
     assert both.start_checkpoint == f"{coco.output_dir}/best.keras"
     for name in ("backbone", "scales", "ratios", "head_units", "pool_size", "pixel_std"):
         assert getattr(both, name) == getattr(coco, name)
