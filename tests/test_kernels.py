@@ -14,7 +14,9 @@ from tests import fakes
 ON_THE_PROCESSOR = {
     # It reads a few hundred boxes and scores. The kernel that GPUs have takes one class after the
     # other, ``nms._survivors`` pays under XLA only.
-    "CombinedNonMaxSuppression"
+    "CombinedNonMaxSuppression",
+    # Of whole numbers, for huge pictures only: others are resized as float32, where they are.
+    "ResizeBilinear",
 }
 
 OBJECTS = [[([5, 5, 30, 40], 0), ([20, 41, 60, 90], 2, True)], [([3, 4, 34, 30], 3)]]

@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         console = Console(highlight=False)
         dataset = data.load(config, config.train_split)
         for line in dataset.skipped:
-            console.print(f"skipped: {line}", markup=False)
+            console.print(f"skipped: {line}", markup=False, soft_wrap=True)
         stack = backbones.BACKBONES[config.backbone]("float32")
         feature_shape = functools.partial(stacks.true_shape, stack.layers)
         counts = options.num_scales, options.num_ratios

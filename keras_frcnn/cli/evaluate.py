@@ -254,7 +254,7 @@ def _say_where(folder, names):
 
 def _say_what_was_read(dataset, console):
     for line in [*dataset.remarks, *(f"skipped: {line}" for line in dataset.skipped)]:
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _base(options):

@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         check_place(options.output_file)
         dataset = data.load(config, getattr(config, options.split))
         for line in dataset.skipped:
-            console.print(f"skipped: {line}", markup=False)
+            console.print(f"skipped: {line}", markup=False, soft_wrap=True)
         by = _by_rpn if options.method == "rpn" else _by_others
         with by(config, options, dataset.class_names, console) as propose:
             # What decides the proposals, lest a stopped file goes on with others.

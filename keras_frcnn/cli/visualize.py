@@ -78,7 +78,8 @@ def main(argv: list[str] | None = None) -> int:
 
         model = _load(options, config) if options.checkpoint else None
         split = config.train_split if options.split == "train" else config.eval_split
-        dataset = data.load(config, split, model and model.class_names)
+        class_names = model and model.class_names
+        dataset = data.load(config, split, class_names, strict=model is None)
         rows = _chosen(dataset.records, options)
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)

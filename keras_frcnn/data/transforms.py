@@ -83,12 +83,15 @@ def resize(
     shape = tf.shape(image)[-3:]
     size = target_shape(shape[0], shape[1], shorter_side, longer_side)
     size = tf.stack(size)
-    return tf.cond(
-        tf.size(image) <= _LARGE_VALUES,
-        # The same result in half the time; but of a large picture the copy would take a gigabyte.
-        lambda: tf.image.resize(tf.cast(image, tf.float32), size, "bilinear", antialias=False),
-        lambda: tf.image.resize(image, size, "bilinear", antialias=False),
-    )
+
+    def with_copy():  # the same result in half the time
+        return tf.image.resize(tf.cast(image, tf.float32), size, "bilinear", antialias=False)
+
+    def without_copy():  # which of a large picture would take a gigabyte
+        with tf.device("CPU:0"):  # GPUs lack the kernel of whole numbers
+            return tf.image.resize(image, size, "bilinear", antialias=False)
+
+    return tf.cond(tf.size(image) <= _LARGE_VALUES, with_copy, without_copy)
 
 
 def normalize(image: tf.Tensor, pixel_std: float = 1.0) -> tf.Tensor:

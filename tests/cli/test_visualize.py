@@ -1,14 +1,15 @@
 """``keras-frcnn visualize``: which files it writes, under which names, and what it refuses."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_frcnn import models
+from keras_frcnn import data, models
 from keras_frcnn.cli import stage_panels, visualize
 from keras_frcnn.config import Config
-from keras_frcnn.data import voc
 from keras_frcnn.data.pictures import to_picture
 from tests import fakes
 from tests.data.conftest import VocFolder
@@ -90,6 +91,13 @@ def test_the_split_is_chosen(run, folder, capsys):
     assert {path.name[0] for path in out.iterdir()} == {"b"}
 
 
+def test_a_checkpoint_is_shown_on_data_with_classes_that_it_does_not_know(run, folder, model):
+    folder.annotate("b", folder.object_xml("Circle", 9, 9, 30, 30) * 2, 48, 64)
+    folder.annotate("c", folder.object_xml("cat", 9, 9, 30, 30), 48, 64)
+    flags = "--checkpoint=x", "--image_ids=b,c"
+    assert run(*flags) == names("b", "c", stages=STAGES)
+
+
 def test_names_of_files_are_safe():
     ids = ["a/b", "../x", "A_B", "", "..", "é猫", "x" * 300, "a:b", "nul\0\n", "-rf", "\udce4"]
     stems = list(visualize._stems(ids))
@@ -136,7 +144,7 @@ def test_a_picture_that_cannot_be_read_is_named(run, folder, capsys):
 @pytest.fixture
 def dataset(folder):
     config = Config(data_dir=str(folder.root), train_split=("train",))
-    return voc.read(config, ("train",), fakes.CLASS_NAMES)
+    return data.load(config, ("train",), fakes.CLASS_NAMES)
 
 
 @pytest.fixture
@@ -168,6 +176,15 @@ def test_difficult_objects_are_told_apart(dataset, asked, difficult, words, seen
     truth, learned = asked["objects"]
     assert truth[1]["apart"].tolist() == [False, True] and truth[4] == words
     assert len(learned[1]["boxes"]) == seen and learned[1]["apart"].tolist() == apart
+
+
+def test_in_joined_data_each_picture_has_the_default_of_its_form(dataset, asked):
+    first = dataset.records[0]
+    dataset.records[:] = [first, dataclasses.replace(first, form="coco")]
+    with fakes.small_backbone():
+        list(stage_panels.draw(dataset, [0, 1], fakes.SMALL))
+    words = [truth[4] for truth in asked["objects"][::2]]
+    assert words == ["difficult, left out of training", "difficult, ignored in training"]
 
 
 def test_stages_of_a_picture_are_those_of_training(dataset, asked, model):
