@@ -49,9 +49,9 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset]:
         objects = ", ".join(f"{n} {c}" for n, c in zip(dataset.class_names, counts, strict=True))
         console.print(f"{name}: {len(dataset.records)} pictures; {objects}", highlight=False)
         for line in dataset.remarks:
-            console.print(f"  {line}", highlight=False, markup=False)
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
         for line in dataset.skipped:
-            console.print(f"  skipped: {line}", highlight=False, markup=False)
+            console.print(f"  skipped: {line}", highlight=False, markup=False, soft_wrap=True)
     return train, evaluation
 
 
