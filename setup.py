@@ -8,6 +8,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# tensorflow-datasets 4.9.10 needs importlib_resources but does not declare it.
+TFDS = ["tensorflow-datasets>=4.9.10,<5", "importlib_resources>=6"]
+
 setup(
     name="keras-frcnn",
     version="0.1.0",
@@ -29,9 +32,12 @@ setup(
         "defusedxml>=0.7.1,<1",
         "rich>=13,<16",
         "faster-coco-eval>=1.8,<2",
+        "google-crc32c>=1.7,<2",
+        "protobuf>=6.31,<8",
     ],
     extras_require={
         "dev": [
+            *TFDS,
             "pytest>=8.3,<10",
             "pytest-xdist>=3.6,<4",
             "ruff>=0.17,<0.18",
@@ -39,8 +45,7 @@ setup(
             "html5lib>=1.1,<2",  # reads the HTML pages strictly
             "opencv-contrib-python-headless>=4.10,<6",
         ],
-        # tensorflow-datasets 4.9.10 needs importlib_resources but does not declare it.
-        "tfds": ["tensorflow-datasets>=4.9.10,<5", "importlib_resources>=6"],
+        "tfds": TFDS,
         # Selective Search and EdgeBoxes are in OpenCV's contrib modules alone.
         "proposals": ["opencv-contrib-python-headless>=4.10,<6"],
         "serving": ["tensorflow-serving-api>=2.21,<2.22"],

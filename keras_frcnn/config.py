@@ -79,18 +79,19 @@ class Config:
     # --- data
     dataset: tuple[str, ...] = _setting(
         ("voc",),
-        "Form of the data under data_dir: VOC's folders of XML, or COCO's JSON. Several, as in "
-        "voc,coco, are joined: the first one's classes count, those of the others are matched by "
-        "name (diningtable = Dining Table, aeroplane = airplane), and objects of classes that "
-        "match none are left out, counted and named: what they cover is background.",
+        "Form of the data under data_dir: VOC's folders of XML, COCO's JSON, TFRecords of "
+        "tf.Example, or the data sets of TensorFlow Datasets (TFDS). Several, as in voc,coco, are "
+        "joined: the first one's classes count, those of the others are matched by name "
+        "(diningtable = Dining Table, aeroplane = airplane), and objects of classes that match "
+        "none are left out, counted and named: what they cover is background.",
         group="data",
-        choices=("voc", "coco"),
+        choices=("voc", "coco", "tfrecord", "tfds"),
     )
     data_dir: tuple[str, ...] = _setting(
         (),
         "Folder of the data: a VOCdevkit, one VOCxxxx folder, COCO's folder with annotations/ in "
-        "it, or own data in either layout. Of several datasets one folder each, - for one that "
-        "needs none, or one for all.",
+        "it, or own data in either layout; a folder of TFRecords; TFDS's (none: its default). Of "
+        "several datasets one folder each, - for one that needs none, or one for all.",
         group="data",
     )
     train_split: tuple[str, ...] = _setting(
@@ -98,7 +99,8 @@ class Config:
         "Image sets to train on: of each dataset one entry, which joins image sets by + and is - "
         "for none; entries for a lone dataset are joined too. In a VOCdevkit "
         "VOC2007/trainval+VOC2012/trainval; of COCO train2017, or the path of a .json file, with "
-        ":FOLDER after it if its pictures lie elsewhere.",
+        ":FOLDER after it if its pictures lie elsewhere; of TFRecords train or a pattern, "
+        "train-*.tfrecord; of TFDS voc/2007:train+validation.",
         group="data",
     )
     eval_split: tuple[str, ...] = _setting(

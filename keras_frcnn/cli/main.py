@@ -17,6 +17,7 @@ COMMANDS = {
     "anchor-fit": ("keras_frcnn.cli.anchor_fit", "Find out whether anchors fit the objects."),
     "visualize": ("keras_frcnn.cli.visualize", "Draw what each stage makes of pictures."),
     "propose": ("keras_frcnn.cli.propose", "Write the regions of every picture to a file."),
+    "write-tfrecords": ("keras_frcnn.cli.write_tfrecords", "Write a data set as TFRecords."),
     "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),
 }
 
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _overview() -> str:
     lines = ["Usage: keras-frcnn <command> [--flagfile=FILE] [--name=value ...]", "", "Commands:"]
-    lines += [f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:<16} {summary}" for name, (_, summary) in COMMANDS.items()]
     lines += ["", "keras-frcnn <command> --help lists a command's flags."]
     return "\n".join(lines)
 

@@ -57,7 +57,7 @@ def draw(
     names = dataset.class_names
     for row in rows:
         record = dataset.records[row]
-        original = to_picture(record.path)
+        original = to_picture(record)
         ((inputs, targets),) = pipeline.training_examples(dataset, config, [row], epoch)
         picture = pipeline.picture_of(inputs, config)
         truth = {"boxes": record.boxes, "labels": record.labels, "apart": record.difficult}

@@ -1,10 +1,15 @@
 """Readers of annotated pictures, and the way from files to batches."""
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import classes, coco, joining, voc
+from keras_frcnn.data import classes, coco, joining, tfds, tfrecords, voc
 from keras_frcnn.data.records import Dataset, check
 
-READERS = {"voc": voc.read, "coco": coco.read}
+READERS = {
+    "voc": voc.read,
+    "coco": coco.read,
+    "tfrecord": tfrecords.read,
+    "tfds": tfds.read,
+}
 
 
 def load(

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from keras_frcnn.data.records import Record
+from keras_frcnn.data.spans import open_picture
 
 METHODS = ("selective_search", "edge_boxes")
 
@@ -64,7 +65,7 @@ def start_worker(*arguments) -> None:
 
 def propose(record: Record) -> tuple[str | int, np.ndarray, np.ndarray]:
     """Proposes regions of a record's picture; returns its id, boxes and scores."""
-    with Image.open(record.path) as image:
+    with open_picture(record.path, record.span) as file, Image.open(file) as image:
         picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     return record.image_id, *_worker["proposer"](picture)
 

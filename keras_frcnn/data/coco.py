@@ -2,7 +2,6 @@
 
 import itertools
 import pathlib
-import reprlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.data import coco_file, headers, records
+from keras_frcnn.data.categories import join_categories
 from keras_frcnn.data.coco_file import Problems
 from keras_frcnn.data.records import Dataset, GroundTruth, Record
 
@@ -126,7 +126,8 @@ def _find(source: DataSource, splits: Sequence[str], problems: Problems, picture
         raise ValueError(f"{source.data_dir}: at least one split is needed. Received: none")
     located = [coco_file.locate(source.data_dir, split, pictures) for split in splits]
     files = [coco_file.read(path, problems) for path, _ in located]
-    categories = _join_categories(files)
+    categories = join_categories((file.path, file.categories) for file in files)
+    categories = dict(sorted(categories.items()))
     places, image_ids, rows = [], [], []
     for split, (path, folder), file in zip(splits, located, files, strict=True):
         rows.append(file.rows + len(places))
@@ -145,20 +146,6 @@ def _find(source: DataSource, splits: Sequence[str], problems: Problems, picture
         crowd=np.concatenate([file.crowd for file in files]),
     )
     return _Found(places, truth, list(itertools.chain.from_iterable(f.ids for f in files)))
-
-
-def _join_categories(files: Sequence[coco_file.AnnotationFile]) -> dict[int, str]:
-    """Returns the categories of all files, in the order of their ids."""
-    joined: dict[int, str] = {}
-    for file in files:
-        differ = any(joined.get(key, name) != name for key, name in file.categories.items())
-        joined |= file.categories
-        if differ or len(set(joined.values())) < len(joined):
-            raise ValueError(
-                f"{file.path}: expected the same category ids and names as in the other splits. "
-                f"Received: {reprlib.repr(file.categories)}"
-            )
-    return dict(sorted(joined.items()))
 
 
 def _read_header(place: _Place) -> tuple[int, int, int] | str:
@@ -207,12 +194,8 @@ def _boxes(
     """
     sizes = [(0, 0) if isinstance(header, str) else header[:2] for header in headers]
     sizes = np.array(sizes, np.float64).reshape(-1, 2)[found.truth.rows]
-    x, y, width, height = found.truth.bboxes.T
-    boxes = np.stack([y, x, y + height, x + width], axis=1)
-    inside = np.clip(boxes, 0, np.tile(sizes, 2))
-    overhang = np.abs(boxes - inside).max(axis=1, initial=0) > records.MAX_OVERHANG
-    inside = inside.astype(np.float32)
-    outside = np.any(inside[:, :2] >= inside[:, 2:], axis=1)
+    width, height = found.truth.bboxes[:, 2:].T
+    inside, overhang, outside = to_boxes(found.truth.bboxes, sizes)
     for place in np.flatnonzero(objects & (overhang | outside)):
         words = "leaves the picture of height {:g}, width {:g}".format(*sizes[place])
         if min(width[place], height[place]) <= 0 or not overhang[place]:
@@ -221,6 +204,25 @@ def _boxes(
         remedy = "object dropped" if outside[place] else "box clipped"
         problems.append((f"{found.name(place)}: box {words} ({written})", remedy))
     return inside, objects & ~outside
+
+
+def to_boxes(bboxes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Converts COCO's boxes to those of records.
+
+    Args:
+        bboxes: float64 [N, 4]: x, y, width, height, finite.
+        sizes: [N, 2], height and width of each one's picture.
+
+    Returns:
+        ``(boxes, overhang, outside)``: float32 [N, 4] yxyx clipped to the pictures; bool [N], those
+        that left theirs by more than ``records.MAX_OVERHANG``; bool [N], those without area there.
+    """
+    x, y, width, height = bboxes.T
+    boxes = np.stack([y, x, y + height, x + width], axis=1)
+    inside = np.clip(boxes, 0, np.tile(sizes, 2))
+    overhang = np.abs(boxes - inside).max(axis=1, initial=0) > records.MAX_OVERHANG
+    inside = inside.astype(np.float32)
+    return inside, overhang, np.any(inside[:, :2] >= inside[:, 2:], axis=1)
 
 
 def _records(

@@ -141,7 +141,7 @@ def read(path: pathlib.Path, problems: Problems) -> AnnotationFile:
     objects = []
     for number, item in enumerate(items):
         try:
-            values = _read_object(item, rows, categories)
+            values = read_object(item, rows, categories)
         except ValueError as error:
             known = isinstance(item, dict) and _is_id(item.get("id"))
             which = f"annotation {item['id']!r}" if known else f"annotations[{number}]"
@@ -193,7 +193,7 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
     categories, names = {}, set()
     for number, item in enumerate(items):
         key, name = (item.get("id"), item.get("name")) if isinstance(item, dict) else (None, None)
-        if not _is_id(key) or isinstance(key, str) or not _is_text(name):
+        if not _is_id(key) or isinstance(key, str) or not is_text(name):
             raise ValueError(
                 f"{path}: categories[{number}]: expected a whole number as id and a name. "
                 f"Received: {_short(item)}"
@@ -238,7 +238,7 @@ def _read_pictures(
 
 def _picture_problem(item: dict) -> str:
     name = item.get("file_name")
-    if not _is_text(name) or "\\" in name or name.startswith("/") or ".." in name.split("/"):
+    if not is_text(name) or "\\" in name or name.startswith("/") or ".." in name.split("/"):
         return f"file_name must name a file below the folder of pictures. Received: {_short(name)}"
     for key in ("height", "width"):
         size = item.get(key)
@@ -247,8 +247,16 @@ def _picture_problem(item: dict) -> str:
     return ""
 
 
-def _read_object(item: Any, rows: dict, categories: dict[int, str]) -> tuple:
-    """Returns id, row (None where the picture is left out), category id, bbox, area and crowd.
+def read_object(item: Any, rows: dict, categories: dict[int, str]) -> tuple:
+    """Reads one entry of "annotations".
+
+    Args:
+        item: the entry as parsed.
+        rows: index of each picture by its id; None for one that is left out.
+        categories: names by number.
+
+    Returns:
+        Its id, row, category id, bbox, area and crowd.
 
     Raises:
         ValueError: saying what is wrong, without the file and the object.
@@ -284,8 +292,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_id(value: Any) -> bool:
-    return _is_text(value) or (type(value) is int and abs(value) <= _MAX_ID)
+    return is_text(value) or (type(value) is int and abs(value) <= _MAX_ID)
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Says whether a value is a text that may stand in file names, tables and logs."""
     return type(value) is str and value != "" and not _UNFIT.search(value)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_frcnn.config import Config
 from keras_frcnn.data import transforms
 from keras_frcnn.data.records import Dataset, Record, settle, with_progress
+from keras_frcnn.data.tfrecord_file import HEADER_BYTES
 
 _UNREADABLE = "unreadable picture"
 _NAMED = re.compile(rf"\[{_UNREADABLE}\] \[(.*?)\]\s*(?:\[\[|\[Op:|\n|$)", re.DOTALL)
@@ -27,13 +28,13 @@ def picture_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor
     InvalidArgumentError; ``naming_pictures`` says which it was.
     """
     attempt = _attempts(records)
-    paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
+    names = tf.constant([os.fsencode(record.name) for record in records], tf.string)
     shapes = tf.constant([(record.height, record.width) for record in records], tf.int32)
 
     def read_picture(row: tf.Tensor) -> tf.Tensor:
         image = attempt(row)
         is_sound = tf.reduce_all(tf.shape(image)[:2] == shapes[row])
-        with tf.control_dependencies([tf.debugging.Assert(is_sound, [_UNREADABLE, paths[row]])]):
+        with tf.control_dependencies([tf.debugging.Assert(is_sound, [_UNREADABLE, names[row]])]):
             return tf.identity(image)
 
     return read_picture
@@ -77,7 +78,7 @@ def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
         problem = _problem(record, *shape.tolist())
         if problem:
             sound[row] = False
-            problems.append((f"{record.path}: {_UNREADABLE}: {problem}", "picture left out"))
+            problems.append((f"{record.name}: {_UNREADABLE}: {problem}", "picture left out"))
     skipped = dataset.skipped + settle(problems, config.on_bad_record)
     if not sound.any():
         raise ValueError("expected pictures that can be decoded. Received:\n" + "\n".join(skipped))
@@ -90,19 +91,47 @@ def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
 
 def _attempts(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function from a row to its picture; one that cannot be decoded has 0 pixels."""
-    paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
+    read_bytes = _byte_reader(records)
     orientations = tf.constant([record.orientation for record in records], tf.int32)
 
     def attempt(row: tf.Tensor) -> tf.Tensor:
         # TensorFlow's decoding error does not name the file. So a failed attempt, which leaves its
         # own message in the log, yields an empty picture.
-        stream = tf.data.Dataset.from_tensors((paths[row], orientations[row]))
-        stream = stream.map(lambda path, turn: transforms.decode(tf.io.read_file(path), turn))
+        stream = tf.data.Dataset.from_tensors((row, orientations[row]))
+        stream = stream.map(lambda row, turn: transforms.decode(read_bytes(row), turn))
         empty = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
         stream = stream.ignore_errors(log_warning=True).concatenate(empty).take(1)
         return stream.get_single_element()
 
     return attempt
+
+
+def _byte_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from a row to its picture's encoded bytes, a string scalar."""
+    paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
+    if all(record.span is None for record in records):
+        return lambda row: tf.io.read_file(paths[row])
+    spans = tf.constant([record.span or (0, 0, 0) for record in records], tf.int64)
+
+    def read_span(row: tf.Tensor) -> tf.Tensor:
+        # In C++ and not by open_picture: a program could not end while threads wait for Python.
+        start, offset, length = tf.unstack(spans[row])
+        stream = tf.raw_ops.TFRecordDatasetV2(
+            filenames=paths[row : row + 1],
+            compression_type="",
+            buffer_size=tf.constant(0, tf.int64),
+            byte_offsets=[start],
+        )
+        stream = tf.data.experimental.from_variant(stream, tf.TensorSpec([], tf.string))
+        payload = stream.take(1).get_single_element()
+        return tf.strings.substr(payload, offset - start - HEADER_BYTES, length)
+
+    def read_bytes(row: tf.Tensor) -> tf.Tensor:
+        return tf.cond(
+            spans[row, 2] > 0, lambda: read_span(row), lambda: tf.io.read_file(paths[row])
+        )
+
+    return read_bytes
 
 
 def _decoded_shapes(records: Sequence[Record]) -> Iterator[np.ndarray]:

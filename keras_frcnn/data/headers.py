@@ -1,30 +1,34 @@
 """Headers of pictures' files: what can be told, and refused, before a pixel is decoded."""
 
 import os
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from keras_frcnn.data import exif
+from keras_frcnn.data.spans import Span, open_picture
 
 MAX_PIXELS = 80_000_000
 """Pictures that claim more pixels than this are refused by their header, before memory is spent."""
 
 _END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL_BYTES = 64
+_FORMATS = ("JPEG", "PNG")
 _FOREIGN_FORMS = {
     **{b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF", b"MM\0*": "TIFF"},
     **{b"\xff\xd8": "a damaged header", b"\x89PNG": "a damaged header"},
 }
 
 
-def picture_header(path: str | os.PathLike) -> tuple[int, int, int]:
+def picture_header(path: str | os.PathLike, span: Span | None = None) -> tuple[int, int, int]:
     """Reads a picture's size from its header and makes sure that the file is not cut off.
 
     The pixels are not decoded, unless the file's last bytes lack the format's end marker: bytes
     after the picture are harmless, a cut is not.
 
     Args:
-        path: a JPEG or PNG file.
+        path: a JPEG or PNG file, or one that holds such a picture.
+        span: where in it the picture lies; None: it is the whole file.
 
     Returns:
         ``(height, width, orientation)``: pixels of the picture as displayed, and the EXIF
@@ -36,7 +40,7 @@ def picture_header(path: str | os.PathLike) -> tuple[int, int, int]:
     try:
         if not os.path.isfile(path):  # a pipe would be waited for
             raise ValueError("there is no such file")
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
+        with open_picture(path, span) as file, Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS} are refused")
@@ -46,17 +50,17 @@ def picture_header(path: str | os.PathLike) -> tuple[int, int, int]:
                     "as RGB"
                 )
             orientation = exif.orientation(image.info.get("exif", b""))
-            _check_end(image, path)
+            _check_end(image, file)
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: unreadable picture: {_foreign_form(path)}") from error
+        raise ValueError(f"{path}: unreadable picture: {_foreign_form(path, span)}") from error
     except Exception as error:  # Pillow's parsers raise nearly anything on damaged files
         raise ValueError(f"{path}: unreadable picture: {error}") from error
     return (width, height, orientation) if orientation >= 5 else (height, width, orientation)
 
 
-def _foreign_form(path: str | os.PathLike) -> str:
+def _foreign_form(path: str | os.PathLike, span: Span | None) -> str:
     """Says what a file is that is no JPEG or PNG, by its first bytes."""
-    with open(path, "rb") as file:
+    with open_picture(path, span) as file:
         head = file.read(8)
     if not head:
         return "the file is empty"
@@ -65,14 +69,14 @@ def _foreign_form(path: str | os.PathLike) -> str:
     return f"expected JPEG or PNG, found {(*forms, 'something else')[0]}"
 
 
-def _check_end(image: Image.Image, path: str | os.PathLike) -> None:
+def _check_end(image: Image.Image, file: BinaryIO) -> None:
     """Raises an error if the picture's file is cut off."""
-    marker = _END_MARKERS[image.format]
-    with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - _TAIL_BYTES))
-        if marker in file.read():
-            return
-        file.seek(0)
-        if image.format == "PNG" and marker not in file.read():
-            raise ValueError("the file is cut off")
+    marker, place = _END_MARKERS[image.format], file.tell()
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+    if marker in file.read():
+        return
+    file.seek(0)
+    if image.format == "PNG" and marker not in file.read():
+        raise ValueError("the file is cut off")
+    file.seek(place)
     image.load()  # a preview inside a JPEG has an end marker too, so that only decoding can tell

@@ -76,7 +76,7 @@ def _left_out(dataset, source, class_names, labels, strict) -> list[str]:
         return [f"{source.place}: objects of classes that match none: {', '.join(names)}"]
     problems = []
     for label in lost:
-        holders = (record.path for record in dataset.records if label in record.labels)
+        holders = (record.name for record in dataset.records if label in record.labels)
         first = next(holders, source.place)
         more = f" and {counts[label] - 1:,} more" if counts[label] > 1 else ""
         what = f"{first}: object of class {dataset.class_names[label]}{more}: unknown class; known "
@@ -183,17 +183,19 @@ def _without_repeats(
     parts: Sequence[Dataset], sources: Sequence[DataSource]
 ) -> tuple[list[Dataset], list[str]]:
     """Leaves out pictures whose file an earlier part has, with a line for ``skipped``."""
-    places: dict[str, DataSource] = {}
+    places: dict[tuple, DataSource] = {}
     problems, kept = [], []
     for part, source in zip(parts, sources, strict=True):
-        repeated = [record.path for record in part.records if record.path in places]
+        files = [(record.path, record.span) for record in part.records]
+        repeated = [row for row, file in enumerate(files) if file in places]
         if repeated:
             more = f" and {len(repeated) - 1:,} more" if len(repeated) > 1 else ""
-            what = f"{repeated[0]}{more}: in {places[repeated[0]].place} and in {source.place}"
+            first = f"{part.records[repeated[0]].name}{more}"
+            what = f"{first}: in {places[files[repeated[0]]].place} and in {source.place}"
             problems.append((what, "left out the second time"))
-            part = _select(part, [record.path not in places for record in part.records])
+            part = _select(part, [file not in places for file in files])
         kept.append(part)
-        places |= {record.path: source for record in part.records}
+        places |= dict.fromkeys(files, source)
     return kept, records.settle(problems, sources[0].on_bad_record)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frcnn.data import headers, transforms
+from keras_frcnn.data.records import Record
+from keras_frcnn.data.spans import Span, open_picture
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -39,12 +41,12 @@ def find_pictures(places: Iterable[str]) -> list[Path]:
     return list(found.values())
 
 
-def to_picture(image: str | os.PathLike | np.ndarray) -> np.ndarray:
+def to_picture(image: str | os.PathLike | Record | np.ndarray) -> np.ndarray:
     """Reads a picture's file, upright as viewers display it, or checks that an array is a picture.
 
     Args:
-        image: a JPEG or PNG file, or uint8 [H, W, 3] RGB, [H, W, 4] of which alpha is dropped, or
-            [H, W] or [H, W, 1] grey.
+        image: a JPEG or PNG file, the record of a picture, or uint8 [H, W, 3] RGB, [H, W, 4] of
+            which alpha is dropped, or [H, W] or [H, W, 1] grey.
 
     Returns:
         uint8 [H, W, 3], RGB.
@@ -52,7 +54,11 @@ def to_picture(image: str | os.PathLike | np.ndarray) -> np.ndarray:
     Raises:
         ValueError: naming the file that cannot be read, or the array's type and shape.
     """
-    return _read(image) if isinstance(image, str | os.PathLike) else _checked(np.asarray(image))
+    if isinstance(image, Record):
+        return _read(image.path, image.span, image.name)
+    if isinstance(image, str | os.PathLike):
+        return _read(image, None, str(image))
+    return _checked(np.asarray(image))
 
 
 def _files_of(place: str) -> list[Path]:
@@ -64,16 +70,16 @@ def _files_of(place: str) -> list[Path]:
     return sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
 
 
-def _read(path: str | os.PathLike) -> np.ndarray:
-    height, width, orientation = headers.picture_header(path)
+def _read(path: str | os.PathLike, span: Span | None, name: str) -> np.ndarray:
+    height, width, orientation = headers.picture_header(path, span)
     try:
-        with tf.device("CPU:0"):
-            image = transforms.decode(Path(path).read_bytes(), orientation).numpy()
+        with tf.device("CPU:0"), open_picture(path, span) as file:
+            image = transforms.decode(file.read(), orientation).numpy()
     except tf.errors.OpError as error:
-        raise ValueError(f"{path}: unreadable picture: {error.message}") from error
+        raise ValueError(f"{name}: unreadable picture: {error.message}") from error
     if image.shape != (height, width, 3):
         raise ValueError(
-            f"{path}: unreadable picture: {height} x {width} pixels (height x width) by its "
+            f"{name}: unreadable picture: {height} x {width} pixels (height x width) by its "
             f"header, {image.shape[0]} x {image.shape[1]} when decoded"
         )
     return image

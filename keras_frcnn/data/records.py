@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_frcnn.data.spans import Span
+
 MAX_OVERHANG = 1.0
 """Pixels by which a box may leave its picture and be clipped without a word: tools round."""
 
@@ -26,7 +28,7 @@ class Record:
 
     Attributes:
         image_id: name or number of the picture, unique in its dataset.
-        path: the picture's file.
+        path: the file that holds the picture.
         height: pixels of the picture as displayed, that is after its EXIF orientation is applied.
         width: likewise.
         boxes: float32 [G, 4], yxyx pixels of the picture as displayed, far edge exclusive.
@@ -36,6 +38,7 @@ class Record:
         orientation: EXIF orientation (1 to 8) of the stored pixels; 1 is upright.
         form: whose rules the annotation follows, "voc" or "coco": decides what becomes of difficult
             objects in training and which metric fits, unless settings say otherwise.
+        span: where in the file, then one of TFRecords, the picture lies; None: it is the whole.
     """
 
     image_id: str | int
@@ -47,6 +50,12 @@ class Record:
     difficult: np.ndarray
     orientation: int = 1
     form: str = "voc"
+    span: Span | None = None
+
+    @property
+    def name(self) -> str:
+        """The words for the picture in messages."""
+        return self.path if self.span is None else f"{self.path}: image {self.image_id}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,12 +147,12 @@ def check(record: Record, class_names: Sequence[str]) -> None:
     lengths = [len(record.boxes), len(record.labels), len(record.difficult)]
     if record.height < 1 or record.width < 1 or record.orientation not in range(1, 9):
         raise ValueError(
-            f"{record.path}: height and width must be positive and orientation 1 to 8. Received: "
+            f"{record.name}: height and width must be positive and orientation 1 to 8. Received: "
             f"{record.height} x {record.width}, orientation {record.orientation}"
         )
     if record.boxes.shape != (lengths[0], 4) or len(set(lengths)) > 1:
         raise ValueError(
-            f"{record.path}: boxes must be [G, 4], labels and difficult [G]. Received: "
+            f"{record.name}: boxes must be [G, 4], labels and difficult [G]. Received: "
             f"{record.boxes.shape}, {record.labels.shape} and {record.difficult.shape}"
         )
     boxes, size = record.boxes, np.array([record.height, record.width])
@@ -157,7 +166,7 @@ def check(record: Record, class_names: Sequence[str]) -> None:
         if not 0 <= label < len(class_names):
             problem = f"label {label} is not one of the {len(class_names)} classes' (from 0)"
         if problem:
-            raise ValueError(f"{record.path}: object {number}: {problem}")
+            raise ValueError(f"{record.name}: object {number}: {problem}")
 
 
 def box_problem(box: np.ndarray, height: int, width: int) -> str:

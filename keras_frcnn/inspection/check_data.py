@@ -126,7 +126,7 @@ class _Finder:
             if not digest:
                 continue
             twin = first[sample.subset].setdefault(digest, sample)
-            if twin is not sample and twin.path != sample.path:
+            if (twin.path, twin.span) != (sample.path, sample.span):
                 words = f"the same file as {twin.image_id}"
                 yield self._finding("duplicate_picture", sample, sample.path, words, other=twin)
             twin = first["train"].get(digest)

@@ -162,7 +162,7 @@ def _thumbnail(sample: Sample) -> Image.Image:
     if sample.path is None or not sample.file.digest:
         raise ValueError("there is no picture, or too much of it")
     upright = not sample.as_stored and sample.file.orientation != 1
-    return page.thumbnail(sample.path, _THUMBNAIL, upright)
+    return page.thumbnail(sample.path, _THUMBNAIL, upright, sample.span)
 
 
 def _margins(faulty: list[Object], scale: float, picture: Image.Image) -> tuple[int, ...]:

@@ -87,10 +87,12 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """File, object and message in one line."""
+        """File, picture where the file holds many, object and message in one line."""
+        many = self.sample is not None and self.sample.span is not None
+        which = f"image {self.image_id}" if many else ""
         place = f"object {self.number}" if self.number else ""
         place += f" ({self.name})" if self.name else ""
-        return ": ".join(part for part in (self.file, place.strip(), self.message) if part)
+        return ": ".join(part for part in (self.file, which, place.strip(), self.message) if part)
 
 
 @dataclasses.dataclass

@@ -126,7 +126,7 @@ class Gallery:
 
     def _draw(self, row: int, detections: Collection[int], objects: Collection[int]) -> Image.Image:
         split, record = self._split, self._records[row]
-        picture = page.thumbnail(record.path, _SIDE, record.orientation != 1)
+        picture = page.thumbnail(record.path, _SIDE, record.orientation != 1, record.span)
         scale = np.array([picture.height / record.height, picture.width / record.width] * 2)
         canvas = Canvas(np.asarray(picture))
         # Errors end on top and choose their places first; so do the better scores. Right ones have

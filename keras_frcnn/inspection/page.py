@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageFile, ImageOps
 
 from keras_frcnn.data.headers import MAX_PIXELS
+from keras_frcnn.data.spans import Span, open_picture
 from keras_frcnn.inspection import picture_files
 from keras_frcnn.inspection.findings import plain
 
@@ -83,13 +84,16 @@ def image(picture: Image.Image, words: str) -> str:
     return f'<img alt="{text(words)}" src="data:image/jpeg;base64,{data}">'
 
 
-def thumbnail(path: str | os.PathLike, side: int, upright: bool = True) -> Image.Image:
+def thumbnail(
+    path: str | os.PathLike, side: int, upright: bool = True, span: Span | None = None
+) -> Image.Image:
     """Reads a picture, however damaged, as a small one; of a cut file what there is.
 
     Args:
         path: a JPEG or PNG file.
         side: most pixels of the longer side.
         upright: turn it as its EXIF orientation says.
+        span: where in the file the picture lies; None: it is the whole file.
 
     Returns:
         RGB.
@@ -101,16 +105,17 @@ def thumbnail(path: str | os.PathLike, side: int, upright: bool = True) -> Image
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of pictures that are known to be faulty
-            return _thumbnail(path, side, upright)
+            return _thumbnail(path, side, upright, span)
     except Exception as error:  # Pillow's parsers raise nearly anything on damaged files
         raise ValueError(f"{path}: unreadable picture: {error}") from error
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _thumbnail(path: str | os.PathLike, side: int, upright: bool) -> Image.Image:
+def _thumbnail(path: str | os.PathLike, side: int, upright: bool, span: Span | None) -> Image.Image:
     # Of memory: a damaged file may ask for more bytes than there are, and a file makes room first.
-    content = io.BytesIO(Path(path).read_bytes())
+    with open_picture(path, span) as file:
+        content = io.BytesIO(file.read())
     with Image.open(content, formats=("JPEG", "PNG")) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             raise ValueError(f"more than {MAX_PIXELS} pixels are refused")

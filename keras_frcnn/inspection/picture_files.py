@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from keras_frcnn.data import headers
+from keras_frcnn.data.spans import Span, open_picture
 
 UNKNOWN_HASH = b""
 
@@ -37,7 +38,7 @@ class PictureFile:
         width: likewise.
         orientation: EXIF orientation (1 to 8) of the stored pixels.
         suffix: what the name should end in by the content; empty if unknown.
-        digest: of the file's bytes; empty if it cannot be read.
+        digest: of the picture's bytes; empty if it cannot be read.
         look: 16 bytes, the difference hash; ``UNKNOWN_HASH`` without pixels or contrast.
         problem: what is wrong, as ``(kind, words)``; None for a whole picture.
     """
@@ -51,31 +52,32 @@ class PictureFile:
     problem: tuple[str, str] | None = None
 
 
-def read(path: Path) -> PictureFile:
+def read(path: Path, span: Span | None = None) -> PictureFile:
     """Reads a picture's file to its last pixel.
 
     Args:
         path: any file. Others than JPEG and PNG, and what is too large, are refused before they
             are decoded.
+        span: where in it the picture lies; None: it is the whole file.
 
     Returns:
         What it holds. Nothing that a file holds raises an error.
     """
     try:
-        size = path.stat().st_size
+        size = path.stat().st_size if span is None else span.length
         if not size:
             return PictureFile(problem=("unreadable_picture", "the file is empty"))
         if size > _MAX_BYTES:
             words = f"the file has {size} bytes, more than {_MAX_BYTES} are refused"
             return PictureFile(problem=("unreadable_picture", words))
-        with open(path, "rb") as file:
+        with open_picture(path, span) as file:
             begins_well = file.read(8).startswith(_SIGNATURES)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return PictureFile(problem=("unreadable_picture", str(error)))
-    with _large if _claimed_pixels(path) > _LARGE_PIXELS else contextlib.nullcontext():
-        return _look_into(path, begins_well, digest)
+    with _large if _claimed_pixels(path, span) > _LARGE_PIXELS else contextlib.nullcontext():
+        return _look_into(path, span, begins_well, digest)
 
 
 def nearest(looks: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,41 +101,41 @@ def nearest(looks: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return indices, distances
 
 
-def _claimed_pixels(path: Path) -> int:
+def _claimed_pixels(path: Path, span: Span | None) -> int:
     try:
-        with Image.open(path) as image:
+        with open_picture(path, span) as file, Image.open(file) as image:
             return image.width * image.height
     except Exception:  # Pillow's parsers raise nearly anything on damaged files
         return 0
 
 
-def _look_into(path: Path, begins_well: bool, digest: str) -> PictureFile:
-    """Decodes a file that is not too large."""
+def _look_into(path: Path, span: Span | None, begins_well: bool, digest: str) -> PictureFile:
+    """Decodes a picture that is not too large."""
     try:
-        height, width, orientation = headers.picture_header(path)
+        height, width, orientation = headers.picture_header(path, span)
     except ValueError as error:
         kind = "broken_picture" if begins_well else "unreadable_picture"
         words = str(error).removeprefix(f"{path}: unreadable picture: ")
         return PictureFile(digest=digest, problem=(kind, words))
     shape = {"height": height, "width": width, "orientation": orientation, "digest": digest}
     try:
-        suffixes, look = _decode(path)
+        suffixes, look = _decode(path, span)
     except Exception as error:  # see above
         words = f"not decoded: {error or type(error).__name__}"
         return PictureFile(**shape, problem=("broken_picture", words))
     problem = None
-    if path.suffix.lower() not in suffixes:
+    if span is None and path.suffix.lower() not in suffixes:
         problem = ("wrong_extension", f"the content is that of a {suffixes[0]} file")
     return PictureFile(**shape, suffix=suffixes[0], look=look, problem=problem)
 
 
-def _decode(path: Path) -> tuple[tuple[str, ...], bytes]:
+def _decode(path: Path, span: Span | None) -> tuple[tuple[str, ...], bytes]:
     """Returns the suffixes that fit the content, and the difference hash; raises if damaged."""
-    with Image.open(path) as image:
+    with open_picture(path, span) as file, Image.open(file) as image:
         suffixes = _SUFFIXES[image.format]
         if image.format == "PNG":
             image.verify()  # the checksums, which decoding passes over
-    with Image.open(path) as image:
+    with open_picture(path, span) as file, Image.open(file) as image:
         image.load()
         return suffixes, _difference_hash(image)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_frcnn.data import records, voc_layout
+from keras_frcnn.data.spans import Span
 from keras_frcnn.inspection.picture_files import PictureFile
 
 SUBSETS = ("train", "eval")
@@ -58,6 +59,7 @@ class Sample:
         objects: its objects; None if it has no readable annotation.
         problems: what is wrong besides the objects.
         entry: where it lies, in VOC's layout.
+        span: where in ``path`` the picture lies; None: it is the whole file.
     """
 
     image_id: str
@@ -71,6 +73,7 @@ class Sample:
     objects: list[Object] | None = None
     problems: list[Problem] = dataclasses.field(default_factory=list)
     entry: voc_layout.Entry | None = None
+    span: Span | None = None
 
 
 @dataclasses.dataclass

@@ -158,7 +158,8 @@ def _record_sample(
     if not samples.is_inside(path, [root, path.parent.resolve()]):
         problems = [("outside_path", samples.LINK_WORDS)]
         return Sample(name, subset, None, None, PictureFile(), *size, False, objects, problems)
-    return Sample(name, subset, path, None, picture_files.read(path), *size, objects=objects)
+    file = picture_files.read(path, record.span)
+    return Sample(name, subset, path, None, file, *size, objects=objects, span=record.span)
 
 
 def _holds_only_pictures(source: DataSource) -> bool:

@@ -178,7 +178,7 @@ class Evaluator(keras.callbacks.Callback):
         for i in chosen:
             record = records[i]
             panels = draw_panels(
-                to_picture(record.path),
+                to_picture(record),
                 self.dataset.class_names,
                 gt={"boxes": record.boxes, "labels": record.labels, "difficult": record.difficult},
                 proposals=proposals[i],

@@ -15,7 +15,7 @@ def test_keras_frcnn_lists_its_commands(argv, capsys):
     assert cli.main(argv) == 0
     out = capsys.readouterr().out
     for name, (_, summary) in cli.COMMANDS.items():
-        assert f"  {name:<12} {summary}" in out.splitlines()
+        assert f"  {name:<16} {summary}" in out.splitlines()
 
 
 @pytest.mark.parametrize(

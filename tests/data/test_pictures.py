@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from keras_frcnn.data.pictures import find_pictures, to_picture
+from keras_frcnn.data.records import Record, Span
 
 
 @pytest.fixture
@@ -148,3 +149,19 @@ def test_unreadable_files_are_named(picture, tmp_path):
         with pytest.raises(ValueError, match="unreadable picture") as caught:
             to_picture(path)
         assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_records_picture_is_read_from_inside_a_file(picture, tmp_path):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "many").write_bytes(b"12345" + content)
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
+    record = Record("x", str(tmp_path / "many"), 48, 64, *nothing, span=Span(0, 5, len(content)))
+    np.testing.assert_array_equal(to_picture(record), picture)
+    whole = Record("x", str(tmp_path / "a.png"), 48, 64, *nothing)
+    np.testing.assert_array_equal(to_picture(whole), picture)
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 255
+    (tmp_path / "many").write_bytes(b"12345" + damaged)
+    with pytest.raises(ValueError, match="many: image x: unreadable picture"):
+        to_picture(record)
