@@ -36,12 +36,14 @@ class DataSource:
         data_dir: its folder; empty if it has none.
         splits: its image sets.
         on_bad_record: the setting of this name.
+        classes_file: likewise, for data that have only numbers of classes.
     """
 
     dataset: str
     data_dir: str
     splits: tuple[str, ...]
     on_bad_record: str
+    classes_file: str = ""
 
     @property
     def place(self) -> str:
@@ -770,7 +772,10 @@ class Config:
         folders = self.data_dir or (_NONE,)
         folders = folders if len(folders) > 1 else folders * len(entries)
         return tuple(
-            DataSource(dataset, "" if folder == _NONE else folder, parts, self.on_bad_record)
+            DataSource(
+                *(dataset, "" if folder == _NONE else folder, parts),
+                *(self.on_bad_record, self.classes_file),
+            )
             for dataset, folder, parts in zip(self.dataset, folders, entries, strict=True)
             if parts
         )

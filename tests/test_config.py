@@ -97,7 +97,7 @@ def test_config_cannot_be_changed_in_place():
         ({"roi_pooling": "mean"}, "roi_pooling must be one of max, align. Received: 'mean'"),
         (
             {"dataset": ("voc", "yolo")},
-            "dataset must be one of voc, coco. Received: ('voc', 'yolo')",
+            "dataset must be one of voc, coco, tfrecord, tfds. Received: ('voc', 'yolo')",
         ),
     ],
 )

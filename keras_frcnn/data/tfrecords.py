@@ -14,6 +14,7 @@ import numpy as np
 from keras_frcnn.config import DataSource
 from keras_frcnn.data import picture_truth, records, tf_example, tfrecord_file
 from keras_frcnn.data.categories import find_label_map, join_categories, read_label_map
+from keras_frcnn.data.classes import choose
 from keras_frcnn.data.coco_file import Problems
 from keras_frcnn.data.picture_truth import PictureTruth
 from keras_frcnn.data.records import Dataset, Record
@@ -63,12 +64,12 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
       digits is a number. Where two splits share one, the split and a slash stand before all ids.
     - Classes are those of the label map beside the files, ``label_map.pbtxt`` or another
       ``*label_map.pbtxt``, in its order; without one the texts in the records, by their numbers or
-      else sorted.
+      else sorted; without texts too the lines of the classes file, the first of which has number 1.
     - Objects are ``difficult`` if the records say ``difficult`` or ``is_crowd``.
     - Boxes are clipped to the picture, silently by up to one pixel.
 
     Args:
-        source: its ``data_dir`` and ``on_bad_record``.
+        source: its ``data_dir``, ``on_bad_record`` and ``classes_file``.
         splits: splits to join.
 
     Returns:
@@ -117,7 +118,7 @@ def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) 
     problems += [(result, "picture left out") for result in results if isinstance(result, str)]
     examples = [result for result in results if not isinstance(result, str)]
     folders = dict.fromkeys(path.parent for paths in files.values() for path in paths)
-    classes = _choose_classes([*folders, pathlib.Path(source.data_dir)], examples)
+    classes = _choose_classes(source, list(folders), examples)
     any_coco = any(example.is_coco for example in examples)
 
     kept: list[tuple[Record, PictureTruth]] = []
@@ -149,15 +150,21 @@ def _read_example(place: tfrecord_file.Place) -> Example | str:
         return f"{place.name}: {error}"
 
 
-def _choose_classes(folders: Sequence[pathlib.Path], examples: Sequence[Example]) -> _Classes:
+def _choose_classes(
+    source: DataSource, folders: Sequence[pathlib.Path], examples: Sequence[Example]
+) -> _Classes:
     """Chooses the class names, in the order that ``read`` documents."""
-    maps = {find_label_map([folder, *folders]) for folder in folders}
+    root = pathlib.Path(source.data_dir)
+    maps = {find_label_map([folder, *folders, root]) for folder in folders}
     maps = [(path, *read_label_map(path)) for path in sorted(maps - {None})]
     categories = join_categories((path, names) for path, names, _ in maps)
     aliases = {alias: name for _, _, others in maps for alias, name in others.items()}
     if not maps:
         categories = _numbers_in(examples)
     names = {name for example in examples for name in example.names or ()}
+    if not maps and not names and source.classes_file:
+        lines = choose(None, source.classes_file, ())
+        categories = dict(enumerate(lines, start=1))
     names = tuple(categories.values()) if categories else tuple(sorted(names))
     are_sparse = bool(maps) and sorted(categories) != list(range(1, len(categories) + 1))
     return _Classes(names, categories, aliases, are_sparse)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from keras_frcnn import data
-from keras_frcnn.cli import evaluate, train
+from keras_frcnn.cli import evaluate, train, write_tfrecords
 from keras_frcnn.cli.command import checkpoint_settings
 from keras_frcnn.config import Config
 from keras_frcnn.data import shapes
@@ -129,6 +129,29 @@ def test_written_detections_give_the_same_figures_without_a_model(run, data_dir,
         markup.pictures(page) == [] != markup.pictures(markup.parse(run / "evaluation/report.html"))
     )
     assert values == expected
+
+
+def test_tfrecords_of_the_data_give_the_same_figures(run, data_dir, tmp_path):
+    source = ["--dataset=coco", f"--data_dir={data_dir}", "--train_split=train", "--eval_split=val"]
+    assert write_tfrecords.main([*source, f"--output_dir={tmp_path / 'records'}"]) == 0
+    where = ["--dataset=tfrecord", f"--data_dir={tmp_path / 'records'}", "--eval_split=eval"]
+    # Detections that find most, so that the figures say something.
+    truth, entries = data.load(Config(dataset="coco", data_dir=str(data_dir)), ("val",)).truth, []
+    for number, (row, label) in enumerate(zip(truth.rows, truth.labels, strict=True)):
+        bbox = (truth.bboxes[number] + [number % 4, 0, 0, number % 3]).tolist()
+        entry = {"image_id": truth.image_ids[row], "category_id": truth.category_ids[label]}
+        entries.append(entry | {"bbox": bbox, "score": 1 / (1 + number)})
+    (tmp_path / "found.json").write_text(json.dumps(entries))
+    file = f"--detections={tmp_path / 'found.json'}"
+    by_files = measure(file, *source[:2], source[3], folder=tmp_path)
+    by_records = measure(file, *where, folder=tmp_path)
+    assert by_records["metric"] == by_files["metric"] == "COCO average precision and recall"
+    assert by_records["ground_truth"] == by_files["ground_truth"]
+    assert by_records["classes"] == by_files["classes"] and by_records["AP"] == by_files["AP"]
+    assert 0.3 < by_files["AP"] < 1
+    by_model = measure(f"--checkpoint={run / 'best.keras'}", *where, folder=tmp_path / "out")
+    expected = json.loads((run / "evaluation" / "results.json").read_text())
+    assert by_model["classes"] == expected["classes"]
 
 
 def test_the_metric_can_be_chosen(run, data_dir, tmp_path, capsys):

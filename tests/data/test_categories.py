@@ -100,11 +100,6 @@ def test_joined_categories_must_agree():
             join([(a, {3: "x"}), (b, other)])
 
 
-def test_a_class_without_category_gets_a_number_above_theirs():
-    assert categories.numbers_of(("new", "b", "newer"), {4: "a", 9: "b"}) == (10, 9, 11)
-    assert categories.numbers_of(("a", "b"), {}) == (1, 2)
-
-
 def test_cocos_table():
     table = categories.COCO_CATEGORIES
     assert len(table) == 80 and list(table) == sorted(table)

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from keras_frcnn.data.pictures import find_pictures, to_picture
-from keras_frcnn.data.records import Record, Span
+from keras_frcnn.data.records import Record
+from keras_frcnn.data.spans import Span
 
 
 @pytest.fixture

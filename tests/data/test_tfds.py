@@ -16,7 +16,8 @@ import tensorflow_datasets
 
 from keras_frcnn import data
 from keras_frcnn.config import Config
-from keras_frcnn.data import categories, pictures, records, tfds
+from keras_frcnn.data import categories, pictures, tfds
+from keras_frcnn.data.spans import open_picture
 from tests.data.conftest import VocFolder
 from tests.data.handmade import picture, write
 
@@ -109,7 +110,7 @@ def test_voc(tmp_path, name):
     assert first.boxes.tolist() == expected
     assert first.labels.tolist() == [CAT, PERSON, BIRD]
     assert first.difficult.tolist() == [False, True, False] and len(second.labels) == 0
-    with records.open_picture(first.path, first.span) as file:
+    with open_picture(first.path, first.span) as file:
         assert file.read() == picture()
 
 

@@ -11,8 +11,9 @@ from PIL import Image
 
 from keras_frcnn import data
 from keras_frcnn.config import Config
-from keras_frcnn.data import records, tfrecord_file, tfrecord_writer
+from keras_frcnn.data import tfrecord_file, tfrecord_writer
 from keras_frcnn.data.records import Dataset, Record
+from keras_frcnn.data.spans import open_picture
 from tests.data.handmade import picture
 
 SIDES = ("ymin", "xmin", "ymax", "xmax")
@@ -54,7 +55,7 @@ def assert_same_records(actual, expected):
             if isinstance(values[0], np.ndarray):
                 assert values[0].dtype == values[1].dtype and values[0].shape == values[1].shape
             np.testing.assert_array_equal(*values)
-        with records.open_picture(one.path, one.span) as written:
+        with open_picture(one.path, one.span) as written:
             assert written.read() == pathlib.Path(other.path).read_bytes()
 
 
@@ -124,6 +125,16 @@ def test_cocos_truth_reads_back_to_the_last_digit(pictures, tmp_path, names):
             assert actual == expected
     if not names:
         assert again.truth.areas.tolist() == [9.5, 1 / 3, 9.5, 77.123456789012345]
+
+
+def test_joined_data_keep_the_form_of_each_record(pictures, tmp_path):
+    coco = coco_dataset(pictures)
+    voc = record(pictures / "c.jpg", "c", [[1, 2, 3, 4]], [1], [1], (60, 40), 8)
+    dataset = Dataset(coco.class_names, [voc, *coco.records])
+    tfrecord_writer.write({"train": dataset}, str(tmp_path / "out"))
+    again = read(tmp_path / "out")
+    assert_same_records(again, dataset)
+    assert [r.form for r in again.records] == ["voc", "coco", "coco"] and again.truth is None
 
 
 def test_tensorflow_reads_the_keys_of_the_object_detection_api(pictures, tmp_path):
