@@ -385,7 +385,8 @@ def test_help_shows_every_flag_with_type_default_and_choices():
     assert "  --scales  (a list, each a number, separated by commas; default 128,256,512)" in lines
     assert "  --roi_pooling  (one of max, align; default max)" in lines
     assert "  --classes_file  (a text; default empty)" in lines
-    assert "  --dataset  (a list, each one of voc, coco, separated by commas; default voc)" in lines
+    forms = "each one of voc, coco, tfrecord, tfds"
+    assert f"  --dataset  (a list, {forms}, separated by commas; default voc)" in lines
     assert "  keras-frcnn train --flagfile=voc.cfg" in lines
     assert "  --flagfile=FILE" in lines
     assert not any("undefok" in line or "absl" in line for line in lines)

@@ -228,7 +228,9 @@ def test_wrong_folders_and_splits_are_named(voc_folder, tmp_path):
     (tmp_path / "bare").mkdir()
     with pytest.raises(ValueError, match="Annotations/.*bare"):
         _load(tmp_path / "bare")
-    with pytest.raises(ValueError, match="dataset must be one of voc, coco. Received: 'other'"):
+    with pytest.raises(
+        ValueError, match="dataset must be one of voc, coco, tfrecord, tfds. Received: 'other'"
+    ):
         _load(folder, dataset="other")
 
 
