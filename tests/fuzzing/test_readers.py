@@ -31,6 +31,7 @@ from keras_frcnn.evaluation import results, voc_files
 from keras_frcnn.flags import write_flagfile
 from keras_frcnn.models import checkpoint
 from tests import fakes
+from tests.data import handmade
 from tests.data.conftest import VocFolder
 from tests.data.picture_forms import FORMS
 from tests.fuzzing.mutations import MARKUP, PATHS, mutate, with_checksums
@@ -176,6 +177,62 @@ def coco_file(folder):
     return [sound] + [sound.replace(b"b.png", path) for path in PATHS], read
 
 
+def _examples(folder):
+    """A config to read ``gt.tfrecord``, and an example with all keys."""
+    handmade.write_label_map(folder, "cat", "dog")
+    annotations = [{"bbox": [7.5, 10, 37.5, 10], "category_id": 1, "area": 3, "iscrowd": 0}]
+    values = handmade.features(
+        object__is_crowd=[0, 1],
+        object__area=[1.0, 2.0],
+        object__coco=json.dumps(annotations),
+        encoded=handmade.picture(8, 12),
+        height=None,
+        width=None,
+    )
+    config = _CONFIG.replace(data_dir=str(folder), dataset="tfrecord", train_split=("gt",))
+    return config, handmade.example(values)
+
+
+def _read_splits(config):
+    _read_both_ways(config, lambda config, _: data.load(config, config.train_split))
+
+
+def tfrecord_file(folder):
+    config, example = _examples(folder)
+    path = folder / "gt.tfrecord"
+    handmade.write(path, example, example[:100], b"", example)
+
+    def read(content):
+        path.write_bytes(content)
+        _read_splits(config)
+
+    handmade.write(folder / "sound", example)
+    return [(folder / "sound").read_bytes(), path.read_bytes()], read
+
+
+def tf_example(folder):
+    config, example = _examples(folder)
+
+    def read(content):
+        handmade.write(folder / "gt.tfrecord", content)
+        _read_splits(config)
+
+    return [example], read
+
+
+def label_map(folder):
+    config, example = _examples(folder)
+    handmade.write(folder / "gt.tfrecord", example)
+    path = folder / "label_map.pbtxt"
+    sound = path.read_bytes()
+
+    def read(content):
+        path.write_bytes(content)
+        _read_splits(config)
+
+    return [sound, sound.replace(b"name", b"display_name") + b"item {" * 500], read
+
+
 def results_file(folder):
     rows = [
         {"image_id": image_id, "category_id": 1 + n, "bbox": [1.5, 2, 3, 4], "score": 0.5}
@@ -302,7 +359,8 @@ def png(folder):
 
 
 READERS = (
-    *(annotation, image_set, classes_file, coco_file, results_file, voc_results, flagfile),
+    *(annotation, image_set, classes_file, coco_file, tfrecord_file, tf_example, label_map),
+    *(results_file, voc_results, flagfile),
     *(checkpoint_settings, checkpoint_file, jpeg, png),
 )
 
