@@ -65,12 +65,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _check(config):
-    for name, what in (
-        ("data_dir", "the data to train on"),
-        ("output_dir", "a folder for the run"),
-    ):
-        if not getattr(config, name):
-            raise ValueError(f"--{name} is missing: {what}")
+    if not config.data_dir and set(config.dataset) != {"tfds"}:  # which have a folder of their own
+        raise ValueError("--data_dir is missing: the data to train on")
+    if not config.output_dir:
+        raise ValueError("--output_dir is missing: a folder for the run")
     for splits in (config.train_split, config.eval_split):
         config.sources(splits)  # raises what is wrong with them before anything is read
 

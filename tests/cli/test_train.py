@@ -8,6 +8,7 @@ import zipfile
 import pytest
 from PIL import Image
 
+from keras_frcnn import data
 from keras_frcnn.cli import dry_run
 from keras_frcnn.cli.command import parse
 from keras_frcnn.cli.train import COMMAND, main
@@ -176,6 +177,15 @@ def test_a_signal_ends_the_command_with_its_exit_code(train, tmp_path, monkeypat
 def test_a_missing_folder_is_named_at_once(flag, words, refusal, monkeypatch):
     monkeypatch.setattr("keras_frcnn.training.precision.for_training", None)
     assert refusal(f"--{flag}=") == f"--{flag} is missing: {words}"
+
+
+def test_data_with_a_folder_of_their_own_need_none(refusal, monkeypatch):
+    def read(source, splits):
+        raise ValueError(f"asked for {splits} in {source.data_dir!r}")
+
+    monkeypatch.setitem(data.READERS, "tfds", read)
+    flags = ("--data_dir=", "--dataset=tfds", "--train_split=voc/2007:train")
+    assert refusal(*flags) == "asked for ('voc/2007:train',) in ''"
 
 
 def test_what_the_settings_contradict_is_named(refusal):
