@@ -494,6 +494,13 @@ class Config:
     max_detections: int = _setting(
         100, "Detections a picture, all classes together (code).", group="detections"
     )
+    test_shorter_sides: tuple[int, ...] = _setting(
+        (),
+        "Multi-scale test: evaluation detects at each of these in shorter_side's place, "
+        "longer_side in proportion, and suppresses doubles among all that was found; 'detect' and "
+        "exported models do not. Typical: 480,576,688,864,1200. Empty: at shorter_side alone.",
+        group="detections",
+    )
 
     def __post_init__(self):
         # So that one data_dir can be written plainly, as it was before there could be several.
@@ -575,10 +582,10 @@ class Config:
             values = getattr(self, name)
             if not values or not all(v > 0 and math.isfinite(v) for v in values):
                 problems.append(f"{name} must be a list of positive numbers. Received: {values!r}")
-        if not all(side > 0 for side in self.train_shorter_sides):
-            problems.append(
-                f"train_shorter_sides must be positive. Received: {self.train_shorter_sides!r}"
-            )
+        for name in ("train_shorter_sides", "test_shorter_sides"):
+            sides = getattr(self, name)
+            if not all(side > 0 for side in sides):
+                problems.append(f"{name} must be positive. Received: {sides!r}")
         for name, low, high in (("scale_jitter", 0.1, 10), ("crop_sides", 0.1, 1)):
             values = getattr(self, name)
             if len(values) != 2 or not low <= values[0] <= values[1] <= high:
@@ -726,6 +733,16 @@ class Config:
     def total_steps(self) -> int:
         """Steps of the whole run."""
         return sum(self.phase_steps)
+
+    def sizes(self, shorter_sides: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Returns ``(shorter_side, longer_side)`` for each of some shorter sides, all in the
+        settings' proportion; the settings' own for none.
+        """
+        shorter, longer = self.shorter_side, self.longer_side
+        return [
+            (side, (2 * side * longer + shorter) // (2 * shorter))
+            for side in shorter_sides or [shorter]
+        ]
 
     @property
     def steps_per_interval(self) -> int:

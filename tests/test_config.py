@@ -236,6 +236,10 @@ def test_ranges(name, highest, too_high, value):
             "train_shorter_sides must be positive. Received: (400, 0)",
         ),
         (
+            {"test_shorter_sides": (-1, 600)},
+            "test_shorter_sides must be positive. Received: (-1, 600)",
+        ),
+        (
             {"box_delta_std": (0.1, 0.2)},
             "box_delta_std must have 4 numbers (ty, tx, th, tw). Received: (0.1, 0.2)",
         ),
@@ -396,6 +400,12 @@ def test_a_start_checkpoint_counts_as_pretrained(frozen_blocks, expected):
         frozen_blocks=frozen_blocks, backbone_weights="none", start_checkpoint="a.keras"
     )
     assert config.validate().resolved_frozen_blocks == expected
+
+
+def test_sizes_keep_the_proportion():
+    assert Config().sizes(()) == [(600, 1000)]
+    assert Config().sizes((480, 577)) == [(480, 800), (577, 962)]  # 961.67 rounds up
+    assert Config(shorter_side=64, longer_side=96).sizes((33,)) == [(33, 50)]  # half up
 
 
 @pytest.mark.parametrize(("eval_every", "expected"), [(0, 70000), (5000, 5000), (90000, 70000)])

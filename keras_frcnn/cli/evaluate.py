@@ -126,7 +126,8 @@ def _measure_model(config, options):
     metric = _metric(options, dataset.form)
     _say_what_was_read(dataset, console)
     model = checkpoint.load(options.checkpoint, config)
-    with prediction_bar(console, len(dataset.records), "evaluate") as callback:
+    num_batches = len(dataset.records) * len(config.sizes(config.test_shorter_sides))
+    with prediction_bar(console, num_batches, "evaluate") as callback:
         detections, proposals = collect(model, dataset, config, callbacks=[callback])
 
     folder = Path(options.output_dir or Path(options.checkpoint).parent / "evaluation")

@@ -197,7 +197,7 @@ def draw_sides(key: tf.Tensor, config: Config) -> tuple[int | tf.Tensor, int | t
         ``(shorter_side, longer_side)`` for ``transforms.resize``: of the config if it asks for no
         other, else int32 scalars.
     """
-    table = _sides(config)
+    table = config.sizes(config.train_shorter_sides)
     if len(table) == 1 and config.scale_jitter[0] >= 1:
         return table[0]
     number = tf.cast(_draw(key, _SIZE, []) * len(table), tf.int32)
@@ -208,7 +208,7 @@ def draw_sides(key: tf.Tensor, config: Config) -> tuple[int | tf.Tensor, int | t
 
 def largest_sides(config: Config) -> tuple[int, int]:
     """Returns the largest ``(shorter_side, longer_side)`` that ``draw_sides`` may draw."""
-    return max(_sides(config))
+    return max(config.sizes(config.train_shorter_sides))
 
 
 def change_colors(image: tf.Tensor, key: tf.Tensor, config: Config) -> tf.Tensor:
@@ -268,11 +268,3 @@ def _draw(key: tf.Tensor, kind: int, shape: list[int]) -> tf.Tensor:
     """Draws float32 numbers, at least 0 and below 1, of a kind of their own."""
     kind_key = tf.random.fold_in(key, tf.constant(kind, tf.int64))
     return tf.random.stateless_uniform(shape, kind_key)
-
-
-def _sides(config: Config) -> list[tuple[int, int]]:
-    """Returns each ``(shorter_side, longer_side)`` that may be drawn, in one proportion."""
-    return [
-        (side, (2 * side * config.longer_side + config.shorter_side) // (2 * config.shorter_side))
-        for side in config.train_shorter_sides or [config.shorter_side]
-    ]

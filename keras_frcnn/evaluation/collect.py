@@ -1,10 +1,11 @@
 """From a model and a dataset to what evaluation reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn import nms
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.decoding import naming_pictures
@@ -20,32 +21,79 @@ def collect(
     Args:
         model: a ``FasterRCNN``.
         dataset: the pictures.
-        config: settings of the data group.
+        config: settings of the groups data and detections.
         batch_size: pictures a step.
-        callbacks: Keras callbacks, such as a progress bar's.
+        callbacks: Keras callbacks, such as a progress bar's; they see all pictures once a size.
 
     Returns:
         ``(detections, proposals)``: detections by image id, and for each record its proposals,
         ``boxes`` [P, 4] and ``scores`` [P], best first. Boxes are yxyx pixels of the original
-        pictures.
+        pictures. At several ``test_shorter_sides`` the detections are joined by ``merge``, and the
+        proposals are those of the first.
 
     Raises:
         ValueError: naming a picture that cannot be decoded.
     """
-    stream = pipeline.eval_dataset(dataset, config, batch_size)
-    with naming_pictures():
-        answer = model.predict(stream, verbose=0, callbacks=list(callbacks))
-    detections = {}
-    for i, record in enumerate(dataset.records):
-        count = answer["num_detections"][i]
-        detections[record.image_id] = {
-            name: answer[name][i, :count] for name in ("boxes", "scores", "labels")
-        }
+    found, proposals = [], []
+    for shorter_side, longer_side in config.sizes(config.test_shorter_sides):
+        at_size = config.replace(shorter_side=shorter_side, longer_side=longer_side)
+        stream = pipeline.eval_dataset(dataset, at_size, batch_size)
+        with naming_pictures():
+            answer = model.predict(stream, verbose=0, callbacks=list(callbacks))
+        found.append([_detections(answer, i) for i in range(len(dataset.records))])
+        proposals = proposals or _proposals(answer)
+    merged = found[0]
+    if len(found) > 1:
+        merged = [
+            merge(some, len(dataset.class_names), config) for some in zip(*found, strict=True)
+        ]
+    ids = (record.image_id for record in dataset.records)
+    return dict(zip(ids, merged, strict=True)), proposals
+
+
+def merge(
+    found: Sequence[Mapping[str, np.ndarray]], num_classes: int, config: Config
+) -> dict[str, np.ndarray]:
+    """Joins what was found on one picture at several sizes: doubles are suppressed within each
+    class, then the best of all are taken.
+
+    Args:
+        found: for each size ``boxes`` [K, 4], ``scores`` [K] and ``labels`` [K], all in the same
+            pixels.
+        num_classes: C.
+        config: settings ``nms_iou_threshold`` and ``max_detections``.
+
+    Returns:
+        The same three, best first.
+    """
+    boxes, scores, labels = (
+        np.concatenate([one[name] for one in found]) for name in ("boxes", "scores", "labels")
+    )
+    is_class = labels[:, np.newaxis] == np.arange(num_classes)
+    boxes, scores, labels, counts = nms.suppress_per_class(
+        np.repeat(boxes[np.newaxis, :, np.newaxis], num_classes, axis=2),
+        np.where(is_class, scores[:, np.newaxis], -1.0)[np.newaxis],
+        config.max_detections,
+        config.nms_iou_threshold,
+        -1.0,
+    )
+    parts = {"boxes": boxes, "scores": scores, "labels": labels}
+    return {name: values[0, : counts[0]].numpy() for name, values in parts.items()}
+
+
+def _detections(answer, i):
+    """Picture i's detections, without padding."""
+    count = answer["num_detections"][i]
+    return {name: answer[name][i, :count] for name in ("boxes", "scores", "labels")}
+
+
+def _proposals(answer):
+    """Every picture's proposals, without padding."""
     proposals = []
     for boxes, scores in zip(answer["proposals"], answer["proposal_scores"], strict=True):
         real = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         proposals.append({"boxes": boxes[real], "scores": scores[real]})
-    return detections, proposals
+    return proposals
 
 
 def propose(

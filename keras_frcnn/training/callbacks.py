@@ -154,6 +154,7 @@ class Evaluator(keras.callbacks.Callback):
             found = propose(self.model, self.dataset, self.config)
             found = self.bar.count(found, "evaluate", count)
             return None, [{"boxes": boxes, "scores": scores} for _, boxes, scores in found]
+        count *= len(self.config.sizes(self.config.test_shorter_sides))
         with self.bar.evaluation(count) as callback:
             return collect(self.model, self.dataset, self.config, callbacks=[callback])
 

@@ -10,7 +10,7 @@ from keras_frcnn import data
 from keras_frcnn.data import shapes
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.data.records import Dataset
-from keras_frcnn.evaluation.collect import collect, propose
+from keras_frcnn.evaluation.collect import collect, merge, propose
 from tests import fakes
 
 
@@ -105,3 +105,29 @@ def test_training_has_its_own_number_of_proposals(model, dataset):
     for (_, boxes, _), (_, more, _) in zip(test, training, strict=True):
         assert len(boxes) == 3 < len(more)
         np.testing.assert_array_equal(more[:3], boxes)
+
+
+def test_several_sizes_are_each_detected_at_and_joined(model, dataset):
+    config = model.config
+    small, large = (
+        collect(model, dataset, config.replace(shorter_side=s, longer_side=s * 3 // 2))
+        for s in (48, 64)
+    )
+    batches = []
+    callback = keras.callbacks.LambdaCallback(
+        on_predict_batch_end=lambda batch, logs: batches.append(batch)
+    )
+    joined, proposals = collect(
+        model, dataset, config.replace(test_shorter_sides=(48, 64)), callbacks=[callback]
+    )
+    assert len(batches) == 2 * len(dataset.records)
+    for record, picture in zip(dataset.records, proposals, strict=True):
+        key = record.image_id
+        both = [small[0][key], large[0][key]]
+        expected = merge(both, len(dataset.class_names), config)
+        for one in both:  # each size has its part in it
+            assert np.isin(expected["scores"], one["scores"]).any()
+        for name, values in expected.items():
+            np.testing.assert_allclose(joined[key][name], values, atol=1e-3)
+        own = small[1][dataset.records.index(record)]
+        np.testing.assert_allclose(picture["boxes"], own["boxes"], atol=1e-3)
