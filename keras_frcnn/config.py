@@ -750,6 +750,14 @@ class Config:
         return min(self.eval_every, self.steps) or self.steps
 
     @property
+    def needs_proposals_file(self) -> bool:
+        """Whether the detector has no regions of its own to classify: it can be evaluated on a
+        file's, but neither detect on new pictures nor be exported.
+        """
+        is_file = self.test_proposals not in ("rpn", "dense")
+        return is_file and self.train_proposals != "rpn"
+
+    @property
     def resolved_frozen_blocks(self) -> int:
         """``frozen_blocks`` with -1 resolved."""
         if self.frozen_blocks >= 0:

@@ -11,6 +11,7 @@ what TensorBoard reads; under --scheme=alternating also the checkpoint of each o
 """
 
 import dataclasses
+import json
 from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
@@ -30,6 +31,7 @@ COMMAND = Command(
             "Take a few pictures through data, step, evaluation and export, and report parameters, "
             "memory and time. Writes nothing.",
         ),
+        Option("dry_run_file", str, "", "A .json file for the seconds that --dry_run measures."),
     ),
 )
 
@@ -56,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
         if options.dry_run:
             from keras_frcnn.cli.dry_run import dry_run
 
-            dry_run(config, console)
+            seconds = dry_run(config, console)
+            if options.dry_run_file:
+                Path(options.dry_run_file).write_text(json.dumps(seconds), encoding="utf-8")
             return 0
         _record(config)
         folder = fit.train(config, console)

@@ -24,7 +24,7 @@ def make_inputs(images: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
     Raises:
         ValueError: if the model was trained on proposals of a file, which new pictures lack.
     """
-    if config.train_proposals != "rpn" and config.test_proposals not in ("rpn", "dense"):
+    if config.needs_proposals_file:
         raise ValueError(
             "this detector has no RPN that has learned: it was trained with train_proposals="
             f"{config.train_proposals}. It can be evaluated on proposals of a file, but neither "

@@ -1,10 +1,13 @@
 """The train command: what it records, when it goes on, and how it says what is wrong."""
 
+import json
 import os
 import re
 import signal
+import time
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,7 +15,7 @@ from keras_frcnn import data
 from keras_frcnn.cli import dry_run
 from keras_frcnn.cli.command import parse
 from keras_frcnn.cli.train import COMMAND, main
-from keras_frcnn.data import shapes
+from keras_frcnn.data import proposals_file, shapes
 from keras_frcnn.flags import write_flagfile
 from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
@@ -334,6 +337,36 @@ def test_a_dry_run_rehearses_every_phase(scheme, train, tmp_path, monkeypatch, c
     phases, steps = {"alternating": (4, 6), "unshared": (2, 3)}.get(scheme, (1, 6))
     assert output.count("train step: ") == phases
     assert f"for {steps} steps, 0 min with {steps} evaluations of 1 pictures\n" in output
+
+
+def test_a_dry_run_may_write_its_seconds(train, tmp_path, monkeypatch):
+    def propose(model, dataset, config, training):
+        del model, config, training
+        time.sleep(0.6)  # as if the first picture traced a graph
+        for record in dataset.records:
+            yield record.image_id, np.array([[0, 0, 40, 40]], np.float32), np.ones(1, np.float32)
+
+    monkeypatch.setattr(dry_run, "export", lambda model, folder: None)
+    monkeypatch.setattr(dry_run, "_STEPS", 1)
+    monkeypatch.setattr(dry_run, "propose", propose)
+    file = tmp_path / "seconds.json"
+    flags = ("--scheme=unshared", "--steps=6", f"--dry_run_file={file}")
+    assert train("--dry_run", *flags) == 0
+    seconds = json.loads(file.read_text())
+    assert seconds["picture"] > 0
+    (first, second) = seconds["phases"]
+    assert first["step"] > 0 and first["proposals"] == 0
+    assert second["step"] > 0 and 0 < second["proposals"] < 0.6
+
+
+def test_a_dry_run_does_without_export_where_there_is_none(train, data_dir, tmp_path, capsys):
+    ids = [file.stem for file in sorted((data_dir / "JPEGImages").iterdir())]
+    file = tmp_path / "found.npz"
+    box, score = np.array([[0, 0, 40, 40]], np.float32), np.ones(1, np.float32)
+    proposals_file.write(file, [(image_id, box, score) for image_id in ids])
+    flags = (f"--train_proposals={file}", f"--test_proposals={file}")
+    assert train("--dry_run", *flags) == 0
+    assert "export: not without regions of its own\n" in capsys.readouterr().out
 
 
 def test_a_dry_run_meets_the_errors_of_a_run(refusal, tmp_path):
