@@ -125,4 +125,5 @@ def propose(
     with naming_pictures():
         for record, inputs in zip(dataset.records, stream, strict=True):
             boxes, scores, valid = (part[0].numpy() for part in step(inputs))
-            yield record.image_id, boxes[valid], scores[valid]
+            # In their last bit TensorFlow's sigmoids do not always fall with what they are of.
+            yield record.image_id, boxes[valid], np.minimum.accumulate(scores[valid])

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_frcnn import data
 from keras_frcnn.data import shapes
@@ -96,6 +97,16 @@ def test_the_rpn_alone_proposes_what_it_does_for_detections(dataset, jit_compile
         assert len(boxes) == len(other["boxes"]) > 5
         np.testing.assert_allclose(boxes, other["boxes"], atol=1e-2)
         np.testing.assert_allclose(scores, other["scores"], atol=1e-5)
+
+
+def test_scores_fall_to_the_last_bit(model, dataset, monkeypatch):
+    scores = tf.constant([[0.75, 0.5, np.nextafter(np.float32(0.5), np.float32(1)), 0.25, 0.0]])
+    boxes = tf.ones([1, 5, 4]) * [0.0, 0.0, 9.0, 9.0]
+    answer = (boxes, scores, tf.constant([[True, True, True, True, False]]))
+    monkeypatch.setattr(type(model), "propose_step", lambda self, inputs, training: answer)
+    for _, found, falling in propose(model, dataset, model.config):
+        assert len(found) == 4
+        assert falling.tolist() == [0.75, 0.5, 0.5, 0.25]
 
 
 def test_training_has_its_own_number_of_proposals(model, dataset):
