@@ -157,8 +157,13 @@ def _number(
 
 def _join(values: tf.Tensor, is_little: bool | tf.Tensor) -> tf.Tensor:
     """Returns the numbers whose bytes are given, int64 [..., size]."""
-    factors = tf.constant([256**place for place in range(values.shape[-1])], tf.int64)
-    return tf.reduce_sum(values * tf.where(is_little, factors, factors[::-1]), axis=-1)
+    # A slice [::-1] of a constant would make TensorFlow's layout optimizer give up the whole graph,
+    # the network too.
+    little = [256**place for place in range(values.shape[-1])]
+    factors = tf.where(
+        is_little, tf.constant(little, tf.int64), tf.constant(little[::-1], tf.int64)
+    )
+    return tf.reduce_sum(values * factors, axis=-1)
 
 
 def _has(data: tf.Tensor, place: int | tf.Tensor, expected: bytes | list[int]) -> tf.Tensor:

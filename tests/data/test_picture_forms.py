@@ -188,3 +188,16 @@ def test_without_skipping_all_are_named_before_training(folder, config):
         load_pictures(strict, ("sound",))
     assert all(str(path_of(folder, name)) in str(caught.value) for name in chosen(BROKEN))
     load_pictures(strict.replace(check_pictures=False), ("sound",))
+
+
+def test_nothing_in_a_served_graph_is_sliced_backwards():
+    """Where it is, TensorFlow's layout optimizer gives up the whole graph, the network too."""
+    spec = tf.TensorSpec([], tf.string)
+    graph = tf.function(encoded.decode_upright).get_concrete_function(spec).graph.as_graph_def()
+    steps = []
+    for nodes in (graph.node, *(body.node_def for body in graph.library.function)):
+        values = {node.name: node.attr["value"].tensor for node in nodes if node.op == "Const"}
+        for node in nodes:
+            if node.op == "StridedSlice":
+                steps.append(tf.make_ndarray(values[node.input[3].partition(":")[0]]).min())
+    assert len(steps) > 5 and min(steps) > 0
