@@ -15,6 +15,7 @@ svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--dim); }
 svg .grid { stroke: var(--line); } svg .line { fill: none; stroke: currentColor; stroke-width: 2;
   stroke-linejoin: round; } svg .dashed { stroke-dasharray: 4 4; stroke-width: 1; }
+svg .mark { stroke: var(--ink); stroke-width: 2; }
 svg .area { fill: currentColor; opacity: .15; } svg .dot, svg .block { fill: currentColor; }
 .stack { display: flex; height: .8rem; min-width: 6rem; } .stack span { background: currentColor; }
 .legend { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; margin: .5rem 0; font-size: .85rem; }
@@ -25,6 +26,7 @@ WIDTH, HEIGHT = 480, 300
 LEFT, TOP, RIGHT, BOTTOM = 40, 10, 472, 256  # of the area between the axes
 NUM_SHADES = 5
 _MOST_DOTS = 20
+_BAR = 18  # height of a horizontal bar, its space included
 SMALL = 100  # side of a small chart's area
 
 
@@ -96,6 +98,46 @@ def columns(
                 )
             below += part.value
     return _chart(words, x, y, [*shapes, *(_line(line, x, y) for line in drawn)])
+
+
+def bars(words: str, x: Axis, drawn: Sequence[tuple[Part, float | None]]) -> str:
+    """Returns a chart of horizontal bars, each with its name before it and a mark to compare it
+    with.
+
+    Args:
+        words: plain text, what the chart shows.
+        x: horizontal axis, from 0.
+        drawn: for each bar, from the top, the part that it is of, and the value of its mark; None:
+            without a mark.
+    """
+    left, height = 2 * LEFT, _BAR * len(drawn)
+    shapes = []
+    for tick in x.ticks:
+        at = _place(x, left, RIGHT, tick)
+        shapes.append(
+            f'<path class="grid" d="M{at:.1f} 0v{height}"/><text x="{at:.1f}" y="{height + 16}" '
+            f'text-anchor="middle">{_number(tick)}</text>'
+        )
+    for row, (part, mark) in enumerate(drawn):
+        top = row * _BAR
+        name = page.text(part.name)
+        shapes.append(f'<text x="{left - 6}" y="{top + 13}" text-anchor="end">{name}</text>')
+        if part.value > 0:
+            width = _place(x, left, RIGHT, part.value) - left
+            shapes.append(
+                f'<rect class="block {part.color}" x="{left}" y="{top + 3}" width="{width:.1f}" '
+                f'height="{_BAR - 6}"><title>{name}: {part.value:g}</title></rect>'
+            )
+        if mark is not None:
+            at = _place(x, left, RIGHT, mark)
+            shapes.append(
+                f'<path class="mark" d="M{at:.1f} {top + 1}v{_BAR - 2}"><title>{name}: {mark:g}'
+                "</title></path>"
+            )
+    shapes.append(
+        f'<text x="{RIGHT}" y="{height + 32}" text-anchor="end">{page.text(x.name)}</text>'
+    )
+    return _svg(words, f"0 -4 {WIDTH + 8} {height + 40}", "".join(shapes))
 
 
 def small(

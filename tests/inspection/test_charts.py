@@ -99,3 +99,22 @@ def test_an_axis_of_counts_ends_at_a_round_number(largest, ticks):
 
 def test_names_of_colors_are_no_markup():
     assert "<b>&lt;i&gt;</b>" in charts.legend([("red", "<i>")])
+
+
+def test_bars_have_names_and_marks():
+    x = Axis("percent", 0, 10, (0, 10))
+    drawn = [(Part("a & b", "blue", 5), 10.0), (Part("c", "red", 0), None)]
+    svg = parse(charts.bars("words", x, drawn))
+    (bar,) = svg.findall("rect")
+    assert [bar.get(key) for key in ("x", "y", "width", "class")] == [
+        "80",
+        "3",
+        "196.0",
+        "block blue",
+    ]
+    assert bar.find("title").text == "a & b: 5"
+    (mark,) = [path for path in svg.findall("path") if path.get("class") == "mark"]
+    assert mark.get("d") == "M472.0 1v16" and mark.find("title").text == "a & b: 10"
+    names = {text.text: (text.get("x"), text.get("y")) for text in svg.findall("text")}
+    assert names["a & b"] == ("74", "13") and names["c"] == ("74", "31")
+    assert names["10"] == ("472.0", "52")
