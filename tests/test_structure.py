@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "inspection": TOOLS | {"layers.anchor_generator"},
     "training": MODELS | TOOLS,
     "serving": MODELS | TOOLS,
+    "paper": TOOLS | {"flagfile"},
     "flagfile": set(),
     "flags": {"config", "flagfile"},
     "cli": {"*"},

@@ -8,10 +8,14 @@ sum and the whole differ a little.
 from benchmarks import flops, measure, scene
 from benchmarks.cases import Case, Result, Row
 from benchmarks.parts import backbone
+from keras_frcnn.paper.rows import TIMES
 
 CONVOLUTIONS, PROPOSAL, REGIONS, TOTAL = "convolutions", "proposal", "region-wise", "total"
-# Milliseconds a picture on an NVIDIA K40, Ren et al. 2015, table 5; the order as above.
-K40_MS = {"vgg16": (141, 10, 47, 198), "zf": (31, 3, 25, 59)}
+# Milliseconds a picture on an NVIDIA K40; the order as above.
+K40_MS = {
+    times.backbone: (times.convolutions, times.proposal, times.regions, times.total)
+    for times in TIMES
+}
 
 
 def run(case: Case) -> Result:

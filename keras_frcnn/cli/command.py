@@ -86,6 +86,17 @@ def parse(
         return to_config(flag_values, base(options), command.settings), options
 
 
+def given_settings(command: Command, argv: list[str] | None = None) -> dict[str, str]:
+    """Returns the settings that a command line gives, flagfiles included, as they are written.
+
+    Args:
+        command: What may be given.
+        argv: As for ``parse``, which has accepted it.
+    """
+    given = _reader(command).read_argv(sys.argv[1:] if argv is None else argv)
+    return {name: one.text for name, one in given.items() if name in command.settings}
+
+
 @contextlib.contextmanager
 def user_errors(command: Command) -> Iterator[None]:
     """Says on stderr, without a traceback, what the user must mend, and exits with 2.
@@ -132,13 +143,16 @@ def help_text(command: Command) -> str:
     return "\n".join(lines)
 
 
-def _read(command: Command, argv: list[str]) -> absl_flags.FlagValues:
+def _reader(command: Command) -> Reader:
     known = SETTINGS | command.flags
     switches = [name for name, option in known.items() if option.type is bool]
-    reader = Reader({name: option.parse for name, option in known.items()}, switches)
+    return Reader({name: option.parse for name, option in known.items()}, switches)
+
+
+def _read(command: Command, argv: list[str]) -> absl_flags.FlagValues:
     flag_values = absl_flags.FlagValues()
     define(flag_values, command.flags.values())
-    for name, given in reader.read_argv(argv).items():
+    for name, given in _reader(command).read_argv(argv).items():
         if name in flag_values:
             setattr(flag_values, name, given.value)
         elif not given.where:

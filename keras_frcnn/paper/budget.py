@@ -1,0 +1,70 @@
+"""Schedules scaled to the time that there is: fewer steps, all else of them in proportion."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras_frcnn.config import Config
+
+_LEAST_STEPS = 2  # of each phase; of fewer there is nothing to say
+
+
+def scaled(config: Config, minutes: float, seconds: Mapping[str, Any]) -> Config:
+    """Shortens a schedule so that its steps, and the proposals that it makes, take a given time.
+
+    Drops of the rate and the warm-up stay at the same share of it. Reading data, starting and
+    evaluations are not counted.
+
+    Args:
+        config: the full schedule.
+        minutes: to train in.
+        seconds: what ``train --dry_run_file`` wrote.
+
+    Returns:
+        The settings; as they were if the full schedule fits.
+
+    Raises:
+        ValueError: naming the time that would do, if it is too short to learn anything at all.
+    """
+    phases = seconds["phases"]
+    proposals = sum(phase["proposals"] for phase in phases)
+    steps = sum(
+        number * phase["step"] for number, phase in zip(config.phase_steps, phases, strict=True)
+    )
+    share = min(1.0, (60 * minutes - proposals) / steps)
+    least = _LEAST_STEPS / min(config.phase_steps)
+    if share < least:
+        needed = (proposals + least * steps) / 60
+        raise ValueError(f"needs {needed:.1f} minutes at least, for {_LEAST_STEPS} steps a phase")
+    return config if share == 1 else _shortened(config, share)
+
+
+def schedule_flags(full: Config, config: Config) -> tuple[str, ...]:
+    """Returns the flags that make the full schedule a scaled one; none if it is the full one.
+
+    A scaled run is evaluated, and its checkpoint written, once, at its end.
+    """
+    if config == full:
+        return ()
+    lists = ("lr_boundaries", "alternating_steps", "alternating_lr_boundaries")
+    changed = [f"--{name}={','.join(map(str, getattr(config, name)))}" for name in lists]
+    return (
+        f"--steps={config.steps}",
+        f"--warmup_steps={config.warmup_steps}",
+        *changed,
+        "--eval_every=0",
+    )
+
+
+def _shortened(config, share):
+    def short(steps):
+        return max(1, round(steps * share))
+
+    changed = config.replace(
+        steps=short(config.steps),
+        lr_boundaries=tuple(sorted({short(step) for step in config.lr_boundaries})),
+        alternating_steps=tuple(map(short, config.alternating_steps)),
+        alternating_lr_boundaries=tuple(map(short, config.alternating_lr_boundaries)),
+        eval_every=0,
+    )
+    warmup = min(int(config.warmup_steps * share), min(changed.phase_steps) - 1)
+    return changed.replace(warmup_steps=warmup).validate()

@@ -1,0 +1,88 @@
+"""Schedules scaled to a budget, by pencil."""
+
+import pytest
+
+from keras_frcnn.config import Config
+from keras_frcnn.paper import budget
+
+
+def seconds(*phases):
+    return {"picture": 1.0, "phases": [{"step": s, "proposals": p} for s, p in phases]}
+
+
+def test_a_joint_schedule():
+    full = Config(steps=1000, lr_boundaries=(600, 900), warmup_steps=100, eval_every=300)
+    # 1000 steps of 3 s are 50 minutes; 10 are a fifth.
+    config = budget.scaled(full, 10, seconds((3.0, 0.0)))
+    assert config == full.replace(
+        steps=200, lr_boundaries=(120, 180), warmup_steps=20, eval_every=0
+    )
+    assert budget.schedule_flags(full, config) == (
+        "--steps=200",
+        "--warmup_steps=20",
+        "--lr_boundaries=120,180",
+        "--alternating_steps=",
+        "--alternating_lr_boundaries=",
+        "--eval_every=0",
+    )
+
+
+@pytest.mark.parametrize("minutes", [50, 51, 1e9])
+def test_time_enough_changes_nothing(minutes):
+    full = Config(steps=1000, lr_boundaries=(600,), warmup_steps=100)
+    config = budget.scaled(full, minutes, seconds((3.0, 0.0)))
+    assert config is full
+    assert budget.schedule_flags(full, config) == ()
+
+
+def test_alternating_steps_keep_their_proportions():
+    full = Config(
+        scheme="alternating",
+        alternating_steps=(800, 400, 800, 400),
+        alternating_lr_boundaries=(600, 300, 600, 300),
+        warmup_steps=0,
+    )
+    # 800 + 800 + 400 + 400 s of steps, and 120 s of proposals that no shortening shortens.
+    phases = ((1.0, 0.0), (2.0, 60.0), (0.5, 0.0), (1.0, 60.0))
+    config = budget.scaled(full, 12, seconds(*phases))
+    assert config.alternating_steps == (200, 100, 200, 100)
+    assert config.alternating_lr_boundaries == (150, 75, 150, 75)
+    assert config.total_steps == 600
+    assert full.steps == 70000 and config.steps == 17500  # of no importance beside the four
+
+
+def test_a_half_way_schedule_has_two_phases_only():
+    full = Config(scheme="unshared", alternating_steps=(80, 40, 80, 40), warmup_steps=30)
+    config = budget.scaled(full, 1, seconds((1.0, 0.0), (2.0, 20.0)))  # 160 s for 40 s
+    assert config.phase_steps == (20, 10)
+    assert config.warmup_steps == 7
+    assert config.validate()
+
+
+def test_phases_that_share_out_the_steps():
+    full = Config(scheme="alternating", steps=600, lr_boundaries=(300,), warmup_steps=0)
+    config = budget.scaled(full, 5, seconds(*[(1.0, 0.0)] * 4))
+    assert config.steps == 300 and config.alternating_steps == ()
+    assert config.phase_steps == (100, 50, 100, 50)
+    assert config.phase_lr_boundaries == ((50,), (25,), (50,), (25,))
+
+
+def test_drops_that_fall_together_are_one_and_the_warm_up_leaves_a_step():
+    full = Config(steps=1000, lr_boundaries=(10, 20, 900), warmup_steps=999)
+    config = budget.scaled(full, 1, seconds((30.0, 0.0)))  # 2 steps
+    assert (config.steps, config.lr_boundaries, config.warmup_steps) == (2, (1, 2), 1)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "phases", "needed"),
+    [
+        (1, [(31.0, 0.0)], "1.0"),  # 62 s
+        (0.5, [(1.0, 0.0), (1.0, 300.0)], "5.1"),  # 300 s of proposals, 4 + 2 steps
+    ],
+)
+def test_too_little_time_is_said(minutes, phases, needed):
+    full = Config(scheme="unshared", alternating_steps=(200, 100, 1, 1), warmup_steps=0)
+    if len(phases) == 1:
+        full = Config(steps=1000, warmup_steps=0)
+    with pytest.raises(ValueError, match=f"^needs {needed} minutes at least, for 2 steps a phase$"):
+        budget.scaled(full, minutes, seconds(*phases))
