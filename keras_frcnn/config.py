@@ -37,6 +37,8 @@ class DataSource:
         splits: its image sets.
         on_bad_record: the setting of this name.
         classes_file: likewise, for data that have only numbers of classes.
+        annotated: whether objects are wanted; else annotations are not looked at, and readers of
+            VOC's and COCO's form need none.
     """
 
     dataset: str
@@ -44,6 +46,7 @@ class DataSource:
     splits: tuple[str, ...]
     on_bad_record: str
     classes_file: str = ""
+    annotated: bool = True
 
     @property
     def place(self) -> str:
@@ -106,7 +109,9 @@ class Config:
         group="data",
     )
     eval_split: tuple[str, ...] = _setting(
-        ("test",), "Image sets to evaluate on, likewise.", group="data"
+        ("test",),
+        "Image sets to evaluate on, likewise; - alone: train without evaluations.",
+        group="data",
     )
     classes_file: str = _setting(
         "",
@@ -773,6 +778,11 @@ class Config:
         if self.difficult != "auto":
             return self.difficult
         return "drop" if form == "voc" else "ignore"
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether there are image sets to evaluate on."""
+        return any(part != _NONE for part in _parts(self.eval_split))
 
     def sources(self, splits: tuple[str, ...]) -> "tuple[DataSource, ...]":
         """Pairs the datasets with their folders and with what is wanted of them.

@@ -30,8 +30,8 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
     that stays.
 
     Returns:
-        Seconds: "picture", of one in evaluation; and "phases", a list with the "step" of each, and
-        its "proposals", those that it makes before its first step.
+        Seconds: "phases", a list with the "step" of each, and its "proposals", those that it makes
+        before its first step.
 
     Raises:
         ValueError: whatever a run would raise.
@@ -43,7 +43,8 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
         for phase in schemes.phases(config):
             model, seconds = _rehearse(phase, train_data, console)
             phase_seconds.append(seconds)
-        picture_seconds = _evaluate(model, eval_data, config, console)
+        if eval_data:
+            picture_seconds = _evaluate(model, eval_data, config, console)
         if config.needs_proposals_file:
             console.print("export: not without regions of its own")
         else:
@@ -54,14 +55,14 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
     for phase, seconds in zip(schemes.phases(config), phase_seconds, strict=True):
         evaluations += -(-phase.config.steps // phase.config.steps_per_interval)
         training_seconds += phase.config.steps * seconds["step"] + seconds["proposals"]
-    total = training_seconds + evaluations * len(eval_data.records) * picture_seconds
+    words = f"{_duration(training_seconds)} for {config.total_steps} steps"
+    if eval_data:
+        total = training_seconds + evaluations * len(eval_data.records) * picture_seconds
+        words += f", {_duration(total)} with {evaluations} evaluations of "
+        words += f"{len(eval_data.records)} pictures"
     console.print(f"memory: {_peak_memory()}", highlight=False)
-    console.print(
-        f"estimate: {_duration(training_seconds)} for {config.total_steps} steps, "
-        f"{_duration(total)} with {evaluations} evaluations of {len(eval_data.records)} pictures",
-        highlight=False,
-    )
-    return {"picture": picture_seconds, "phases": phase_seconds}
+    console.print(f"estimate: {words}", highlight=False)
+    return {"phases": phase_seconds}
 
 
 def _rehearse(phase, dataset, console):

@@ -6,6 +6,7 @@ Examples:
   --eval_split=VOC2007/test
   python evaluate.py --detections=found.json --dataset=coco --data_dir=coco --eval_split=val2017
   python evaluate.py --compare=runs/a,runs/b
+  python evaluate.py --checkpoint=runs/voc12/last.keras --eval_split=VOC2012/test --detections_only
 
 Data and settings are those of the run unless flags say otherwise; classes of other data are matched
 to those of the run by name (aeroplane = airplane), others left out. Writes report.html, one page
@@ -13,6 +14,9 @@ with plots, tables, the worst and the best pictures; results.json with all there
 TensorBoard's scalars, detections.json (COCO's results form) and voc/ (the devkit's text files).
 Detections of any tool are measured without a model: a file of COCO's results form or a folder of
 the devkit's text files. COCO's metric on COCO's data then reads the annotations only, no picture.
+
+--detections_only measures nothing: of pictures whose annotations are not public it writes what an
+evaluation server takes; VOC's an archive of results/VOC2012/Main/ with the files of voc/.
 
 --compare tells whether the second of two is better than the first: two runs that were evaluated, or
 detections of any tool, on the same pictures and objects.
@@ -41,10 +45,17 @@ COMMAND = Command(
             "takes.",
         ),
         Option(
+            "detections_only",
+            bool,
+            False,
+            "Write the detections of a checkpoint, of pictures without annotations too.",
+        ),
+        Option(
             "output_dir",
             str,
             "",
-            "Folder of the results; empty: evaluation/ beside the checkpoint, else none.",
+            "Folder of the results; empty: evaluation/ (or detections/) beside the checkpoint, "
+            "else none.",
         ),
         Option(
             "metric",
@@ -100,11 +111,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
-        measure = _measure_model
-        if options.detections:
-            measure = _measure_file
-        elif options.compare:
-            measure = _compare
+        measure = _measure_file if options.detections else _measure_model
+        measure = _compare if options.compare else measure
         measure(config, options)
     return 0
 
@@ -122,7 +130,10 @@ def _measure_model(config, options):
     console = Console()
     config = precision.for_use(config, console.print)
     _, class_names = checkpoint.read_settings(options.checkpoint)
-    dataset = data.load_pictures(config, config.eval_split, class_names, strict=False)
+    measured = not options.detections_only
+    dataset = data.load_pictures(
+        config, config.eval_split, class_names, strict=False, annotated=measured
+    )
     metric = _metric(options, dataset.form)
     _say_what_was_read(dataset, console)
     model = checkpoint.load(options.checkpoint, config)
@@ -130,18 +141,20 @@ def _measure_model(config, options):
     with prediction_bar(console, num_batches, "evaluate") as callback:
         detections, proposals = collect(model, dataset, config, callbacks=[callback])
 
-    folder = Path(options.output_dir or Path(options.checkpoint).parent / "evaluation")
-    truth = columns.truth_of(dataset, metric)
-    found = columns.found_of(detections, truth)
-    summary = _summarize(
-        *(truth, found, metric, config, options),
-        dataset=dataset,
-        proposal_boxes=[picture["boxes"] for picture in proposals],
-    )
-    names = _report(summary, options.checkpoint, folder, console)
+    beside = Path(options.checkpoint).parent / ("evaluation" if measured else "detections")
+    folder, truth = Path(options.output_dir or beside), columns.truth_of(dataset, metric)
+    found, names = columns.found_of(detections, truth), []
+    if measured:
+        summary = _summarize(
+            *(truth, found, metric, config, options),
+            dataset=dataset,
+            proposal_boxes=[picture["boxes"] for picture in proposals],
+        )
+        names = _report(summary, options.checkpoint, folder, console)
+        _write_scalars(summary, options.tensorboard or folder, int(model.step))
+    folder.mkdir(parents=True, exist_ok=True)
     coco.write_found(folder / judged.DETECTIONS, found, truth)
     voc_files.write_voc(folder / "voc", detections, class_names, judged.split_names(config)[0])
-    _write_scalars(summary, options.tensorboard or folder, int(model.step))
     _say_where(folder, [*names, judged.DETECTIONS, "voc/"])
 
 
@@ -268,6 +281,8 @@ def _base(options):
     given = [n for n in ("checkpoint", "detections", "compare") if getattr(options, n)]
     if len(given) > 1:
         raise ValueError(f"--{given[0]} and --{given[1]} are two ways: give one of them")
+    if options.detections_only and not options.checkpoint:
+        raise ValueError("--detections_only needs --checkpoint: a model that detects")
     if options.detections:
         return Config()
     if options.compare:

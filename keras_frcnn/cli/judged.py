@@ -162,9 +162,12 @@ def check_same_truth(both: Sequence[Written], metric: str, fingerprint: str) -> 
 
 
 def split_names(config: Config) -> tuple[str, str]:
-    """Returns the image set's name in the names of text files: ours, and the devkit's."""
+    """Returns the names that the image set may have in the names of text files, first that which is
+    written: of a single one the devkit's, which its server expects; of several with their folders.
+    """
     splits = [split for source in config.sources(config.eval_split) for split in source.splits]
-    return "_".join(splits).replace("/", "-"), "_".join(s.rpartition("/")[2] for s in splits)
+    names = "_".join(splits).replace("/", "-"), "_".join(s.rpartition("/")[2] for s in splits)
+    return names[::-1] if len(splits) == 1 else names
 
 
 def _read_known(path: Path) -> Known:

@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
 
         console = Console(highlight=False)
         check_place(options.output_file)
-        dataset = data.load(config, getattr(config, options.split))
+        dataset = data.load(config, getattr(config, options.split), annotated=False)
         for line in dataset.skipped:
             console.print(f"skipped: {line}", markup=False, soft_wrap=True)
         by = _by_rpn if options.method == "rpn" else _by_others

@@ -8,6 +8,7 @@ Examples:
 
 The run folder (--output_dir) holds best.keras and last.keras, config.cfg with every setting, and
 what TensorBoard reads; under --scheme=alternating also the checkpoint of each of the four steps.
+Under --eval_split=- nothing is evaluated, so there is no best.keras.
 """
 
 import dataclasses
@@ -73,7 +74,7 @@ def _check(config):
         raise ValueError("--data_dir is missing: the data to train on")
     if not config.output_dir:
         raise ValueError("--output_dir is missing: a folder for the run")
-    for splits in (config.train_split, config.eval_split):
+    for splits in (config.train_split, *([config.eval_split] if config.is_evaluated else [])):
         config.sources(splits)  # raises what is wrong with them before anything is read
 
 
@@ -104,11 +105,12 @@ def _record(config):
 
 
 def _say_what_next(folder):
+    best = folder / "best.keras"
+    words, checkpoint = ("Best", best) if best.exists() else ("Last", folder / "last.keras")
     print(
-        f"\nBest checkpoint: {folder}/best.keras"
+        f"\n{words} checkpoint: {checkpoint}"
         f"\nWatch:           tensorboard --logdir={folder}"
-        f"\nEvaluate:        python evaluate.py --checkpoint={folder}/best.keras"
-        f"\nDetect:          python detect.py --checkpoint={folder}/best.keras --images=PICTURE"
-        f"\nExport:          python export.py --checkpoint={folder}/best.keras "
-        "--output_dir=saved_model"
+        f"\nEvaluate:        python evaluate.py --checkpoint={checkpoint}"
+        f"\nDetect:          python detect.py --checkpoint={checkpoint} --images=PICTURE"
+        f"\nExport:          python export.py --checkpoint={checkpoint} --output_dir=saved_model"
     )

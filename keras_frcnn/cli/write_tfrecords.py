@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
         tfrecord_writer.check_folder(options.output_dir)
         wanted = {"train": config.train_split, "eval": config.eval_split}
-        if set(config.eval_split) == set(config.train_split):
+        if set(config.eval_split) == set(config.train_split) or not config.is_evaluated:
             del wanted["eval"]
         datasets, class_names = {}, None
         for name, splits in wanted.items():

@@ -1,5 +1,7 @@
 """Readers of annotated pictures, and the way from files to batches."""
 
+import dataclasses
+
 from keras_frcnn.config import Config
 from keras_frcnn.data import classes, coco, joining, tfds, tfrecords, voc
 from keras_frcnn.data.records import Dataset, check
@@ -19,6 +21,7 @@ def load(
     *,
     strict: bool = True,
     pictures: bool = True,
+    annotated: bool = True,
 ) -> Dataset:
     """Reads the records of some splits of all datasets and joins them.
 
@@ -32,6 +35,8 @@ def load(
             joined data they are just left out.
         pictures: whether to look at the pictures. Without, only ``truth`` is read, from data of
             COCO's form, and the dataset has no records.
+        annotated: whether to read the objects, in VOC's and COCO's form. Without, the pictures need
+            no annotations.
 
     Returns:
         The dataset, every record of it checked.
@@ -39,7 +44,7 @@ def load(
     Raises:
         ValueError: naming the file, split or flag that is wrong.
     """
-    sources = config.sources(splits)
+    sources = [dataclasses.replace(s, annotated=annotated) for s in config.sources(splits)]
     strict = strict and len(config.dataset) == 1
     parts = []
     for source in sources:
@@ -52,7 +57,7 @@ def load(
         for record in part.records:
             check(record, part.class_names)
         class_names = classes.choose(class_names, config.classes_file, part.class_names)
-        if not class_names:
+        if annotated and not class_names:
             raise ValueError(
                 f"{source.place}: expected objects in {', '.join(source.splits)}, or class names "
                 "by --classes_file. Received: none"
@@ -66,11 +71,12 @@ def load_pictures(
     splits: tuple[str, ...],
     class_names: tuple[str, ...] | None = None,
     strict: bool = True,
+    annotated: bool = True,
 ) -> Dataset:
     """As ``load``, for those who need the pixels too: under ``config.check_pictures`` every picture
     is decoded once, so that a broken one is found now and not hours later.
     """
-    dataset = load(config, splits, class_names, strict=strict)
+    dataset = load(config, splits, class_names, strict=strict, annotated=annotated)
     if not config.check_pictures:
         return dataset
     from keras_frcnn.data import decoding  # TensorFlow takes seconds to load

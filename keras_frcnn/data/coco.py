@@ -125,7 +125,7 @@ def _find(source: DataSource, splits: Sequence[str], problems: Problems, picture
     if not splits:
         raise ValueError(f"{source.data_dir}: at least one split is needed. Received: none")
     located = [coco_file.locate(source.data_dir, split, pictures) for split in splits]
-    files = [coco_file.read(path, problems) for path, _ in located]
+    files = [coco_file.read(path, problems, source.annotated) for path, _ in located]
     categories = join_categories((file.path, file.categories) for file in files)
     categories = dict(sorted(categories.items()))
     places, image_ids, rows = [], [], []

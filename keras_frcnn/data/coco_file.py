@@ -20,8 +20,9 @@ MAX_BYTES = 2**30
 
 Problems = list[tuple[str, str]]  # see ``records.settle``
 
+_LISTS = ("images", "annotations", "categories")
 _KEPT = (
-    *("images", "annotations", "categories", "id", "file_name", "height", "width", "name"),
+    *(*_LISTS, "id", "file_name", "height", "width", "name"),
     *("image_id", "category_id", "bbox", "area", "iscrowd"),
 )
 _MAX_NUMBER = 1e9  # far beyond any picture, far below what overflows an area
@@ -118,12 +119,13 @@ def available_splits(data_dir: str) -> list[str]:
     return instances or stems
 
 
-def read(path: pathlib.Path, problems: Problems) -> AnnotationFile:
+def read(path: pathlib.Path, problems: Problems, annotated: bool = True) -> AnnotationFile:
     """Reads an annotation file.
 
     Args:
         path: the file.
         problems: what is wrong with single pictures and objects, which are left out, is added.
+        annotated: whether to read the objects; COCO's files of test pictures have none.
 
     Returns:
         Its content. An object of a picture that is left out is left out without a word.
@@ -132,11 +134,10 @@ def read(path: pathlib.Path, problems: Problems) -> AnnotationFile:
         ValueError: naming the file, if it is no such file as a whole: missing, too large, not JSON,
             without one of its three lists, with wrong categories or with one image id twice.
     """
-    content = _parse(path)
+    content = _parse(path, annotated)
     categories = _read_categories(path, content["categories"])
     pictures, rows = _read_pictures(path, content["images"], problems)
-    items = content["annotations"]
-    if len(items) > _PROGRESS_FROM:
+    if len(items := content["annotations"]) > _PROGRESS_FROM:
         items = with_progress(items, "Reading annotations", len(items))
     objects = []
     for number, item in enumerate(items):
@@ -149,9 +150,8 @@ def read(path: pathlib.Path, problems: Problems) -> AnnotationFile:
             continue
         if values[1] is not None:
             objects.append(values)
-    ids, rows, category_ids, bboxes, areas, crowd = (
-        zip(*objects, strict=True) if objects else [()] * 6
-    )
+    columns = zip(*objects, strict=True) if objects else [()] * 6
+    ids, rows, category_ids, bboxes, areas, crowd = columns
     return AnnotationFile(
         path=path,
         pictures=pictures,
@@ -165,8 +165,8 @@ def read(path: pathlib.Path, problems: Problems) -> AnnotationFile:
     )
 
 
-def _parse(path: pathlib.Path) -> dict[str, list]:
-    """Returns the three lists of a file."""
+def _parse(path: pathlib.Path, annotated: bool) -> dict[str, list]:
+    """Returns the three lists of a file, that of the objects empty if they are not wanted."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes are refused")
@@ -176,8 +176,10 @@ def _parse(path: pathlib.Path) -> dict[str, list]:
         raise ValueError(
             f"{path}: expected COCO's annotations as JSON. Received: {error}"
         ) from error
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+    content = content if isinstance(content, dict) else {}
+    content |= {} if annotated else {"annotations": []}
+    for key in _LISTS:
+        if not isinstance(content.get(key), list):
             raise ValueError(
                 f"{path}: expected an object with the lists images, annotations and categories. "
                 f"Received: no list {key}"
@@ -231,8 +233,7 @@ def _read_pictures(
             rows[image_id] = None
             continue
         rows[image_id] = len(pictures)
-        size = item.get("height"), item.get("width")
-        pictures.append(Picture(image_id, item["file_name"], *size))
+        pictures.append(Picture(image_id, *map(item.get, ("file_name", "height", "width"))))
     return pictures, rows
 
 
@@ -274,8 +275,7 @@ def read_object(item: Any, rows: dict, categories: dict[int, str]) -> tuple:
         )
     if type(bbox) is not list or len(bbox) != 4 or not all(map(_is_number, bbox)):
         raise ValueError(
-            "bbox must be four finite numbers: x, y, width, height. "
-            f"Received: {_short(item.get('bbox'))}"
+            f"bbox must be four finite numbers: x, y, width, height. Received: {_short(bbox)}"
         )
     area, crowd = item.get("area"), item.get("iscrowd", 0)
     if area is None:

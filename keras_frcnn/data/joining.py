@@ -39,6 +39,8 @@ def relabel(
     class_names = tuple(class_names)
     if class_names == dataset.class_names:
         return dataset
+    if not dataset.class_names and not source.annotated:
+        return dataclasses.replace(dataset, class_names=class_names)
     labels = classes.match(dataset.class_names, class_names)
     if len(labels) and np.all(labels < 0):
         raise ValueError(

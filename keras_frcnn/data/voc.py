@@ -87,6 +87,8 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
       picture is clipped silently: tools that count from 0 write it. A box whose corners coincide as
       written (``xmin == xmax``) is a slip of the hand, not an object one pixel wide: a problem.
     - Class names are those of ``class_names_of``.
+    - Where objects are not wanted (``source.annotated``) no annotation is looked at, and the
+      dataset has neither objects nor class names.
 
     Args:
         source: its ``data_dir`` and ``on_bad_record``.
@@ -100,12 +102,13 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
         ValueError: naming the folder, split, file or object (counted from 1) that is wrong.
     """
     entries = voc_layout.entries(source.data_dir, splits)
-    results = list(records.read_files(_read_picture, entries))
+    read_one = _read_picture if source.annotated else _read_header
+    results = list(records.read_files(read_one, entries))
     pictures = [result for result in results if isinstance(result, _Picture)]
     problems = [(result, "picture left out") for result in results if isinstance(result, str)]
     found = {item.name for picture in pictures for item in picture.objects if not item.problem}
     folders = {picture.entry.folder.name for picture in pictures}
-    names = class_names_of(found, folders)
+    names = class_names_of(found, folders) if source.annotated else ()
     kept = [_to_record(picture, names, problems) for picture in pictures]
     skipped = records.settle(problems, source.on_bad_record)
     if not kept:
@@ -143,6 +146,15 @@ def _read_picture(entry: voc_layout.Entry) -> _Picture | str:
         return f"{entry.annotation}: {error}" if isinstance(error, OSError) else str(error)
     objects = [read_object(number, item) for number, item in enumerate(root.findall("object"), 1)]
     return _Picture(entry, path, height, width, orientation, objects)
+
+
+def _read_header(entry: voc_layout.Entry) -> _Picture | str:
+    """Reads the header of a picture alone; returns what is wrong if it is unusable."""
+    try:
+        path = entry.picture()
+        return _Picture(entry, path, *headers.picture_header(path), [])
+    except ValueError as error:
+        return str(error)
 
 
 def parse(path: pathlib.Path) -> Any:

@@ -68,7 +68,8 @@ def layout(config: Config) -> str:
 
 def _wanted(config: Config) -> tuple[list[tuple[DataSource, str]], list[str]]:
     """Returns what to read, each with its subset, and remarks; nothing comes twice."""
-    train, evaluation = config.sources(config.train_split), config.sources(config.eval_split)
+    train = config.sources(config.train_split)
+    evaluation = config.sources(config.eval_split) if config.is_evaluated else ()
     remarks = []
     if config.dataset == ("voc",) and config.eval_split == Config().eval_split:
         missing = {*config.eval_split} - {*voc_layout.available_splits(train[0].data_dir)}

@@ -1,11 +1,11 @@
 """Trains a detector from a ``Config``: the one way from settings to a run folder.
 
-A run folder holds ``last.keras`` and ``best.keras`` (by mean AP), TensorBoard's ``train`` and
-``eval``, and ``evaluations.jsonl``; of alternating training also the checkpoints of its steps
-(``step1.keras, unshared.keras, step3.keras``) and the proposals that they train on; ``last.keras``
-is then of the step in hand. The number of steps is the run's only clock: data order, samples,
-dropout and learning rate are pure functions of it and of the seed, so a run that was stopped goes
-on exactly as if it never had been.
+A run folder holds ``last.keras`` and TensorBoard's ``train``; if the run is evaluated also
+``best.keras`` (by mean AP), ``evaluations.jsonl`` and TensorBoard's ``eval``; of alternating
+training also the checkpoints of its steps (``step1.keras, unshared.keras, step3.keras``) and the
+proposals that they train on; ``last.keras`` is then of the step in hand. The number of steps is the
+run's only clock: data order, samples, dropout and learning rate are pure functions of it and of the
+seed, so a run that was stopped goes on exactly as if it never had been.
 """
 
 import os
@@ -33,15 +33,22 @@ from keras_frcnn.training.schedules import make_schedule
 from keras_frcnn.training.schemes import Phase
 
 
-def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset]:
+def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset | None]:
     """Reads the training and evaluation splits and says what is in them.
+
+    Returns:
+        Both data sets, the second None if the run is not to be evaluated.
 
     Raises:
         ValueError: naming the file, split or flag that is wrong.
     """
-    train = data.load_pictures(config, config.train_split)
-    evaluation = data.load_pictures(config, config.eval_split, train.class_names)
+    train, evaluation = data.load_pictures(config, config.train_split), None
+    if config.is_evaluated:
+        evaluation = data.load_pictures(config, config.eval_split, train.class_names)
     for name, dataset in (("train", train), ("evaluate", evaluation)):
+        if dataset is None:
+            console.print(f"{name}: nothing, as --eval_split says")
+            continue
         labels = np.concatenate(
             [np.zeros(0, np.int32), *(record.labels for record in dataset.records)]
         )
@@ -169,8 +176,8 @@ def _run(model, phase, train_data, eval_data, bar, stop):
     """Takes a phase to its end, or until the run is stopped."""
     config, first_step = phase.config, int(model.step)
     bar.start_from(first_step)
-    evaluator = callbacks.Evaluator(phase, eval_data, bar)
-    if not stop.received and _was_stopped_before_its_evaluation(phase, first_step):
+    evaluator = callbacks.Evaluator(phase, eval_data, bar) if eval_data else None
+    if evaluator and not stop.received and _was_stopped_before_its_evaluation(phase, first_step):
         evaluator.set_model(model)
         evaluator.evaluate()
     if first_step >= phase.last_step:
@@ -188,7 +195,7 @@ def _run(model, phase, train_data, eval_data, bar, stop):
         callbacks.Graph(config, batch_spec),
         callbacks.Logger(config, bar),
         callbacks.Checkpoints(config),
-        evaluator,
+        *([evaluator] if evaluator else []),
         *([callbacks.Profiler(config)] if config.profile_steps else []),
     ]
     done = first_step - phase.first_step

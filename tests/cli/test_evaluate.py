@@ -143,6 +143,49 @@ def test_several_splits_are_joined_in_the_names_of_files(evaluate, tmp_path):
     assert (tmp_path / "results" / "voc" / "comp4_det_val_test_star.txt").exists()
 
 
+def test_detections_of_pictures_without_annotations(evaluate, run, tmp_path, capsys):
+    folder, config = run
+    evaluate("--eval_split=test")
+    capsys.readouterr()
+    measured = tmp_path / "results"
+    bare = tmp_path / "bare"
+    shutil.copytree(config.data_dir[0], bare, ignore=shutil.ignore_patterns("Annotations"))
+    argv = [f"--checkpoint={folder / 'best.keras'}", f"--data_dir={bare}", "--eval_split=test"]
+    assert main([*argv, "--detections_only", f"--output_dir={tmp_path / 'found'}"]) == 0
+    names = sorted(path.name for path in (tmp_path / "found").iterdir())
+    assert names == ["detections.json", "voc"]
+    for name in ("detections.json", *(f"voc/comp4_det_test_{n}.txt" for n in fakes.CLASS_NAMES)):
+        assert (tmp_path / "found" / name).read_text() == (measured / name).read_text()
+    assert len(json.loads((measured / "detections.json").read_text())) > 0
+    assert "counts as background" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(argv)
+    assert "the annotation is missing" in capsys.readouterr().err
+
+
+def test_a_single_image_set_of_a_devkit_has_its_name_in_the_names_of_files(run, tmp_path):
+    folder, config = run
+    for year in ("VOC2007", "VOC2012"):
+        shutil.copytree(config.data_dir[0], tmp_path / "kit" / year)
+    argv = [f"--checkpoint={folder / 'best.keras'}", f"--data_dir={tmp_path / 'kit'}"]
+    for splits, name in (
+        ("VOC2012/test", "test"),
+        ("VOC2007/test,VOC2012/val", "VOC2007-test_VOC2012-val"),
+    ):
+        out = tmp_path / name
+        flags = [f"--eval_split={splits}", "--detections_only", f"--output_dir={out}"]
+        assert main([*argv, *flags]) == 0
+        expected = {f"comp4_det_{name}_{of}.txt" for of in fakes.CLASS_NAMES}
+        assert {path.name for path in (out / "voc").iterdir()} == expected
+
+
+def test_detections_only_needs_a_model(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--detections=found.json", "--detections_only"])
+    assert caught.value.code == 2
+    assert "--detections_only needs --checkpoint: a model that detects" in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_named(refusal, tmp_path):
     missing = tmp_path / "missing"
     assert refusal(f"--checkpoint={missing}") == f"There is no checkpoint {missing}"

@@ -1,5 +1,7 @@
 """keras-frcnn propose: files that training and evaluation take."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,17 @@ def test_selective_search_over_two_processes(data, tmp_path, split, count, capsy
     assert [image_id.split("_")[0] for image_id in found.image_ids] == [name] * count
     assert (np.diff(found.splits) > 5).all() and (np.diff(found.splits) <= 50).all()
     assert f"Proposals of {count} pictures: {path}" in capsys.readouterr().out
+
+
+def test_pictures_without_annotations_are_proposed_for(data, tmp_path):
+    pytest.importorskip("cv2", reason="pip install 'keras-frcnn[proposals]'")
+    bare, paths = tmp_path / "bare", (tmp_path / "one.npz", tmp_path / "other.npz")
+    shutil.copytree(data, bare, ignore=shutil.ignore_patterns("Annotations"))
+    for folder, path in zip((data, bare), paths, strict=True):
+        run(folder, path, "--method=selective_search", "--workers=1", "--split=eval_split")
+    one, other = map(proposals_file.read, paths)
+    assert list(one.image_ids) == list(other.image_ids) and len(one.boxes) > 5
+    np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
 @pytest.mark.parametrize(

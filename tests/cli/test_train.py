@@ -353,10 +353,28 @@ def test_a_dry_run_may_write_its_seconds(train, tmp_path, monkeypatch):
     flags = ("--scheme=unshared", "--steps=6", f"--dry_run_file={file}")
     assert train("--dry_run", *flags) == 0
     seconds = json.loads(file.read_text())
-    assert seconds["picture"] > 0
     (first, second) = seconds["phases"]
     assert first["step"] > 0 and first["proposals"] == 0
     assert second["step"] > 0 and 0 < second["proposals"] < 0.6
+
+
+def test_without_image_sets_to_evaluate_on_a_run_is_not_evaluated(train, tmp_path, capsys):
+    assert train("--eval_split=-") == 0
+    run = tmp_path / "run"
+    assert sorted(path.name for path in run.iterdir()) == ["config.cfg", "last.keras", "train"]
+    output = capsys.readouterr().out
+    assert "evaluate: nothing, as --eval_split says" in output
+    assert f"Last checkpoint: {run}/last.keras" in output and "best.keras" not in output
+    model = checkpoint.load(str(run / "last.keras"))
+    assert int(model.step) == 2
+    assert train("--eval_split=-") == 0
+    assert "Nothing to do" in capsys.readouterr().out
+
+
+def test_a_dry_run_without_image_sets_to_evaluate_on_foretells_no_evaluations(train, capsys):
+    assert train("--eval_split=-", "--dry_run") == 0
+    output = capsys.readouterr().out
+    assert "estimate: 0 min for 2 steps\n" in output and "evaluation:" not in output
 
 
 def test_a_dry_run_does_without_export_where_there_is_none(train, data_dir, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The reader of COCO's form: right boxes and classes, and every fault by name."""
 
+import json
 import os
 import random
 
@@ -414,6 +415,28 @@ def test_what_is_no_such_file_is_refused_by_name(folder, content):
     for setting in ("error", "skip"):
         message = refusal(folder, on_bad_record=setting)
         assert message.startswith(f"{folder.path}: expected") and len(message) < 500
+
+
+def test_files_of_test_pictures_need_no_list_of_objects(folder):
+    folder.add(5, ([1, 2, 3, 4], 18, {})).add(7)
+    content = json.loads(folder.path.read_text())
+    assert len(content.pop("annotations")) == 1
+    folder.path.write_text(json.dumps(content))
+    assert "no list annotations" in refusal(folder)
+    config = Config(dataset="coco", data_dir=str(folder.root))
+    dataset = data.load(config, ("train",), ("dog", "cat"), annotated=False, strict=False)
+    assert [record.image_id for record in dataset.records] == [5, 7]
+    assert [record.boxes.shape for record in dataset.records] == [(0, 4), (0, 4)]
+    truth = dataset.truth
+    assert truth.image_ids == (5, 7) and len(truth.rows) == 0
+    assert truth.category_ids[0] == 18
+
+
+def test_objects_that_are_not_wanted_are_not_looked_at(folder):
+    folder.add(5, ([1, 2, -3, 4], 18, {}))
+    config = Config(dataset="coco", data_dir=str(folder.root))
+    assert data.load(config, ("train",), annotated=False).records[0].boxes.shape == (0, 4)
+    assert "annotation" in refusal(folder)
 
 
 def test_a_file_above_the_limit_is_refused_unread(folder, monkeypatch):

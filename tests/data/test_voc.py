@@ -85,6 +85,23 @@ def test_a_split_without_any_object_needs_class_names(voc_folder):
     assert _load(folder, class_names=("cat",)).records[0].labels.shape == (0,)
 
 
+def test_where_objects_are_not_wanted_no_annotation_is_looked_at(voc_folder):
+    folder = voc_folder("VOC2012").add("a").add("b")
+    folder.annotation("a").unlink()
+    folder.annotation("b").write_text("no annotation")
+    for names in ((), ("cat", "dog")):
+        dataset = data.load(
+            Config(data_dir=str(folder.root)), ("train",), names or None, annotated=False
+        )
+        assert (dataset.class_names, dataset.skipped, dataset.remarks) == (names, [], [])
+        assert [record.image_id for record in dataset.records] == ["a", "b"]
+        assert [record.boxes.shape for record in dataset.records] == [(0, 4), (0, 4)]
+        assert (dataset.records[0].height, dataset.records[0].width) == (40, 60)
+    (folder.root / "JPEGImages" / "b.jpg").unlink()
+    with pytest.raises(ValueError, match="b: the picture is missing"):
+        data.load(Config(data_dir=str(folder.root)), ("train",), annotated=False)
+
+
 def test_one_pixel_outside_is_clipped_silently(voc_folder):
     folder = voc_folder().add("a", [("cat", 0, 0, 61, 41)])  # the picture is 40 x 60
     dataset = _load(folder)
