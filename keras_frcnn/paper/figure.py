@@ -46,10 +46,10 @@ def of_curve(curve: rows.Curve, planner: Planner, problem: Callable[[Part], str]
     found, missing = [], ""
     for seed in seeds:
         part = planner.curve(curve, seed)
-        if part.is_done:
+        if part.is_done and not part.missing:
             found.append(_recall(part.result, planner))
         else:
-            missing = missing or problem(part) or "not run yet"
+            missing = missing or part.missing or problem(part) or "not run yet"
     mean = np.mean(found, axis=0) if found else None
     return CurveOutcome(curve=curve, recall=mean, num_seeds=len(found), missing=missing)
 

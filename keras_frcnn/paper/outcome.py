@@ -5,6 +5,7 @@ import json
 import statistics
 from collections.abc import Callable
 
+from keras_frcnn.evaluation.files import RESULTS
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.parts import Part, Planner
 
@@ -66,7 +67,11 @@ def of_row(row: rows.Row, planner: Planner, problem: Callable[[Part], str]) -> O
         if not part.is_done:
             missing = missing or problem(part) or "not run yet"
             continue
-        result = json.loads(part.result.with_name("results.json").read_text(encoding="utf-8"))
+        file = part.result.with_name(RESULTS)
+        if not file.is_file():
+            missing = missing or f"for the evaluation server: {file.with_name('voc')}"
+            continue
+        result = json.loads(file.read_text(encoding="utf-8"))
         value = _percent(result[f"map_{metric}"])
         if value is None:
             missing = missing or "no object to find"

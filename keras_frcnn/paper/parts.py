@@ -72,13 +72,17 @@ class Planner:
     # --- what a row is made of
 
     def evaluation(self, row: rows.Row, seed: int) -> Part:
-        """The part that measures a row; its ``done.json`` stands beside ``results.json``."""
+        """The part that measures a row; its ``done.json`` stands beside ``results.json``, or beside
+        nothing but detections where the test pictures have no annotations.
+        """
         config, trained = self.config(row.model), self.training(row.model, seed)
         folder = self.settings.output_dir / "evaluations" / row.name / f"seed_{seed}"
         needs, flags = (trained,), row.flags
         if row.proposals:
             file = self.proposals(row.proposals, "eval_split", config, seed)
             needs, flags = (trained, file), (f"--test_proposals={file.result}", *flags)
+        if not self._is_measured(config):
+            flags = (*flags, "--detections_only")
         data_dir, _, eval_split = self.settings.data_flags(config)
         return Part(
             title=f"evaluate {row.name}, seed {seed}",
@@ -109,22 +113,24 @@ class Planner:
         if model.start:
             needs = (self.training(model.start, seed),)
             flags = (f"--start_checkpoint={needs[0].result.with_name(_LAST)}",)
+        data_flags = self.settings.data_flags(config)
+        if not self._is_measured(config):
+            data_flags = (*data_flags[:-1], "--eval_split=-")
         folder = self.settings.output_dir / "models" / name
-        problems = self._problems(config, "train_split", "eval_split")
         part = Part(
             title=f"train {name}, seed {seed}",
             command="train",
             flags=(
                 f"--flagfile={self.settings.configs_dir / name}.cfg",
                 *self.settings.overrides,
-                *self.settings.data_flags(config),
+                *data_flags,
                 *flags,
                 f"--seed={seed}",
                 f"--output_dir={folder / f'seed_{seed}'}",
             ),
             result=folder / f"seed_{seed}" / DONE,
             needs=needs,
-            missing=problems,
+            missing=self._problems(config, "train_split", "eval_split"),
         )
         return part if self.settings.minutes is None else self._within_time(part, name)
 
@@ -172,9 +178,12 @@ class Planner:
         )
 
     def curve(self, curve: rows.Curve, seed: int) -> Part:
-        """The proposals of a curve of figure 4."""
+        """The proposals of a curve of figure 4, whose test pictures need annotations."""
         config = self.config(curve.proposals.model or "zf_ss")
-        return self.proposals(curve.proposals, "eval_split", config, seed)
+        part = self.proposals(curve.proposals, "eval_split", config, seed)
+        if part.missing or self._is_measured(config):
+            return part
+        return dataclasses.replace(part, missing="needs the annotations of the test pictures")
 
     # --- what is said of a row
 
@@ -217,12 +226,26 @@ class Planner:
     def _look(self, config, split):
         counts, problems = {}, []
         for name in self.settings.splits(getattr(config, split)):
+            counts[name] = None
             try:
                 counts[name] = self.settings.count(config, name)
+                if split == "train_split" and not self.settings.is_annotated(config, name):
+                    raise ValueError(f"needs the annotations of {name}")
             except ValueError as error:
-                counts[name] = None
                 problems.append(str(error))
         return counts, problems
+
+    def _is_measured(self, config):
+        """Whether the test pictures have annotations; where they are not there, that is not known
+        and does not matter.
+        """
+        try:
+            return all(
+                self.settings.is_annotated(config, name)
+                for name in self.settings.splits(config.eval_split)
+            )
+        except ValueError:
+            return True
 
     def _rehearsal(self, name):
         return self.settings.output_dir / "models" / name / "dry_run.json"

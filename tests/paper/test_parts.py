@@ -211,8 +211,18 @@ def test_missing_data_are_named(make_planner, devkit):
     assert message.startswith("needs --data_dir with VOC2007/trainval; ")
     message = missing(planner, "vgg16_coco_0712")
     assert message == "needs --coco_dir with train2017; needs --coco_dir with val2017"
-    (devkit / "VOC2007" / "Annotations" / "d.xml").unlink()
-    assert missing(planner, "zf_shared") == "needs the annotations of VOC2007/test"
+    (devkit / "VOC2007" / "Annotations" / "a.xml").unlink()
+    assert missing(planner, "zf_shared") == "needs the annotations of VOC2007/trainval"
+
+
+def test_a_test_set_without_annotations_is_detected_on_only(make_planner, devkit):
+    (devkit / "VOC2007" / "Annotations" / "e.xml").unlink()
+    found = chain(make_planner(), "vgg16_ss_07")
+    assert missing(make_planner(), "vgg16_ss_07") == ""
+    _, on_test, train, evaluate = found.values()
+    assert "--eval_split=VOC2007/test" in on_test.flags
+    assert "--eval_split=-" in train.flags and "--eval_split=VOC2007/test" not in train.flags
+    assert {"--eval_split=VOC2007/test", "--detections_only"} < set(evaluate.flags)
 
 
 def test_missing_coco_files_are_named(make_planner, tmp_path):

@@ -79,6 +79,18 @@ def test_a_result_without_any_object_is_none(make_planner, write_result):
     assert found.mean is None and found.missing == "no object to find"
 
 
+def test_detections_for_a_server_are_no_figure(make_planner, devkit, tmp_path):
+    (devkit / "VOC2007" / "Annotations" / "e.xml").unlink()
+    planner = make_planner()
+    part = planner.evaluation(BY_NAME["zf_shared"], 0)
+    part.result.parent.mkdir(parents=True)
+    part.result.write_text("{}")
+    found = outcome.of_row(BY_NAME["zf_shared"], planner, lambda part: "")
+    folder = tmp_path / "out" / "evaluations" / "zf_shared" / "seed_0"
+    assert found.mean is None
+    assert found.missing == f"for the evaluation server: {folder / 'voc'}"
+
+
 def test_voc_2012_is_measured_by_area(make_planner, write_result):
     planner = make_planner()
     assert outcome.metric_of(BY_NAME["vgg16_shared_12"], planner) == "area"
@@ -197,6 +209,17 @@ def test_recall_of_files_of_proposals(devkit, make_planner, monkeypatch):
     assert (found.num_seeds, found.missing) == (2, "")
     figure.of_curve(curve, planner, lambda part: "")
     assert len(loads) == 2  # kept, not computed again
+
+
+def test_a_curve_needs_annotations(devkit, make_planner):
+    (devkit / "VOC2007" / "Annotations" / "e.xml").unlink()
+    planner = make_planner()
+    part = planner.curve(rows.CURVES[0], 0)
+    part.result.parent.mkdir(parents=True)
+    part.result.write_bytes(b"proposals")
+    found = figure.of_curve(rows.CURVES[0], planner, lambda part: "")
+    assert found.recall is None
+    assert found.missing == "needs the annotations of the test pictures"
 
 
 def test_a_curve_of_a_method_without_chance_is_of_one_seed(make_planner, monkeypatch):
