@@ -13,6 +13,7 @@ from rich.console import Console
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
+from keras_frcnn.data.order import drawn_rows
 from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation import measure, scalars
 from keras_frcnn.evaluation.collect import collect, propose
@@ -30,8 +31,9 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
     that stays.
 
     Returns:
-        Seconds: "phases", a list with the "step" of each, and its "proposals", those that it makes
-        before its first step.
+        "pictures", the number of those to train on; and "phases", a list with the seconds of each
+        for a "step", and for the "proposals" of one picture if it makes them before its first step,
+        else 0.
 
     Raises:
         ValueError: whatever a run would raise.
@@ -54,7 +56,12 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
     evaluations, training_seconds = 0, 0.0
     for phase, seconds in zip(schemes.phases(config), phase_seconds, strict=True):
         evaluations += -(-phase.config.steps // phase.config.steps_per_interval)
-        training_seconds += phase.config.steps * seconds["step"] + seconds["proposals"]
+        training_seconds += phase.config.steps * seconds["step"]
+        if phase.proposals:
+            rows = drawn_rows(
+                train_data.records, phase.config, phase.first_step, phase.config.steps
+            )
+            training_seconds += len(rows) * seconds["proposals"]
     words = f"{_duration(training_seconds)} for {config.total_steps} steps"
     if eval_data:
         total = training_seconds + evaluations * len(eval_data.records) * picture_seconds
@@ -62,7 +69,7 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
         words += f"{len(eval_data.records)} pictures"
     console.print(f"memory: {_peak_memory()}", highlight=False)
     console.print(f"estimate: {words}", highlight=False)
-    return {"phases": phase_seconds}
+    return {"pictures": len(train_data.records), "phases": phase_seconds}
 
 
 def _rehearse(phase, dataset, console):
@@ -77,8 +84,7 @@ def _rehearse(phase, dataset, console):
         found = [next(proposing)]  # traces the graph
         started = time.perf_counter()
         found += proposing
-        picture_seconds = (time.perf_counter() - started) / max(len(found) - 1, 1)
-        proposals_seconds = picture_seconds * len(dataset.records)
+        proposals_seconds = (time.perf_counter() - started) / max(len(found) - 1, 1)
         proposals_file.write(phase.proposals, found)
         dataset = few
 

@@ -1,12 +1,68 @@
 """The order of training: rows drawn anew each epoch, and batches of pictures of like shapes."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from keras_frcnn.config import Config
+from keras_frcnn.data.records import Record
+
 _WINDOW_BATCHES = 64  # sorted at a time: more pad less, fewer leave more to chance
 _WINDOWS = 4  # an epoch at least, so that in small sets too partners change
+
+
+def aspects_of(records: Sequence[Record], config: Config) -> dict[int, float]:
+    """Finds the pictures to train on.
+
+    Args:
+        records: pictures.
+        config: without ``include_empty``, those that have no object to learn are left out; those
+            marked difficult count where ``difficult`` keeps them.
+
+    Returns:
+        Height / width by row of the records.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    aspects = {
+        row: record.height / record.width
+        for row, record in enumerate(records)
+        if config.include_empty
+        or not record.difficult.all()
+        or (len(record.labels) and config.resolve_difficult(record.form) == "keep")
+    }
+    if not aspects:
+        raise ValueError(
+            f"expected pictures to train on. Received: {len(records)} pictures, none of them with "
+            f"an object to learn (include_empty={config.include_empty})"
+        )
+    return aspects
+
+
+def drawn_rows(records: Sequence[Record], config: Config, start_step: int, steps: int) -> list[int]:
+    """Finds the pictures that a stretch of training draws: all, unless it is short.
+
+    Args:
+        records: pictures.
+        config: as for ``aspects_of``; and ``batch_size`` and ``seed``.
+        start_step: number of batches before.
+        steps: number of batches.
+
+    Returns:
+        Rows of the records, in order.
+
+    Raises:
+        ValueError: as ``aspects_of``.
+    """
+    aspects, drawn = aspects_of(records, config), set()
+    order = batches(aspects, config.batch_size, config.seed)
+    for places in itertools.islice(order, start_step, start_step + steps):
+        drawn.update(places[:, 0].tolist())
+        if len(drawn) == len(aspects):
+            break
+    return sorted(drawn)
 
 
 def batches(aspects: Mapping[int, float], batch_size: int, seed: int) -> Iterator[np.ndarray]:

@@ -6,7 +6,7 @@ the number of steps: no pixel is kept.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_frcnn.config import Config
 from keras_frcnn.data import augment, proposals_file, transforms
 from keras_frcnn.data.decoding import picture_reader
-from keras_frcnn.data.order import batches
+from keras_frcnn.data.order import aspects_of, batches, drawn_rows
 from keras_frcnn.data.records import Dataset, Record
 
 _PREFETCHED_BATCHES = 2
@@ -22,7 +22,9 @@ _DRAWN_BATCHES = 1000  # at a time, so that tf.data hardly ever waits for Python
 _PADDING = {"boxes": 0.0, "labels": -1, "ignore": False}
 
 
-def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.data.Dataset:
+def train_dataset(
+    dataset: Dataset, config: Config, start_step: int = 0, steps: int | None = None
+) -> tf.data.Dataset:
     """Makes the endless stream of training batches.
 
     Every picture comes once an epoch, in an order drawn anew, changed at random as the settings of
@@ -38,6 +40,8 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
             ``difficult`` decides about objects marked so; without ``include_empty`` pictures
             without other objects are left out.
         start_step: number of batches to leave out, those that a resumed run has seen.
+        steps: number of batches that will be taken; only of their pictures a proposals file must
+            tell. None: of all.
 
     Returns:
         Batches ``(inputs, targets)``. inputs: see ``eval_dataset``. targets: "boxes" float32
@@ -49,15 +53,9 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
         ValueError: if no picture is left to train on; or naming a proposals file and what is wrong
             with it.
     """
-    targets_of, num_objects = _object_table(dataset.records, config)
-    rows = [row for row, number in enumerate(num_objects) if number or config.include_empty]
-    if not rows:
-        raise ValueError(
-            f"expected pictures to train on. Received: {len(dataset.records)} pictures, none of "
-            f"them with an object to learn (include_empty={config.include_empty})"
-        )
-    aspects = {row: dataset.records[row].height / dataset.records[row].width for row in rows}
-    load = _training_loader(dataset.records, targets_of, config)
+    aspects = aspects_of(dataset.records, config)
+    rows = aspects if steps is None else drawn_rows(dataset.records, config, start_step, steps)
+    load = _training_loader(dataset.records, config, rows)
 
     def places() -> Iterator[np.ndarray]:
         order = batches(aspects, config.batch_size, config.seed)
@@ -72,7 +70,7 @@ def train_dataset(dataset: Dataset, config: Config, start_step: int = 0) -> tf.d
     inputs_spec, targets_spec = stream.element_spec
     num_rows = None
     if config.jit_compile:
-        num_rows = max(1, *(len(dataset.records[row].labels) for row in rows))
+        num_rows = max(1, *(len(dataset.records[row].labels) for row in aspects))
     shapes = (
         {name: spec.shape for name, spec in inputs_spec.items()},
         {name: [num_rows, *spec.shape[1:]] for name, spec in targets_spec.items()},
@@ -95,10 +93,9 @@ def training_examples(
     Yields:
         For each row ``(inputs, targets)``, as ``train_dataset`` makes them.
     """
-    targets_of, _ = _object_table(dataset.records, config)
     places = np.stack([np.asarray(rows, np.int64), np.full(len(rows), epoch)], axis=1)
     stream = tf.data.Dataset.from_tensor_slices(places)
-    yield from stream.map(_training_loader(dataset.records, targets_of, config)).batch(1)
+    yield from stream.map(_training_loader(dataset.records, config, rows)).batch(1)
 
 
 def picture_of(inputs: dict[str, tf.Tensor], config: Config) -> np.ndarray:
@@ -139,10 +136,11 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
     Raises:
         ValueError: naming a proposals file and what is wrong with it.
     """
-    read_picture = picture_reader(dataset.records)
+    records = dataset.records
     proposals_of = proposals_file.lookup(
-        config.test_proposals, dataset.records, config.test_post_nms_top_k
+        config.test_proposals, records, config.test_post_nms_top_k, range(len(records))
     )
+    read_picture = picture_reader(records)
     sides = config.shorter_side, config.longer_side
 
     def load(row: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -157,7 +155,7 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
 
 def _object_table(
     records: Sequence[Record], config: Config
-) -> tuple[Callable[[tf.Tensor], dict[str, tf.Tensor]], np.ndarray]:
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Lays the objects of all records out flat, for look-up in the graph.
 
     Args:
@@ -166,8 +164,7 @@ def _object_table(
             out, "keep" does not tell them apart, "ignore" marks them.
 
     Returns:
-        A function from a row to its targets, boxes in pixels of the original picture; and for each
-        row its number of objects that are not ignored.
+        A function from a row to its targets, boxes in pixels of the original picture.
     """
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(r.boxes for r in records)])
     labels = np.concatenate([np.zeros(0, np.int32), *(r.labels for r in records)])
@@ -183,18 +180,18 @@ def _object_table(
     def targets_of(row: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: values[splits[row] : splits[row + 1]] for name, values in flat.items()}
 
-    return targets_of, np.bincount(owners[kept & ~ignored], minlength=len(records))
+    return targets_of
 
 
 def _training_loader(
-    records: Sequence[Record],
-    targets_of: Callable[[tf.Tensor], dict[str, tf.Tensor]],
-    config: Config,
+    records: Sequence[Record], config: Config, rows: Iterable[int]
 ) -> Callable[[tf.Tensor], tuple[dict, dict]]:
-    """Returns a function from (row, epoch), int64 [2], to a picture's inputs and targets."""
-    read_picture = picture_reader(records)
+    """Returns a function from (row, epoch), int64 [2], to a picture's inputs and targets; ``rows``
+    are those that a proposals file must have.
+    """
+    read_picture, targets_of = picture_reader(records), _object_table(records, config)
     proposals_of = proposals_file.lookup(
-        config.train_proposals, records, config.train_post_nms_top_k
+        config.train_proposals, records, config.train_post_nms_top_k, rows
     )
 
     def load(place: tf.Tensor) -> tuple[dict, dict]:

@@ -194,7 +194,7 @@ def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> 
 
 
 def lookup(
-    source: str, records: Sequence[Record], limit: int
+    source: str, records: Sequence[Record], limit: int, wanted: Iterable[int]
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Lays the proposals of all records out for look-up in the graph.
 
@@ -202,6 +202,7 @@ def lookup(
         source: a proposals file; or "rpn" or "dense": there are none to look up.
         records: the pictures.
         limit: proposals a picture, at most.
+        wanted: rows of the records that will be looked up.
 
     Returns:
         A function from a row of the records to "proposals" float32 [P, 4], yxyx pixels of the
@@ -213,10 +214,13 @@ def lookup(
     """
     if source in ("rpn", "dense"):
         return lambda row: {}
-    found = read_for(source, records, limit)
-    longest = int(np.diff(found.splits).max(initial=1))
+    wanted = sorted(wanted)
+    found = read_for(source, [records[row] for row in wanted], limit)
+    counts = np.zeros(len(records), np.int64)
+    counts[wanted] = np.diff(found.splits)
+    longest = int(counts.max(initial=1))
     columns = {"proposals": tf.constant(found.boxes), "proposal_scores": tf.constant(found.scores)}
-    splits = tf.constant(found.splits)
+    splits = tf.constant(np.concatenate([[0], np.cumsum(counts)]))
 
     def padded(values, row):
         own = values[splits[row] : splits[row + 1]]

@@ -8,7 +8,7 @@ from keras_frcnn.config import Config
 _LEAST_STEPS = 2  # of each phase; of fewer there is nothing to say
 
 
-def scaled(config: Config, minutes: float, seconds: Mapping[str, Any]) -> Config:
+def scaled(config: Config, minutes: float, rehearsed: Mapping[str, Any]) -> Config:
     """Shortens a schedule so that its steps, and the proposals that it makes, take a given time.
 
     Drops of the rate and the warm-up stay at the same share of it. Reading data, starting and
@@ -17,7 +17,7 @@ def scaled(config: Config, minutes: float, seconds: Mapping[str, Any]) -> Config
     Args:
         config: the full schedule.
         minutes: to train in.
-        seconds: what ``train --dry_run_file`` wrote.
+        rehearsed: what ``train --dry_run_file`` wrote.
 
     Returns:
         The settings; as they were if the full schedule fits.
@@ -25,17 +25,27 @@ def scaled(config: Config, minutes: float, seconds: Mapping[str, Any]) -> Config
     Raises:
         ValueError: naming the time that would do, if it is too short to learn anything at all.
     """
-    phases = seconds["phases"]
-    proposals = sum(phase["proposals"] for phase in phases)
-    steps = sum(
-        number * phase["step"] for number, phase in zip(config.phase_steps, phases, strict=True)
-    )
-    share = min(1.0, (60 * minutes - proposals) / steps)
-    least = _LEAST_STEPS / min(config.phase_steps)
-    if share < least:
-        needed = (proposals + least * steps) / 60
+    least, most = min(1.0, _LEAST_STEPS / min(config.phase_steps)), 1.0
+    needed = _minutes(config, least, rehearsed)
+    if needed > minutes:
         raise ValueError(f"needs {needed:.1f} minutes at least, for {_LEAST_STEPS} steps a phase")
-    return config if share == 1 else _shortened(config, share)
+    if _minutes(config, most, rehearsed) <= minutes:
+        return config
+    for _ in range(60):  # halved: in parts it rises more steeply, where pictures are still new
+        middle = (least + most) / 2
+        fits = _minutes(config, middle, rehearsed) <= minutes
+        least, most = (middle, most) if fits else (least, middle)
+    return _shortened(config, least)
+
+
+def _minutes(config, share, rehearsed):
+    """The time of a share of a schedule; each picture that is drawn has its proposals made once."""
+    phases = zip(config.phase_steps, config.phase_batch_sizes, rehearsed["phases"], strict=True)
+    seconds = 0.0
+    for number, batch_size, phase in phases:
+        pictures = min(rehearsed["pictures"], share * number * batch_size)
+        seconds += share * number * phase["step"] + pictures * phase["proposals"]
+    return seconds / 60
 
 
 def schedule_flags(full: Config, config: Config) -> tuple[str, ...]:

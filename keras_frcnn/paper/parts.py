@@ -197,10 +197,10 @@ class Planner:
         if self.settings.minutes is None:
             return config
         try:
-            seconds = json.loads(self._rehearsal(name).read_text(encoding="utf-8"))
+            rehearsed = json.loads(self._rehearsal(name).read_text(encoding="utf-8"))
         except OSError as error:
             raise ValueError(f"steps are not known before {name} is rehearsed") from error
-        return budget.scaled(config, self.settings.minutes, seconds)
+        return budget.scaled(config, self.settings.minutes, rehearsed)
 
     def data(self, row: rows.Row) -> str:
         """Says with what a row starts, and the image sets and numbers of pictures that it is

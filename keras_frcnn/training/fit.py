@@ -8,6 +8,7 @@ run's only clock: data order, samples, dropout and learning rate are pure functi
 seed, so a run that was stopped goes on exactly as if it never had been.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.decoding import naming_pictures
+from keras_frcnn.data.order import drawn_rows
 from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation.collect import propose
 from keras_frcnn.models import checkpoint
@@ -189,7 +191,9 @@ def _run(model, phase, train_data, eval_data, bar, stop):
         return
     if phase.proposals and not write_proposals(model, phase, train_data, bar, stop):
         return
-    batch_spec = pipeline.train_dataset(train_data, config).element_spec
+    batch_spec = pipeline.train_dataset(
+        train_data, config, first_step, phase.last_step - first_step
+    ).element_spec
     beside = [
         stop,
         callbacks.Graph(config, batch_spec),
@@ -201,20 +205,23 @@ def _run(model, phase, train_data, eval_data, bar, stop):
     done = first_step - phase.first_step
     for first, end, steps in _intervals(done, config.steps, config.steps_per_interval):
         if not stop.received:
-            stream = pipeline.train_dataset(train_data, config, int(model.step))
+            step = int(model.step)
+            stream = pipeline.train_dataset(train_data, config, step, phase.last_step - step)
             _fit(model, stream, first, end, steps, beside)
 
 
 def write_proposals(model, phase, dataset, bar, stop) -> bool:
     """Writes the proposals file that a phase trains on, of the RPN with which it began, if there is
-    none yet.
+    none yet; of all pictures that its steps draw.
 
     Returns:
         Whether there is one now: not where the run is stopped meanwhile.
     """
     if phase.proposals.exists():
         return True
-    count, found = len(dataset.records), []
+    rows = drawn_rows(dataset.records, phase.config, phase.first_step, phase.config.steps)
+    dataset = dataclasses.replace(dataset, records=[dataset.records[row] for row in rows])
+    count, found = len(rows), []
     bar.console.print(f"Proposals of {count} pictures to train on ...", highlight=False)
     for row in bar.count(propose(model, dataset, phase.config, training=True), "propose", count):
         if stop.received:

@@ -114,7 +114,7 @@ def argv(tmp_path):
 def a_second_a_step(config, console):
     """What a rehearsal measures, so that 6 seconds are 6 steps."""
     del console
-    return {"picture": 1.0, "phases": [{"step": 1.0, "proposals": 0.0} for _ in config.phase_steps]}
+    return {"pictures": 3, "phases": [{"step": 1.0, "proposals": 0.0} for _ in config.phase_steps]}
 
 
 @pytest.fixture

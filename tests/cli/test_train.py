@@ -353,6 +353,7 @@ def test_a_dry_run_may_write_its_seconds(train, tmp_path, monkeypatch):
     flags = ("--scheme=unshared", "--steps=6", f"--dry_run_file={file}")
     assert train("--dry_run", *flags) == 0
     seconds = json.loads(file.read_text())
+    assert seconds["pictures"] == 3
     (first, second) = seconds["phases"]
     assert first["step"] > 0 and first["proposals"] == 0
     assert second["step"] > 0 and 0 < second["proposals"] < 0.6

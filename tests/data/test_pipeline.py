@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file, transforms
+from keras_frcnn.data.order import drawn_rows
 from keras_frcnn.data.records import Dataset, Record
 
 CONFIG = Config(shorter_side=40, longer_side=70, flip="none", seed=3)
@@ -135,6 +136,16 @@ def test_a_resumed_stream_equals_an_unbroken_one(make_dataset):
         resumed = _take(pipeline.train_dataset(dataset, config, start_step=start), 3)
         for got, expected in zip(resumed, whole[start:], strict=False):
             tf.nest.map_structure(np.testing.assert_array_equal, got, expected)
+
+
+@pytest.mark.parametrize(("start_step", "steps"), [(0, 1), (0, 3), (2, 1), (5, 4), (3, 40)])
+def test_drawn_rows_are_those_of_the_stream(make_dataset, start_step, steps):
+    dataset = make_dataset([(40, 60)] * 5 + [(60, 40)] * 4)
+    config = CONFIG.replace(batch_size=2)
+    stream = pipeline.train_dataset(dataset, config, start_step)
+    seen = {int(row) for inputs, _ in _take(stream, steps) for row in inputs["index"]}
+    assert drawn_rows(dataset.records, config, start_step, steps) == sorted(seen)
+    assert 2 <= len(seen) <= min(9, 2 * steps)
 
 
 def test_the_stream_does_not_end_where_the_order_is_drawn_anew(make_dataset, monkeypatch):
@@ -478,6 +489,21 @@ def test_the_best_proposals_are_taken_in_training_and_in_test(proposed):
     for batch, record in zip(batches, dataset.records, strict=True):
         factors = np.tile(batch["image_shape"] / batch["original_shape"], 2)
         np.testing.assert_allclose(batch["proposals"][0, :1], record.boxes * factors, rtol=1e-6)
+
+
+def test_only_pictures_that_will_be_drawn_need_proposals(make_dataset, tmp_path):
+    dataset = make_dataset([(40, 60)] * 6)
+    path = tmp_path / "some.npz"
+    config = CONFIG.replace(batch_size=1, train_proposals=str(path))
+    drawn = drawn_rows(dataset.records, config, 0, 2)
+    rows = [(dataset.records[row].image_id, [[0, 0, 9, 9]], [1.0]) for row in drawn]
+    proposals_file.write(path, rows)
+    for inputs, _ in _take(pipeline.train_dataset(dataset, config, 0, 2), 2):
+        assert float(tf.reduce_sum(inputs["proposals"])) > 0
+    with pytest.raises(ValueError, match="has no proposals of 1 of 3 pictures"):
+        pipeline.train_dataset(dataset, config, 0, 3)
+    with pytest.raises(ValueError, match="has no proposals of 4 of 6 pictures"):
+        pipeline.train_dataset(dataset, config)
 
 
 def test_without_a_file_no_proposals_are_in_a_batch(make_dataset):

@@ -162,7 +162,7 @@ def test_a_file_of_another_form_is_refused(tmp_path, monkeypatch):
 
 def test_looked_up_rows_are_padded_to_one_length(path):
     records = [record("b"), record("a"), record("c")]
-    rows = proposals_file.lookup(str(path), records, limit=5)
+    rows = proposals_file.lookup(str(path), records, 5, range(3))
     answers = [tf.function(rows)(tf.constant(row, tf.int64)) for row in range(3)]
     boxes = np.stack([answer["proposals"] for answer in answers])
     scores = np.stack([answer["proposal_scores"] for answer in answers])
@@ -173,15 +173,26 @@ def test_looked_up_rows_are_padded_to_one_length(path):
     np.testing.assert_array_equal(boxes[2], FOUND[2][1])
 
 
+def test_only_wanted_rows_must_be_in_the_file(path):
+    records = [record("missing"), record("c"), record("absent"), record("a")]
+    rows = proposals_file.lookup(str(path), records, 5, [3, 1])
+    boxes = np.stack([rows(tf.constant(row))["proposals"] for row in range(4)])
+    assert not boxes[[0, 2]].any()
+    np.testing.assert_array_equal(boxes[1], FOUND[2][1])
+    np.testing.assert_array_equal(boxes[3], [[1, 2, 30, 40], [0, 0, 10.5, 10], [0] * 4])
+    with pytest.raises(ValueError, match="no proposals of 1 of 2 pictures; the first is 'absent'"):
+        proposals_file.lookup(str(path), records, 5, [1, 2])
+
+
 def test_a_file_without_any_proposal_is_one_row_of_padding(tmp_path):
     path = tmp_path / "found.npz"
     proposals_file.write(path, [("a", np.zeros((0, 4)), [])])
-    answer = proposals_file.lookup(str(path), [record("a")], limit=5)(tf.constant(0))
+    answer = proposals_file.lookup(str(path), [record("a")], 5, [0])(tf.constant(0))
     np.testing.assert_array_equal(answer["proposals"], [[0] * 4])
 
 
 def test_the_rpns_proposals_are_not_looked_up():
-    assert proposals_file.lookup("rpn", [record("a")], limit=5)(tf.constant(0)) == {}
+    assert proposals_file.lookup("rpn", [record("a")], 5, [0])(tf.constant(0)) == {}
 
 
 class TestInParts:

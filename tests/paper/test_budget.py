@@ -6,8 +6,9 @@ from keras_frcnn.config import Config
 from keras_frcnn.paper import budget
 
 
-def seconds(*phases):
-    return {"picture": 1.0, "phases": [{"step": s, "proposals": p} for s, p in phases]}
+def seconds(*phases, pictures=60):
+    rows = [{"step": step, "proposals": proposals} for step, proposals in phases]
+    return {"pictures": pictures, "phases": rows}
 
 
 def test_a_joint_schedule():
@@ -42,8 +43,8 @@ def test_alternating_steps_keep_their_proportions():
         alternating_lr_boundaries=(600, 300, 600, 300),
         warmup_steps=0,
     )
-    # 800 + 800 + 400 + 400 s of steps, and 120 s of proposals that no shortening shortens.
-    phases = ((1.0, 0.0), (2.0, 60.0), (0.5, 0.0), (1.0, 60.0))
+    # 800 + 800 + 400 + 400 s of steps, and 120 s of proposals: 100 steps draw all 60 pictures.
+    phases = ((1.0, 0.0), (2.0, 1.0), (0.5, 0.0), (1.0, 1.0))
     config = budget.scaled(full, 12, seconds(*phases))
     assert config.alternating_steps == (200, 100, 200, 100)
     assert config.alternating_lr_boundaries == (150, 75, 150, 75)
@@ -51,9 +52,27 @@ def test_alternating_steps_keep_their_proportions():
     assert full.steps == 70000 and config.steps == 17500  # of no importance beside the four
 
 
+def test_proposals_are_made_of_the_pictures_that_are_drawn():
+    full = Config(
+        scheme="alternating",
+        alternating_steps=(800, 400, 800, 400),
+        alternating_lr_boundaries=(),
+        alternating_batch_sizes=(1, 2, 1, 2),
+        warmup_steps=0,
+    )
+    # A hundredth: 8 + 4 + 8 + 4 steps, before 4 of them proposals of 2 new pictures a step.
+    phases = ((1.0, 0.0), (1.0, 3.0), (1.0, 0.0), (1.0, 3.0))
+    config = budget.scaled(full, 72 / 60 + 1e-9, seconds(*phases, pictures=5000))
+    assert config.alternating_steps == (8, 4, 8, 4)
+    # Where there are but 5 pictures, 30 s of proposals leave 42 s for 42 steps.
+    config = budget.scaled(full, 72 / 60 + 1e-9, seconds(*phases, pictures=5))
+    assert config.alternating_steps == (14, 7, 14, 7)
+
+
 def test_a_half_way_schedule_has_two_phases_only():
     full = Config(scheme="unshared", alternating_steps=(80, 40, 80, 40), warmup_steps=30)
-    config = budget.scaled(full, 1, seconds((1.0, 0.0), (2.0, 20.0)))  # 160 s for 40 s
+    # 160 s of steps for 40 s, and 20 s for the proposals of 10 pictures, one a step.
+    config = budget.scaled(full, 1, seconds((1.0, 0.0), (2.0, 2.0), pictures=10))
     assert config.phase_steps == (20, 10)
     assert config.warmup_steps == 7
     assert config.validate()
@@ -77,11 +96,13 @@ def test_drops_that_fall_together_are_one_and_the_warm_up_leaves_a_step():
     ("minutes", "phases", "needed"),
     [
         (1, [(31.0, 0.0)], "1.0"),  # 62 s
-        (0.5, [(1.0, 0.0), (1.0, 300.0)], "5.1"),  # 300 s of proposals, 4 + 2 steps
+        (0.5, [(1.0, 0.0), (1.0, 150.0)], "5.1"),  # 300 s for proposals of 2 steps, 4 + 2 steps
     ],
 )
 def test_too_little_time_is_said(minutes, phases, needed):
-    full = Config(scheme="unshared", alternating_steps=(200, 100, 1, 1), warmup_steps=0)
+    full = Config(
+        scheme="unshared", alternating_steps=(200, 100, 1, 1), warmup_steps=0, batch_size=1
+    )
     if len(phases) == 1:
         full = Config(steps=1000, warmup_steps=0)
     with pytest.raises(ValueError, match=f"^needs {needed} minutes at least, for 2 steps a phase$"):

@@ -11,7 +11,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn import data
-from keras_frcnn.data import proposals_file
+from keras_frcnn.data import order, proposals_file
+from keras_frcnn.data.records import Dataset
 from keras_frcnn.evaluation.collect import propose
 from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
@@ -172,13 +173,17 @@ def test_the_optimizer_of_each_step_begins_anew(whole, tmp_path):
 
 
 def test_the_proposals_are_those_of_the_rpn_just_trained(whole, alternating):
-    records = data.load(alternating, alternating.train_split)
-    for model, name in ((whole.ended[0], "step1"), (whole.ended[2], "step3")):
-        found = proposals_file.read(whole.folder / f"{name}_proposals.npz")
-        expected = list(propose(model, records, alternating, training=True))
+    dataset = data.load(alternating, alternating.train_split)
+    for number, drawn in ((1, [0, 2, 3, 4]), (3, [0, 2, 3])):  # of 5 pictures
+        phase = schemes.phases(alternating)[number]
+        rows = order.drawn_rows(dataset.records, phase.config, phase.first_step, phase.config.steps)
+        found = proposals_file.read(whole.folder / f"step{number}_proposals.npz")
+        few = Dataset(dataset.class_names, [dataset.records[row] for row in rows])
+        expected = list(propose(whole.ended[number - 1], few, alternating, training=True))
         assert found.image_ids == [image_id for image_id, _, _ in expected]
         boxes = np.concatenate([boxes for _, boxes, _ in expected])
         np.testing.assert_allclose(found.boxes, boxes, atol=1e-3)
+        assert rows == drawn
         assert np.diff(found.splits).max() > alternating.test_post_nms_top_k  # training's number
 
 
