@@ -323,8 +323,9 @@ class Config:
     train_proposals: str = _setting(
         "rpn",
         "Where the second stage's regions come from in training: 'rpn'; 'dense', all anchors; or a "
-        "proposals file (.npz, see keras-frcnn propose) with an entry for every picture, of which "
-        "the best train_post_nms_top_k are taken. But for 'rpn', the second stage learns alone.",
+        "proposals file (.npz or .json, see keras-frcnn propose) with an entry for every picture "
+        "that is used, of which the best train_post_nms_top_k are taken. But for 'rpn', the second "
+        "stage learns alone.",
         group="rpn",
     )
     test_proposals: str = _setting(

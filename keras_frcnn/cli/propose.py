@@ -27,7 +27,13 @@ COMMAND = Command(
     "propose",
     __doc__,
     options=(
-        Option("output_file", str, "", "The .npz file to write.", required=True),
+        Option(
+            "output_file",
+            str,
+            "",
+            "The .npz file to write; or .json, COCO's results form: larger and slower.",
+            required=True,
+        ),
         Option(
             "method",
             str,
@@ -103,9 +109,9 @@ def check_place(path: str) -> None:
     Raises:
         ValueError: naming the flag.
     """
-    if not path.endswith(".npz") or not Path(path).absolute().parent.is_dir():
+    if not path.endswith((".npz", ".json")) or not Path(path).absolute().parent.is_dir():
         raise ValueError(
-            f"--output_file must be an .npz file in a folder that exists. Received: {path}"
+            f"--output_file must be an .npz or .json file in a folder that exists. Received: {path}"
         )
 
 

@@ -85,10 +85,9 @@ def locate(data_dir: str, split: str, pictures: bool) -> tuple[pathlib.Path, pat
     Raises:
         ValueError: naming what is missing, and the splits that there are.
     """
-    root = pathlib.Path(data_dir)
+    root = pathlib.Path(data_dir).resolve()
     if not data_dir or not root.is_dir():
         raise ValueError(f"data_dir must be an existing folder. Received: {data_dir!r}")
-    root = root.resolve()
     name, _, folder = split.partition(":")
     files = [root / "annotations" / f"{prefix}{name}.json" for prefix in (_PREFIX, "")]
     files = [root / name] if name.endswith(".json") else files
@@ -144,7 +143,7 @@ def read(path: pathlib.Path, problems: Problems, annotated: bool = True) -> Anno
         try:
             values = read_object(item, rows, categories)
         except ValueError as error:
-            known = isinstance(item, dict) and _is_id(item.get("id"))
+            known = isinstance(item, dict) and is_id(item.get("id"))
             which = f"annotation {item['id']!r}" if known else f"annotations[{number}]"
             problems.append((f"{path}: {which}: {error}", "object dropped"))
             continue
@@ -170,8 +169,7 @@ def _parse(path: pathlib.Path, annotated: bool) -> dict[str, list]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes are refused")
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text, object_hook=_without_outlines)
+        content = json.loads(path.read_text("utf-8-sig"), object_hook=_without_outlines)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: expected COCO's annotations as JSON. Received: {error}"
@@ -195,7 +193,7 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
     categories, names = {}, set()
     for number, item in enumerate(items):
         key, name = (item.get("id"), item.get("name")) if isinstance(item, dict) else (None, None)
-        if not _is_id(key) or isinstance(key, str) or not is_text(name):
+        if not is_id(key) or isinstance(key, str) or not is_text(name):
             raise ValueError(
                 f"{path}: categories[{number}]: expected a whole number as id and a name. "
                 f"Received: {_short(item)}"
@@ -219,7 +217,7 @@ def _read_pictures(
     pictures, rows = [], {}
     for number, item in enumerate(items):
         image_id = item.get("id") if isinstance(item, dict) else None
-        if not _is_id(image_id):
+        if not is_id(image_id):
             what = f"images[{number}]: expected a number or text as id. Received: {_short(item)}"
             problems.append((f"{path}: {what}", "picture left out"))
             continue
@@ -265,7 +263,7 @@ def read_object(item: Any, rows: dict, categories: dict[int, str]) -> tuple:
     if not isinstance(item, dict):
         raise ValueError(f"expected an object. Received: {_short(item)}")
     image_id, category_id, bbox = item.get("image_id"), item.get("category_id"), item.get("bbox")
-    if not _is_id(image_id) or image_id not in rows:
+    if not is_id(image_id) or image_id not in rows:
         raise ValueError(
             f"image_id must be that of one of the images. Received: {_short(image_id)}"
         )
@@ -273,7 +271,7 @@ def read_object(item: Any, rows: dict, categories: dict[int, str]) -> tuple:
         raise ValueError(
             f"category_id must be that of one of the categories. Received: {_short(category_id)}"
         )
-    if type(bbox) is not list or len(bbox) != 4 or not all(map(_is_number, bbox)):
+    if type(bbox) is not list or len(bbox) != 4 or not all(map(is_number, bbox)):
         raise ValueError(
             f"bbox must be four finite numbers: x, y, width, height. Received: {_short(bbox)}"
         )
@@ -287,11 +285,13 @@ def read_object(item: Any, rows: dict, categories: dict[int, str]) -> tuple:
     return item.get("id"), rows[image_id], category_id, bbox, area, crowd
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Says whether a value is a finite number, no larger than any coordinate or score."""
     return type(value) in (int, float) and abs(value) <= _MAX_NUMBER
 
 
-def _is_id(value: Any) -> bool:
+def is_id(value: Any) -> bool:
+    """Says whether a value may be the id of a picture."""
     return is_text(value) or (type(value) is int and abs(value) <= _MAX_ID)
 
 

@@ -7,6 +7,8 @@ A file is an NPZ archive (``numpy.savez``) of four arrays, one picture after the
 - ``boxes`` [M, 4] float32: yxyx pixels of the original picture, far edge exclusive, the best of
   each picture first.
 - ``scores`` [M] float32: falling within a picture; on any scale, or all equal.
+
+A file whose name ends in .json is read and written as ``proposals_json`` says.
 """
 
 import dataclasses
@@ -19,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn.data import proposals_json
 from keras_frcnn.data.records import MAX_OVERHANG, Record, with_progress
 
 _PART = 200  # pictures: a minute or so of the slow methods
@@ -68,7 +71,10 @@ def write(
     unfinished = path.with_suffix(".writing")
     try:
         with unfinished.open("wb") as file:
-            np.savez(file, **content)
+            if _is_json(path):
+                proposals_json.write(file, content)
+            else:
+                np.savez(file, **content)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -135,18 +141,26 @@ def read(path: str | os.PathLike) -> Proposals:
     """
     if not os.path.isfile(path):
         raise ValueError(f"There is no proposals file {path}")
+    content = proposals_json.read(path) if _is_json(path) else _read_archive(path)
+    splits = _check(content, path)
+    boxes, scores = (content[name].astype(np.float32, copy=False) for name in ("boxes", "scores"))
+    return Proposals(content["image_ids"].tolist(), splits, boxes, scores)
+
+
+def _is_json(path):
+    return Path(path).suffix == ".json"
+
+
+def _read_archive(path):
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(part.file_size for part in archive.infolist())
         if size > _MAX_BYTES:
             raise ValueError(f"it holds {size} bytes, more than {_MAX_BYTES} are refused")
         with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in _FORMS}
+            return {name: file[name] for name in _FORMS}
     except Exception as error:  # zipfile, zlib and NumPy raise nearly anything on damaged files
         raise ValueError(f"{path} is not a proposals file: {error}") from error
-    splits = _check(content, path)
-    boxes, scores = (content[name].astype(np.float32, copy=False) for name in ("boxes", "scores"))
-    return Proposals(content["image_ids"].tolist(), splits, boxes, scores)
 
 
 def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> Proposals:

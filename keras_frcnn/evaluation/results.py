@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_frcnn.data.coco_file import MAX_BYTES
+from keras_frcnn.data.coco_file import MAX_BYTES, is_number
 
 Detections = dict[str | int, dict[str, np.ndarray]]
 
@@ -224,11 +224,6 @@ def _parse_coco(entry: Any, labels: dict[int, int]) -> tuple[str | int, int, flo
     if not is_number(score):
         raise ValueError(f"score must be a finite number. Received: {_short(score)}")
     return image_id, labels[category_id], score, bbox
-
-
-def is_number(value: Any) -> bool:
-    """Tells a number that is finite and no larger than the largest coordinate."""
-    return type(value) in (int, float) and abs(value) <= _MAX_COORDINATE
 
 
 def _refuse_constant(name: str) -> None:

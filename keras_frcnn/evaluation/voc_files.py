@@ -8,7 +8,8 @@ import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_frcnn.evaluation.results import Detections, check_detections, gather, is_number, rows_of
+from keras_frcnn.data.coco_file import is_number
+from keras_frcnn.evaluation.results import Detections, check_detections, gather, rows_of
 
 _ROUNDING = 0.1  # one decimal, as some write, can turn a thin box inside out by this
 

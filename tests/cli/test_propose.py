@@ -60,7 +60,7 @@ def test_selective_search_over_two_processes(data, tmp_path, split, count, capsy
 
 def test_pictures_without_annotations_are_proposed_for(data, tmp_path):
     pytest.importorskip("cv2", reason="pip install 'keras-frcnn[proposals]'")
-    bare, paths = tmp_path / "bare", (tmp_path / "one.npz", tmp_path / "other.npz")
+    bare, paths = tmp_path / "bare", (tmp_path / "one.npz", tmp_path / "other.json")
     shutil.copytree(data, bare, ignore=shutil.ignore_patterns("Annotations"))
     for folder, path in zip((data, bare), paths, strict=True):
         run(folder, path, "--method=selective_search", "--workers=1", "--split=eval_split")
@@ -88,4 +88,7 @@ def test_what_is_missing_is_said(data, tmp_path, flags, message, capsys):
 def test_a_file_that_could_not_be_written_is_refused_before_the_work(data, tmp_path, name, capsys):
     with pytest.raises(SystemExit):
         run(data, tmp_path / name, "--method=selective_search")
-    assert "--output_file must be an .npz file in a folder that exists" in capsys.readouterr().err
+    assert (
+        "--output_file must be an .npz or .json file in a folder that exists"
+        in capsys.readouterr().err
+    )

@@ -1,12 +1,13 @@
 """Proposals files: what is written is read, the best are taken, and what is wrong is named."""
 
+import json
 import zipfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.data import proposals_file
+from keras_frcnn.data import proposals_file, proposals_json
 from keras_frcnn.data.records import Record
 
 FOUND = [
@@ -237,3 +238,86 @@ class TestInParts:
             np.testing.assert_array_equal(
                 getattr(whole, name), getattr(proposals_file.read(path), name)
             )
+
+
+class TestJson:
+    """COCO's results form."""
+
+    @pytest.fixture
+    def refusal(self, tmp_path):
+        path = tmp_path / "found.json"
+
+        def refuse(content):
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+            with pytest.raises(ValueError) as caught:
+                proposals_file.read(path)
+            message = str(caught.value)
+            assert message.startswith(str(path))
+            return message.removeprefix(str(path))
+
+        return refuse
+
+    def test_what_is_written_is_read_to_the_bit(self, tmp_path):
+        rng = np.random.default_rng(0)
+        corners = np.sort(rng.uniform(0, 700, (50, 2, 2)).astype(np.float32), axis=1)
+        boxes, scores = corners.reshape(50, 4), -np.sort(rng.normal(size=50)).astype(np.float32)
+        rows = [(7, boxes[:20], scores[:20]), (3, boxes[20:], scores[20:])]
+        found = []
+        for name in ("a.json", "a.npz"):
+            proposals_file.write(tmp_path / name, rows)
+            found.append(proposals_file.read(tmp_path / name))
+        assert found[0].image_ids == found[1].image_ids == [7, 3]
+        for column in ("splits", "boxes", "scores"):
+            one, other = (getattr(some, column) for some in found)
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+        assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.npz"}
+
+    def test_the_form_is_cocos(self, tmp_path):
+        path = tmp_path / "found.json"
+        proposals_file.write(path, FOUND)
+        entries = json.loads(path.read_text())
+        first = {"image_id": "a", "category_id": 1, "bbox": [2, 1, 38, 29], "score": 0.9}
+        assert entries[0] == {**first, "score": float(np.float32(0.9))}
+        assert [entry["image_id"] for entry in entries] == list("aaccc")
+        proposals_file.write(path, [("a", np.zeros((0, 4)), [])])
+        assert json.loads(path.read_text()) == []
+
+    def test_entries_of_other_tools_stand_in_any_order(self, tmp_path):
+        path = tmp_path / "found.json"
+        rows = [("b", [0, 0, 1, 1], 0.5), ("a", [3, 4, 10, 20], 1), ("b", [1, 2, 3, 4], 0.75)]
+        entries = [dict(zip(("image_id", "bbox", "score"), row, strict=True)) for row in rows]
+        path.write_text(json.dumps([{**entry, "more": None} for entry in entries]))
+        found = proposals_file.read_for(path, [record("a"), record("b")], 5)
+        np.testing.assert_array_equal(found.splits, [0, 1, 3])
+        np.testing.assert_array_equal(found.boxes, [[4, 3, 24, 13], [2, 1, 6, 4], [0, 0, 1, 1]])
+        np.testing.assert_array_equal(found.scores, np.float32([1, 0.75, 0.5]))
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"image_id": None}, "image_id must be a text or an integer. Received: None"),
+            ({"image_id": True}, "image_id must be a text or an integer. Received: True"),
+            ({"bbox": [1, 2, 3]}, "bbox must be four finite numbers"),
+            ({"bbox": [1, 2, 3, "4"]}, "bbox must be four finite numbers"),
+            ({"bbox": [1, 2, 3, float("nan")]}, "bbox must be four finite numbers"),
+            ({"bbox": [1, 2, 3, 1e300]}, "bbox must be four finite numbers"),
+            ({"score": float("inf")}, "score must be a finite number. Received: inf"),
+            ({"score": True}, "score must be a finite number. Received: True"),
+        ],
+    )
+    def test_a_wrong_entry_is_named(self, refusal, changes, words):
+        sound = {"image_id": "a", "bbox": [1, 2, 3, 4], "score": 1}
+        assert refusal([sound, {**sound, **changes}]).startswith(f", entry 1: {words}")
+
+    def test_what_is_no_such_file_is_named(self, refusal, monkeypatch):
+        assert "is not a proposals file" in refusal("[{")
+        assert "is not a proposals file" in refusal("[" * 100000)
+        assert "must hold a list of proposals" in refusal({"a": 1})
+        assert ", entry 0: must be an object with image_id, bbox, score" in refusal([[1]])
+        sound = {"image_id": "a", "bbox": [1, 2, -3, 4], "score": 1}
+        assert "picture 'a' has a box that is not finite or ends before" in refusal([sound])
+        both = [{**sound, "bbox": [1, 2, 3, 4], "image_id": image_id} for image_id in ("a", 1)]
+        assert "image ids must be all texts or all numbers" in refusal(both)
+        monkeypatch.setattr(proposals_json, "MAX_BYTES", 10)
+        assert "more than 10 bytes are refused" in refusal(both)

@@ -25,7 +25,7 @@ from PIL import Image
 from keras_frcnn import data
 from keras_frcnn.cli.command import Command, parse
 from keras_frcnn.config import Config
-from keras_frcnn.data import encoded, records
+from keras_frcnn.data import encoded, proposals_file, records
 from keras_frcnn.data.pictures import to_picture
 from keras_frcnn.evaluation import results, voc_files
 from keras_frcnn.flags import write_flagfile
@@ -246,6 +246,18 @@ def results_file(folder):
     return [json.dumps(rows).encode()], read
 
 
+def proposals(folder):
+    path = folder / "found.json"
+    rows = [(name, [[1.5, 2, 3, 4], [0, 0, 7, 9]], [0.75, 0.5]) for name in ("a/b", "2007_000027")]
+    proposals_file.write(path, rows)
+
+    def read(content):
+        path.write_bytes(content)
+        proposals_file.read(path)
+
+    return [path.read_bytes()], read
+
+
 def voc_results(folder):
     rng = np.random.default_rng(0)
     found = {
@@ -360,7 +372,7 @@ def png(folder):
 
 READERS = (
     *(annotation, image_set, classes_file, coco_file, tfrecord_file, tf_example, label_map),
-    *(results_file, voc_results, flagfile),
+    *(results_file, proposals, voc_results, flagfile),
     *(checkpoint_settings, checkpoint_file, jpeg, png),
 )
 
