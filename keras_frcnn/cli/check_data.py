@@ -6,8 +6,9 @@ Examples:
 
 Finds unreadable pictures, impossible or doubled boxes, unknown classes, wrong sizes, pictures in
 both sets and more; prints them with the counts of classes and boxes. A folder without annotations
-has its pictures checked. Exit code: 0 if there is no problem, 1 if there is one, 2 if the command
-line is wrong.
+has its pictures checked. Pictures are decoded as training decodes them too, so that those that pass
+do not stop it. Exit code: 0 if there is no problem, 1 if there is one, 2 if the command line is
+wrong.
 """
 
 from pathlib import Path
@@ -58,10 +59,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND):
+        import tensorflow as tf
         from rich.console import Console
 
         from keras_frcnn.inspection import check_data, check_page, check_report, mend
 
+        tf.config.set_visible_devices([], "GPU")  # which may be busy training
         console = Console(highlight=False)
         folder = Path(options.output_dir)
         if folder.exists() and not folder.is_dir():

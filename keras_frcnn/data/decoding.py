@@ -71,22 +71,36 @@ def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
     Raises:
         ValueError: naming the broken pictures under "error", or if no other is there.
     """
-    sound, problems = np.ones(len(dataset.records), bool), []
-    shapes = _decoded_shapes(dataset.records)
-    shapes = with_progress(shapes, "Decoding pictures once", len(dataset.records))
-    for row, (record, shape) in enumerate(zip(dataset.records, shapes, strict=True)):
-        problem = _problem(record, *shape.tolist())
-        if problem:
-            sound[row] = False
-            problems.append((f"{record.name}: {_UNREADABLE}: {problem}", "picture left out"))
-    skipped = dataset.skipped + settle(problems, config.on_bad_record)
-    if not sound.any():
+    rows = list(zip(dataset.records, problems(dataset.records), strict=True))
+    broken = [f"{record.name}: {_UNREADABLE}: {problem}" for record, problem in rows if problem]
+    broken = settle([(line, "picture left out") for line in broken], config.on_bad_record)
+    skipped = dataset.skipped + broken
+    kept = [record for record, problem in rows if not problem]
+    if not kept:
         raise ValueError("expected pictures that can be decoded. Received:\n" + "\n".join(skipped))
-    kept = [record for record, is_sound in zip(dataset.records, sound, strict=True) if is_sound]
     truth, ids = dataset.truth, {record.image_id for record in kept}
     if truth is not None:
         truth = truth.select(np.array([image_id in ids for image_id in truth.image_ids]))
     return dataclasses.replace(dataset, records=kept, skipped=skipped, truth=truth)
+
+
+def problems(records: Sequence[Record]) -> list[str]:
+    """Decodes every picture once, on all cores; a long run on a terminal shows a progress bar.
+
+    Args:
+        records: the pictures, whose headers are sound.
+
+    Returns:
+        What is wrong with each, in words; empty for a picture that training reads.
+    """
+    if not records:
+        return []
+    attempt = _attempts(records)
+    stream = tf.data.Dataset.range(len(records))
+    stream = stream.map(lambda row: tf.shape(attempt(row))[:2], tf.data.AUTOTUNE)
+    shapes = stream.as_numpy_iterator()
+    shapes = with_progress(shapes, "Decoding pictures once", len(records))
+    return [_problem(*pair) for pair in zip(records, shapes, strict=True)]
 
 
 def _attempts(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -134,15 +148,8 @@ def _byte_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
     return read_bytes
 
 
-def _decoded_shapes(records: Sequence[Record]) -> Iterator[np.ndarray]:
-    """Decodes all pictures, on all cores; gives height and width of each, 0 if it is broken."""
-    attempt = _attempts(records)
-    stream = tf.data.Dataset.range(len(records))
-    stream = stream.map(lambda row: tf.shape(attempt(row))[:2], tf.data.AUTOTUNE)
-    return stream.as_numpy_iterator()
-
-
-def _problem(record: Record, height: int, width: int) -> str:
+def _problem(record: Record, shape: np.ndarray) -> str:
+    height, width = shape.tolist()
     if not height:
         return "its header is sound, but its pixels cannot be decoded"
     if (height, width) != (record.height, record.width):

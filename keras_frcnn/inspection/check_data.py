@@ -1,7 +1,7 @@
 """Looks for everything that is wrong with a data set, before training finds out.
 
 ``check`` collects findings; ``check_report`` prints and writes them, ``check_page`` shows them with
-pictures, ``mend`` writes a copy without them. TensorFlow is not needed.
+pictures, ``mend`` writes a copy without them.
 """
 
 from collections.abc import Collection, Iterator

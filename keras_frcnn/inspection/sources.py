@@ -31,7 +31,7 @@ def read(config: Config) -> Source:
         config: settings; the data group is used, but for ``on_bad_record``.
 
     Returns:
-        All pictures, each decoded once.
+        All pictures, each decoded by Pillow and, if that finds nothing, as in training.
 
     Raises:
         ValueError: if the folder or a split is missing or unreadable as a whole.
@@ -52,11 +52,48 @@ def read(config: Config) -> Source:
     _tell_apart([source for source, _ in wanted], parts)
     return Source(
         class_names,
-        [sample for part in parts for sample in part.samples],
+        _decode([sample for part in parts for sample in part.samples]),
         [line for part in parts for line in part.left_out],
         remarks,
         unmatched,
     )
+
+
+def _decode(found: list[Sample]) -> list[Sample]:
+    """Decodes as training does what Pillow has read: TensorFlow refuses some damage that Pillow
+    passes over.
+
+    Args:
+        found: the pictures.
+
+    Returns:
+        The same; those that training would refuse are broken.
+    """
+    from keras_frcnn.data import decoding  # TensorFlow takes seconds to load
+
+    read_well = [sample for sample in found if sample.file.suffix]
+    problems = decoding.problems([_to_record(sample) for sample in read_well])
+    words = dict(zip(read_well, problems, strict=True))
+    return [_broken(s, words[s]) if words.get(s) else s for s in found]
+
+
+def _to_record(sample: Sample) -> records.Record:
+    file = sample.file
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
+    return records.Record(
+        sample.image_id,
+        str(sample.path),
+        file.height,
+        file.width,
+        *nothing,
+        orientation=file.orientation,
+        span=sample.span,
+    )
+
+
+def _broken(sample: Sample, words: str) -> Sample:
+    file = dataclasses.replace(sample.file, problem=("broken_picture", words))
+    return dataclasses.replace(sample, file=file)
 
 
 def layout(config: Config) -> str:
@@ -183,7 +220,8 @@ def _find_pictures(root: Path) -> Iterator[Path]:
 
 def _read_pictures(data_dir: str) -> Source:
     root = Path(data_dir).resolve()
-    found = samples.in_threads(lambda path: _picture_sample(path, root), list(_find_pictures(root)))
+    paths = list(_find_pictures(root))
+    found = _decode(samples.in_threads(lambda path: _picture_sample(path, root), paths))
     remark = f"{data_dir} has no ImageSets/Main: the pictures in it are checked, no boxes"
     return Source((), found, remarks=[remark])
 

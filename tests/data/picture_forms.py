@@ -165,14 +165,17 @@ def _jpegs() -> dict[str, Form]:
         forms[f"jpeg turned {n}"] = with_segment(plain, 0xE1, exif_of(n, "<>"[n % 2]))
     found = {name: Form(content) for name, content in forms.items()}
     scan = plain.index(b"\xff\xda")
+    middle = (scan + len(plain)) // 2
     two_ways = "CMYK without Adobe's marker"
     found["jpeg cmyk of no program"] = Form(without_segment(cmyk, b"Adobe"), SKIPPED, two_ways,
                                             served=True)  # fmt: skip
-    found["jpeg of half the pixels"] = Form(plain[: (scan + len(plain)) // 2], SKIPPED, "truncated")
+    found["jpeg of half the pixels"] = Form(plain[:middle], SKIPPED, "truncated")
     found["jpeg short of its end"] = Form(plain[:-20], SKIPPED, "truncated")
     found["jpeg beginning"] = Form(plain[:4], SKIPPED, "damaged header")
     found["jpeg bomb"] = Form(with_sof(plain, 65000, 65000), SKIPPED, "")
     found["jpeg above the limit"] = Form(with_sof(plain, 9001, 9001), SKIPPED, "refused")
+    amid = plain[:middle] + b"\xff\xfe" + plain[middle:]  # the marker of a comment
+    found["jpeg with a marker amid its pixels"] = Form(amid, BROKEN, "cannot be decoded")
     found["jpeg without pixels"] = Form(plain[:scan] + plain[-2:], BROKEN, "cannot be decoded")
     return found
 

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from keras_frcnn.config import Config
-from keras_frcnn.inspection import check_data
+from keras_frcnn.data import load_pictures
+from keras_frcnn.inspection import check_data, mend, picture_files
 from keras_frcnn.inspection.findings import KINDS, plain
 from keras_frcnn.inspection.samples import Object
 from tests.data.conftest import CocoFolder
+from tests.data.picture_forms import FORMS
 from tests.inspection.conftest import scene
 
 
@@ -281,6 +283,41 @@ def test_a_folder_of_pictures_is_checked_without_annotations(tmp_path):
     assert report.findings[2].image_id == "link.jpg"
     assert report.statistics["pictures"] == {"train": 4, "eval": 0}
     assert "the pictures in it are checked, no boxes" in report.source.remarks[0]
+
+
+@pytest.mark.filterwarnings("ignore:::PIL")
+def test_the_pictures_that_training_refuses_are_found(folder, check):
+    """Those and no others, of pictures in every form."""
+    names = {}
+    for number, (name, form) in enumerate(FORMS.items()):
+        stem = f"{number:03d}"
+        box = folder.object_xml("cat", 1, 1, 1.5, 1.5)
+        folder.annotation(stem).write_text(f"<annotation>{box}</annotation>")
+        folder.picture(stem, form.suffix).write_bytes(form.content)
+        folder.line("train", stem)
+        names[stem] = name
+    report = check(near=-1)
+    kinds = ("broken_picture", "unreadable_picture")
+    found = {names[f.image_id] for f in report.findings if f.kind in kinds}
+    config = report.config.replace(on_bad_record="skip")
+    trained = {names[record.image_id] for record in load_pictures(config, ("train",)).records}
+    assert found == set(FORMS) - trained
+
+
+def test_what_pillow_reads_and_tensorflow_does_not_is_broken(folder, check, tmp_path):
+    content = FORMS["jpeg with a marker amid its pixels"].content
+    for stem in ("a", "b", "c"):
+        folder.add(stem, image=scene(ord(stem)), suffix=".jpg")
+    folder.picture("b").write_bytes(content)
+    assert picture_files.read(folder.picture("b")).problem is None
+    report = check()
+    words = "its header is sound, but its pixels cannot be decoded"
+    assert [f.line for f in report.findings if f.kind == "broken_picture"] == [
+        f"JPEGImages/b.jpg: {words}"
+    ]
+    mend.write(report, str(tmp_path / "mended"))
+    mended = Config(data_dir=str(tmp_path / "mended"), train_split=("train",))
+    assert [record.image_id for record in load_pictures(mended, ("train",)).records] == ["a", "c"]
 
 
 @pytest.mark.parametrize("data_dir", ["", "/no/such/folder"])
