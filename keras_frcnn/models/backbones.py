@@ -183,6 +183,14 @@ class Backbone(keras.layers.Layer):
         self.channels = stacks.build(self.stack, (None, None, None, 3))[-1]
         self.built = True
 
+    @property
+    def frozen(self) -> list[str]:
+        """What of it does not train: blocks by name, then batch normalisation, which never does."""
+        fixed = [part for part in stacks.leaves(self.stack) if part.weights and not part.trainable]
+        kept = [part for part in fixed if not isinstance(part, FrozenNormalization)]
+        blocks = list(dict.fromkeys(part.name.partition("_")[0] for part in kept))
+        return blocks if kept == fixed else [*blocks, "batch normalisation"]
+
     def call(self, images, image_shape):
         images = tf.cast(images, self.compute_dtype)
         is_padded = tf.reduce_any(image_shape < tf.shape(images)[1:3])

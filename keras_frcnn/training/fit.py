@@ -75,7 +75,6 @@ def build(config: Config, class_names, console: Console, phase: Phase | None = N
     model = FasterRCNN(phase.model_config, class_names)
     start = _start(model, phase, console)
     schemes.prepare(model, phase)
-    frozen = [part.name for part in model.backbone.stack if part.weights and not part.trainable]
     if phase.name:
         taken = f"; {', '.join(phase.takes)} from {phase.start}" if phase.start else ""
         console.print(
@@ -84,7 +83,7 @@ def build(config: Config, class_names, console: Console, phase: Phase | None = N
         )
     console.print(
         f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "
-        f"weights; {start}; frozen: {', '.join(frozen) or 'nothing'}",
+        f"weights; {start}; frozen: {', '.join(model.backbone.frozen) or 'nothing'}",
         highlight=False,
     )
     model.compile(make_optimizer(phase.config), jit_compile=config.jit_compile)

@@ -123,6 +123,13 @@ def test_exactly_the_first_blocks_are_frozen(frozen_blocks):
     assert len(backbone.weights) == 26
 
 
+def test_a_backbone_that_does_not_train_at_all_is_frozen_block_by_block():
+    backbone = backbones.Backbone("zf", dtype=FLOAT32)
+    assert backbone.frozen == []
+    backbone.trainable = False
+    assert backbone.frozen == [f"block{n}" for n in range(1, 6)]
+
+
 @pytest.mark.slow
 def test_vgg16_ends_after_its_thirteenth_convolution(vgg16):
     kernels = [w.shape for w in vgg16.weights if w.path.endswith("kernel")]

@@ -15,7 +15,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from keras_frcnn.data import shapes
-from keras_frcnn.models import checkpoint
+from keras_frcnn.models import backbones, checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import callbacks, fit
 from tests import fakes
@@ -324,6 +324,26 @@ def test_a_built_model_is_compiled_and_the_same_for_the_same_seed(config):
     for a, b, c in zip(one, again, other, strict=True):
         np.testing.assert_array_equal(a, b)
         assert (a != c).any() or not a.any()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "frozen_blocks", "words"),
+    [
+        ("vgg16", 0, "nothing"),
+        ("vgg16", 2, "block1, block2"),
+        ("zf", 1, "block1"),
+        ("resnet50", 0, "batch normalisation"),
+        ("resnet101", 2, "conv1, conv2, batch normalisation"),
+    ],
+)
+def test_what_is_frozen_is_said_by_name(monkeypatch, backbone, frozen_blocks, words):
+    monkeypatch.setitem(backbones.BACKBONES, "vgg16", backbones.vgg16)  # the real one
+    monkeypatch.setattr(fit, "load_start", lambda model, path: [])
+    changes = {"backbone": backbone, "frozen_blocks": frozen_blocks, "output_dir": "none"}
+    output = io.StringIO()
+    settings = fakes.SMALL.replace(start_checkpoint="a.keras", **changes)
+    fit.build(settings, fakes.CLASS_NAMES, Console(file=output, width=500))
+    assert output.getvalue().endswith(f"; frozen: {words}\n")
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
