@@ -148,6 +148,7 @@ def _recall_to_dict(summary: Summary) -> dict[str, Any] | None:
     if summary.recall is None:
         return None
     return {
+        "source": summary.recall.source,
         "num_gt": summary.recall.num_gt,
         "num_proposals": list(summary.recall.num_proposals),
         "iou_thresholds": list(summary.recall.iou_thresholds),

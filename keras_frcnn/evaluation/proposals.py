@@ -24,6 +24,7 @@ class RecallCurves:
     """Recall of proposals against their number and against IoU.
 
     Attributes:
+        source: whose proposals they are, see ``source_of``.
         num_proposals: M numbers of best proposals of a picture.
         iou_thresholds: T thresholds, 0.5 to 1.
         recall: float64 [M, T]; NaN without objects.
@@ -31,6 +32,7 @@ class RecallCurves:
         num_gt: number of objects, difficult ones left out.
     """
 
+    source: str
     num_proposals: tuple[int, ...]
     iou_thresholds: tuple[float, ...]
     recall: np.ndarray
@@ -38,13 +40,21 @@ class RecallCurves:
     num_gt: int
 
 
-def curves(gt_boxes: Sequence[np.ndarray], proposals: Sequence[np.ndarray]) -> RecallCurves:
+def source_of(test_proposals: str) -> str:
+    """Returns the word for whose proposals the setting of this name takes: RPN, dense or file."""
+    return {"rpn": "RPN", "dense": "dense"}.get(test_proposals, "file")
+
+
+def curves(
+    gt_boxes: Sequence[np.ndarray], proposals: Sequence[np.ndarray], source: str = "RPN"
+) -> RecallCurves:
     """Returns recall against the number of proposals and against IoU (the paper's figure 4).
 
     Args:
         gt_boxes: per picture [G, 4] yxyx.
         proposals: per picture [P, 4] yxyx in the same pixels, best first; of a detector's, or of
             any other source.
+        source: whose they are, see ``source_of``.
 
     Returns:
         The curves, for numbers up to that of the picture with the most proposals.
@@ -56,6 +66,7 @@ def curves(gt_boxes: Sequence[np.ndarray], proposals: Sequence[np.ndarray]) -> R
     numbers = tuple(n for n in _NUMBERS if n < most) + (max(most, 1),)
     values = recall(gt_boxes, proposals, numbers, CURVE_IOU_THRESHOLDS)
     return RecallCurves(
+        source=source,
         num_proposals=numbers,
         iou_thresholds=CURVE_IOU_THRESHOLDS,
         recall=values,

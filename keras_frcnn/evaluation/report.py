@@ -105,7 +105,7 @@ def _error_table(summary: Summary) -> Table:
 
 def _recall_table(recall: RecallCurves) -> Table:
     table = Table(header_style="bold")
-    table.add_column("proposals", justify="right")
+    table.add_column(f"{recall.source} proposals", justify="right")
     shown = [n for n, t in enumerate(recall.iou_thresholds) if t in _SHOWN_IOU_THRESHOLDS]
     for place in shown:
         table.add_column(f"recall % at {recall.iou_thresholds[place]:g}", justify="right")

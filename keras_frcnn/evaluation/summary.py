@@ -70,7 +70,7 @@ def summarize(
         proposal_boxes: per record of the dataset [P, 4] yxyx, best first.
         num_resamples: draws for the bootstrap; 0 for no intervals.
         seed: of these.
-        settings: stored with the results.
+        settings: stored with the results; ``test_proposals`` tells whose the proposals are.
 
     Returns:
         The summary.
@@ -88,7 +88,8 @@ def summarize(
         intervals = bootstrap.intervals(truth, found, metric, iou_threshold, num_resamples, seed)
     if dataset is not None and proposal_boxes is not None:
         gt_boxes = [record.boxes[~record.difficult] for record in dataset.records]
-        recall = proposals.curves(gt_boxes, proposal_boxes)
+        source = proposals.source_of((settings or {}).get("test_proposals", "rpn"))
+        recall = proposals.curves(gt_boxes, proposal_boxes, source)
     return Summary(
         result=result,
         errors=split,

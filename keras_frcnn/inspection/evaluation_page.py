@@ -151,7 +151,8 @@ def _proposals(summary: Summary) -> str:
     return section(
         "proposals",
         "Proposals",
-        f"{summary.recall.num_gt:,} objects, each covered by a proposal of its own.",
+        f"{summary.recall.source} proposals. {summary.recall.num_gt:,} objects, each covered by a "
+        "proposal of its own.",
         chart_sections.proposals(summary.recall),
     )
 

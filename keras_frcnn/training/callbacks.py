@@ -102,10 +102,10 @@ class Graph(keras.callbacks.Callback):
 
 
 class Evaluator(keras.callbacks.Callback):
-    """At the end of every interval: AP by the metric of the data's form and RPN recall on the
-    evaluation split, to a table, TensorBoard and a file; and ``best.keras``, the checkpoint of the
-    final phase's highest mean AP: VOC's mAP (area), or COCO's AP over ten IoUs. Where the detector
-    does not learn only the recall.
+    """At the end of every interval: AP by the metric of the data's form and the proposals' recall
+    on the evaluation split, to a table, TensorBoard and a file; and ``best.keras``, the checkpoint
+    of the final phase's highest mean AP: VOC's mAP (area), or COCO's AP over ten IoUs. Where the
+    detector does not learn only the recall.
 
     Stands behind ``Checkpoints``: what an evaluation takes hours for is already safe.
     """
@@ -129,10 +129,11 @@ class Evaluator(keras.callbacks.Callback):
         )[:, 0]
         recall = dict(zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True))
         result = None if detections is None else measure.measure(self.dataset, detections)
-        values = scalars.of_result(result, recall)
+        given = "rpn" if result is None else self.config.test_proposals
+        values = scalars.of_result(result, recall, proposal_evaluation.source_of(given))
         if result is None:
             words = ", ".join(f"{value:.3f} of {n}" for n, value in recall.items())
-            self.bar.console.print(f"recall of proposals: {words}", highlight=False)
+            self.bar.console.print(f"recall of RPN proposals: {words}", highlight=False)
         else:
             report.print_table(result, self.bar.console)
         with self.writer.as_default(step=step):

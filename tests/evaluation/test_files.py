@@ -64,6 +64,7 @@ def test_json_has_everything(tmp_path):
         {"class": "cat", "iou": "0.5", "ap": None, "recall": [], "precision": [], "scores": []},
     ]
     assert values["proposal_recall"] == {
+        "source": "RPN",
         "num_gt": 2,
         "num_proposals": [1],
         "iou_thresholds": [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0],
@@ -145,7 +146,9 @@ def test_scalars():
     values = scalars.of_summary(small())
     assert values["mAP_area"] == values["AP_area/dog, hot"] == 0.5
     assert np.isnan(values["AP_area/cat"])
-    assert values["RPN_recall/1_proposals"] == 0.5
+    assert {name: n for name, n in values.items() if "_recall" in name} == {
+        "RPN_recall/1_proposals": 0.5
+    }
     assert values["error_gain/confusion"] == 0.5
     assert values["interval/map_area_low"] <= 0.5 <= values["interval/map_area_high"]
     values = scalars.of_summary(small("coco", dataset=None, num_resamples=0))
@@ -171,3 +174,13 @@ def test_the_fingerprint_is_of_the_ground_truth_alone():
         {"rows": truth.rows[::-1]},
     ):
         assert columns.fingerprint(dataclasses.replace(truth, **change)) != expected
+
+
+@pytest.mark.parametrize(("given", "source"), [("dense", "dense"), ("ss.npz", "file")])
+def test_recall_is_named_after_whose_the_proposals_are(given, source, tmp_path):
+    summary = small(settings={"test_proposals": given})
+    values = scalars.of_summary(summary)
+    assert [name for name in values if "_recall" in name] == [f"{source}_recall/1_proposals"]
+    files.write(summary, tmp_path)
+    values = json.loads((tmp_path / "results.json").read_text())
+    assert values["proposal_recall"]["source"] == source

@@ -145,6 +145,11 @@ def test_a_summary_shows_intervals_errors_and_recall():
     assert "IoU >= 0.5; top: of each class" in text
 
 
+def test_the_table_of_recall_says_whose_the_proposals_are():
+    assert "RPN proposals" in printed_summary()
+    assert "file proposals" in printed_summary(settings={"test_proposals": "ss.npz"})
+
+
 def test_a_summary_without_intervals_and_proposals():
     text = printed_summary(num_resamples=0, proposal_boxes=None)
     assert cells(text, "cat") == ["cat", "4", "2", "54.55", "50.00"]

@@ -169,7 +169,7 @@ def test_proposals_are_shown_by_iou_and_number(pictures, write):
     dataset = pictures(("a", (A, 0), (B, 1)))
     summary, root = write(dataset, {}, proposal_boxes=[np.array([A, FAR, B], np.float32)])
     by_iou, by_number = find(root, "proposals", "svg")
-    assert "2 objects" in markup.text(section(root, "proposals")[1])
+    assert "RPN proposals. 2 objects" in markup.text(section(root, "proposals")[1])
     number = summary.recall.num_proposals.index(1)
     (line,) = [
         g

@@ -141,7 +141,8 @@ def test_profiling_covers_the_steps_asked_for(config, train, tmp_path, monkeypat
     assert calls == [("start", str(tmp_path / "other" / "train")), ("stop",)]
 
 
-def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("given", "source"), [("rpn", "RPN"), ("dense", "dense")])
+def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch, given, source):
     record = Record(
         image_id="a",
         path="a.jpg",
@@ -158,7 +159,7 @@ def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch):
     }
     proposals = {"boxes": record.boxes[2:], "scores": np.array([0.8], np.float32)}
     monkeypatch.setattr(callbacks, "collect", lambda *args, **kwargs: ({"a": found}, [proposals]))
-    settings = config.replace(output_dir=str(tmp_path), num_pictures=0)
+    settings = config.replace(output_dir=str(tmp_path), num_pictures=0, test_proposals=given)
     (tmp_path / "last.keras").write_text("a checkpoint")
     output = io.StringIO()
     with ProgressBar(settings, Console(file=output), 0) as bar:
@@ -172,10 +173,10 @@ def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch):
         "mAP_11point": pytest.approx(6 / 11),
         "AP_area/cat": 0.5,
         "AP_area/dog": None,  # its only object is difficult
-        "RPN_recall/50_proposals": 0.5,  # of the two that are not
-        "RPN_recall/100_proposals": 0.5,
-        "RPN_recall/200_proposals": 0.5,
-        "RPN_recall/300_proposals": 0.5,
+        f"{source}_recall/50_proposals": 0.5,  # of the two that are not
+        f"{source}_recall/100_proposals": 0.5,
+        f"{source}_recall/200_proposals": 0.5,
+        f"{source}_recall/300_proposals": 0.5,
     }
     assert "50.00" in output.getvalue()
     assert (tmp_path / "best.keras").read_text() == "a checkpoint"

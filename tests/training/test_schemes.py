@@ -288,7 +288,8 @@ def test_a_run_on_proposals_of_a_file(config, train, tmp_path):
         )
     )
     (line,) = callbacks.read_evaluations(tmp_path / "run")
-    assert line["RPN_recall/300_proposals"] == 1  # the proposals are the objects
+    assert line["file_recall/300_proposals"] == 1  # the proposals are the objects
+    assert not any(name.startswith("RPN") for name in line)
     assert "step 2/2  loss" in output
     with pytest.raises(ValueError, match=r"objects\.npz has no proposals of 1 of 5 pictures"):
         proposals_file.write(
