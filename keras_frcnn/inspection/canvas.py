@@ -103,6 +103,12 @@ class Canvas:
         radius = 1 + self._line_width / 2
         self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), color, _BLACK)
 
+    def ring(self, point: np.ndarray, color: Color) -> None:
+        """Draws a ring around a point ``(y, x)``, or around the nearest one in the picture."""
+        y, x = np.clip(np.asarray(point) * self._scale, 0, self._picture.size[::-1])
+        radius, width = 5 * self._line_width, self._line_width
+        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), None, color, width)
+
     def tag(self, box: np.ndarray, text: str, color: Color) -> None:
         """Finds a text a place at a box, above, inside or below, where no tag is hidden."""
         x1, y1, x2, y2 = self._corners(box)
@@ -111,10 +117,8 @@ class Canvas:
         text = plain(text)
         width = round(self._font.getlength(text)) + 2 * self._text_margin
         height = sum(self._font.getmetrics())
-        rightmost, lowest = (
-            max(0, self._picture.width - width),
-            max(0, self._picture.height - height),
-        )
+        rightmost = max(0, self._picture.width - width)
+        lowest = max(0, self._picture.height - height)
         inside = min(max(0, y1), lowest)
         places = [
             (left, top, left + width - 1, top + height - 1)

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+import numpy as np
+from PIL import Image
 
 from keras_frcnn.data.records import with_progress
 from keras_frcnn.inspection import check_report, page
+from keras_frcnn.inspection.canvas import Canvas
 from keras_frcnn.inspection.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.samples import Object, Sample
 
@@ -14,6 +16,8 @@ _SHOWN_LINES = 200  # findings of a kind in words
 _SHOWN_BOXES = 300  # of a picture
 _THUMBNAIL = 360  # pixels of the longer side
 _MARGIN = 0.25  # shown around a picture that a box leaves, of its longer side, at most
+_FAR = 1e6  # pixels; what is written may be any number
+_TINY = 4  # pixels of a box's shorter side, below which it gets a ring to be seen by
 _FAULTY, _OTHER, _GROUND = (229, 72, 77), (96, 165, 250), (136, 136, 136)
 
 
@@ -147,14 +151,15 @@ def _draw(sample: Sample, numbers: set[int]) -> Image.Image:
     others = [item for item in sample.objects or () if item.number not in numbers]
     left, top, right, bottom = _margins(faulty, scale, picture)
     size = picture.width + left + right, picture.height + top + bottom
-    canvas = Image.new("RGB", size, _GROUND)
-    canvas.paste(picture, (left, top))
-    draw = ImageDraw.Draw(canvas)
+    ground = Image.new("RGB", size, _GROUND)
+    ground.paste(picture, (left, top))
+    canvas = Canvas(np.asarray(ground))
     for item in (others + faulty)[-_SHOWN_BOXES:]:  # the faulty ones end on top
-        is_faulty = item.number in numbers
         if item.written is not None and scale:
-            _draw_box(draw, item, scale, (left, top), size, is_faulty)
-    return canvas
+            corners = np.clip(np.reshape(item.written * scale, (2, 2)), -_FAR, _FAR)
+            corners = np.sort(corners, axis=0) + (top, left)
+            _draw_box(canvas, corners, item.number in numbers)
+    return canvas.finish()
 
 
 def _thumbnail(sample: Sample) -> Image.Image:
@@ -176,19 +181,8 @@ def _margins(faulty: list[Object], scale: float, picture: Image.Image) -> tuple[
     return tuple(0 if side < 2 else int(min(side + 4, most)) for side in widest)
 
 
-def _draw_box(
-    draw: ImageDraw.ImageDraw,
-    item: Object,
-    scale: float,
-    origin: tuple[int, int],
-    size: tuple[int, int],
-    is_faulty: bool,
-) -> None:
-    y1, x1, y2, x2 = (item.written * scale).tolist()
-    x1, x2 = (min(max(x + origin[0], -9), size[0] + 9) for x in sorted((x1, x2)))
-    y1, y2 = (min(max(y + origin[1], -9), size[1] + 9) for y in sorted((y1, y2)))
+def _draw_box(canvas: Canvas, corners: np.ndarray, is_faulty: bool) -> None:
     color = _FAULTY if is_faulty else _OTHER
-    draw.rectangle((x1, y1, x2, y2), outline=color, width=2 if is_faulty else 1)
-    if is_faulty and min(x2 - x1, y2 - y1) < 4:  # a ring, as there is nothing to see of the box
-        x, y = (x1 + x2) / 2, (y1 + y2) / 2
-        draw.ellipse((x - 10, y - 10, x + 10, y + 10), outline=color, width=2)
+    canvas.box(corners, color, thin=not is_faulty)
+    if is_faulty and np.min(corners[1] - corners[0]) < _TINY:
+        canvas.ring(corners.mean(axis=0), color)

@@ -53,6 +53,24 @@ def test_a_dot_is_around_its_point():
     assert 39 <= rows[0] <= rows[-1] <= 41 and 149 <= columns[0] <= columns[-1] <= 151
 
 
+@pytest.mark.parametrize(
+    ("point", "rows", "columns"),
+    [
+        ([40, 150], (35, 45), (145, 155)),
+        ([40, 900], (35, 45), (195, 199)),  # beyond the edge: at it
+        ([-9, -9], (0, 5), (0, 5)),
+    ],
+)
+def test_a_ring_is_around_its_point_and_seen_wherever_that_is(point, rows, columns):
+    drawing = canvas.Canvas(black(100, 200))  # lines are 1 wide
+    drawing.ring(point, RED)
+    red = is_color(drawing.finish(), RED)
+    assert not red[40, 150]
+    for axis, ends in ((1, rows), (0, columns)):
+        places = np.flatnonzero(red.any(axis=axis))
+        assert (places[0], places[-1]) == ends
+
+
 def test_points_are_scaled_with_the_picture():
     drawing = canvas.Canvas(black(100, 200), (400, 400))
     drawing.dot([40, 150], RED)

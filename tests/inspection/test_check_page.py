@@ -10,6 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from keras_frcnn.inspection import check_page, check_report
+from keras_frcnn.inspection.canvas import Canvas
 from tests.inspection.conftest import scene
 
 
@@ -75,6 +76,14 @@ def test_names_are_never_markup(folder, check, tmp_path):
     assert escaped in text and "b&lt;i&gt;.xml" in text
 
 
+def test_boxes_of_any_numbers_are_drawn(folder, check, tmp_path):
+    folder.add("a", [("cat", "-1.7e308", 5, "1.7e308", 9), ("cat", *["1.7e308"] * 4)])
+    _, links = _write(check(), tmp_path)
+    of_no_area, outside = map(_is_red, _pictures(links))
+    assert of_no_area[-9:, -9:].any() and not of_no_area[:-9].any()
+    assert outside[4:10].any(axis=0).all() and not outside[20:].any()
+
+
 @pytest.mark.parametrize(
     ("box", "shape"), [((10, 10, 10, 10), (40, 60)), ((31, 11, 80, 30), (40, 75))]
 )
@@ -87,6 +96,22 @@ def test_faulty_boxes_are_drawn_in_red(folder, check, tmp_path, box, shape):
     y, x = np.mean([rows[0], rows[-1]]), np.mean([columns[0], columns[-1]])
     expected = (9.5, 9.5) if box[0] == 10 else (20, 52)
     assert abs(y - expected[0]) <= 1.5 and abs(x - expected[1]) <= 1.5
+
+
+def test_the_page_draws_with_the_canvas_of_all_pictures(folder, check, tmp_path, monkeypatch):
+    boxes = []
+    monkeypatch.setattr(Canvas, "box", lambda self, box, color, thin: boxes.append((box, thin)))
+    objects = [("cat", 31, 11, 80, 30), ("cat", 20, 10, 10, 5), ("cat", 3, 3, 20, 20)]
+    folder.add("a", objects, image=np.zeros((40, 60, 3), np.uint8))
+    _write(check(), tmp_path)
+    drawn = {(tuple(np.ravel(box).tolist()), thin) for box, thin in boxes}
+    assert drawn == {
+        ((10, 30, 30, 80), False),
+        ((10, 30, 30, 80), True),  # where the others are at fault
+        ((5, 10, 9, 19), False),  # of corners the wrong way round
+        ((5, 10, 9, 19), True),
+        ((2, 2, 20, 20), True),
+    }
 
 
 def test_a_box_of_a_rotated_picture_lies_where_the_annotation_sees_it(folder, check, tmp_path):
