@@ -2,8 +2,7 @@
 
 Examples:
   keras-frcnn evaluate --checkpoint=runs/voc07/best.keras
-  python evaluate.py --checkpoint=runs/voc07/best.keras --data_dir=VOCdevkit
-  --eval_split=VOC2007/test
+  python evaluate.py --checkpoint=runs/a/best.keras --data_dir=VOCdevkit --eval_split=VOC2007/test
   python evaluate.py --detections=found.json --dataset=coco --data_dir=coco --eval_split=val2017
   python evaluate.py --compare=runs/a,runs/b
   python evaluate.py --checkpoint=runs/voc12/last.keras --eval_split=VOC2012/test --detections_only
@@ -13,7 +12,7 @@ to those of the run by name (aeroplane = airplane), others left out. Writes repo
 with plots, tables, the worst and the best pictures; results.json with all there is, tables as .csv,
 TensorBoard's scalars, detections.json (COCO's results form) and voc/ (the devkit's text files).
 Detections of any tool are measured without a model: a file of COCO's results form or a folder of
-the devkit's text files. COCO's metric on COCO's data then reads the annotations only, no picture.
+the devkit's text files. COCO's metric on COCO's data needs no pictures, but the page shows them.
 
 --detections_only measures nothing: of pictures whose annotations are not public it writes what an
 evaluation server takes; VOC's an archive of results/VOC2012/Main/ with the files of voc/.
@@ -170,7 +169,7 @@ def _measure_file(config, options):
     truth = columns.truth_of(dataset, metric)
     written = judged.Written(options.detections, Path(options.detections), None)
     found = judged.read_found(written, config, truth)
-    pictures = dataset if dataset.records else None
+    pictures = judged.read_pictures(dataset, config, truth) if options.output_dir else None
     summary = _summarize(truth, found, metric, config, options, dataset=pictures)
     folder = Path(options.output_dir) if options.output_dir else None
     names = _report(summary, options.detections, folder, console)
@@ -198,10 +197,11 @@ def _compare(config, options):
     _say_what_was_read(dataset, console)
     truth = columns.truth_of(dataset, metric)
     judged.check_same_truth(both, metric, columns.fingerprint(truth))
+    pictures = judged.read_pictures(dataset, config, truth) if options.output_dir else None
     summaries = [
         _summarize(
             *(truth, judged.read_found(written, config, truth), metric, config, options),
-            dataset=dataset if dataset.records else None,
+            dataset=pictures,
             num_resamples=0,  # of each alone its own evaluation tells
         )
         for written in both

@@ -93,6 +93,36 @@ def read_data(config: Config, metric: str, class_names=None):
     return data.load(config, config.eval_split, class_names, strict=False, pictures=pictures)
 
 
+def read_pictures(dataset, config: Config, truth):
+    """Returns a dataset with the pictures for a page to show, if they are there.
+
+    Args:
+        dataset: of ``read_data``.
+        config: settings of the data group.
+        truth: the ground truth made of the dataset.
+
+    Returns:
+        The dataset if it has records, else one that has those of the truth's pictures in their
+        order. That of a picture which is missing or unreadable names no file. None if all are.
+    """
+    import numpy as np
+
+    from keras_frcnn import data
+    from keras_frcnn.data.records import Record
+
+    if dataset.records:
+        return dataset
+    config = config.replace(on_bad_record="skip")
+    try:
+        found = data.load(config, config.eval_split, truth.class_names, strict=False)
+    except ValueError:  # of the pictures, since the annotations have been read before
+        return None
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
+    records = dict.fromkeys(truth.image_ids, Record("", "", 1, 1, *nothing))
+    records |= {record.image_id: record for record in found.records}
+    return dataclasses.replace(found, records=[records[name] for name in truth.image_ids])
+
+
 def read_found(written: Written, config: Config, truth):
     """Reads detections, with the numbers as they were written.
 

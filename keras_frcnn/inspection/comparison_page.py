@@ -126,7 +126,7 @@ def _pictures(comparison: Comparison, works: list[ErrorSplit]) -> str:
     change = comparison.picture_aps[1] - comparison.picture_aps[0]
     records = comparison.before.dataset.records if comparison.before.dataset else []
     if not records:
-        words = "Only annotations were read, so there are no pictures to show."
+        words = "Only annotations were read: their pictures are not there to be shown."
         return section("pictures", "Pictures", words, " ")
     galleries = [Gallery(work, records, share=0.5) for work in works]
     markup = [error_sections.legend(("ignored", "on an object that does not count"))]

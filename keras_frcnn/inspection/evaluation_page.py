@@ -159,7 +159,7 @@ def _proposals(summary: Summary) -> str:
 
 def _pictures(summary: Summary, work: ErrorSplit) -> str:
     if summary.dataset is None or not summary.dataset.records:
-        words = "Only annotations were read, so there are no pictures to show."
+        words = "Only annotations were read: their pictures are not there to be shown."
         return section("pictures", "Pictures", words, " ")
     words = f"Detections scored at least {work.score_threshold:.3g}."
     shown = judged_pictures.sections(work, summary.dataset.records)

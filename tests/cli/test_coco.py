@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from keras_frcnn import data
@@ -123,12 +124,41 @@ def test_written_detections_give_the_same_figures_without_a_model(run, data_dir,
         assert settings["dataset"] == ["coco"]
     assert len(expected.pop("proposal_recall")["recall"][0]) == 11
     assert values.pop("proposal_recall") is None
-    page = markup.parse(tmp_path / "report.html")
-    assert "Only annotations were read" in markup.text(page.find("body"))
-    assert (
-        markup.pictures(page) == [] != markup.pictures(markup.parse(run / "evaluation/report.html"))
-    )
     assert values == expected
+    pages = (markup.parse(folder / "report.html") for folder in (tmp_path, run / "evaluation"))
+    shown, of_the_model = map(markup.pictures, pages)
+    assert len(shown) == len(of_the_model) > 5
+    for one, other in zip(shown, of_the_model, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pictures_are_shown_where_they_are_and_never_needed(run, data_dir, tmp_path):
+    shutil.copytree(data_dir, tmp_path / "data")
+    detections = run / "evaluation" / "detections.json"
+    flags = [f"--detections={detections}", "--dataset=coco", f"--data_dir={tmp_path / 'data'}"]
+    flags += ["--eval_split=val"]
+    expected = json.loads((run / "evaluation" / "results.json").read_text())
+    some, *others = sorted((tmp_path / "data" / "val").iterdir())
+    some.unlink()
+    others[0].write_bytes(b"no picture")
+    for texts, words in (("no picture", ""), ("", "Only annotations were read")):
+        values = measure(*flags, folder=tmp_path / "out")
+        assert (values["AP"], values["num_pictures"]) == (expected["AP"], 3)
+        page = markup.parse(tmp_path / "out" / "report.html")
+        body = markup.text(page.find("body"))
+        assert texts in body and words in body
+        assert bool(markup.pictures(page)) is not bool(words)
+        shutil.rmtree(tmp_path / "data" / "val", ignore_errors=True)
+
+
+def test_a_comparison_shows_pictures_of_cocos_data_too(run, data_dir, tmp_path):
+    rows = json.loads((run / "evaluation" / "detections.json").read_text())
+    (tmp_path / "some.json").write_text(json.dumps(rows[: len(rows) // 2]))
+    both = f"--compare={run},{tmp_path / 'some.json'}"
+    flags = ["--dataset=coco", f"--data_dir={data_dir}", "--eval_split=val", "--resamples=0"]
+    assert evaluate.main([both, *flags, f"--output_dir={tmp_path}"]) == 0
+    page = markup.parse(tmp_path / "comparison.html")
+    assert "Only annotations" not in markup.text(page.find("body"))
 
 
 def test_tfrecords_of_the_data_give_the_same_figures(run, data_dir, tmp_path):
