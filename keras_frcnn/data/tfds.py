@@ -8,10 +8,12 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import os
 import pathlib
 import re
 import shutil
 import socket
+import tempfile
 import threading
 import urllib.parse
 import urllib.request
@@ -38,6 +40,7 @@ _FLAGS = {
 }
 _PATIENCE = 5.0  # seconds for a host to answer
 _ROUNDING = 1e-3  # pixels that fractions in float32 may be off
+_tidying = threading.Lock()
 
 
 def read(source: DataSource, splits: Sequence[str]) -> Dataset:
@@ -89,7 +92,7 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
 def _cached(data_dir: str, name: str, split: str) -> list[pathlib.Path]:
     """Returns the TFRecord files of a split, written first if they are not there."""
     tfds = _import()
-    with _named(f"{name}:{split}", "no data set of TFDS"):
+    with _named(f"{name}:{split}", "no data set of TFDS"), _tidied():
         builder = tfds.builder(name, data_dir=data_dir or None)
     _objects_of(builder)  # before anything is downloaded
     stream = None if builder.is_prepared() else _open(tfds, builder, split)
@@ -266,6 +269,22 @@ def _named(name: str, words: str) -> Iterator[None]:
     except Exception as error:
         received = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{name}: {words}. Received: {received}") from error
+
+
+@contextlib.contextmanager
+def _tidied() -> Iterator[None]:
+    """Removes the temporary folder that TFDS leaves behind for data that are not prepared."""
+    with _tidying:
+        folder, before = tempfile.mkdtemp(), tempfile.tempdir
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+            for left in pathlib.Path(folder).glob("*tfds"):
+                shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another thread may have made a file in it
+                os.rmdir(folder)
 
 
 @contextlib.contextmanager

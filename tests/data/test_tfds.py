@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 
@@ -225,6 +226,7 @@ def prepared(tmp_path_factory):
         (source / "annotations" / f"{name}.json").write_text(json.dumps(content))
     root = tmp_path_factory.mktemp("tfds")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("left")))
         manager = tensorflow_datasets.download.DownloadManager
         patch.setattr(
             manager, "download_and_extract", lambda self, urls: dict.fromkeys(urls, source)
@@ -331,6 +333,20 @@ def test_without_network_it_fails_at_once_and_says_what_to_do(tmp_path):
     assert "images.cocodataset.org" in refusal(tmp_path, "coco/2014:train")
     assert time.monotonic() - started < 20
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_temporary_folder_is_left_behind(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for _ in range(2):
+        assert "no network" in refusal(tmp_path, "voc/2007:train")
+    assert "Dataset nope not found" in refusal(tmp_path, "nope/1:train")
+    with mocked(voc_example()):
+        load(tmp_path, "voc/2007:train")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: refusal(tmp_path, f"{name}:train"), ["coco/2017"] * 8))
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert tempfile.gettempdir() == str(tmp_path / "temporary")
 
 
 def test_a_host_that_never_answers_is_given_up(tmp_path, monkeypatch):
