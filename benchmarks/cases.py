@@ -49,6 +49,7 @@ PARTS = {
         ("precision", "size", "backbone"),
         fixed={"backbone": ("vgg16", "zf")},
     ),
+    "fast_rcnn": Part("table 5's first row: Selective Search, 2000 regions", ("precision", "size")),
 }
 
 

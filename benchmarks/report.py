@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 _WIDTH = 150  # where there is no terminal
+_PAPER = {"paper": "RPN", "fast_rcnn": "Selective Search"}  # parts, and who proposes
 _COLUMNS = ("ms", "middle half", "fastest", "slowest", "GFLOP", "GFLOP/s", "ratio")
 
 
@@ -58,8 +59,8 @@ def table_of(cases: Sequence[Mapping]) -> Table:
 
 
 def paper_table(cases: Sequence[Mapping]) -> Table | None:
-    """Makes table 5 of the paper, ours beside theirs; None without cases of that part."""
-    done = [case for case in cases if case["part"] == "paper" and case["status"] == "ok"]
+    """Makes table 5 of the paper, ours beside theirs; None without cases of its parts."""
+    done = [case for case in cases if case["part"] in _PAPER and case["status"] == "ok"]
     if not done:
         return None
     table = Table(title="As the paper's table 5, ms a picture")
@@ -68,10 +69,11 @@ def paper_table(cases: Sequence[Mapping]) -> Table | None:
         table.add_column(title, justify="right" if title else "left")
     seen = set()
     for case in done:
-        if case["backbone"] not in seen:
-            seen.add(case["backbone"])
+        of = f"{case['backbone']}, {_PAPER[case['part']]}"
+        if of not in seen:
+            seen.add(of)
             theirs = [row["facts"]["paper_k40_ms"] for row in case["rows"]]
-            name = f"[dim]{case['backbone']}, the paper's, NVIDIA K40"
+            name = f"[dim]{of}, the paper's, NVIDIA K40"
             table.add_row(name, *_pieces(theirs, theirs[-1] / theirs[0], 0))
         ours = [row["milliseconds"]["median"] for row in case["rows"]]
         table.add_row(escape(case["label"]), *_pieces(ours, case["rows"][-1]["ratio"]["median"], 1))

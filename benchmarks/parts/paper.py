@@ -5,15 +5,21 @@ pooling, dense layers, softmax. Each piece is timed alone, in turn with the whol
 sum and the whole differ a little.
 """
 
+from collections.abc import Mapping, Sequence
+
 from benchmarks import flops, measure, scene
 from benchmarks.cases import Case, Result, Row
 from benchmarks.parts import backbone
 from keras_frcnn.paper.rows import TIMES
 
-CONVOLUTIONS, PROPOSAL, REGIONS, TOTAL = "convolutions", "proposal", "region-wise", "total"
-# Milliseconds a picture on an NVIDIA K40; the order as above.
-K40_MS = {
-    times.backbone: (times.convolutions, times.proposal, times.regions, times.total)
+PIECES = ("convolutions", "proposal", "region-wise", "total")
+CONVOLUTIONS, PROPOSAL, REGIONS, TOTAL = PIECES
+# Milliseconds a picture on an NVIDIA K40, by part and backbone; the order as above.
+_K40_MS = {
+    (times.part, times.backbone): (
+        *(times.convolutions, times.proposal, times.regions),
+        times.total,
+    )
     for times in TIMES
 }
 
@@ -40,20 +46,33 @@ def run(case: Case) -> Result:
     proposal = flops.rpn_head(model.rpn_head, cells, case.batch, True)
     regions = flops.box_head(model.box_head, case.batch * rois, True)
     gflop = (convolutions, proposal, regions, convolutions + proposal + regions)
-    rows = [
+    rows = rows_of(case, timings, gflop)
+    return Result(rows, scene.describe_answer(model, whole()))
+
+
+def rows_of(
+    case: Case, timings: Mapping[str, measure.Timing], gflop: Sequence[flops.Count | None]
+) -> list[Row]:
+    """Makes the rows of a case, with the paper's figures.
+
+    Args:
+        case: of one of ``TIMES``.
+        timings: of ``PIECES``, in order.
+        gflop: of each, where there is any.
+    """
+    return [
         Row(
             name,
             timing,
-            count.forward,
+            count and count.forward,
             ratio_to=CONVOLUTIONS if name == TOTAL else None,
             ratio=timing.ratio_to(timings[CONVOLUTIONS]) if name == TOTAL else None,
             facts={"paper_k40_ms": k40_ms},
         )
         for (name, timing), count, k40_ms in zip(
-            timings.items(), gflop, K40_MS[case.backbone], strict=True
+            timings.items(), gflop, _K40_MS[case.part, case.backbone], strict=True
         )
     ]
-    return Result(rows, scene.describe_answer(model, whole()))
 
 
 def _regions(model):

@@ -57,6 +57,9 @@ class Planner:
         read_config: gives a model's settings by the name of its flagfile, with the overrides.
         proposals_problem: says what a method (of ``rows.METHODS``) lacks to propose; empty:
             nothing.
+
+    Attributes:
+        proposals_problem: the same, asked once.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Planner:
     ):
         self.settings = settings
         self.config = functools.cache(read_config)
-        self._proposals_problem = functools.cache(proposals_problem)
+        self.proposals_problem = functools.cache(proposals_problem)
 
     # --- what a row is made of
 
@@ -167,7 +170,7 @@ class Planner:
             flags = (f"--method={proposals.method}", *place, *self.settings.data_overrides)
             if proposals.method == rows.EDGE_BOXES:
                 flags += (f"--edge_model={self.settings.edge_model}",)
-            missing = "" if file.is_file() else self._proposals_problem(proposals.method)
+            missing = "" if file.is_file() else self.proposals_problem(proposals.method)
         return Part(
             title=f"proposals {file.stem}",
             command="propose",

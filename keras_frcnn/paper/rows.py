@@ -256,7 +256,8 @@ class Times:
 
     Attributes:
         title: what it is, in words.
-        backbone: as ``--backbone`` names it; empty where there is nothing to time it with.
+        part: of the benchmarks that times it.
+        backbone: as ``--backbone`` names it.
         convolutions: the shared convolutions.
         proposal: the RPN's own layers, or Selective Search.
         regions: suppression, pooling, dense layers, softmax.
@@ -264,6 +265,7 @@ class Times:
     """
 
     title: str
+    part: str
     backbone: str
     convolutions: int
     proposal: int
@@ -272,9 +274,9 @@ class Times:
 
 
 TIMES = (
-    Times("VGG16, Selective Search + Fast R-CNN", "", 146, 1510, 174, 1830),
-    Times("VGG16, RPN + Fast R-CNN", "vgg16", 141, 10, 47, 198),
-    Times("ZF, RPN + Fast R-CNN", "zf", 31, 3, 25, 59),
+    Times("VGG16, Selective Search + Fast R-CNN", "fast_rcnn", "vgg16", 146, 1510, 174, 1830),
+    Times("VGG16, RPN + Fast R-CNN", "paper", "vgg16", 141, 10, 47, 198),
+    Times("ZF, RPN + Fast R-CNN", "paper", "zf", 31, 3, 25, 59),
 )
 
 

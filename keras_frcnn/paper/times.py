@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keras_frcnn.paper import rows
-from keras_frcnn.paper.parts import DONE, Part
-from keras_frcnn.paper.settings import Settings
+from keras_frcnn.paper.parts import DONE, Part, Planner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,46 +26,50 @@ class TimesOutcome:
     missing: str = ""
 
 
-def part_of(settings: Settings) -> Part:
-    """Returns the part that times both backbones on a picture of 600 x 1000."""
-    backbones = ",".join(times.backbone for times in rows.TIMES if times.backbone)
-    folder = settings.output_dir.absolute() / "times"
+def parts_of(planner: Planner) -> dict[str, Part]:
+    """Returns the parts that time a picture of 600 x 1000, by the names that they have in the
+    benchmarks.
+    """
     is_checkout = Path("benchmarks", "__main__.py").is_file()
-    return Part(
-        title="time a picture",
-        module="benchmarks",
-        command="paper",
-        flags=(
-            *(f"--backbone={backbones}", "--size=600x1000", "--batch=1", "--precision=auto"),
-            f"--json={folder / 'times.json'}",
-        ),
-        result=folder / DONE,
-        missing="" if is_checkout else "needs the repository's benchmarks, in a checkout of it",
-    )
+    made = {}
+    for name in dict.fromkeys(times.part for times in rows.TIMES):
+        folder = planner.settings.output_dir.absolute() / "times" / name
+        missing = "" if is_checkout else "needs the repository's benchmarks, in a checkout of it"
+        if name == "fast_rcnn":
+            missing = missing or planner.proposals_problem(rows.SELECTIVE_SEARCH)
+        made[name] = Part(
+            title=f"time a picture ({name})",
+            module="benchmarks",
+            command=name,
+            flags=("--size=600x1000", "--precision=auto", f"--json={folder / 'times.json'}"),
+            result=folder / DONE,
+            missing=missing,
+        )
+    return made
 
 
-def of_rows(settings: Settings, problem: Callable[[Part], str]) -> list[TimesOutcome]:
+def of_rows(planner: Planner, problem: Callable[[Part], str]) -> list[TimesOutcome]:
     """Gathers what is there for table 5.
 
     Args:
-        settings: where to look.
+        planner: of its parts.
         problem: says why a part cannot be made; empty: it may be.
     """
-    part, cases, device = part_of(settings), {}, ""
-    if part.is_done:
-        document = json.loads(part.result.with_name("times.json").read_text(encoding="utf-8"))
-        cases = {case["backbone"]: case for case in document["cases"] if case["status"] == "ok"}
-        environment = document["environment"]
-        device = environment.get("gpu") or environment.get("processor") or ""
-    outcomes = []
+    parts, outcomes = parts_of(planner), []
     for times in rows.TIMES:
-        if times.backbone in cases:
-            rows_ = cases[times.backbone]["rows"]
-            ms = tuple(row["milliseconds"]["median"] for row in rows_)
-            outcomes.append(TimesOutcome(times=times, milliseconds=ms, device=device))
+        part = parts[times.part]
+        if not part.is_done:
+            missing = problem(part) or "not run yet"
+            outcomes.append(TimesOutcome(times=times, missing=missing))
             continue
-        missing = problem(part) or ("failed" if part.is_done else "not run yet")
-        if not times.backbone:
-            missing = "the benchmarks have no Selective Search"
-        outcomes.append(TimesOutcome(times=times, missing=missing))
+        document = json.loads(part.result.with_name("times.json").read_text(encoding="utf-8"))
+        environment = document["environment"]
+        (found,) = (case for case in document["cases"] if case["backbone"] == times.backbone)
+        outcomes.append(
+            TimesOutcome(
+                times=times,
+                milliseconds=tuple(row["milliseconds"]["median"] for row in found["rows"]),
+                device=environment.get("gpu") or environment.get("processor") or "",
+            )
+        )
     return outcomes

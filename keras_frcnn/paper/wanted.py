@@ -87,7 +87,7 @@ class Work:
                 for seed in self._settings.seeds
             ]
         if rows.TIMES_TABLE in self._tables:
-            wanted.append(times.part_of(self._settings))
+            wanted += times.parts_of(self._planner).values()
         return wanted
 
     def commands(self) -> list[str]:
@@ -116,9 +116,10 @@ class Work:
             missing = "" if part.is_done else problem(part) or "not run yet"
             shown.add_row(f"figure {rows.FIGURE}", "", curve.title, "", "", missing)
         if rows.TIMES_TABLE in self._tables:
-            part = times.part_of(self._settings)
-            missing = "" if part.is_done else problem(part) or "not run yet"
-            shown.add_row(str(rows.TIMES_TABLE), "", rows.TABLES[rows.TIMES_TABLE], "", "", missing)
+            for found in times.of_rows(self._planner, problem):
+                paper, of = f"{found.times.total} ms", found.times
+                ours = f"{found.milliseconds[-1]:.1f} ms" if found.milliseconds else ""
+                shown.add_row(str(rows.TIMES_TABLE), "", of.title, paper, ours, found.missing)
         console.print(shown)
 
     def write(self, problem: Callable[[Part], str]) -> list[str]:
@@ -134,7 +135,7 @@ class Work:
         for number in self._tables:
             file = folder / f"table_{number}.md"
             if number == rows.TIMES_TABLE:
-                found = times.of_rows(self._settings, problem)
+                found = times.of_rows(self._planner, problem)
                 file.write_text(tables.times_table(found, self._settings), encoding="utf-8")
             else:
                 self._write_table(number, file, problem)

@@ -209,6 +209,15 @@ def test_paper(small, no_graphs):
     assert rows["total"]["ratio"]["to"] == "convolutions"
 
 
+def test_fast_rcnn(small, no_graphs):
+    pytest.importorskip("cv2", reason="pip install 'keras-frcnn[proposals]'")
+    rows, outcome = run("fast_rcnn", batch=1)
+    assert [row["facts"]["paper_k40_ms"] for row in rows.values()] == [146, 1510, 174, 1830]
+    assert list(rows) == ["convolutions", "proposal", "region-wise", "total"]
+    assert "gflop" not in rows["proposal"] and rows["total"]["gflop"] > rows["region-wise"]["gflop"]
+    assert outcome["facts"]["regions"] == 2000 > outcome["facts"]["proposals"] > 0
+
+
 def test_export(small, monkeypatch):
     monkeypatch.setattr(export, "save", save_mean)
     rows, outcome = run("export", batch=1)

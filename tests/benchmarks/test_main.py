@@ -123,7 +123,7 @@ def test_the_paper_s_table_stands_beside_the_paper_s_figures(outcomes, capsys):
     lines = [line for line in table.splitlines() if line.startswith("│")]
     assert len(lines) == 4
     assert [cell.strip() for cell in lines[0].split("│")[1:-1]] == [
-        "vgg16, the paper's, NVIDIA K40", "141", "198", "5.1", "1.40",
+        "vgg16, RPN, the paper's, NVIDIA K40", "141", "198", "5.1", "1.40",
     ]  # fmt: skip
     assert [cell.strip() for cell in lines[1].split("│")[1:-1]] == [
         "float32, 600x800, vgg16", "4.0", "5.5", "182.5", "1.37",

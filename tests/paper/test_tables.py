@@ -262,45 +262,43 @@ def test_the_figure_in_numbers(settings, tmp_path):
 # --- table 5
 
 
-def case(backbone, status="ok", first=10.0):
-    ms = [{"milliseconds": {"median": first * (i + 1)}} for i in range(4)]
-    return {"backbone": backbone, "status": status, "rows": ms}
+def document(*backbones):
+    ms = [{"milliseconds": {"median": 10.0 * (i + 1)}} for i in range(4)]
+    cases = [{"backbone": backbone, "status": "ok", "rows": ms} for backbone in backbones]
+    return json.dumps({"environment": {"processor": "a processor", "gpu": None}, "cases": cases})
 
 
-def test_times(settings, tmp_path, monkeypatch):
+def test_times(make_planner, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    part = times.part_of(settings)
-    assert part.missing == "needs the repository's benchmarks, in a checkout of it"
-    assert [o.missing for o in times.of_rows(settings, lambda part: part.missing)] == [
-        "the benchmarks have no Selective Search",
-        part.missing,
-        part.missing,
-    ]
+    planner = make_planner(lambda method: f"needs {method}")
+    (missing,) = {part.missing for part in times.parts_of(planner).values()}
+    assert missing == "needs the repository's benchmarks, in a checkout of it"
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__main__.py").touch()
+    found = times.of_rows(planner, lambda part: part.missing)
+    assert [one.missing for one in found] == ["needs selective_search", *["not run yet"] * 2]
+    part = times.parts_of(planner)["paper"]
     part.result.parent.mkdir(parents=True)
     part.result.write_text("{}")
-    document = {
-        "environment": {"processor": "a processor", "gpu": None},
-        "cases": [case("zf"), case("vgg16", status="failed")],
-    }
-    part.result.with_name("times.json").write_text(json.dumps(document))
-    lines = tables.times_table(times.of_rows(settings, lambda part: ""), settings).splitlines()
+    part.result.with_name("times.json").write_text(document("zf", "vgg16"))
+    found = times.of_rows(planner, lambda part: part.missing)
+    lines = tables.times_table(found, planner.settings).splitlines()
+    assert lines[-5] == (
+        "| VGG16, Selective Search + Fast R-CNN: ours | needs selective_search | - | - | - | - |"
+    )
     assert lines[-2] == "| ZF, RPN + Fast R-CNN: paper | 31 | 3 | 25 | 59 | 16.9 |"
     assert lines[-1] == (
         "| ZF, RPN + Fast R-CNN: ours, a processor | 10.0 | 20.0 | 30.0 | 40.0 | 25.0 |"
     )
-    assert lines[-3] == "| VGG16, RPN + Fast R-CNN: ours | failed | - | - | - | - |"
 
 
-def test_the_benchmark_that_times_is_there():
-    """Its command line, as the repository's benchmarks take it."""
+def test_the_benchmarks_that_time_are_there(make_planner):
+    """Their command lines, as the repository's benchmarks take them."""
     from benchmarks import __main__ as benchmarks
-    from tests.paper.conftest import CONFIGS
 
-    settings = Settings(output_dir=CONFIGS, configs_dir=CONFIGS)
-    part = times.part_of(settings)
-    argv = [part.command, *(flag for flag in part.flags if not flag.startswith("--json"))]
-    cases, _ = benchmarks._parse(argv)
-    assert [(case.part, case.backbone, case.size) for case in cases] == [
-        ("paper", "vgg16", (600, 1000)),
-        ("paper", "zf", (600, 1000)),
-    ]
+    made = []
+    for part in times.parts_of(make_planner()).values():
+        argv = [part.command, *(flag for flag in part.flags if not flag.startswith("--json"))]
+        cases, _ = benchmarks._parse(argv)
+        made += [(case.part, case.backbone, case.size, case.batch) for case in cases]
+    assert made == [(of.part, of.backbone, (600, 1000), 1) for of in rows.TIMES]

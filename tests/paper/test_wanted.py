@@ -1,12 +1,14 @@
 """What was asked for, as work."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from keras_frcnn.paper import run, wanted
 
+TIMES = re.compile(r"\d+ ms")
 ZF = ["zf_unshared", "zf_dense", "zf_dense_5_scales"]
 
 
@@ -63,7 +65,8 @@ def test_the_work_of_tables_and_the_figure(work):
         *["proposals edge_boxes-VOC2007-test"] * 2,
         *(f"proposals rpn-zf_unshared-VOC2007-test-seed_{seed}" for seed in (0, 1)),
         *(f"proposals rpn-vgg16_unshared_07-VOC2007-test-seed_{seed}" for seed in (0, 1)),
-        "time a picture",
+        "time a picture (fast_rcnn)",
+        "time a picture (paper)",
     ]
 
 
@@ -77,7 +80,7 @@ def test_commands_say_what_cannot_run(work):
     assert rehearse.startswith("keras-frcnn train --flagfile=") and "--dry_run" in rehearse
     assert train.endswith("# and more: steps are not known before zf_dense is rehearsed")
     assert evaluate.startswith("keras-frcnn evaluate --checkpoint=")
-    assert work([5], [], []).commands()[0].startswith("python -m benchmarks paper --backbone=")
+    assert work([5], [], []).commands()[1].startswith("python -m benchmarks paper --size=600x1000")
 
 
 def test_the_list_shows_what_there_is_and_what_is_missing(work, devkit):
@@ -89,7 +92,8 @@ def test_the_list_shows_what_there_is_and_what_is_missing(work, devkit):
     assert "67.0" in row and "needs VOC2012/trainval" in row
     assert "not run yet" in next(line for line in lines if "zf_dense " in line)
     assert "needs edge_boxes" in next(line for line in lines if "EdgeBoxes" in line)
-    assert any("milliseconds" in line for line in lines)
+    assert [n for line in lines for n in TIMES.findall(line)] == ["1830 ms", "198 ms", "59 ms"]
+    assert "needs selective_search" in next(line for line in lines if "1830 ms" in line)
 
 
 def test_everything_is_written_though_nothing_is_there(work):
