@@ -107,12 +107,14 @@ class Evaluator(keras.callbacks.Callback):
     of the final phase's highest mean AP: VOC's mAP (area), or COCO's AP over ten IoUs. Where the
     detector does not learn only the recall.
 
-    Stands behind ``Checkpoints``: what an evaluation takes hours for is already safe.
+    Stands behind ``Checkpoints``: what an evaluation takes hours for is already safe. Whoever stops
+    a run does not wait for it; the run goes on with it.
     """
 
-    def __init__(self, phase: Phase, dataset: Dataset, bar: ProgressBar):
+    def __init__(self, phase: Phase, dataset: Dataset, bar: ProgressBar, stop: "StopOnSignal"):
         super().__init__()
         self.phase, self.config, self.dataset, self.bar = phase, phase.config, dataset, bar
+        self.stop = stop
         self.writer = tf.summary.create_file_writer(os.path.join(self.config.output_dir, "eval"))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -122,7 +124,11 @@ class Evaluator(keras.callbacks.Callback):
     def evaluate(self):
         """Evaluates the model as it is now, of which ``last.keras`` is the checkpoint."""
         step = int(self.model.step)
-        detections, proposals = self._collect()
+        try:
+            detections, proposals = self._collect()
+        except Stopped:
+            self.model.stop_training = True
+            return
         recall = proposal_evaluation.recall(
             [record.boxes[~record.difficult] for record in self.dataset.records],
             [picture["boxes"] for picture in proposals],
@@ -153,11 +159,15 @@ class Evaluator(keras.callbacks.Callback):
         count = len(self.dataset.records)
         if "roi" not in self.model.learning_stages:
             found = propose(self.model, self.dataset, self.config)
-            found = self.bar.count(found, "evaluate", count)
-            return None, [{"boxes": boxes, "scores": scores} for _, boxes, scores in found]
+            proposals = []
+            for _, boxes, scores in self.bar.count(found, "evaluate", count):
+                self.stop.check()
+                proposals.append({"boxes": boxes, "scores": scores})
+            return None, proposals
         count *= len(self.config.sizes(self.config.test_shorter_sides))
         with self.bar.evaluation(count) as callback:
-            return collect(self.model, self.dataset, self.config, callbacks=[callback])
+            beside = [callback, self.stop]
+            return collect(self.model, self.dataset, self.config, callbacks=beside)
 
     def _keep_best(self, name):
         folder, first_step = Path(self.config.output_dir), self.phase.first_step
@@ -224,9 +234,13 @@ class Profiler(keras.callbacks.Callback):
             self.recording = False
 
 
+class Stopped(Exception):
+    """Leaves an evaluation of a run that was told to stop."""
+
+
 class StopOnSignal(keras.callbacks.Callback):
-    """Ctrl-C and SIGTERM end the run after the step in hand, with a checkpoint from which it goes
-    on exactly.
+    """Ctrl-C and SIGTERM end the run after the step or the evaluated picture in hand, with a
+    checkpoint from which it goes on exactly.
     """
 
     def __init__(self):
@@ -249,6 +263,14 @@ class StopOnSignal(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self.received:
             self.model.stop_training = True
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.check()
+
+    def check(self):
+        """Raises ``Stopped`` if the run was told to stop."""
+        if self.received:
+            raise Stopped
 
 
 def read_evaluations(folder: str | os.PathLike) -> list[dict]:

@@ -177,7 +177,7 @@ def _run(model, phase, train_data, eval_data, bar, stop):
     """Takes a phase to its end, or until the run is stopped."""
     config, first_step = phase.config, int(model.step)
     bar.start_from(first_step)
-    evaluator = callbacks.Evaluator(phase, eval_data, bar) if eval_data else None
+    evaluator = callbacks.Evaluator(phase, eval_data, bar, stop) if eval_data else None
     if evaluator and not stop.received and _was_stopped_before_its_evaluation(phase, first_step):
         evaluator.set_model(model)
         evaluator.evaluate()

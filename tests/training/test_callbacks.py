@@ -163,7 +163,8 @@ def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch, given,
     (tmp_path / "last.keras").write_text("a checkpoint")
     output = io.StringIO()
     with ProgressBar(settings, Console(file=output), 0) as bar:
-        evaluator = callbacks.Evaluator(phases(settings)[0], Dataset(("cat", "dog"), [record]), bar)
+        dataset = Dataset(("cat", "dog"), [record])
+        evaluator = callbacks.Evaluator(phases(settings)[0], dataset, bar, callbacks.StopOnSignal())
         evaluator.set_model(SimpleNamespace(step=5, learning_stages=("rpn", "roi")))
         evaluator.evaluate()
     (line,) = callbacks.read_evaluations(tmp_path)
@@ -209,7 +210,8 @@ def test_data_of_cocos_form_are_measured_by_cocos_metric(config, tmp_path, monke
     settings = config.replace(output_dir=str(tmp_path), num_pictures=0)
     output = io.StringIO()
     with ProgressBar(settings, Console(file=output), 0) as bar:
-        evaluator = callbacks.Evaluator(phases(settings)[0], Dataset(("cat", "dog"), [record]), bar)
+        dataset = Dataset(("cat", "dog"), [record])
+        evaluator = callbacks.Evaluator(phases(settings)[0], dataset, bar, callbacks.StopOnSignal())
         evaluator.set_model(SimpleNamespace(step=5, learning_stages=("rpn", "roi")))
         evaluator.evaluate()
     line = callbacks.read_evaluations(tmp_path)[-1]
@@ -222,6 +224,27 @@ def test_data_of_cocos_form_are_measured_by_cocos_metric(config, tmp_path, monke
     assert (tmp_path / "best.keras").read_text() == "better by COCO's metric"
 
 
+def test_an_evaluation_of_proposals_alone_is_left_too(config, tmp_path, monkeypatch):
+    stop, asked = callbacks.StopOnSignal(), []
+
+    def propose(*args):
+        del args
+        for number in range(3):
+            asked.append(number)
+            stop.received = 15 if number == 1 else None
+            yield number, np.zeros((1, 4), np.float32), np.ones(1, np.float32)
+
+    monkeypatch.setattr(callbacks, "propose", propose)
+    settings = config.replace(output_dir=str(tmp_path))
+    with ProgressBar(settings, Console(file=io.StringIO()), 0) as bar:
+        evaluator = callbacks.Evaluator(phases(settings)[0], Dataset((), []), bar, stop)
+        model = SimpleNamespace(step=5, learning_stages=("rpn",), stop_training=False)
+        evaluator.set_model(model)
+        evaluator.evaluate()
+    assert asked == [0, 1] and model.stop_training
+    assert callbacks.read_evaluations(tmp_path) == []
+
+
 def test_best_is_a_copy_where_there_are_no_hard_links(config, tmp_path, monkeypatch):
     def refuse(*args):
         raise OSError("Operation not supported")
@@ -230,7 +253,7 @@ def test_best_is_a_copy_where_there_are_no_hard_links(config, tmp_path, monkeypa
     (tmp_path / "last.keras").write_text("a checkpoint")
     (tmp_path / "evaluations.jsonl").write_text('{"step": 2, "mAP_area": 0.5}\n')
     settings = config.replace(output_dir=str(tmp_path))
-    callbacks.Evaluator(phases(settings)[0], None, None)._keep_best("mAP_area")
+    callbacks.Evaluator(phases(settings)[0], None, None, None)._keep_best("mAP_area")
     assert (tmp_path / "best.keras").read_text() == "a checkpoint"
     assert not (tmp_path / "new.keras").exists()
 

@@ -173,6 +173,32 @@ def test_a_run_stopped_and_resumed_equals_one_in_one_go(
         assert int(checkpoint.load(tmp_path / name).step) == expected
 
 
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_run_stopped_while_it_is_evaluated_goes_on_with_that(
+    step, config, train, unbroken, tmp_path, monkeypatch
+):
+    original, settings = FasterRCNN.predict_step, config.replace(output_dir=str(tmp_path))
+    seen = []
+
+    def predict_step(self, data):
+        seen.append(int(self.step))
+        if seen[-1] == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, data)
+
+    monkeypatch.setattr(FasterRCNN, "predict_step", predict_step)
+    with pytest.raises(SystemExit) as caught:
+        train(settings)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert seen.count(step) == 1  # of two pictures
+    assert int(checkpoint.load(tmp_path / "last.keras").step) == step
+    assert [line["step"] for line in evaluations(tmp_path)] == ([3] if step > 3 else [])
+    monkeypatch.setattr(FasterRCNN, "predict_step", original)
+    train(settings)
+    assert_same_state(unbroken.folder / "last.keras", tmp_path / "last.keras", tmp_path)
+    assert evaluations(tmp_path) == evaluations(unbroken.folder)
+
+
 def test_accumulated_gradients_survive_a_stop_between_two_of_them(
     config, train, tmp_path, signal_at
 ):
