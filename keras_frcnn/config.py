@@ -399,7 +399,7 @@ class Config:
         "How both stages come to share their convolutions. joint: all losses in one step, the "
         "proposals' coordinates taken as given (approximate joint training). non_approximate: "
         "likewise, but with the gradient through the coordinates; needs roi_pooling=align and a "
-        "rpn_box_loss_weight of about 50. alternating: the paper's four steps. unshared: its first "
+        "rpn_box_loss_weight of 10 to 50. alternating: the paper's four steps. unshared: its first "
         "two; the RPN and the detector keep their own convolutions.",
         group="training",
         choices=("joint", "non_approximate", "alternating", "unshared"),
