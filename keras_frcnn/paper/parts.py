@@ -70,6 +70,7 @@ class Planner:
     ):
         self.settings = settings
         self.config = functools.cache(read_config)
+        self._look_at = functools.cache(settings.look)  # at thousands of files, for every row
         self.proposals_problem = functools.cache(proposals_problem)
 
     # --- what a row is made of
@@ -231,11 +232,12 @@ class Planner:
         for name in self.settings.splits(getattr(config, split)):
             counts[name] = None
             try:
-                counts[name] = self.settings.count(config, name)
-                if split == "train_split" and not self.settings.is_annotated(config, name):
-                    raise ValueError(f"needs the annotations of {name}")
+                counts[name], is_annotated = self._look_at(config.dataset, name)
             except ValueError as error:
                 problems.append(str(error))
+                continue
+            if split == "train_split" and not is_annotated:
+                problems.append(f"needs the annotations of {name}")
         return counts, problems
 
     def _is_measured(self, config):
@@ -243,12 +245,13 @@ class Planner:
         and does not matter.
         """
         try:
-            return all(
-                self.settings.is_annotated(config, name)
+            found = [
+                self._look_at(config.dataset, name)
                 for name in self.settings.splits(config.eval_split)
-            )
+            ]
         except ValueError:
             return True
+        return all(is_annotated for _, is_annotated in found)
 
     def _rehearsal(self, name):
         return self.settings.output_dir / "models" / name / "dry_run.json"

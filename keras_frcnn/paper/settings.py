@@ -45,9 +45,9 @@ class Settings:
             "overrides": list(self.overrides),
         }
 
-    def folder_of(self, config: Config) -> str:
-        """Returns the folder of a flagfile's data."""
-        return self.coco_dir if config.dataset == ("coco",) else self.data_dir
+    def folder_of(self, dataset: tuple[str, ...]) -> str:
+        """Returns the folder of a flagfile's dataset."""
+        return self.coco_dir if dataset == ("coco",) else self.data_dir
 
     def splits(self, published: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the image sets that stand for the paper's."""
@@ -56,37 +56,35 @@ class Settings:
     def data_flags(self, config: Config) -> tuple[str, ...]:
         """Returns the flags that name a flagfile's data as they are here."""
         return (
-            f"--data_dir={self.folder_of(config)}",
+            f"--data_dir={self.folder_of(config.dataset)}",
             f"--train_split={','.join(self.splits(config.train_split))}",
             f"--eval_split={','.join(self.splits(config.eval_split))}",
         )
 
-    def count(self, config: Config, split: str) -> int | None:
-        """Returns the number of pictures of a flagfile's image set; None for COCO's, which tell it
-        only when they are read.
+    def look(self, dataset: tuple[str, ...], split: str) -> tuple[int | None, bool]:
+        """Looks at an image set.
+
+        Args:
+            dataset: a flagfile's.
+            split: the image set, as it is called here.
+
+        Returns:
+            Its number of pictures, None for COCO's, which tell it only when they are read; and
+            whether they have annotations, as those of VOC 2012's test set, not public, have not.
 
         Raises:
             ValueError: saying what is missing, in the words of a table's cell.
         """
-        folder, is_coco = self.folder_of(config), config.dataset == ("coco",)
+        folder, is_coco = self.folder_of(dataset), dataset == ("coco",)
         if not folder:
             raise ValueError(f"needs --{'coco_dir' if is_coco else 'data_dir'} with {split}")
         if is_coco:
             file = Path(folder) / "annotations" / f"instances_{split}.json"
             if not file.is_file():
                 raise ValueError(f"needs {file}")
-            return None
+            return None, True
         try:
             entries = voc_layout.entries(folder, [split])
         except ValueError:
             raise ValueError(f"needs {split} in {folder}") from None
-        return len(entries)
-
-    def is_annotated(self, config: Config, split: str) -> bool:
-        """Says whether the pictures of a flagfile's image set, which is there, have annotations;
-        those of VOC 2012's test set are not public.
-        """
-        if config.dataset == ("coco",):
-            return True
-        entries = voc_layout.entries(self.folder_of(config), [split])
-        return all(entry.annotation.is_file() for entry in entries)
+        return len(entries), all(entry.annotation.is_file() for entry in entries)

@@ -212,7 +212,7 @@ def test_missing_data_are_named(make_planner, devkit):
     message = missing(planner, "vgg16_coco_0712")
     assert message == "needs --coco_dir with train2017; needs --coco_dir with val2017"
     (devkit / "VOC2007" / "Annotations" / "a.xml").unlink()
-    assert missing(planner, "zf_shared") == "needs the annotations of VOC2007/trainval"
+    assert missing(make_planner(), "zf_shared") == "needs the annotations of VOC2007/trainval"
 
 
 def test_a_test_set_without_annotations_is_detected_on_only(make_planner, devkit):
