@@ -41,8 +41,8 @@ quickstart: $(READY) ## Make a small data set, train, evaluate, export and detec
 	@echo "  the model         $(QUICKSTART)/best.keras"
 	@echo "  for serving       $(QUICKSTART)/saved_model"
 	@echo "  drawn detections  $(QUICKSTART)/detections"
-	@echo "  curves, pictures  $(VENV)/bin/tensorboard --logdir=$(QUICKSTART)"
-	@echo "Next: your own pictures. See $(PY) train.py --help and the files in configs/."
+	@echo "  curves, images  $(VENV)/bin/tensorboard --logdir=$(QUICKSTART)"
+	@echo "Next: your own images. See $(PY) train.py --help and the files in configs/."
 
 test: $(READY) ## Run all tests
 	$(PY) -m pytest -n 2 --dist=worksteal

@@ -1,4 +1,4 @@
-"""Looks for what is wrong with pictures and annotations: ``python check_data.py --help``."""
+"""Looks for what is wrong with images and annotations: ``python check_data.py --help``."""
 
 import sys
 

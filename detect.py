@@ -1,4 +1,4 @@
-"""Finds and draws the objects in pictures: ``python detect.py --help``."""
+"""Finds and draws the objects in images: ``python detect.py --help``."""
 
 import sys
 

@@ -1,6 +1,6 @@
 """Times the package, part by part.
 
-Every case (a part at one precision, picture size, batch size and backbone) runs in a fresh process,
+Every case (a part at one precision, image size, batch size and backbone) runs in a fresh process,
 so that its peak memory is its own and a crash stays its own too. What is to be compared takes turns
 call by call. The tables and, as the last line, all figures as JSON go to standard output, progress
 to standard error.

@@ -40,7 +40,7 @@ PARTS = {
     ),
     "optimizer": Part("one update of the detector's 137 M weights", ("precision",), trains=True),
     "input_pipeline": Part(
-        "pictures/s from files on one core, and of a step", ("batch",), trains=True
+        "images/s from files on one core, and of a step", ("batch",), trains=True
     ),
     "export": Part("writing, loading and asking a SavedModel", ("precision", "size")),
     "startup": Part("imports, --help, the first step", (), trains=True),
@@ -61,7 +61,7 @@ class Case:
         part: a key of ``PARTS``.
         precision: as ``Config.precision``; "auto" is what a run takes by itself.
         size: height and width of the network's input.
-        batch: pictures at a time.
+        batch: images at a time.
         backbone: as ``Config.backbone``.
         calls: of each function, after the warm-up.
     """

@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from keras_frcnn.models import stacks
+from keras_frcnn.backbones import stacks
 
 _GIGA = 1e9
 
@@ -32,12 +32,12 @@ class Count:
 
 
 def backbone(layer, size: tuple[int, int], batch: int) -> Count:
-    """Counts a ``Backbone`` on pictures of one size.
+    """Counts a ``Backbone`` on images of one size.
 
     Args:
         layer: the backbone.
-        size: height and width of the pictures.
-        batch: number of pictures.
+        size: height and width of the images.
+        batch: number of images.
     """
     return chain(_convolutions(layer.stack, (batch, *size, 3)), gradient_before=False)
 
@@ -52,7 +52,7 @@ def rpn_head(layer, feature_shape: tuple[int, int], batch: int, gradient_before:
 
 
 def box_head(layer, num_rois: int, gradient_before: bool) -> Count:
-    """Counts a ``BoxHead`` on so many regions of all pictures together."""
+    """Counts a ``BoxHead`` on so many regions of all images together."""
     count = chain([(hidden, num_rois) for hidden in layer.hidden], gradient_before)
     if layer.stage is not None:
         convolutions = _convolutions(layer.stage.branches[0], (num_rois, *layer.pooled_shape))
@@ -62,14 +62,14 @@ def box_head(layer, num_rois: int, gradient_before: bool) -> Count:
     return count
 
 
-def detector(model, size: tuple[int, int], batch: int, rois_per_picture: int) -> Count:
-    """Counts a ``FasterRCNN``: all layers, on pictures of one size."""
+def detector(model, size: tuple[int, int], batch: int, rois_per_image: int) -> Count:
+    """Counts a ``FasterRCNN``: all layers, on images of one size."""
     feature_shape = features_shape(model.backbone, size)
     trained = any(part.trainable and part.weights for part in model.backbone.stack)
     return (
         backbone(model.backbone, size, batch)
         + rpn_head(model.rpn_head, feature_shape, batch, trained)
-        + box_head(model.box_head, batch * rois_per_picture, trained)
+        + box_head(model.box_head, batch * rois_per_image, trained)
     )
 
 

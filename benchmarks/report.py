@@ -63,9 +63,9 @@ def paper_table(cases: Sequence[Mapping]) -> Table | None:
     done = [case for case in cases if case["part"] in _PAPER and case["status"] == "ok"]
     if not done:
         return None
-    table = Table(title="As the paper's table 5, ms a picture")
+    table = Table(title="As the paper's table 5, ms an image")
     titles = [row["what"] for row in done[0]["rows"]]
-    for title in ("", *titles, "pictures/s", "total / convolutions"):
+    for title in ("", *titles, "images/s", "total / convolutions"):
         table.add_column(title, justify="right" if title else "left")
     seen = set()
     for case in done:

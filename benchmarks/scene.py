@@ -1,4 +1,4 @@
-"""The detector, pictures and objects that are timed: the paper's settings, nothing downloaded.
+"""The detector, images and objects that are timed: the paper's settings, nothing downloaded.
 
 New weights answer unlike trained ones: boxes explode and one class takes all. So the last layers
 are scaled to the spread of answers that a trained network has about. What follows from that, the
@@ -10,10 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.cases import PARTS, Case
+from keras_frcnn.backbones.backbone import Backbone
 from keras_frcnn.config import Config
-from keras_frcnn.data import shapes, transforms
-from keras_frcnn.models import FasterRCNN, parts
-from keras_frcnn.models.backbones import Backbone
+from keras_frcnn.data.images import transforms
+from keras_frcnn.data.writers import shapes
+from keras_frcnn.models import build
+from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import precision
 
 CLASS_NAMES = tuple(f"class_{number}" for number in range(20))  # as many as VOC has
@@ -31,7 +33,7 @@ _LOGITS, _DELTAS = 2.0, 0.2
 
 
 def make_config(case: Case) -> Config:
-    """The settings of a case: inputs of ``case.size`` come out of pictures of that size."""
+    """The settings of a case: inputs of ``case.size`` come out of images of that size."""
     config = SETTINGS.replace(
         precision=case.precision,
         backbone=case.backbone,
@@ -65,14 +67,14 @@ def make_model(case: Case, inputs: dict) -> FasterRCNN:
 
 
 def draw(case: Case) -> tuple[np.ndarray, list]:
-    """Draws pictures, uint8 [B, H, W, 3], and the objects of each, at least one."""
+    """Draws images, uint8 [B, H, W, 3], and the objects of each, at least one."""
     rng = np.random.default_rng(0)
-    drawn = [_picture(rng, *case.size) for _ in range(case.batch)]
+    drawn = [_image(rng, *case.size) for _ in range(case.batch)]
     return np.stack([image for image, _ in drawn]), [objects for _, objects in drawn]
 
 
 def make_batch(case: Case) -> tuple[dict, dict]:
-    """Makes ``(inputs, targets)`` of drawn pictures that fill the whole input."""
+    """Makes ``(inputs, targets)`` of drawn images that fill the whole input."""
     images, objects = draw(case)
     image_shape = tf.constant([case.size] * case.batch, tf.int32)
     length = max(map(len, objects))
@@ -94,8 +96,8 @@ def make_batch(case: Case) -> tuple[dict, dict]:
     return inputs, targets
 
 
-def _picture(rng, height, width):
-    """A drawn picture with at least one object."""
+def _image(rng, height, width):
+    """A drawn image with at least one object."""
     while True:
         image, objects = shapes.compose(rng, height, width)
         if objects:
@@ -110,11 +112,11 @@ def _scale(layer, answers, spread):
 def make_backbone(case: Case) -> Backbone:
     """Makes the detector's backbone alone."""
     keras.utils.set_random_seed(0)
-    return parts.backbone(make_config(case))
+    return build.backbone(make_config(case))
 
 
 def describe_answer(model: FasterRCNN, answer: dict) -> dict:
-    """What a prediction found, a picture: how much the suppressions had to do."""
+    """What a prediction found, an image: how much the suppressions had to do."""
     proposals = tf.reduce_sum(tf.cast(answer["proposal_scores"] > 0, tf.int32), axis=1)
     return {
         "proposals": proposals.numpy().tolist(),

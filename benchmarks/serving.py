@@ -8,20 +8,20 @@ import tensorflow as tf
 from benchmarks import measure
 
 
-def serve(folder: str, picture_file: str, calls: int) -> dict:
+def serve(folder: str, image_file: str, calls: int) -> dict:
     """Loads a SavedModel and asks it.
 
     Args:
         folder: the SavedModel.
-        picture_file: uint8 [1, H, W, 3], by ``numpy.save``.
+        image_file: uint8 [1, H, W, 3], by ``numpy.save``.
         calls: requests after the first one and a warm-up.
 
     Returns:
         Milliseconds: ``load``, ``first_request`` and ``requests``, a list; and ``peak_memory``.
     """
-    pictures = tf.constant(np.load(picture_file))
+    images = tf.constant(np.load(image_file))
     started = time.perf_counter()
-    request = requests_to(tf.saved_model.load(folder), pictures)
+    request = requests_to(tf.saved_model.load(folder), images)
     loaded = time.perf_counter()
     request()
     first = time.perf_counter()
@@ -34,7 +34,7 @@ def serve(folder: str, picture_file: str, calls: int) -> dict:
     }
 
 
-def requests_to(saved_model, pictures):
+def requests_to(saved_model, images):
     """A function that asks ``serving_default`` and has the answer on the host."""
     signature = saved_model.signatures["serving_default"]
-    return lambda: {name: value.numpy() for name, value in signature(input_tensor=pictures).items()}
+    return lambda: {name: value.numpy() for name, value in signature(input_tensor=images).items()}

@@ -12,8 +12,8 @@ __all__ = ["Config", "FasterRCNN", "__version__", "layers", "load"]
 
 _HOMES = {
     "Config": "keras_frcnn.config",
-    "FasterRCNN": "keras_frcnn.models",
-    "load": "keras_frcnn.models",
+    "FasterRCNN": "keras_frcnn.models.faster_rcnn",
+    "load": "keras_frcnn.weights.checkpoint",
 }
 
 

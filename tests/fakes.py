@@ -1,4 +1,4 @@
-"""A stand-in for VGG16, and small settings, pictures and batches: a detector in milliseconds."""
+"""A stand-in for VGG16, and small settings, images and batches: a detector in milliseconds."""
 
 import contextlib
 from unittest import mock
@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn.backbones import backbone
 from keras_frcnn.config import Config
-from keras_frcnn.models import backbones
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import callbacks
 
@@ -40,7 +40,7 @@ SMALL = Config(
     warmup_steps=0,
     eval_every=3,
     log_every=2,
-    num_pictures=2,
+    num_images=2,
     score_threshold=0.0,
     max_detections=10,
 )
@@ -56,10 +56,10 @@ SMALL_VGG16 = Config(
     precision="float32",
     score_threshold=0.0,  # random weights find many objects, none with confidence
 )
-"""The real VGG16 on small pictures, for what is served."""
+"""The real VGG16 on small images, for what is served."""
 
 
-def stack(dtype) -> backbones.Stack:
+def stack(dtype) -> backbone.Stack:
     """Two convolutions, each with a pooling by four: VGG16's stride 16, rounded down as there."""
     layers = []
     for block, channels in ((1, 8), (2, 16)):
@@ -75,13 +75,13 @@ def stack(dtype) -> backbones.Stack:
             ),
             keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=dtype),
         ]
-    return backbones.Stack(layers, stride=16, rpn_channels=16)
+    return backbone.Stack(layers, stride=16, rpn_channels=16)
 
 
 @contextlib.contextmanager
 def small_backbone():
     """While it lasts, ``backbone="vgg16"`` means the stand-in."""
-    with mock.patch.dict(backbones.BACKBONES, vgg16=stack):
+    with mock.patch.dict(backbone.BACKBONES, vgg16=stack):
         yield
 
 
@@ -117,7 +117,7 @@ def run_eagerly(monkeypatch) -> None:
 
 
 def inputs_of(images) -> dict[str, tf.Tensor]:
-    """Pads pictures, float [H, W, 3] of any sizes, to one batch, as the pipeline does."""
+    """Pads images, float [H, W, 3] of any sizes, to one batch, as the pipeline does."""
     shapes = np.array([image.shape[:2] for image in images], np.int32)
     batch = np.zeros((len(images), *shapes.max(axis=0), 3), np.float32)
     for one, image in zip(batch, images, strict=True):
@@ -131,8 +131,8 @@ def targets_of(objects) -> dict[str, tf.Tensor]:
     boxes = np.zeros((len(objects), length, 4), np.float32)
     labels = np.full((len(objects), length), -1, np.int32)
     ignore = np.zeros((len(objects), length), bool)
-    for b, of_picture in enumerate(objects):
-        for g, (box, label, *ignored) in enumerate(of_picture):
+    for b, of_image in enumerate(objects):
+        for g, (box, label, *ignored) in enumerate(of_image):
             boxes[b, g], labels[b, g], ignore[b, g] = box, label, bool(ignored and ignored[0])
     return {
         "boxes": tf.constant(boxes),
@@ -141,6 +141,6 @@ def targets_of(objects) -> dict[str, tf.Tensor]:
     }
 
 
-def picture(height, width, seed=0) -> np.ndarray:
-    """Makes a normalised picture of noise, float32 [height, width, 3]."""
+def image(height, width, seed=0) -> np.ndarray:
+    """Makes a normalised image of noise, float32 [height, width, 3]."""
     return np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)

@@ -1,6 +1,6 @@
 """Slow, plain NumPy forms of the detector's parts, to test the real ones against.
 
-They are written from the papers and the docstrings, one picture at a time, with loops where loops
+They are written from the papers and the docstrings, one image at a time, with loops where loops
 are plain. Boxes are yxyx in float64; ``roi_pool`` alone works in float32 where the operator that it
 describes does.
 """
@@ -55,7 +55,7 @@ def decode(anchors, deltas, std=(1.0, 1.0, 1.0, 1.0)):
 
 
 def clip(boxes, image_shape):
-    """Boxes with every corner moved into the picture."""
+    """Boxes with every corner moved into the image."""
     height, width = image_shape
     return np.clip(boxes, 0, [height, width, height, width])
 
@@ -150,7 +150,7 @@ def propose(
     logits, deltas, anchor_boxes, image_shape, *, pre, post, iou_threshold, min_size=0.0,
     valid=None, scale=(1.0, 1.0),
 ):  # fmt: skip
-    """Proposals of one picture: ``(boxes [K, 4], scores [K])``, K <= post."""
+    """Proposals of one image: ``(boxes [K, 4], scores [K])``, K <= post."""
     logits = np.asarray(logits, np.float64)
     objectness = logits[:, 1] - logits[:, 0]
     rows = [i for i in range(len(objectness)) if valid is None or valid[i]]
@@ -167,7 +167,7 @@ def detect(
     rois, class_logits, box_deltas, image_shape, *,
     std, score_threshold, iou_threshold, max_detections,
 ):  # fmt: skip
-    """Detections of one picture: list of ``(score, label, box)``, best first."""
+    """Detections of one image: list of ``(score, label, box)``, best first."""
     logits = np.asarray(class_logits, np.float64)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = odds / odds.sum(axis=1, keepdims=True)
@@ -304,7 +304,7 @@ def central_differences(function, x, step=1e-4):
 
 
 def random_boxes(rng, shape, image_shape=(100, 100), smallest=4, largest=60, whole=False):
-    """Boxes [*shape, 4] float32 of positive area, some of them across the picture's border."""
+    """Boxes [*shape, 4] float32 of positive area, some of them across the image's border."""
     sizes = rng.uniform(smallest, largest, (*shape, 2))
     centres = rng.uniform(0, 1, (*shape, 2)) * np.asarray(image_shape)
     boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=-1)

@@ -8,14 +8,14 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import kernels  # the registry has no public name
 
-from keras_frcnn.training.fit import make_optimizer
+from keras_frcnn.training.trainer import make_optimizer
 from tests import fakes
 
 ON_THE_PROCESSOR = {
     # It reads a few hundred boxes and scores. The kernel that GPUs have takes one class after the
     # other, ``nms._survivors`` pays under XLA only.
     "CombinedNonMaxSuppression",
-    # Of whole numbers, for huge pictures only: others are resized as float32, where they are.
+    # Of whole numbers, for huge images only: others are resized as float32, where they are.
     "ResizeBilinear",
 }
 
@@ -84,7 +84,7 @@ def test_every_operation_has_a_gpu_kernel_or_its_place(
     )
     model.compile(make_optimizer(model.config))
     model.optimizer.build(model.trainable_variables)
-    images = [fakes.picture(64, 96), fakes.picture(50, 37)]
+    images = [fakes.image(64, 96), fakes.image(50, 37)]
     batch = fakes.inputs_of(images), fakes.targets_of(OBJECTS)
     assert {node.op for node in without_gpu_kernel(model.train_step, batch)} == set()
 

@@ -16,33 +16,33 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(ROOT.glob("*.py"))
 FLAGFILES = sorted((ROOT / "configs").rglob("*.cfg"))
 
-# What a room (a file or folder of the package) may import from the others; "*" is all of them.
-CORE = {"config", "boxes", "nms", "matching", "losses"}
-DATA = {"config", "boxes", "data"}
-TOOLS = DATA | {"evaluation", "inspection"}
-MODELS = CORE | {"layers", "models", "data.classes", "data.pictures", "data.transforms"}
+# What a room (a folder of the package) may import from the others; "*" is all of them.
+DATA = {"config", "ops.boxes", "data"}
+MODELS = {"config", "ops", "layers", "backbones", "models", "data.images"}
+WEIGHTS = MODELS | {"weights", "data.class_names"}
+TOOLS = WEIGHTS | DATA | {"evaluation", "drawing", "inference", "inspection"}
 MAY_IMPORT = {
+    "console": set(),
     "config": set(),
-    "boxes": set(),
-    "nms": {"boxes"},
-    "matching": {"boxes"},
-    "losses": {"boxes"},
-    "layers": CORE,
+    "ops": set(),
+    "layers": {"ops"},
+    "backbones": set(),
     "models": MODELS,
+    "weights": WEIGHTS,
     "data": DATA,
-    "evaluation": DATA | {"nms", "matching"},
-    "inspection": TOOLS | {"layers.anchor_generator"},
-    "training": MODELS | TOOLS,
-    "serving": MODELS | TOOLS,
-    "paper": TOOLS | {"flagfile"},
-    "flagfile": set(),
-    "flags": {"config", "flagfile"},
+    "drawing": {"data.images"},
+    "evaluation": {"config", "data", "drawing"},
+    "inference": WEIGHTS | DATA | {"evaluation.metrics"},
+    "inspection": TOOLS,
+    "training": TOOLS | {"serving"},
+    "serving": WEIGHTS | DATA,
+    "paper": {"config", "data", "evaluation", "drawing"},
     "cli": {"*"},
     "__init__": {"*"},
 }
-# Files that may be longer than 300 lines, and why.
+# Files that may be longer than 400 lines, and why.
 LONG = {
-    "keras_frcnn/config.py": "one flat table of all settings, and the checks on them",
+    "keras_frcnn/config/experiment.py": "one flat table of all settings, and the checks on them",
 }
 
 
@@ -70,7 +70,7 @@ def imports_of(source: str) -> set[str]:
 
 def forbidden_imports(room: str, source: str) -> list[str]:
     """Returns the imports of a source that its room may not have, without "keras_frcnn."."""
-    allowed = MAY_IMPORT[room] | {room}
+    allowed = MAY_IMPORT[room] | {room, "console"}
     inner = sorted(
         name.removeprefix("keras_frcnn.")
         for name in imports_of(source)
@@ -94,17 +94,15 @@ def test_the_reader_of_imports_sees_every_form():
     ("room", "source", "expected"),
     [
         ("layers", "from keras_frcnn import models", ["models"]),
-        ("layers", "from keras_frcnn.models.vgg import x", ["models.vgg.x"]),
-        ("layers", "from keras_frcnn import boxes", []),
-        ("boxes", "def f():\n    import keras_frcnn.nms", ["nms"]),
-        ("nms", "from keras_frcnn.boxes import iou", []),
-        ("nms", "from keras_frcnn.boxes_more import iou", ["boxes_more.iou"]),
-        ("inspection", "from keras_frcnn.layers.anchor_generator import AnchorGenerator", []),
-        ("inspection", "from keras_frcnn.layers import RPNHead", ["layers.RPNHead"]),
+        ("layers", "from keras_frcnn.models.rpn import x", ["models.rpn.x"]),
+        ("layers", "from keras_frcnn.ops import boxes", []),
+        ("ops", "def f():\n    import keras_frcnn.layers", ["layers"]),
+        ("data", "from keras_frcnn.ops.boxes import iou", []),
+        ("data", "from keras_frcnn.ops.boxes_more import iou", ["ops.boxes_more.iou"]),
         ("data", "from keras_frcnn import layers", ["layers"]),
         ("config", "import math", []),
-        ("config", "from keras_frcnn import boxes", ["boxes"]),
-        ("training", "from keras_frcnn import flags", ["flags"]),
+        ("config", "from keras_frcnn import ops", ["ops"]),
+        ("training", "from keras_frcnn import cli", ["cli"]),
         ("cli", "from keras_frcnn import models", []),
     ],
 )
@@ -120,7 +118,7 @@ def test_imports_run_one_way(path):
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
 def test_only_flags_and_cli_know_absl(path):
     roots = {name.split(".")[0] for name in imports_of(path.read_text(encoding="utf-8"))}
-    assert "absl" not in roots or room_of(path) in ("flags", "cli")
+    assert "absl" not in roots or room_of(path) == "cli" or path.stem == "flags"
 
 
 @pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=relative)
@@ -130,9 +128,9 @@ def test_no_bare_assert(path):
 
 
 @pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=relative)
-def test_no_file_holds_more_than_300_lines(path):
+def test_no_file_holds_more_than_400_lines(path):
     length = len(path.read_text(encoding="utf-8").splitlines())
-    assert length <= 300 or relative(path) in LONG
+    assert length <= 400 or relative(path) in LONG
 
 
 @pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=relative)

@@ -19,23 +19,23 @@ REQUEST, PREDICT = "request, beside model.predict", "model.predict"
 
 
 def run(case: Case) -> Result:
-    """Exports a detector and asks it for one picture of the case's size."""
+    """Exports a detector and asks it for one image of the case's size."""
     inputs, _ = scene.make_batch(case)
     model = scene.make_model(case, inputs)
-    pictures, _ = scene.draw(case)
+    images, _ = scene.draw(case)
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
-        saved, picture_file = str(Path(folder) / "saved_model"), f"{folder}/picture.npy"
-        np.save(picture_file, pictures)
+        saved, image_file = str(Path(folder) / "saved_model"), f"{folder}/image.npy"
+        np.save(image_file, images)
         started = time.perf_counter()
         export.save(model, saved)
         export_ms = 1000 * (time.perf_counter() - started)
         size = sum(path.stat().st_size for path in Path(saved).rglob("*"))
-        served = child.call("benchmarks.serving:serve", saved, picture_file, case.calls)
+        served = child.call("benchmarks.serving:serve", saved, image_file, case.calls)
         loaded = tf.saved_model.load(saved)
 
     arrays = {name: value.numpy() for name, value in inputs.items()}
     functions = {
-        REQUEST: serving.requests_to(loaded, tf.constant(pictures)),
+        REQUEST: serving.requests_to(loaded, tf.constant(images)),
         PREDICT: lambda: model.predict(arrays, batch_size=case.batch, verbose=0),
     }
     timings = measure.interleaved(functions, case.calls)

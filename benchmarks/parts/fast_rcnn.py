@@ -1,6 +1,6 @@
 """The first row of the paper's table 5: the detector on Selective Search's regions, not an RPN's.
 
-The picture is a drawn one, and how long Selective Search takes depends on the picture. Its regions
+The image is a drawn one, and how long Selective Search takes depends on the image. Its regions
 are taken again and again until there are as many as the paper has.
 """
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks import flops, measure, scene
 from benchmarks.cases import Case, Result
 from benchmarks.parts import backbone, paper
-from keras_frcnn.data.classic_proposals import proposer
+from keras_frcnn.inference.classic_proposals import proposer
 
 _NUM_REGIONS = 2000
 

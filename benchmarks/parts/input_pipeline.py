@@ -1,7 +1,7 @@
-"""Pictures a second from JPEG files to batches, on one core; beside the training step's.
+"""Images a second from JPEG files to batches, on one core; beside the training step's.
 
 The pipeline runs alone, in a process that may use one core; after it, here, the step on all cores.
-How much of the batches is padding is counted on pictures of the sizes that PASCAL VOC has.
+How much of the batches is padding is counted on images of the sizes that PASCAL VOC has.
 """
 
 import dataclasses
@@ -15,15 +15,16 @@ from PIL import Image
 from benchmarks import child, measure, scene
 from benchmarks.cases import Case, Result, Row
 from benchmarks.parts import train_step
-from keras_frcnn.data import pipeline, shapes
-from keras_frcnn.data.records import Dataset, Record
+from keras_frcnn.data import pipeline
+from keras_frcnn.data.dataset import Dataset, Record
+from keras_frcnn.data.writers import shapes
 
 _NUM_RECORDS, _NUM_FILES = 64, 8
 _SIZE = (375, 500)
 _JPEG_QUALITY = 96  # files of about 87 kB, as VOC's
 _BATCHES_A_CALL = 4
-_NUM_WASTE_PICTURES = 1000
-# Heights, widths and shares of VOC2007's pictures. The others are drawn: longer side 500.
+_NUM_WASTE_IMAGES = 1000
+# Heights, widths and shares of VOC2007's images. The others are drawn: longer side 500.
 _VOC_SIZES = {
     (375, 500): 0.43,
     (333, 500): 0.15,
@@ -51,11 +52,11 @@ def run(case: Case) -> Result:
     step_rate = 1000 * case.batch / step_timing.median
     precision = scene.make_config(case).precision
     rows = [
-        Row("batch from files, one core", timing, facts={"pictures_per_s": round(rate, 1)}),
+        Row("batch from files, one core", timing, facts={"images_per_s": round(rate, 1)}),
         Row(
             f"{train_step.STEP}, {precision}",
             step_timing,
-            facts={"pictures_per_s": round(step_rate, 2)},
+            facts={"images_per_s": round(step_rate, 2)},
         ),
     ]
     facts = {
@@ -73,16 +74,16 @@ def stream(case: dict) -> dict:
 
     Returns:
         ``milliseconds`` of each batch after a warm-up, and ``padding``, the share of the batches'
-        pixels in a stream of VOC's sizes that belong to no picture.
+        pixels in a stream of VOC's sizes that belong to no image.
     """
     case = Case(**case)
-    # Pictures of 500 x 375 become 800 x 600; other sizes as in a run, up to 1000.
+    # Images of 500 x 375 become 800 x 600; other sizes as in a run, up to 1000.
     config = scene.SETTINGS.replace(batch_size=case.batch)
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         batches = iter(pipeline.train_dataset(_drawn_records(Path(folder)), config))
         calls = _BATCHES_A_CALL * case.calls
         timing = measure.interleaved({"batch": lambda: next(batches)}, calls, warmup=8)["batch"]
-        sizes = _draw_sizes(_NUM_WASTE_PICTURES)
+        sizes = _draw_sizes(_NUM_WASTE_IMAGES)
         return {
             "milliseconds": timing.samples,
             "padding": padding(_plain_records(Path(folder), sizes), config),
@@ -122,7 +123,7 @@ def _drawn_records(folder):
 
 
 def _plain_records(folder, sizes):
-    """Records of grey pictures of some sizes, without objects."""
+    """Records of grey images of some sizes, without objects."""
     records = []
     for number, (height, width) in enumerate(sizes):
         path = folder / f"{height}x{width}.jpg"

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from benchmarks import flops, measure, scene
 from benchmarks.cases import Case, Result, timed_rows
-from keras_frcnn import boxes as box_ops
 from keras_frcnn import layers
-from keras_frcnn.models import parts
+from keras_frcnn.models import build
+from keras_frcnn.ops import boxes as box_ops
 
 _STRIDE, _CHANNELS = 16, 512
 _SIDES = (30.0, 300.0)  # of random regions, pixels
@@ -45,10 +45,10 @@ def _inputs(case):
     """Random inputs of all layers."""
     rng = np.random.default_rng(0)
     config = scene.make_config(case)
-    dtype = parts.dtype_policy(config).compute_dtype
+    dtype = build.dtype_policy(config).compute_dtype
     rows, columns = (-(-side // _STRIDE) for side in case.size)
     features = tf.cast(rng.normal(size=(case.batch, rows, columns, _CHANNELS)), dtype)
-    anchors = parts.anchor_generator(config, _STRIDE)(features)
+    anchors = build.anchor_generator(config, _STRIDE)(features)
     objects = _random_boxes(rng, case, _NUM_OBJECTS)
     labels = rng.integers(len(scene.CLASS_NAMES), size=objects.shape[:2])
     return SimpleNamespace(
@@ -65,9 +65,9 @@ def _inputs(case):
 
 
 def _anchor_layers(made):
-    generator = parts.anchor_generator(made.config, _STRIDE)
+    generator = build.anchor_generator(made.config, _STRIDE)
     yield "AnchorGenerator", measure.blocking(generator, made.features)
-    assigner = parts.anchor_target_assigner(made.config)
+    assigner = build.anchor_target_assigner(made.config)
     yield (
         "AnchorTargetAssigner",
         measure.blocking(
@@ -79,7 +79,7 @@ def _anchor_layers(made):
 def _proposal_layers(made):
     for kind, outputs in (("random", _random_rpn(made)), ("clustered", _clustered_rpn(made))):
         for training in (True, False):
-            layer = parts.proposal_generator(made.config, training)
+            layer = build.proposal_generator(made.config, training)
             yield (
                 f"ProposalGenerator {layer.pre_nms_top_k} -> {layer.post_nms_top_k}, {kind}",
                 measure.blocking(layer, *outputs, made.anchors, made.image_shape),
@@ -88,7 +88,7 @@ def _proposal_layers(made):
     yield (
         "ProposalSampler",
         measure.blocking(
-            parts.proposal_sampler(made.config),
+            build.proposal_sampler(made.config),
             proposals,
             tf.ones(proposals.shape[:2], tf.bool),
             made.gt_boxes,
@@ -100,7 +100,7 @@ def _proposal_layers(made):
 
 def _region_layers(made):
     for kind in ("max", "align"):
-        layer = parts.roi_pooling(made.config.replace(roi_pooling=kind), _STRIDE)
+        layer = build.roi_pooling(made.config.replace(roi_pooling=kind), _STRIDE)
         for count in (made.config.roi_num_samples, made.config.test_post_nms_top_k):
             rois = _random_boxes(made.rng, made.case, count)
             shape = layer(made.features, rois).shape
@@ -115,9 +115,9 @@ def _region_layers(made):
 
 def _heads(made):
     case, config = made.case, made.config
-    policy = parts.dtype_policy(config)
+    policy = build.dtype_policy(config)
     cells = tuple(made.features.shape[1:3])
-    num_anchors = parts.anchor_generator(config, _STRIDE).num_anchors
+    num_anchors = build.anchor_generator(config, _STRIDE).num_anchors
     rpn = layers.RPNHead(num_anchors, _CHANNELS, dtype=policy)
     forward = measure.blocking(rpn, made.features)
     forward()  # makes the weights that are counted
@@ -154,7 +154,7 @@ def _heads(made):
     yield (
         f"DetectionDecoder {config.test_post_nms_top_k}, {num_classes} classes",
         measure.blocking(
-            parts.detection_decoder(config),
+            build.detection_decoder(config),
             rois,
             tf.ones(rois.shape[:2], tf.bool),
             logits,
@@ -197,7 +197,7 @@ def _clustered_rpn(made):
 
 
 def _random_boxes(rng, case, count):
-    """Boxes [B, count, 4] inside the picture."""
+    """Boxes [B, count, 4] inside the image."""
     longest = np.minimum(_SIDES[1], case.size)
     sides = rng.uniform(np.minimum(_SIDES[0], longest / 2), longest, (case.batch, count, 2))
     corners = rng.uniform(0, 1, sides.shape) * (case.size - sides)

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from benchmarks import measure, scene
 from benchmarks.cases import Case, Result, timed_rows
-from keras_frcnn import losses
-from keras_frcnn.models import FasterRCNN, parts
-from keras_frcnn.training import fit
+from keras_frcnn.models import build
+from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.ops import losses
+from keras_frcnn.training import trainer
 
 _PAIRS = (("FusedSGD", "Keras' SGD"), ("FusedAdam", "Keras' Adam"))  # ours, theirs
 
@@ -21,7 +22,7 @@ def run(case: Case) -> Result:
     config = scene.make_config(case)
     model = FasterRCNN(config, scene.CLASS_NAMES)
     weights = model.trainable_weights
-    dtype = parts.dtype_policy(config).compute_dtype
+    dtype = build.dtype_policy(config).compute_dtype
     gradients = [
         tf.cast(1e-3 * tf.random.stateless_normal(weight.shape, seed=(0, number)), dtype)
         for number, weight in enumerate(weights)
@@ -31,9 +32,9 @@ def run(case: Case) -> Result:
         "global_clipnorm": config.gradient_clip_norm,
     }
     optimizers = {
-        "FusedSGD": fit.make_optimizer(config.replace(optimizer="sgd")),
+        "FusedSGD": trainer.make_optimizer(config.replace(optimizer="sgd")),
         "Keras' SGD": keras.optimizers.SGD(momentum=config.momentum, **common),
-        "FusedAdam": fit.make_optimizer(config.replace(optimizer="adam")),
+        "FusedAdam": trainer.make_optimizer(config.replace(optimizer="adam")),
         "Keras' Adam": keras.optimizers.Adam(beta_1=config.momentum, **common),
     }
     functions = {

@@ -14,7 +14,7 @@ from keras_frcnn.paper.rows import TIMES
 
 PIECES = ("convolutions", "proposal", "region-wise", "total")
 CONVOLUTIONS, PROPOSAL, REGIONS, TOTAL = PIECES
-# Milliseconds a picture on an NVIDIA K40, by part and backbone; the order as above.
+# Milliseconds an image on an NVIDIA K40, by part and backbone; the order as above.
 _K40_MS = {
     (times.part, times.backbone): (
         *(times.convolutions, times.proposal, times.regions),

@@ -1,6 +1,6 @@
 """A whole training step, as Keras' ``fit`` runs it, beside the backbone forward + backward.
 
-SGD with momentum, the paper's settings: 12000 -> 2000 proposals, 128 regions a picture.
+SGD with momentum, the paper's settings: 12000 -> 2000 proposals, 128 regions an image.
 """
 
 import math
@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks import flops, measure, scene
 from benchmarks.cases import Case, Result, timed_rows
 from benchmarks.parts import backbone
-from keras_frcnn.training import fit
+from keras_frcnn.training import trainer
 
 STEP = "train step"
 
@@ -42,7 +42,7 @@ def train_step(model, inputs, targets):
 
     Compiles the model as a run does.
     """
-    model.compile(fit.make_optimizer(model.config))
+    model.compile(trainer.make_optimizer(model.config))
     model.optimizer.build(model.trainable_variables)
     batches = iter(tf.data.Dataset.from_tensors((inputs, targets)).repeat())
     model.make_train_function()

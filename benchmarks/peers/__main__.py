@@ -3,7 +3,7 @@
     python -m benchmarks.peers [--what=inference,train_step] [--precision=float32,bfloat16]
         [--size=600x800] [--batch=1,2] [--pairs=10] [--check] [--json=FILE] [--torch_python=PATH]
 
-Both have VGG16, the same settings, pictures and weights. Each side is a process of its own, warmed
+Both have VGG16, the same settings, images and weights. Each side is a process of its own, warmed
 up, with the same cores and threads; they are called in turn, so that the machine's load meets both
 alike. A ratio of 2 means that keras_frcnn took half of torchvision's time. --check first sees that
 both find the same features, proposals and detections.
@@ -169,8 +169,8 @@ def _parser():
         "bfloat16: torch's autocast and Keras' mixed_bfloat16.",
         type=list_of(one_of("float32", "bfloat16")),
     )
-    add("size", "600x800", "Heights and widths of the pictures.", type=list_of(size))
-    add("batch", "1,2", "Pictures a call.", type=list_of(count))
+    add("size", "600x800", "Heights and widths of the images.", type=list_of(size))
+    add("batch", "1,2", "Images a call.", type=list_of(count))
     add("pairs", 10, "Calls of each side that are timed.", type=count)
     add(
         "clip_norm",

@@ -8,7 +8,7 @@ import keras_frcnn
 from benchmarks.peers import work
 from keras_frcnn.config import Config
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training.fit import make_optimizer
+from keras_frcnn.training.trainer import make_optimizer
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -31,7 +31,7 @@ class Side:
         image_shape = np.tile(np.array(job.size, np.int32), (job.batch, 1))
         boxes, labels = work.objects(job)
         self.inputs = {
-            "images": tf.constant(work.pictures(job)),
+            "images": tf.constant(work.images(job)),
             "image_shape": tf.constant(image_shape),
         }
         self.targets = {

@@ -35,7 +35,7 @@ class Side:
         self.model = make_detector(job).train(self.training)
         load(self.model, work.weights(job.settings))
         self.model.to(memory_format=torch.channels_last)
-        images = torch.from_numpy(work.pictures(job)).permute(0, 3, 1, 2)
+        images = torch.from_numpy(work.images(job)).permute(0, 3, 1, 2)
         self.images = images.contiguous(memory_format=torch.channels_last)
         boxes, labels = (torch.from_numpy(array) for array in work.objects(job))
         boxes = boxes[..., Y_FIRST]
@@ -190,7 +190,7 @@ def make_optimizer(model, settings) -> torch.optim.Optimizer:
 
 
 class NoTransform(nn.Module):
-    """Takes pictures as they are: normalised and of one size, as ours gets them."""
+    """Takes images as they are: normalised and of one size, as ours gets them."""
 
     def forward(self, images, targets=None):
         return image_list.ImageList(images, [tuple(images.shape[-2:])] * len(images)), targets
@@ -245,8 +245,8 @@ class RoIPool(nn.Module):
 def padded(rows, length, value=0) -> np.ndarray:
     """One array [B, length, ...] of tensors of up to that length."""
     array = np.full((len(rows), length, *rows[0].shape[1:]), value, np.float32)
-    for one, of_picture in zip(array, rows, strict=True):
-        one[: len(of_picture)] = of_picture.numpy()
+    for one, of_image in zip(array, rows, strict=True):
+        one[: len(of_image)] = of_image.numpy()
     return array
 
 

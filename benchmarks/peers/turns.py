@@ -195,7 +195,7 @@ def compare(job: work.Job, pairs: int, torch_python: str) -> Comparison:
 
 
 def check(job: work.Job, torch_python: str) -> dict[str, float]:
-    """Compares what both sides answer to the same pictures with the same weights.
+    """Compares what both sides answer to the same images with the same weights.
 
     Returns:
         ``features`` and ``objectness``: relative errors; ``proposals`` and ``detections``: shares

@@ -1,4 +1,4 @@
-"""The work that both sides do: the same pictures, objects and weights, made from one seed.
+"""The work that both sides do: the same images, objects and weights, made from one seed.
 
 Needs NumPy only, as the other framework may live in an environment of its own.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 NUM_CLASSES = 20
-OBJECTS = 6  # in each picture
+OBJECTS = 6  # in each image
 VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # a block's channels and convolutions
 # Made background: with equal classes every region would pass the score threshold as 20 objects; a
 # trained detector finds a few.
@@ -24,8 +24,8 @@ class Job:
     Attributes:
         what: ``inference`` or ``train_step``.
         precision: ``float32`` or ``bfloat16``.
-        size: height and width of the pictures.
-        batch: pictures a call.
+        size: height and width of the images.
+        batch: images a call.
         threads: of each side.
         keep_memory: whether both may keep memory that they have freed.
         settings: ``keras_frcnn.Config.to_dict()``; every figure of the detector is taken from it.
@@ -46,14 +46,14 @@ class Job:
         return f"{self.what}, {self.precision}, {height}x{width}, batch {self.batch}"
 
 
-def pictures(job: Job) -> np.ndarray:
-    """Normalised pictures [B, H, W, 3] float32: noise."""
+def images(job: Job) -> np.ndarray:
+    """Normalised images [B, H, W, 3] float32: noise."""
     rng = np.random.default_rng(1)
     return rng.standard_normal((job.batch, *job.size, 3), np.float32)
 
 
 def objects(job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """True boxes [B, G, 4] (yxyx pixels, inside the picture) and labels [B, G], 0..C-1."""
+    """True boxes [B, G, 4] (yxyx pixels, inside the image) and labels [B, G], 0..C-1."""
     rng = np.random.default_rng(2)
     sides = rng.uniform(0.1, 0.5, (job.batch, OBJECTS, 2)) * job.size
     corners = rng.uniform(0, 1, sides.shape) * (job.size - sides)

@@ -6,7 +6,7 @@ A side is a class ``Side(job)`` with
 
 - ``call()``: one prediction or training step, done when it returns;
 - ``counts()``: what there is to do: ``proposals`` after suppression, ``regions`` that reach the
-  head and, in a prediction, ``detections``, all pictures together; ``head_weights`` and
+  head and, in a prediction, ``detections``, all images together; ``head_weights`` and
   ``trained_weights``;
 - ``outputs()``: ``features`` [B, h, w, C], ``objectness`` [B, N], ``proposals`` [B, P, 4],
   ``boxes`` [B, K, 4], ``scores`` and ``labels`` [B, K] of a prediction, yxyx, as ours gives them;

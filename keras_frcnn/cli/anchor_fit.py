@@ -6,9 +6,9 @@ Examples:
   keras-frcnn anchor-fit --data_dir=mydata --num_scales=4 --output_dir=runs/anchors
 
 Of every object in --train_split the best IoU with the anchors that the network would lay over its
-picture, exactly: by size and class, in training (anchors inside the picture) and for proposals
+image, exactly: by size and class, in training (anchors inside the image) and for proposals
 (all, clipped); the objects that the region proposal network has a hard time with; the best scales
-and ratios found, as flags to paste; and what other sizes of the pictures would give. Exit code: 0,
+and ratios found, as flags to paste; and what other sizes of the images would give. Exit code: 0,
 or 1 if fewer objects than --min_coverage have an anchor of IoU 0.5 in training, or 2 if the command
 line or the data is wrong.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.flags import Option, settings_of
+from keras_frcnn.config.flags import Option, settings_of
 
 COMMAND = Command(
     "anchor-fit",
@@ -63,22 +63,23 @@ def main(argv: list[str] | None = None) -> int:
 
         _check(options)
         from keras_frcnn import data
-        from keras_frcnn.inspection import anchor_fit, anchor_report
-        from keras_frcnn.models import backbones, stacks
+        from keras_frcnn.backbones import backbone, stacks
+        from keras_frcnn.inspection.anchor_fit import fit as anchor_fit
+        from keras_frcnn.inspection.anchor_fit import report
 
         console = Console(highlight=False)
         dataset = data.load(config, config.train_split)
         for line in dataset.skipped:
             console.print(f"skipped: {line}", markup=False, soft_wrap=True)
-        stack = backbones.BACKBONES[config.backbone]("float32")
+        stack = backbone.BACKBONES[config.backbone]("float32")
         feature_shape = functools.partial(stacks.true_shape, stack.layers)
         counts = options.num_scales, options.num_ratios
         fit = anchor_fit.fit(dataset, config, stack.stride, feature_shape, *counts)
-        anchor_report.print_fit(fit, console)
+        report.print_fit(fit, console)
         if options.output_dir:
             folder = Path(options.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            anchor_report.write_json(fit, folder / "anchors.json")
+            report.write_json(fit, folder / "anchors.json")
             print(f"Written: {folder}/anchors.json")
     return 1 if fit.kinds[fit.training]["share_50"] < options.min_coverage else 0
 

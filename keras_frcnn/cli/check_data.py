@@ -1,12 +1,12 @@
-"""Looks for what is wrong with pictures and annotations, before training does.
+"""Looks for what is wrong with images and annotations, before training does.
 
 Examples:
   keras-frcnn check-data --data_dir=mydata --train_split=train --eval_split=val
   python check_data.py --data_dir=mydata --output_dir=runs/check --fix=mydata_mended
 
-Finds unreadable pictures, impossible or doubled boxes, unknown classes, wrong sizes, pictures in
+Finds unreadable images, impossible or doubled boxes, unknown classes, wrong sizes, images in
 both sets and more; prints them with the counts of classes and boxes. A folder without annotations
-has its pictures checked. Pictures are decoded as training decodes them too, so that those that pass
+has its images checked. Images are decoded as training decodes them too, so that those that pass
 do not stop it. Exit code: 0 if there is no problem, 1 if there is one, 2 if the command line is
 wrong.
 """
@@ -14,7 +14,7 @@ wrong.
 from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
-from keras_frcnn.flags import Option, settings_of
+from keras_frcnn.config.flags import Option, settings_of
 
 COMMAND = Command(
     "check-data",
@@ -24,21 +24,21 @@ COMMAND = Command(
             "output_dir",
             str,
             "",
-            "Folder for check.json and check.html, a page with pictures; empty: only print.",
+            "Folder for check.json and check.html, a page with images; empty: only print.",
         ),
         Option(
             "fix",
             str,
             "",
             "New folder for a mended copy in VOC's layout: boxes clipped, impossible and doubled "
-            "ones dropped, sizes set, pictures upright, unreadable ones left out. The original is "
+            "ones dropped, sizes set, images upright, unreadable ones left out. The original is "
             "never touched.",
         ),
         Option(
             "near",
             int,
             6,
-            "Bits of 128, at most, by which pictures differ that look the same; -1: do not look.",
+            "Bits of 128, at most, by which images differ that look the same; -1: do not look.",
         ),
         Option("allow", tuple[str, ...], (), "Kinds of findings that are no problem here."),
     ),
@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         import tensorflow as tf
         from rich.console import Console
 
-        from keras_frcnn.inspection import check_data, check_page, check_report, mend
+        from keras_frcnn.inspection.check_data import checks, mend, page
+        from keras_frcnn.inspection.check_data import report as check_report
 
         tf.config.set_visible_devices([], "GPU")  # which may be busy training
         console = Console(highlight=False)
@@ -71,12 +72,12 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
         if options.fix:
             mend.check_folder(config, options.fix)
-        report = check_data.check(config, options.near, options.allow)
+        report = checks.check(config, options.near, options.allow)
         check_report.print_report(report, console)
         if options.output_dir:
             folder.mkdir(parents=True, exist_ok=True)
             check_report.write_json(report, folder / "check.json")
-            check_page.write(report, folder / "check.html")
+            page.write(report, folder / "check.html")
             print(f"Written: {folder}/check.json, {folder}/check.html")
         if options.fix:
             changes = mend.write(report, options.fix)

@@ -21,8 +21,8 @@ from types import SimpleNamespace
 from absl import flags as absl_flags
 
 from keras_frcnn.config import Config
-from keras_frcnn.flagfile import Reader, UsageError
-from keras_frcnn.flags import GROUPS, SETTINGS, Option, define, settings_of, to_config
+from keras_frcnn.config.flagfile import Reader, UsageError
+from keras_frcnn.config.flags import GROUPS, SETTINGS, Option, define, settings_of, to_config
 
 _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
 _GENERAL = """General:
@@ -115,10 +115,10 @@ def user_errors(command: Command) -> Iterator[None]:
 def checkpoint_settings(options: SimpleNamespace) -> Config:
     """A ``base`` for ``parse``: the settings of the checkpoint that ``--checkpoint`` names.
 
-    A loaded model is never compiled by XLA, so pictures need no padding to few shapes.
+    A loaded model is never compiled by XLA, so images need no padding to few shapes.
     """
     print("Loading TensorFlow ...", flush=True)
-    from keras_frcnn.models.checkpoint import read_settings
+    from keras_frcnn.weights.checkpoint import read_settings
 
     config, _ = read_settings(options.checkpoint)
     return config.replace(jit_compile=False)

@@ -1,4 +1,4 @@
-"""Finds the objects in pictures: draws them, and writes them down in detections.json.
+"""Finds the objects in images: draws them, and writes them down in detections.json.
 
 Examples:
   keras-frcnn detect --checkpoint=runs/voc07/best.keras --images=photos --output_dir=detected
@@ -6,7 +6,7 @@ Examples:
   python detect.py --checkpoint=best.keras --images=a.jpg --output_dir=detected --draw_threshold=0.8
 
 detections.json holds all detections scored above --score_threshold; drawn are those scored at least
---draw_threshold. Settings not given are the checkpoint's. The exit code is 1 if a picture could not
+--draw_threshold. Settings not given are the checkpoint's. The exit code is 1 if an image could not
 be read; the others are done.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.flags import Option
+from keras_frcnn.config.flags import Option
 
 COMMAND = Command(
     "detect",
@@ -37,7 +37,7 @@ COMMAND = Command(
             "output_dir",
             str,
             "",
-            "Folder of the drawn pictures and detections.json: new, empty, or of this command.",
+            "Folder of the drawn images and detections.json: new, empty, or of this command.",
             required=True,
         ),
         Option("draw_threshold", float, 0.5, "Detections scored lower are not drawn."),
@@ -68,9 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
-        from keras_frcnn.data.pictures import find_pictures
-        from keras_frcnn.models import checkpoint
+        from keras_frcnn.data.images.files import find_images
         from keras_frcnn.training import precision
+        from keras_frcnn.weights import checkpoint
 
         model = checkpoint.load(options.checkpoint, precision.for_use(config, print))
         folder = Path(options.output_dir)
@@ -80,19 +80,19 @@ def main(argv: list[str] | None = None) -> int:
             "class_names": model.class_names,
             "score_threshold": config.score_threshold,
             "draw_threshold": options.draw_threshold,
-            "pictures": [],
+            "images": [],
             "unreadable": [],
         }
         try:
-            _detect_all(model, find_pictures(options.images), folder, results)
+            _detect_all(model, find_images(options.images), folder, results)
         finally:  # also when the user has seen enough
             text = json.dumps(results, indent=1, ensure_ascii=False)
             # A file's name may hold bytes that are no text; JSON can say them as \\udc80 and so on.
             (folder / _RESULTS).write_text(text, encoding="utf-8", errors="backslashreplace")
-    count = sum(len(picture["detections"]) for picture in results["pictures"])
-    print(f"{count} detections on {len(results['pictures'])} pictures: {folder / _RESULTS}")
-    for picture in results["unreadable"]:
-        print(f"keras-frcnn detect: skipped: {picture['error']}", file=sys.stderr)
+    count = sum(len(image["detections"]) for image in results["images"])
+    print(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
+    for image in results["unreadable"]:
+        print(f"keras-frcnn detect: skipped: {image['error']}", file=sys.stderr)
     return 1 if results["unreadable"] else 0
 
 
@@ -102,14 +102,14 @@ def _base(options: SimpleNamespace) -> Config:
         received = options.draw_threshold
         raise ValueError(f"--draw_threshold must be between 0 and 1. Received: {received}")
     config = checkpoint_settings(options)
-    from keras_frcnn.data.pictures import find_pictures
+    from keras_frcnn.data.images.files import find_images
 
-    _check_place(Path(options.output_dir), find_pictures(options.images))
+    _check_place(Path(options.output_dir), find_images(options.images))
     return config
 
 
 def _check_place(folder: Path, paths: list[Path]) -> None:
-    """Makes sure that no drawing can take the place of a picture or of anything else."""
+    """Makes sure that no drawing can take the place of an image or of anything else."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output_dir must be a folder. Received the file {folder}")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _RESULTS).is_file():
@@ -123,7 +123,7 @@ def _check_place(folder: Path, paths: list[Path]) -> None:
 
 
 def _drawing_names(paths: Iterable[Path]) -> Iterator[str]:
-    """Yields a name for each picture's drawing: its stem, numbered where another has it already."""
+    """Yields a name for each image's drawing: its stem, numbered where another has it already."""
     taken = set()
     for path in paths:
         name, number = path.stem, 1
@@ -135,19 +135,19 @@ def _drawing_names(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, Any]) -> None:
-    """Detects on all pictures, draws them into the folder, adds what was found to the results."""
+    """Detects on all images, draws them into the folder, adds what was found to the results."""
     from PIL import Image
     from rich.console import Console
     from rich.progress import track
 
-    from keras_frcnn.data.pictures import to_picture
-    from keras_frcnn.inspection.visualize import draw_detections
+    from keras_frcnn.data.images.files import to_image
+    from keras_frcnn.drawing.detections import draw_detections
 
     console = Console()
     watched = track(paths, "detect", console=console, disable=not console.is_terminal)
     for path, name in zip(watched, _drawing_names(paths), strict=True):
         try:
-            image = to_picture(path)
+            image = to_image(path)
         except ValueError as error:
             results["unreadable"].append({"file": str(path), "error": str(error)})
             continue
@@ -156,17 +156,17 @@ def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, 
         found = [answer[key][:count] for key in ("boxes", "labels", "scores")]
         drawn = draw_detections(image, *found, model.class_names, results["draw_threshold"])
         Image.fromarray(drawn).save(folder / name)
-        picture = {"file": str(path), "drawing": name}
-        picture |= {"height": image.shape[0], "width": image.shape[1]}
-        picture["detections"] = [
+        entry = {"file": str(path), "drawing": name}
+        entry |= {"height": image.shape[0], "width": image.shape[1]}
+        entry["detections"] = [
             _written(model.class_names[label], float(score), box.tolist())
             for box, label, score in zip(*found, strict=True)
         ]
-        results["pictures"].append(picture)
+        results["images"].append(entry)
 
 
 def _written(class_name: str, score: float, box: list[float]) -> dict[str, Any]:
-    """Returns a detection as detections.json holds it, in pixels of the picture as displayed."""
+    """Returns a detection as detections.json holds it, in pixels of the image as displayed."""
     y1, x1, y2, x2 = box
     return {
         "class": class_name,

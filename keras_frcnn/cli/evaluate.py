@@ -9,24 +9,24 @@ Examples:
 
 Data and settings are those of the run unless flags say otherwise; classes of other data are matched
 to those of the run by name (aeroplane = airplane), others left out. Writes report.html, one page
-with plots, tables, the worst and the best pictures; results.json with all there is, tables as .csv,
+with plots, tables, the worst and the best images; results.json with all there is, tables as .csv,
 TensorBoard's scalars, detections.json (COCO's results form) and voc/ (the devkit's text files).
 Detections of any tool are measured without a model: a file of COCO's results form or a folder of
-the devkit's text files. COCO's metric on COCO's data needs no pictures, but the page shows them.
+the devkit's text files. COCO's metric on COCO's data needs no images, but the page shows them.
 
---detections_only measures nothing: of pictures whose annotations are not public it writes what an
+--detections_only measures nothing: of images whose annotations are not public it writes what an
 evaluation server takes; VOC's an archive of results/VOC2012/Main/ with the files of voc/.
 
 --compare tells whether the second of two is better than the first: two runs that were evaluated, or
-detections of any tool, on the same pictures and objects.
+detections of any tool, on the same images and objects.
 """
 
 from pathlib import Path
 
-from keras_frcnn.cli import judged
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.flags import Option, settings_of
+from keras_frcnn.config.flags import Option, settings_of
+from keras_frcnn.evaluation import inputs
 
 _IOU_THRESHOLD = 0.5
 
@@ -47,7 +47,7 @@ COMMAND = Command(
             "detections_only",
             bool,
             False,
-            "Write the detections of a checkpoint, of pictures without annotations too.",
+            "Write the detections of a checkpoint, of images without annotations too.",
         ),
         Option(
             "output_dir",
@@ -74,7 +74,7 @@ COMMAND = Command(
             "resamples",
             int,
             1000,
-            "Data sets redrawn from the pictures (by --seed), for the intervals; 0: no intervals.",
+            "Data sets redrawn from the images (by --seed), for the intervals; 0: no intervals.",
         ),
         Option(
             "tensorboard",
@@ -120,17 +120,18 @@ def _measure_model(config, options):
     from rich.console import Console
 
     from keras_frcnn import data
-    from keras_frcnn.evaluation import coco, columns, voc_files
-    from keras_frcnn.evaluation.collect import collect
-    from keras_frcnn.models import checkpoint
+    from keras_frcnn.evaluation.metrics import coco, columns
+    from keras_frcnn.evaluation.report import voc_files
+    from keras_frcnn.inference.collect import collect
     from keras_frcnn.training import precision
     from keras_frcnn.training.progress import prediction_bar
+    from keras_frcnn.weights import checkpoint
 
     console = Console()
     config = precision.for_use(config, console.print)
     _, class_names = checkpoint.read_settings(options.checkpoint)
     measured = not options.detections_only
-    dataset = data.load_pictures(
+    dataset = data.load_images(
         config, config.eval_split, class_names, strict=False, annotated=measured
     )
     metric = _metric(options, dataset.form)
@@ -147,76 +148,77 @@ def _measure_model(config, options):
         summary = _summarize(
             *(truth, found, metric, config, options),
             dataset=dataset,
-            proposal_boxes=[picture["boxes"] for picture in proposals],
+            proposal_boxes=[image["boxes"] for image in proposals],
         )
         names = _report(summary, options.checkpoint, folder, console)
         _write_scalars(summary, options.tensorboard or folder, int(model.step))
     folder.mkdir(parents=True, exist_ok=True)
-    coco.write_found(folder / judged.DETECTIONS, found, truth)
-    voc_files.write_voc(folder / "voc", detections, class_names, judged.split_names(config)[0])
-    _say_where(folder, [*names, judged.DETECTIONS, "voc/"])
+    coco.write_found(folder / inputs.DETECTIONS, found, truth)
+    voc_files.write_voc(folder / "voc", detections, class_names, inputs.split_names(config)[0])
+    _say_where(folder, [*names, inputs.DETECTIONS, "voc/"])
 
 
 def _measure_file(config, options):
     from rich.console import Console
 
-    from keras_frcnn.evaluation import coco, columns
+    from keras_frcnn.evaluation.metrics import coco, columns
 
     console = Console()
-    dataset = judged.read_data(config, options.metric)
+    dataset = inputs.read_data(config, options.metric)
     metric = _metric(options, dataset.form)
     _say_what_was_read(dataset, console)
     truth = columns.truth_of(dataset, metric)
-    written = judged.Written(options.detections, Path(options.detections), None)
-    found = judged.read_found(written, config, truth)
-    pictures = judged.read_pictures(dataset, config, truth) if options.output_dir else None
-    summary = _summarize(truth, found, metric, config, options, dataset=pictures)
+    written = inputs.Written(options.detections, Path(options.detections), None)
+    found = inputs.read_found(written, config, truth)
+    images = inputs.read_images(dataset, config, truth) if options.output_dir else None
+    summary = _summarize(truth, found, metric, config, options, dataset=images)
     folder = Path(options.output_dir) if options.output_dir else None
     names = _report(summary, options.detections, folder, console)
     if options.tensorboard:
         _write_scalars(summary, options.tensorboard, 0)
     if folder:
-        coco.write_found(folder / judged.DETECTIONS, found, truth)
-        _say_where(folder, [*names, judged.DETECTIONS])
+        coco.write_found(folder / inputs.DETECTIONS, found, truth)
+        _say_where(folder, [*names, inputs.DETECTIONS])
 
 
 def _compare(config, options):
     from rich.console import Console
 
-    from keras_frcnn.evaluation import columns, compare, compare_report
-    from keras_frcnn.inspection import comparison_page
+    from keras_frcnn.evaluation.analysis import comparison as compare
+    from keras_frcnn.evaluation.metrics import columns
+    from keras_frcnn.evaluation.report import comparison_page, comparison_tables
 
     console = Console()
-    both = [judged.locate(name) for name in options.compare]
+    both = [inputs.locate(name) for name in options.compare]
     known = [written.known for written in both if written.known]
     if known and options.metric == "auto":
         options.metric = known[0].metric
     class_names = known[0].class_names if known else None
-    dataset = judged.read_data(config, options.metric, class_names)
+    dataset = inputs.read_data(config, options.metric, class_names)
     metric = _metric(options, dataset.form)
     _say_what_was_read(dataset, console)
     truth = columns.truth_of(dataset, metric)
-    judged.check_same_truth(both, metric, columns.fingerprint(truth))
-    pictures = judged.read_pictures(dataset, config, truth) if options.output_dir else None
+    inputs.check_same_truth(both, metric, columns.fingerprint(truth))
+    images = inputs.read_images(dataset, config, truth) if options.output_dir else None
     summaries = [
         _summarize(
-            *(truth, judged.read_found(written, config, truth), metric, config, options),
-            dataset=pictures,
+            *(truth, inputs.read_found(written, config, truth), metric, config, options),
+            dataset=images,
             num_resamples=0,  # of each alone its own evaluation tells
         )
         for written in both
     ]
     comparison = compare.compare(tuple(options.compare), *summaries, options.resamples, config.seed)
-    compare_report.print_comparison(comparison, console)
+    comparison_tables.print_comparison(comparison, console)
     if options.output_dir:
-        names = compare_report.write(comparison, options.output_dir)
+        names = comparison_tables.write(comparison, options.output_dir)
         comparison_page.write(comparison, Path(options.output_dir) / comparison_page.FILE)
         _say_where(options.output_dir, [*names, comparison_page.FILE])
 
 
 def _metric(options, form):
     """Returns the metric to measure data of a form by."""
-    from keras_frcnn.evaluation import measure
+    from keras_frcnn.evaluation.metrics import measure
 
     metric = measure.choose(options.metric, form)
     if metric == "coco" and options.iou_threshold != _IOU_THRESHOLD:
@@ -225,7 +227,7 @@ def _metric(options, form):
 
 
 def _summarize(truth, found, metric, config, options, **more):
-    from keras_frcnn.evaluation.summary import summarize
+    from keras_frcnn.evaluation.analysis.summary import summarize
 
     more = {"num_resamples": options.resamples} | more
     return summarize(
@@ -241,8 +243,8 @@ def _summarize(truth, found, metric, config, options, **more):
 
 def _report(summary, subject, folder, console):
     """Prints the results and writes them; returns the names of the files."""
-    from keras_frcnn.evaluation import files, report
-    from keras_frcnn.inspection import evaluation_page
+    from keras_frcnn.evaluation.report import console as report
+    from keras_frcnn.evaluation.report import evaluation_page, files
 
     report.print_summary(summary, console)
     if not folder:
@@ -255,7 +257,7 @@ def _report(summary, subject, folder, console):
 def _write_scalars(summary, folder, step):
     import tensorflow as tf
 
-    from keras_frcnn.evaluation import scalars
+    from keras_frcnn.evaluation.report import scalars
 
     with tf.summary.create_file_writer(str(folder)).as_default(step=step):
         for name, value in scalars.of_summary(summary).items():
@@ -290,7 +292,7 @@ def _base(options):
             raise ValueError(
                 f"--compare must be two, separated by a comma. Received: {len(options.compare)}"
             )
-        known = [judged.locate(name).known for name in options.compare]
+        known = [inputs.locate(name).known for name in options.compare]
         return next((one.config for one in known if one), Config())
     if not options.checkpoint:
         raise ValueError(

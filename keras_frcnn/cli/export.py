@@ -5,7 +5,7 @@ Examples:
   python export.py --checkpoint=runs/voc07/best.keras --output_dir=served/voc07 --images=photos
   python export.py --checkpoint=runs/new/best.keras --output_dir=served/voc07 --version=2
 
-The SavedModel takes pictures as arrays, as JPEG or PNG files or as tf.Examples, any number of any
+The SavedModel takes images as arrays, as JPEG or PNG files or as tf.Examples, any number of any
 size. It needs no Python, no keras_frcnn and no custom op. Settings not given are the checkpoint's.
 """
 
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.flags import Option
+from keras_frcnn.config.flags import Option
 
 COMMAND = Command(
     "export",
@@ -33,8 +33,8 @@ COMMAND = Command(
             "images",
             tuple[str, ...],
             (),
-            "Pictures on which SavedModel and model are compared, the first 8 of them: files, "
-            "folders or patterns. Pictures with objects make the surest test; without any, made "
+            "Images on which SavedModel and model are compared, the first 8 of them: files, "
+            "folders or patterns. Images with objects make the surest test; without any, made "
             "ones are taken.",
         ),
     ),
@@ -50,12 +50,12 @@ COMMAND = Command(
     ),
 )
 
-_MAX_PICTURES = 8
+_MAX_IMAGES = 8
 
 _DONE = """
 Done: {folder}
 
-It takes N pictures (signature: input)
+It takes N images (signature: input)
   serving_default: input_tensor, uint8 [N, H, W, 3], RGB from 0 to 255
   serve_bytes: image_bytes, string [N], JPEG or PNG files, each of any size
   serve_examples: examples, string [N], serialized tf.Examples with image/encoded
@@ -68,7 +68,7 @@ Files are turned upright by their EXIF orientation, as detect does.
 
 Look at it:
   saved_model_cli show --all --dir {folder}
-Try it on an array of pictures, saved by numpy.save:
+Try it on an array of images, saved by numpy.save:
   saved_model_cli run --dir {folder} --tag_set serve \\
     --signature_def serving_default --inputs input_tensor=images.npy
 Serve it, installed or in a container:
@@ -78,7 +78,7 @@ Serve it, installed or in a container:
     -v {base}:/models/detector tensorflow/serving
 Ask the server:
   echo '{{"signature_name": "serve_bytes", "instances": [{{"image_bytes": {{"b64":' \\
-    "\\"$(base64 < picture.jpg | tr -d '\\n')\\"}}}}]}}" |
+    "\\"$(base64 < image.jpg | tr -d '\\n')\\"}}}}]}}" |
     curl -d @- http://localhost:8501/v1/models/detector:predict"""
 
 
@@ -93,14 +93,14 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
-        from keras_frcnn.data.pictures import find_pictures, to_picture
-        from keras_frcnn.models import checkpoint
+        from keras_frcnn.data.images.files import find_images, to_image
         from keras_frcnn.serving.export import export
         from keras_frcnn.training import precision
+        from keras_frcnn.weights import checkpoint
 
         images = None
         if options.images:
-            images = [to_picture(path) for path in find_pictures(options.images)[:_MAX_PICTURES]]
+            images = [to_image(path) for path in find_images(options.images)[:_MAX_IMAGES]]
         _say(f"Loading {options.checkpoint} ...")
         model = checkpoint.load(options.checkpoint, precision.for_use(config, _say))
         folder = export(model, options.output_dir, images, options.version, _say)

@@ -6,17 +6,17 @@ Nothing here imports TensorFlow, so that help and mistakes answer at once.
 import importlib
 import sys
 
-from keras_frcnn.flagfile import nearest
+from keras_frcnn.config.flagfile import nearest
 
 COMMANDS = {
     "train": ("keras_frcnn.cli.train", "Train a detector."),
     "evaluate": ("keras_frcnn.cli.evaluate", "Measure a trained detector on an image set."),
-    "detect": ("keras_frcnn.cli.detect", "Find and draw the objects in pictures."),
+    "detect": ("keras_frcnn.cli.detect", "Find and draw the objects in images."),
     "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),
     "check-data": ("keras_frcnn.cli.check_data", "Find what is wrong with a data set."),
     "anchor-fit": ("keras_frcnn.cli.anchor_fit", "Find out whether anchors fit the objects."),
-    "visualize": ("keras_frcnn.cli.visualize", "Draw what each stage makes of pictures."),
-    "propose": ("keras_frcnn.cli.propose", "Write the regions of every picture to a file."),
+    "visualize": ("keras_frcnn.cli.visualize", "Draw what each stage makes of images."),
+    "propose": ("keras_frcnn.cli.propose", "Write the regions of every image to a file."),
     "write-tfrecords": ("keras_frcnn.cli.write_tfrecords", "Write a data set as TFRecords."),
     "paper": ("keras_frcnn.cli.paper", "Make the paper's tables again."),
     "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),

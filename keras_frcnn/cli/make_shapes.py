@@ -6,17 +6,17 @@ Example:
 """
 
 from keras_frcnn.cli.command import Command, parse
-from keras_frcnn.flags import Option
+from keras_frcnn.config.flags import Option
 
 COMMAND = Command(
     "make-shapes",
     __doc__,
     options=(
         Option("output_dir", str, "", "Folder to write to.", required=True),
-        Option("num_train", int, 200, "Pictures to train on."),
-        Option("num_val", int, 40, "Pictures to choose the best checkpoint on."),
-        Option("num_test", int, 40, "Pictures to evaluate on."),
-        Option("seed", int, 0, "Same seed, same pictures."),
+        Option("num_train", int, 200, "Images to train on."),
+        Option("num_val", int, 40, "Images to choose the best checkpoint on."),
+        Option("num_test", int, 40, "Images to evaluate on."),
+        Option("seed", int, 0, "Same seed, same images."),
     ),
     settings=(),
 )
@@ -32,9 +32,9 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     _, options = parse(COMMAND, argv)
-    from keras_frcnn.data import shapes
+    from keras_frcnn.data.writers import shapes
 
     shapes.make(**vars(options))
     total = options.num_train + options.num_val + options.num_test
-    print(f"Wrote {total} pictures to {options.output_dir}")
+    print(f"Wrote {total} images to {options.output_dir}")
     return 0

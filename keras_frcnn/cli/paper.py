@@ -21,7 +21,7 @@ from typing import Any
 
 from keras_frcnn.cli import propose, train
 from keras_frcnn.cli.command import Command, given_settings, parse, user_errors
-from keras_frcnn.flags import SETTINGS, Option
+from keras_frcnn.config.flags import SETTINGS, Option
 
 # What a row is; the other settings may stand over its flagfile's.
 _OF_ROWS = (
@@ -161,7 +161,7 @@ def _reader(settings):
 
 def _proposals_problem(options):
     def problem(method):
-        from keras_frcnn.data.classic_proposals import proposer
+        from keras_frcnn.inference.classic_proposals import proposer
 
         if method == "edge_boxes" and not options.edge_model:
             return "needs EdgeBoxes' model (--edge_model)"

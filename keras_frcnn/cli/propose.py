@@ -1,4 +1,4 @@
-"""Writes a proposals file: the regions of every picture, found by an RPN or by older methods.
+"""Writes a proposals file: the regions of every image, found by an RPN or by older methods.
 
 Examples:
   keras-frcnn propose --method=selective_search --data_dir=VOCdevkit --output_file=ss.npz
@@ -7,7 +7,7 @@ Examples:
   keras-frcnn propose --method=rpn --checkpoint=runs/voc07/best.keras --output_file=rpn.npz
 
 The second stage then learns from such a file with --train_proposals, and is evaluated on one of
-the other pictures (--split=eval_split) with --test_proposals. A stopped command goes on where it
+the other images (--split=eval_split) with --test_proposals. A stopped command goes on where it
 was when it is given again. An RPN proposes with the settings of its run, flags aside:
 --test_pre_nms_top_k=12000 --test_post_nms_top_k=2000 gives as many as training takes.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.flags import Option, settings_of
+from keras_frcnn.config.flags import Option, settings_of
 
 COMMAND = Command(
     "propose",
@@ -47,13 +47,13 @@ COMMAND = Command(
             "num_proposals",
             int,
             2000,
-            "Regions a picture, at most, of Selective Search and EdgeBoxes.",
+            "Regions an image, at most, of Selective Search and EdgeBoxes.",
         ),
         Option(
             "split",
             str,
             "train_split",
-            "The setting that names the pictures.",
+            "The setting that names the images.",
             choices=("train_split", "eval_split"),
         ),
         Option("workers", int, 0, "Processes that share the work; 0: one a core. Not for RPNs."),
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
             proposals_file.write_in_parts(
                 options.output_file, dataset.records, propose, json.dumps(decided, sort_keys=True)
             )
-        print(f"Proposals of {len(dataset.records)} pictures: {options.output_file}")
+        print(f"Proposals of {len(dataset.records)} images: {options.output_file}")
     return 0
 
 
@@ -117,10 +117,10 @@ def check_place(path: str) -> None:
 
 @contextlib.contextmanager
 def _by_rpn(config, options, class_names, console):
-    from keras_frcnn.data.records import Dataset
-    from keras_frcnn.evaluation import collect
-    from keras_frcnn.models import checkpoint
+    from keras_frcnn.data.dataset import Dataset
+    from keras_frcnn.inference import collect
     from keras_frcnn.training import precision
+    from keras_frcnn.weights import checkpoint
 
     config = precision.for_use(config, console.print)
     model = checkpoint.load(options.checkpoint, config)
@@ -129,7 +129,7 @@ def _by_rpn(config, options, class_names, console):
 
 @contextlib.contextmanager
 def _by_others(config, options, class_names, console):
-    from keras_frcnn.data import classic_proposals
+    from keras_frcnn.inference import classic_proposals
 
     arguments = (options.method, options.edge_model, options.num_proposals)
     classic_proposals.proposer(*arguments)  # what is missing is said here, not by every process

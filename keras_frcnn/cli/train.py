@@ -17,7 +17,7 @@ from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.flags import Option, write_flagfile
+from keras_frcnn.config.flags import Option, write_flagfile
 
 CONFIG_FILE = "config.cfg"
 
@@ -29,7 +29,7 @@ COMMAND = Command(
             "dry_run",
             bool,
             False,
-            "Take a few pictures through data, step, evaluation and export, and report parameters, "
+            "Take a few images through data, step, evaluation and export, and report parameters, "
             "memory and time. Writes nothing.",
         ),
         Option("dry_run_file", str, "", "A .json file for the seconds that --dry_run measures."),
@@ -52,19 +52,19 @@ def main(argv: list[str] | None = None) -> int:
         print("Loading TensorFlow ...", flush=True)
         from rich.console import Console
 
-        from keras_frcnn.training import fit, precision
+        from keras_frcnn.training import precision, trainer
 
         console = Console()
         config = precision.for_training(config, console.print)
         if options.dry_run:
-            from keras_frcnn.cli.dry_run import dry_run
+            from keras_frcnn.training.dry_run import dry_run
 
             seconds = dry_run(config, console)
             if options.dry_run_file:
                 Path(options.dry_run_file).write_text(json.dumps(seconds), encoding="utf-8")
             return 0
         _record(config)
-        folder = fit.train(config, console)
+        folder = trainer.train(config, console)
     _say_what_next(folder)
     return 0
 
@@ -111,6 +111,6 @@ def _say_what_next(folder):
         f"\n{words} checkpoint: {checkpoint}"
         f"\nWatch:           tensorboard --logdir={folder}"
         f"\nEvaluate:        python evaluate.py --checkpoint={checkpoint}"
-        f"\nDetect:          python detect.py --checkpoint={checkpoint} --images=PICTURE"
+        f"\nDetect:          python detect.py --checkpoint={checkpoint} --images=IMAGE"
         f"\nExport:          python export.py --checkpoint={checkpoint} --output_dir=saved_model"
     )

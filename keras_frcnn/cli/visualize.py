@@ -1,14 +1,14 @@
-"""Draws what each stage of training and detection makes of pictures, one file a stage.
+"""Draws what each stage of training and detection makes of images, one file a stage.
 
 Examples:
   keras-frcnn visualize --data_dir=mydata --train_split=train --output_dir=runs/look
   keras-frcnn visualize --checkpoint=runs/mine/best.keras --output_dir=runs/look --number=8
   keras-frcnn visualize --checkpoint=best.keras --split=eval --image_ids=000012 --output_dir=look
 
-From the settings alone: 1 the ground truth, 2 the picture as training sees it, 3 the anchors that
+From the settings alone: 1 the ground truth, 2 the image as training sees it, 3 the anchors that
 match objects, and those sampled. With a checkpoint also: 4 the best proposals, 5 the regions that
 the box head would learn from, 6 the detections beside the ground truth, right and wrong told apart.
-And all of a picture on one sheet. Stages 2 to 5 are of a training step on this picture alone, drawn
+And all of an image on one sheet. Stages 2 to 5 are of a training step on this image alone, drawn
 from the run's seed as in epoch --epoch. Exit code: 0, or 2 if something is wrong.
 """
 
@@ -20,8 +20,8 @@ from typing import Any
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.flagfile import nearest
-from keras_frcnn.flags import Option, settings_of
+from keras_frcnn.config.flagfile import nearest
+from keras_frcnn.config.flags import Option, settings_of
 
 COMMAND = Command(
     "visualize",
@@ -33,11 +33,11 @@ COMMAND = Command(
             "split",
             str,
             "train",
-            "Pictures of --train_split or of --eval_split.",
+            "Images of --train_split or of --eval_split.",
             choices=("train", "eval"),
         ),
-        Option("image_ids", tuple[str, ...], (), "Pictures by id; empty: the split's first."),
-        Option("number", int, 4, "How many of the split's pictures, without --image_ids."),
+        Option("image_ids", tuple[str, ...], (), "Images by id; empty: the split's first."),
+        Option("number", int, 4, "How many of the split's images, without --image_ids."),
         Option("epoch", int, 0, "Another epoch: other flips, crops, colors and samples."),
         Option("num_proposals", int, 50, "Proposals that are drawn."),
         Option("draw_threshold", float, 0.5, "Detections scored lower are not drawn."),
@@ -73,8 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
         from keras_frcnn import data
-        from keras_frcnn.cli import stage_panels
-        from keras_frcnn.data.records import with_progress
+        from keras_frcnn.console import with_progress
+        from keras_frcnn.inspection.visualize import panels as stage_panels
 
         model = _load(options, config) if options.checkpoint else None
         split = config.train_split if options.split == "train" else config.eval_split
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
             image_ids, _stems(image_ids), with_progress(panels, "Drawing", len(rows)), strict=True
         ):
             _write(drawn, folder, stem, f"{image_id} {words}")
-    print(f"Pictures drawn: {len(rows)}, of each the stages and a sheet of them all, in {folder}")
+    print(f"Images drawn: {len(rows)}, of each the stages and a sheet of them all, in {folder}")
     return 0
 
 
@@ -119,34 +119,34 @@ def _base(options: SimpleNamespace) -> Config:
 
 
 def _load(options: SimpleNamespace, config: Config) -> Any:
-    from keras_frcnn.models import checkpoint
     from keras_frcnn.training import precision
+    from keras_frcnn.weights import checkpoint
 
     return checkpoint.load(options.checkpoint, precision.for_use(config, print))
 
 
 def _chosen(records: Sequence[Any], options: SimpleNamespace) -> list[int]:
-    """Returns the rows of the pictures that the user wants to see."""
+    """Returns the rows of the images that the user wants to see."""
     rows = {str(record.image_id): row for row, record in enumerate(records)}
     unknown = [image_id for image_id in options.image_ids if image_id not in rows]
     if unknown:
         hint = nearest(unknown[0], rows, "{}")
         raise ValueError(
-            f"--image_ids must be of the {len(rows)} pictures of the split. Received: "
+            f"--image_ids must be of the {len(rows)} images of the split. Received: "
             f"{unknown[0]}.{hint}"
         )
     if options.image_ids:
         return [rows[image_id] for image_id in dict.fromkeys(options.image_ids)]
     if not rows:
-        raise ValueError("There is no picture in the split.")
+        raise ValueError("There is no image in the split.")
     return list(range(min(options.number, len(records))))
 
 
 def _stems(image_ids: Sequence[str]) -> Iterator[str]:
-    """Yields how each picture's files are called: its id without what is risky in names."""
+    """Yields how each image's files are called: its id without what is risky in names."""
     taken: set[str] = set()
     for image_id in image_ids:
-        base = re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH].lstrip(".-") or "picture"
+        base = re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH].lstrip(".-") or "image"
         stem, number = base, 1
         while stem.casefold() in taken:  # on some disks "A" and "a" are one file
             number += 1
@@ -156,11 +156,11 @@ def _stems(image_ids: Sequence[str]) -> Iterator[str]:
 
 
 def _write(panels: dict[str, Any], folder: Path, stem: str, title: str) -> None:
-    """Writes the panels of a picture, and all of them on one sheet."""
-    from keras_frcnn.inspection.canvas import sheet
+    """Writes the panels of an image, and all of them on one sheet."""
+    from keras_frcnn.drawing.canvas import sheet
 
     files = {**panels, "stages": sheet(list(panels.values()), _COLUMNS, title)}
     if "6_detections" in panels:
         files["6_detections"] = sheet([panels["1_ground_truth"], panels["6_detections"]], 2)
-    for name, picture in files.items():
-        picture.save(folder / f"{stem}_{name}.jpg", quality=_QUALITY)
+    for name, image in files.items():
+        image.save(folder / f"{stem}_{name}.jpg", quality=_QUALITY)

@@ -7,11 +7,11 @@ Examples:
   --eval_split=val2017 --output_dir=records
 
 Then: keras-frcnn train --dataset=tfrecord --data_dir=records --train_split=train --eval_split=eval
-Pictures are copied as they are. The folder appears when all is done, or not at all.
+Images are copied as they are. The folder appears when all is done, or not at all.
 """
 
 from keras_frcnn.cli.command import Command, parse, user_errors
-from keras_frcnn.flags import Option
+from keras_frcnn.config.flags import Option
 
 COMMAND = Command(
     "write-tfrecords",
@@ -36,9 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND):
         from keras_frcnn import data
-        from keras_frcnn.data import tfrecord_writer
+        from keras_frcnn.data.writers import tfrecord
 
-        tfrecord_writer.check_folder(options.output_dir)
+        tfrecord.check_folder(options.output_dir)
         wanted = {"train": config.train_split, "eval": config.eval_split}
         if set(config.eval_split) == set(config.train_split) or not config.is_evaluated:
             del wanted["eval"]
@@ -50,8 +50,8 @@ def main(argv: list[str] | None = None) -> int:
                 print(line)
             for line in datasets[name].skipped:
                 print(f"skipped: {line}")
-        files = tfrecord_writer.write(datasets, options.output_dir, options.shard_megabytes)
+        files = tfrecord.write(datasets, options.output_dir, options.shard_megabytes)
         for name, dataset in datasets.items():
-            print(f"{name}: {len(dataset.records)} pictures")
-        print(f"Written: {options.output_dir}, {len(files)} files and {tfrecord_writer.LABEL_MAP}")
+            print(f"{name}: {len(dataset.records)} images")
+        print(f"Written: {options.output_dir}, {len(files)} files and {tfrecord.LABEL_MAP}")
     return 0

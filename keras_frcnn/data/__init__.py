@@ -1,15 +1,17 @@
-"""Readers of annotated pictures, and the way from files to batches."""
+"""Readers of annotated images, and the way from files to batches."""
 
 import dataclasses
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import classes, coco, joining, tfds, tfrecords, voc
-from keras_frcnn.data.records import Dataset, check
+from keras_frcnn.data import class_names as classes
+from keras_frcnn.data import joining
+from keras_frcnn.data.dataset import Dataset, check
+from keras_frcnn.data.readers import coco, tfds, tfrecord, voc
 
 READERS = {
     "voc": voc.read,
     "coco": coco.read,
-    "tfrecord": tfrecords.read,
+    "tfrecord": tfrecord.read,
     "tfds": tfds.read,
 }
 
@@ -20,7 +22,7 @@ def load(
     class_names: tuple[str, ...] | None = None,
     *,
     strict: bool = True,
-    pictures: bool = True,
+    images: bool = True,
     annotated: bool = True,
 ) -> Dataset:
     """Reads the records of some splits of all datasets and joins them.
@@ -33,9 +35,9 @@ def load(
             in the data are matched to them by ``classes.match``.
         strict: whether, in a lone dataset, objects of a class that matches none are bad records. In
             joined data they are just left out.
-        pictures: whether to look at the pictures. Without, only ``truth`` is read, from data of
+        images: whether to look at the images. Without, only ``truth`` is read, from data of
             COCO's form, and the dataset has no records.
-        annotated: whether to read the objects, in VOC's and COCO's form. Without, the pictures need
+        annotated: whether to read the objects, in VOC's and COCO's form. Without, the images need
             no annotations.
 
     Returns:
@@ -52,7 +54,7 @@ def load(
             raise ValueError(
                 f"dataset must be one of {', '.join(READERS)}. Received: {source.dataset!r}"
             )
-        read = READERS[source.dataset] if pictures else coco.read_truth
+        read = READERS[source.dataset] if images else coco.read_truth
         part = read(source, source.splits)
         for record in part.records:
             check(record, part.class_names)
@@ -66,19 +68,19 @@ def load(
     return joining.join(parts, sources)
 
 
-def load_pictures(
+def load_images(
     config: Config,
     splits: tuple[str, ...],
     class_names: tuple[str, ...] | None = None,
     strict: bool = True,
     annotated: bool = True,
 ) -> Dataset:
-    """As ``load``, for those who need the pixels too: under ``config.check_pictures`` every picture
+    """As ``load``, for those who need the pixels too: under ``config.check_images`` every image
     is decoded once, so that a broken one is found now and not hours later.
     """
     dataset = load(config, splits, class_names, strict=strict, annotated=annotated)
-    if not config.check_pictures:
+    if not config.check_images:
         return dataset
-    from keras_frcnn.data import decoding  # TensorFlow takes seconds to load
+    from keras_frcnn.data.images import decoding  # TensorFlow takes seconds to load
 
     return decoding.leave_out_broken(dataset, config)

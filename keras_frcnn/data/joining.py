@@ -1,7 +1,7 @@
 """From the data sets that readers return to one: classes matched by name, ids told apart.
 
 In joined data an object whose class matches none is left out: to a detector of the other classes it
-is background like everything else. So is a picture with no other object, where ``include_empty``
+is background like everything else. So is an image with no other object, where ``include_empty``
 lets it be trained on.
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data import classes, records
-from keras_frcnn.data.records import Dataset, GroundTruth
+from keras_frcnn.data import class_names as classes
+from keras_frcnn.data import dataset as records
+from keras_frcnn.data.dataset import Dataset, GroundTruth
 
 
 def relabel(
@@ -34,7 +35,7 @@ def relabel(
 
     Raises:
         ValueError: if none of its classes matches, or one matches two; under ``strict`` and
-            ``on_bad_record="error"`` naming each class that matches none, with its first picture.
+            ``on_bad_record="error"`` naming each class that matches none, with its first image.
     """
     class_names = tuple(class_names)
     if class_names == dataset.class_names:
@@ -128,7 +129,7 @@ def join(parts: Sequence[Dataset], sources: Sequence[DataSource]) -> Dataset:
         numbers of the first.
 
     Raises:
-        ValueError: under ``on_bad_record="error"``, if one picture's file is in two of them.
+        ValueError: under ``on_bad_record="error"``, if one image's file is in two of them.
     """
     if len(parts) == 1:
         return parts[0]
@@ -184,7 +185,7 @@ def _ids(part: Dataset) -> Sequence[str | int]:
 def _without_repeats(
     parts: Sequence[Dataset], sources: Sequence[DataSource]
 ) -> tuple[list[Dataset], list[str]]:
-    """Leaves out pictures whose file an earlier part has, with a line for ``skipped``."""
+    """Leaves out images whose file an earlier part has, with a line for ``skipped``."""
     places: dict[tuple, DataSource] = {}
     problems, kept = [], []
     for part, source in zip(parts, sources, strict=True):

@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import augment, proposals_file, transforms
-from keras_frcnn.data.decoding import picture_reader
-from keras_frcnn.data.order import aspects_of, batches, drawn_rows
-from keras_frcnn.data.records import Dataset, Record
+from keras_frcnn.data import proposals_file
+from keras_frcnn.data.augment import augment
+from keras_frcnn.data.dataset import Dataset, Record
+from keras_frcnn.data.epoch_order import aspects_of, batches, drawn_rows
+from keras_frcnn.data.images import transforms
+from keras_frcnn.data.images.decoding import image_reader
 
 _PREFETCHED_BATCHES = 2
 _DRAWN_BATCHES = 1000  # at a time, so that tf.data hardly ever waits for Python
@@ -27,30 +29,30 @@ def train_dataset(
 ) -> tf.data.Dataset:
     """Makes the endless stream of training batches.
 
-    Every picture comes once an epoch, in an order drawn anew, changed at random as the settings of
-    the augmentation group say. With ``batch_size`` above 1 a batch holds pictures of one
+    Every image comes once an epoch, in an order drawn anew, changed at random as the settings of
+    the augmentation group say. With ``batch_size`` above 1 a batch holds images of one
     orientation (landscape or portrait) and of nearly one shape, so that little is padded: below 1 %
-    of VOC's batches of 4, more with sizes or crops drawn for each picture. Pictures that fill no
+    of VOC's batches of 4, more with sizes or crops drawn for each image. Images that fill no
     batch by the end of an epoch wait for the next.
 
     Args:
         dataset: the records.
         config: settings of the groups data and augmentation, ``seed``, ``jit_compile`` and
             ``train_proposals``.
-            ``difficult`` decides about objects marked so; without ``include_empty`` pictures
+            ``difficult`` decides about objects marked so; without ``include_empty`` images
             without other objects are left out.
         start_step: number of batches to leave out, those that a resumed run has seen.
-        steps: number of batches that will be taken; only of their pictures a proposals file must
+        steps: number of batches that will be taken; only of their images a proposals file must
             tell. None: of all.
 
     Returns:
         Batches ``(inputs, targets)``. inputs: see ``eval_dataset``. targets: "boxes" float32
-        [B, G, 4], yxyx pixels of the resized pictures; "labels" int32 [B, G]; "ignore" bool [B, G].
+        [B, G, 4], yxyx pixels of the resized images; "labels" int32 [B, G]; "ignore" bool [B, G].
         Padding rows have label -1 and zero boxes; G is at least 1, and the same for all batches
         under ``jit_compile``.
 
     Raises:
-        ValueError: if no picture is left to train on; or naming a proposals file and what is wrong
+        ValueError: if no image is left to train on; or naming a proposals file and what is wrong
             with it.
     """
     aspects = aspects_of(dataset.records, config)
@@ -82,7 +84,7 @@ def train_dataset(
 def training_examples(
     dataset: Dataset, config: Config, rows: Sequence[int], epoch: int = 0
 ) -> Iterator[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
-    """Makes batches of one picture each, as training sees it in one of its epochs, to look at.
+    """Makes batches of one image each, as training sees it in one of its epochs, to look at.
 
     Args:
         dataset: the records.
@@ -98,8 +100,8 @@ def training_examples(
     yield from stream.map(_training_loader(dataset.records, config, rows)).batch(1)
 
 
-def picture_of(inputs: dict[str, tf.Tensor], config: Config) -> np.ndarray:
-    """Returns the picture of a batch of one, to look at: uint8 [H, W, 3] RGB, without padding."""
+def image_of(inputs: dict[str, tf.Tensor], config: Config) -> np.ndarray:
+    """Returns the image of a batch of one, to look at: uint8 [H, W, 3] RGB, without padding."""
     height, width = inputs["image_shape"][0].numpy()
     image = transforms.denormalize(inputs["images"][0, :height, :width], config.pixel_std)
     return image.numpy()
@@ -112,7 +114,7 @@ def objects_of(targets: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
 
 
 def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.data.Dataset:
-    """Makes the batches of all pictures, once, in the order of the records.
+    """Makes the batches of all images, once, in the order of the records.
 
     XLA compiles a model once for each shape of its inputs. So under ``jit_compile``, here and in
     training, landscapes are padded to ``shorter_side`` x ``longer_side`` (in multi-scale training
@@ -123,14 +125,14 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
         dataset: the records.
         config: settings ``shorter_side``, ``longer_side``, ``pixel_std``, ``jit_compile`` and
             ``test_proposals``.
-        batch_size: pictures a batch; the last batch may hold fewer.
+        batch_size: images a batch; the last batch may hold fewer.
 
     Returns:
         Batches of inputs: "images" float32 [B, H, W, 3], resized and normalised, padded with zeros
         at the bottom and right; "image_shape" int32 [B, 2], heights and widths without padding;
         "original_shape" int32 [B, 2], before resizing (in training, of what is left of a cropped
-        picture); "index" int32 [B], rows of ``dataset.records``. With proposals of a file:
-        "proposals" float32 [B, P, 4], yxyx pixels of the resized pictures, best first, boxes
+        image); "index" int32 [B], rows of ``dataset.records``. With proposals of a file:
+        "proposals" float32 [B, P, 4], yxyx pixels of the resized images, best first, boxes
         without area past the end, and "proposal_scores" float32 [B, P]; P is the same for all.
 
     Raises:
@@ -140,11 +142,11 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
     proposals_of = proposals_file.lookup(
         config.test_proposals, records, config.test_post_nms_top_k, range(len(records))
     )
-    read_picture = picture_reader(records)
+    read_image = image_reader(records)
     sides = config.shorter_side, config.longer_side
 
     def load(row: tf.Tensor) -> dict[str, tf.Tensor]:
-        image = read_picture(row)
+        image = read_image(row)
         resized, shape = transforms.resize(image, *sides), tf.shape(image)[:2]
         inputs = _inputs(resized, shape, row, proposals_of(row), config)
         return _pad_for_xla(inputs, shape, sides) if config.jit_compile else inputs
@@ -164,7 +166,7 @@ def _object_table(
             out, "keep" does not tell them apart, "ignore" marks them.
 
     Returns:
-        A function from a row to its targets, boxes in pixels of the original picture.
+        A function from a row to its targets, boxes in pixels of the original image.
     """
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(r.boxes for r in records)])
     labels = np.concatenate([np.zeros(0, np.int32), *(r.labels for r in records)])
@@ -186,29 +188,29 @@ def _object_table(
 def _training_loader(
     records: Sequence[Record], config: Config, rows: Iterable[int]
 ) -> Callable[[tf.Tensor], tuple[dict, dict]]:
-    """Returns a function from (row, epoch), int64 [2], to a picture's inputs and targets; ``rows``
+    """Returns a function from (row, epoch), int64 [2], to an image's inputs and targets; ``rows``
     are those that a proposals file must have.
     """
-    read_picture, targets_of = picture_reader(records), _object_table(records, config)
+    read_image, targets_of = image_reader(records), _object_table(records, config)
     proposals_of = proposals_file.lookup(
         config.train_proposals, records, config.train_post_nms_top_k, rows
     )
 
     def load(place: tf.Tensor) -> tuple[dict, dict]:
         row, epoch = tf.unstack(place)
-        key = augment.picture_key(config.seed, epoch, row)
-        picture, targets, proposals = read_picture(row), targets_of(row), proposals_of(row)
+        key = augment.image_key(config.seed, epoch, row)
+        original, targets, proposals = read_image(row), targets_of(row), proposals_of(row)
         if proposals:
             proposals["proposals"] = augment.move_boxes(
-                proposals["proposals"], tf.shape(picture)[:2], targets, key, config
+                proposals["proposals"], tf.shape(original)[:2], targets, key, config
             )
-        image, targets = augment.flip_and_crop(picture, targets, key, config)
+        image, targets = augment.flip_and_crop(original, targets, key, config)
         original_shape = tf.shape(image)[:2]
         resized = transforms.resize(image, *augment.draw_sides(key, config))
         resized = augment.change_colors(resized, key, config)
         inputs = _inputs(resized, original_shape, row, proposals, config)
         if config.jit_compile:
-            inputs = _pad_for_xla(inputs, tf.shape(picture)[:2], augment.largest_sides(config))
+            inputs = _pad_for_xla(inputs, tf.shape(original)[:2], augment.largest_sides(config))
         boxes = transforms.scale_boxes(targets["boxes"], original_shape, inputs["image_shape"])
         return inputs, _at_least_one_row({**targets, "boxes": boxes})
 
@@ -222,7 +224,7 @@ def _inputs(
     proposals: Mapping[str, tf.Tensor],
     config: Config,
 ) -> dict[str, tf.Tensor]:
-    """Normalises one resized picture and says what it was; its proposals are resized with it."""
+    """Normalises one resized image and says what it was; its proposals are resized with it."""
     image_shape = tf.shape(resized)[:2]
     if proposals:
         scaled = transforms.scale_boxes(proposals["proposals"], original_shape, image_shape)
@@ -239,7 +241,7 @@ def _inputs(
 def _pad_for_xla(
     inputs: dict[str, tf.Tensor], full_shape: tf.Tensor, sides: tuple[int, int]
 ) -> dict[str, tf.Tensor]:
-    """Pads a picture to ``(shorter_side, longer_side)``, or as a portrait the other way round.
+    """Pads an image to ``(shorter_side, longer_side)``, or as a portrait the other way round.
 
     Not its resized shape decides, nor that of a crop: both may make a square of a portrait.
     """
@@ -250,7 +252,7 @@ def _pad_for_xla(
 
 
 def _at_least_one_row(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Gives a picture without objects a row of padding, to spare reductions an empty axis."""
+    """Gives an image without objects a row of padding, to spare reductions an empty axis."""
     missing = tf.cast(tf.equal(tf.size(targets["labels"]), 0), tf.int32)
     padded = {}
     for name, values in targets.items():

@@ -1,12 +1,12 @@
 """Proposals files: regions found beforehand, for the second stage to learn from or to classify.
 
-A file is an NPZ archive (``numpy.savez``) of four arrays, one picture after the other:
+A file is an NPZ archive (``numpy.savez``) of four arrays, one image after the other:
 
 - ``image_ids`` [N]: text or whole numbers, as the records have them.
-- ``counts`` [N] whole numbers: proposals of each picture.
-- ``boxes`` [M, 4] float32: yxyx pixels of the original picture, far edge exclusive, the best of
-  each picture first.
-- ``scores`` [M] float32: falling within a picture; on any scale, or all equal.
+- ``counts`` [N] whole numbers: proposals of each image.
+- ``boxes`` [M, 4] float32: yxyx pixels of the original image, far edge exclusive, the best of
+  each image first.
+- ``scores`` [M] float32: falling within an image; on any scale, or all equal.
 
 A file whose name ends in .json is read and written as ``proposals_json`` says.
 """
@@ -21,23 +21,24 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn.console import with_progress
 from keras_frcnn.data import proposals_json
-from keras_frcnn.data.records import MAX_OVERHANG, Record, with_progress
+from keras_frcnn.data.dataset import MAX_OVERHANG, Record
 
-_PART = 200  # pictures: a minute or so of the slow methods
+_PART = 200  # images: a minute or so of the slow methods
 _MAX_BYTES = 16 * 2**30
 _FORMS = {"image_ids": ("iuU", 1), "counts": ("iu", 1), "boxes": ("f", 2), "scores": ("f", 1)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Proposals:
-    """Proposals of many pictures as columns.
+    """Proposals of many images as columns.
 
     Attributes:
-        image_ids: names or numbers of the pictures.
-        splits: int64 [N + 1]; the proposals of picture n are rows ``splits[n]`` to ``splits[n +
+        image_ids: names or numbers of the images.
+        splits: int64 [N + 1]; the proposals of image n are rows ``splits[n]`` to ``splits[n +
             1]``.
-        boxes: float32 [M, 4], yxyx pixels of the original picture, best first.
+        boxes: float32 [M, 4], yxyx pixels of the original image, best first.
         scores: float32 [M].
     """
 
@@ -54,7 +55,7 @@ def write(
 
     Args:
         path: of the file; an older one is replaced.
-        proposals: for each picture its id, boxes [P, 4] and scores [P], best first.
+        proposals: for each image its id, boxes [P, 4] and scores [P], best first.
 
     Raises:
         ValueError: as ``read``; then nothing is written.
@@ -90,7 +91,7 @@ def write_in_parts(
 
     Args:
         path: of the file. The parts lie beside it until it is whole.
-        records: the pictures.
+        records: the images.
         propose: gives, for some of them and in their order, what ``write`` takes.
         decided_by: what else decides the proposals, as text: parts of others are not gone on with.
 
@@ -102,7 +103,7 @@ def write_in_parts(
     settings = folder / "settings.txt"
     if settings.exists() and settings.read_text(encoding="utf-8") != decided_by:
         raise ValueError(
-            f"{folder} holds parts of a file that other settings or pictures decide. Give the "
+            f"{folder} holds parts of a file that other settings or images decide. Give the "
             "flags of then to finish it, or remove the folder"
         )
     settings.write_text(decided_by, encoding="utf-8")
@@ -136,7 +137,7 @@ def read(path: str | os.PathLike) -> Proposals:
     """Reads a proposals file, from whatever source: nothing in it is executed.
 
     Raises:
-        ValueError: naming the file, and the picture if one is at fault: boxes that are not finite,
+        ValueError: naming the file, and the image if one is at fault: boxes that are not finite,
             that end before they begin, or scores that do not fall.
     """
     if not os.path.isfile(path):
@@ -167,15 +168,15 @@ def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> 
     """Reads the best proposals of some records.
 
     Args:
-        path: a proposals file; it may hold other pictures too.
-        records: the pictures.
-        limit: proposals a picture, at most.
+        path: a proposals file; it may hold other images too.
+        records: the images.
+        limit: proposals an image, at most.
 
     Returns:
-        Proposals of exactly the records, in their order, clipped to their pictures.
+        Proposals of exactly the records, in their order, clipped to their images.
 
     Raises:
-        ValueError: as ``read``; or naming file and picture where one has no entry, or a box that
+        ValueError: as ``read``; or naming file and image where one has no entry, or a box that
             leaves it.
     """
     found = read(path)
@@ -183,7 +184,7 @@ def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> 
     missing = [record.image_id for record in records if record.image_id not in places]
     if missing:
         raise ValueError(
-            f"{path} has no proposals of {len(missing)} of {len(records)} pictures; the first is "
+            f"{path} has no proposals of {len(missing)} of {len(records)} images; the first is "
             f"{missing[0]!r}"
         )
     rows = np.array([places[record.image_id] for record in records], np.int64)
@@ -200,7 +201,7 @@ def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> 
         row = int(np.argmax(outside))
         record = records[np.searchsorted(splits, row, side="right") - 1]
         raise ValueError(
-            f"{path}: a proposal of picture {record.image_id!r} leaves its height {record.height} "
+            f"{path}: a proposal of image {record.image_id!r} leaves its height {record.height} "
             f"and width {record.width}: {boxes[row].tolist()} (yxyx)"
         )
     boxes = np.clip(boxes, 0, sizes)
@@ -214,14 +215,14 @@ def lookup(
 
     Args:
         source: a proposals file; or "rpn" or "dense": there are none to look up.
-        records: the pictures.
-        limit: proposals a picture, at most.
+        records: the images.
+        limit: proposals an image, at most.
         wanted: rows of the records that will be looked up.
 
     Returns:
         A function from a row of the records to "proposals" float32 [P, 4], yxyx pixels of the
-        original picture, and "proposal_scores" float32 [P], best first; P is the same for all
-        pictures, boxes past the end have no area. For "rpn" and "dense" it returns an empty dict.
+        original image, and "proposal_scores" float32 [P], best first; P is the same for all
+        images, boxes past the end have no area. For "rpn" and "dense" it returns an empty dict.
 
     Raises:
         ValueError: as ``read_for``.
@@ -265,7 +266,7 @@ def _check(content, path):
     unique, times = np.unique(image_ids, return_counts=True)
     if len(unique) < len(image_ids):
         twice = unique[np.argmax(times)].item()
-        raise ValueError(f"{path}: picture {twice!r} is in it {times.max()} times")
+        raise ValueError(f"{path}: image {twice!r} is in it {times.max()} times")
     splits = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     is_bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
     is_rising = np.diff(scores, prepend=np.inf) > 0
@@ -279,7 +280,7 @@ def _check(content, path):
             row = int(np.argmax(wrong))
             place = np.searchsorted(splits, row, side="right") - 1
             raise ValueError(
-                f"{path}: picture {image_ids[place].item()!r} {words}: {boxes[row].tolist()} "
+                f"{path}: image {image_ids[place].item()!r} {words}: {boxes[row].tolist()} "
                 f"(yxyx), score {scores[row]:g}"
             )
     return splits

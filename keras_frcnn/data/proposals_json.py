@@ -1,8 +1,8 @@
 """Proposals as COCO's results JSON, the form in which most other tools give and take them.
 
 A list of {image_id, bbox: [x, y, width, height], score}; other keys are not looked at. The entries
-of a picture may stand anywhere and in any order. Ten times as large and slow as an archive, and a
-picture without any proposal has no place in it.
+of an image may stand anywhere and in any order. Ten times as large and slow as an archive, and a
+image without any proposal has no place in it.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_frcnn.data.coco_file import MAX_BYTES, is_id, is_number
+from keras_frcnn.data.readers.coco_json import MAX_BYTES, is_id, is_number
 
 _short = reprlib.repr  # a value for a message, cut to a readable length
 
@@ -39,7 +39,7 @@ def write(file: BinaryIO, content: Mapping[str, np.ndarray]) -> None:
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the arrays of a proposals file from JSON, the best proposals of each picture first.
+    """Reads the arrays of a proposals file from JSON, the best proposals of each image first.
 
     Raises:
         ValueError: naming the file, and the entry that is wrong, counted from 0.

@@ -3,15 +3,15 @@
 import keras
 import tensorflow as tf
 
-from keras_frcnn import boxes as box_ops
-from keras_frcnn import matching
+from keras_frcnn.ops import boxes as box_ops
+from keras_frcnn.ops import matching
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class AnchorTargetAssigner(keras.layers.Layer):
     """Labels all anchors by IoU with the objects and samples those that enter the RPN's loss.
 
-    1. Anchors that cross the picture's true border take no part (unless ``border_anchors``); nor do
+    1. Anchors that cross the image's true border take no part (unless ``border_anchors``); nor do
        anchors of the batch's padding.
     2. Positive: the anchors of highest IoU with an object, and those with IoU >=
        ``fg_iou_threshold`` with any. Negative: IoU < ``bg_iou_threshold`` with all. The rest, and

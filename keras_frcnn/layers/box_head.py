@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_frcnn import matching
+from keras_frcnn.ops import matching
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")

@@ -3,12 +3,12 @@
 import keras
 import tensorflow as tf
 
-from keras_frcnn import boxes as box_ops
+from keras_frcnn.ops import boxes as box_ops
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class DenseProposals(keras.layers.Layer):
-    """Proposes every anchor, clipped to its picture: the second stage alone is then the detector.
+    """Proposes every anchor, clipped to its image: the second stage alone is then the detector.
 
     Coordinates: yxyx pixels of the network's input, float32. Gradient: none. No randomness.
 

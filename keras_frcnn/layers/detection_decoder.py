@@ -3,16 +3,16 @@
 import keras
 import tensorflow as tf
 
-from keras_frcnn import boxes as box_ops
-from keras_frcnn import nms
+from keras_frcnn.ops import boxes as box_ops
+from keras_frcnn.ops import nms
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class DetectionDecoder(keras.layers.Layer):
-    """Turns class logits and per-class deltas into the detections of each picture.
+    """Turns class logits and per-class deltas into the detections of each image.
 
     1. Softmax over all classes with background, whose column is then dropped.
-    2. Each region's deltas for each class move the region; boxes are clipped to the picture, and
+    2. Each region's deltas for each class move the region; boxes are clipped to the image, and
        dropped if nothing is left.
     3. Within each class: drop scores up to ``score_threshold``, suppress at ``nms_iou_threshold``.
     4. The best ``max_detections`` of all classes; of equal scores the lower class, then the lower

@@ -5,17 +5,17 @@ import functools
 import keras
 import tensorflow as tf
 
-from keras_frcnn import boxes as box_ops
-from keras_frcnn import nms
+from keras_frcnn.ops import boxes as box_ops
+from keras_frcnn.ops import nms
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class ProposalGenerator(keras.layers.Layer):
-    """Turns scored, regressed anchors into the best few hundred boxes of each picture.
+    """Turns scored, regressed anchors into the best few hundred boxes of each image.
 
     1. Keep the ``pre_nms_top_k`` anchors of highest objectness, or any if not ``ranked``. Anchors
        that cross the border take part.
-    2. Apply their deltas if ``regressed`` and clip the boxes to the picture.
+    2. Apply their deltas if ``regressed`` and clip the boxes to the image.
     3. Drop boxes with a side below ``min_size``.
     4. Non-maximum suppression at ``nms_iou_threshold``; keep the best ``post_nms_top_k``.
 
@@ -28,7 +28,7 @@ class ProposalGenerator(keras.layers.Layer):
         pre_nms_top_k: default 6000, the released code's value in test (12000 in training).
         post_nms_top_k: default 300, the paper's value in test (2000 in training).
         nms_iou_threshold: default 0.7.
-        min_size: pixels of the *original* picture, as in the released code. Default 0: keep all.
+        min_size: pixels of the *original* image, as in the released code. Default 0: keep all.
         on_cpu: suppress by a kernel that exists for processors only, there 2 to 3 times as fast.
             Default False: by one that GPUs have too.
         supports_jit: suppress by operations that XLA compiles, which take longer without it; goes
@@ -130,7 +130,7 @@ class ProposalGenerator(keras.layers.Layer):
 
 
 def _noise_of(objectness_logits):
-    """Uniform numbers [B, N] that are a function of each picture's logits [B, N, 2] alone."""
+    """Uniform numbers [B, N] that are a function of each image's logits [B, N, 2] alone."""
     seeds = tf.bitcast(objectness_logits[:, 0], tf.int32)
     shape = tf.shape(objectness_logits)[1:2]
     draw = functools.partial(tf.random.stateless_uniform, shape)

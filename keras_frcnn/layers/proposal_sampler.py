@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_frcnn import boxes as box_ops
-from keras_frcnn import matching
+from keras_frcnn.ops import boxes as box_ops
+from keras_frcnn.ops import matching
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
@@ -26,7 +26,7 @@ class ProposalSampler(keras.layers.Layer):
 
     Args:
         fg_iou_threshold, bg_iou_threshold, bg_iou_threshold_low: defaults 0.5, 0.5, 0.
-        num_samples: regions a picture. Default 128.
+        num_samples: regions an image. Default 128.
         fg_fraction: default 0.25.
         append_gt_boxes: default True.
         box_delta_std: divisors of (ty, tx, th, tw). Default (0.1, 0.1, 0.2, 0.2).
@@ -44,7 +44,7 @@ class ProposalSampler(keras.layers.Layer):
         ``deltas`` [B, R, 4] (0 but for foreground) and ``weights`` [B, R] float32 (0 for padding).
 
     Differences from the paper: the lower background bound is 0, as in the released code's
-    experiments; 0.1 can leave a picture without any background.
+    experiments; 0.1 can leave an image without any background.
 
     Reference: Girshick 2015 (Fast R-CNN), section 2.3.
     """

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Regions of up to so many cells find their bins in a table; longer ones, far outside any picture,
+# Regions of up to so many cells find their bins in a table; longer ones, far outside any image,
 # compute them.
 _LONGEST_TABULATED_SPAN = 2048
 
@@ -169,10 +169,10 @@ class _Cover:
         is_empty = (y_end <= y1)[..., :, tf.newaxis] | (x_end <= x1)[..., tf.newaxis, :]
         self.empty = is_empty[..., tf.newaxis]
 
-        # Rows of the table [x level, y level, picture, y, x] laid flat.
-        picture = tf.range(self.batch_size)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+        # Rows of the table [x level, y level, image, y, x] laid flat.
+        image = tf.range(self.batch_size)[:, tf.newaxis, tf.newaxis, tf.newaxis]
         table = x_level[..., tf.newaxis, :] * self.num_y_levels + y_level[..., :, tf.newaxis]
-        base = (table * self.batch_size + picture) * self.h
+        base = (table * self.batch_size + image) * self.h
         ys = (y1, y_end - tf.bitwise.left_shift(1, y_level))
         xs = (x1, x_end - tf.bitwise.left_shift(1, x_level))
         self.corner_rows = [
@@ -255,8 +255,8 @@ class _Cover:
         """
         whole = tf.int64 if _has_gpu() else tf.int32
         shape = tf.stack([self.batch_size, self.h, self.w, self.channels])
-        picture = tf.range(self.batch_size)[:, tf.newaxis, tf.newaxis, tf.newaxis, tf.newaxis]
-        offset = picture * (self.h * self.w * self.channels) + tf.range(self.channels)
+        image = tf.range(self.batch_size)[:, tf.newaxis, tf.newaxis, tf.newaxis, tf.newaxis]
+        offset = image * (self.h * self.w * self.channels) + tf.range(self.channels)
         places = tf.cast(cells, whole) * tf.cast(self.channels, whole) + tf.cast(offset, whole)
         places = tf.where(self.empty, tf.constant(-1, whole), places)
         # The sum is a single thread's work: one for each row of bins keeps all of them busy.

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.models import parts
-from keras_frcnn.models.raw_inputs import make_inputs, read_pictures
+from keras_frcnn.models import build
+from keras_frcnn.models.preprocessing import make_inputs, read_images
 from keras_frcnn.models.stage_losses import COUNTS, LOSSES, all_losses, present
 from keras_frcnn.models.train_step import is_bias, take_step
 
@@ -46,23 +46,23 @@ class FasterRCNN(keras.Model):
             raise ValueError(
                 f"class_names must be distinct names, at least one. Received: {self.class_names}"
             )
-        self.backbone = parts.backbone(config)
-        self.anchor_generator = parts.anchor_generator(config, self.backbone.stride)
+        self.backbone = build.backbone(config)
+        self.anchor_generator = build.anchor_generator(config, self.backbone.stride)
         num_anchors = self.anchor_generator.num_anchors
-        self.rpn_head = parts.rpn_head(config, num_anchors, self.backbone.rpn_channels)
+        self.rpn_head = build.rpn_head(config, num_anchors, self.backbone.rpn_channels)
         # On others' proposals the second stage learns alone: Fast R-CNN.
         self.rpn_head.trainable = config.train_proposals == "rpn"
-        self.anchor_target_assigner = parts.anchor_target_assigner(config)
-        self.train_proposal_generator = parts.proposal_generator(config, training=True)
-        self.test_proposal_generator = parts.proposal_generator(config, training=False)
-        self.proposal_sampler = parts.proposal_sampler(config)
-        self.roi_pooling = parts.roi_pooling(config, self.backbone.stride)
-        self.box_head = parts.box_head(config, len(self.class_names), self.backbone)
-        self.detection_decoder = parts.detection_decoder(config)
+        self.anchor_target_assigner = build.anchor_target_assigner(config)
+        self.train_proposal_generator = build.proposal_generator(config, training=True)
+        self.test_proposal_generator = build.proposal_generator(config, training=False)
+        self.proposal_sampler = build.proposal_sampler(config)
+        self.roi_pooling = build.roi_pooling(config, self.backbone.stride)
+        self.box_head = build.box_head(config, len(self.class_names), self.backbone)
+        self.detection_decoder = build.detection_decoder(config)
         self.rpn_backbone = None
         if config.scheme == "unshared":
             with keras.name_scope("rpn_backbone"):
-                self.rpn_backbone = parts.backbone(config)
+                self.rpn_backbone = build.backbone(config)
         # The run's clock: steps, not updates, which are fewer where gradients are accumulated or a
         # float16 step overflows.
         self.step = self.add_weight(
@@ -144,7 +144,7 @@ class FasterRCNN(keras.Model):
             "objectness_logits": objectness_logits,
             "deltas": deltas,
             "anchors": self.anchor_generator(features),
-            "anchor_valid": parts.anchor_valid(features, feature_shape, num_anchors),
+            "anchor_valid": build.anchor_valid(features, feature_shape, num_anchors),
         }
 
     def propose(self, generator, shared, inputs):
@@ -152,7 +152,7 @@ class FasterRCNN(keras.Model):
         from what ``shared`` gives.
         """
         if "proposals" in inputs:
-            return parts.given_proposals(inputs)
+            return build.given_proposals(inputs)
         scale = None
         if "original_shape" in inputs:
             scale = tf.cast(inputs["image_shape"], tf.float32) / tf.cast(
@@ -183,7 +183,7 @@ class FasterRCNN(keras.Model):
         Raises:
             ValueError: where XLA is wanted and cannot be had; Keras alone would only warn.
         """
-        parts.set_jit_compile(self, jit_compile)
+        build.set_jit_compile(self, jit_compile)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         if self.jit_compile != jit_compile:
             raise ValueError(
@@ -215,15 +215,15 @@ class FasterRCNN(keras.Model):
         )
 
     def predict_step(self, data):
-        """Detections and proposals of a batch, in pixels of the original pictures."""
+        """Detections and proposals of a batch, in pixels of the original images."""
         inputs = data[0] if isinstance(data, tuple) else data
         answer = self(inputs)
         for name in ("boxes", "proposals"):
-            answer[name] = parts.to_original(answer[name], inputs)
+            answer[name] = build.to_original(answer[name], inputs)
         return answer
 
     def propose_step(self, inputs, training=False):
-        """The RPN's proposals of a batch, in pixels of the original pictures; the detector does not
+        """The RPN's proposals of a batch, in pixels of the original images; the detector does not
         run.
 
         Args:
@@ -236,7 +236,7 @@ class FasterRCNN(keras.Model):
         generator = self.train_proposal_generator if training else self.test_proposal_generator
         shared = self.shared(inputs, features=False)
         proposals, scores, valid = self.propose(generator, shared, inputs)
-        return parts.to_original(proposals, inputs), scores, valid
+        return build.to_original(proposals, inputs), scores, valid
 
     @property
     def metrics(self):
@@ -253,7 +253,7 @@ class FasterRCNN(keras.Model):
     # --- use
 
     def detect_batch(self, images):
-        """Detects on pictures of one size: the whole way from pixels to pixels, as the SavedModel
+        """Detects on images of one size: the whole way from pixels to pixels, as the SavedModel
         serves it.
 
         Args:
@@ -265,24 +265,24 @@ class FasterRCNN(keras.Model):
         return self.predict_step(make_inputs(images, self.config))
 
     def detect(self, images):
-        """Detects objects on pictures of any sizes.
+        """Detects objects on images of any sizes.
 
         Args:
             images: list of file names and/or uint8 RGB arrays [H, W, 3], or one array [B, H, W, 3].
 
         Returns:
-            Dict of NumPy arrays: ``boxes`` [B, K, 4] in yxyx pixels of each picture, ``scores`` [B,
+            Dict of NumPy arrays: ``boxes`` [B, K, 4] in yxyx pixels of each image, ``scores`` [B,
             K], ``labels`` [B, K] (-1 past the end) and ``num_detections`` [B].
 
         Raises:
             ValueError: naming a file that cannot be read or an array of another form.
         """
-        pictures = read_pictures(images)
+        arrays = read_images(images)
         if self._detect_function is None:
             self._detect_function = tf.function(
                 self.detect_batch, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
             )
-        answers = [self._detect_function(picture[tf.newaxis]) for picture in pictures]
+        answers = [self._detect_function(array[tf.newaxis]) for array in arrays]
         names = ("boxes", "scores", "labels", "num_detections")
         return {
             name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names

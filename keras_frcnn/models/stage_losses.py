@@ -6,8 +6,8 @@ alternating training those of one. The other's are then absent, and nothing is c
 
 import tensorflow as tf
 
-from keras_frcnn import losses
-from keras_frcnn.models import parts
+from keras_frcnn.models import build
+from keras_frcnn.ops import losses
 
 STAGES = ("rpn", "roi")
 DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
@@ -34,10 +34,10 @@ def all_losses(model, inputs, targets, seed, training):
 
     Returns:
         Dict of scalar float32: ``LOSSES``, and ``COUNTS``, the mean number of objects among a
-        picture's samples; without those of a stage that does not learn.
+        image's samples; without those of a stage that does not learn.
     """
     stages = model.learning_stages
-    rpn_seed, roi_seed, dropout_seed = parts.split_seed(seed)
+    rpn_seed, roi_seed, dropout_seed = build.split_seed(seed)
     shared = model.shared(
         inputs, rpn="rpn" in stages or "proposals" not in inputs, features="roi" in stages
     )
@@ -78,7 +78,7 @@ def rpn_losses(model, shared, inputs, targets, seed):
     )
     foreground = samples["weights"] * tf.cast(samples["labels"] > 0, tf.float32)
     box_weights, box_normalizer = foreground, config.rpn_num_samples
-    if config.rpn_box_normalizer == "positions":  # each picture's own, whatever pads it
+    if config.rpn_box_normalizer == "positions":  # each image's own, whatever pads it
         positions = tf.reduce_prod(shared["feature_shape"], axis=1, keepdims=True)
         box_weights, box_normalizer = foreground / tf.cast(positions, tf.float32), 1
     return {

@@ -31,7 +31,7 @@ def scaled(config: Config, minutes: float, rehearsed: Mapping[str, Any]) -> Conf
         raise ValueError(f"needs {needed:.1f} minutes at least, for {_LEAST_STEPS} steps a phase")
     if _minutes(config, most, rehearsed) <= minutes:
         return config
-    for _ in range(60):  # halved: in parts it rises more steeply, where pictures are still new
+    for _ in range(60):  # halved: in parts it rises more steeply, where images are still new
         middle = (least + most) / 2
         fits = _minutes(config, middle, rehearsed) <= minutes
         least, most = (middle, most) if fits else (least, middle)
@@ -39,12 +39,12 @@ def scaled(config: Config, minutes: float, rehearsed: Mapping[str, Any]) -> Conf
 
 
 def _minutes(config, share, rehearsed):
-    """The time of a share of a schedule; each picture that is drawn has its proposals made once."""
+    """The time of a share of a schedule; each image that is drawn has its proposals made once."""
     phases = zip(config.phase_steps, config.phase_batch_sizes, rehearsed["phases"], strict=True)
     seconds = 0.0
     for number, batch_size, phase in phases:
-        pictures = min(rehearsed["pictures"], share * number * batch_size)
-        seconds += share * number * phase["step"] + pictures * phase["proposals"]
+        images = min(rehearsed["images"], share * number * batch_size)
+        seconds += share * number * phase["step"] + images * phase["proposals"]
     return seconds / 60
 
 

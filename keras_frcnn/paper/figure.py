@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_frcnn import data
-from keras_frcnn.evaluation.proposals import CURVE_IOU_THRESHOLDS, recall
+from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS, recall
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.parts import Part, Planner
 

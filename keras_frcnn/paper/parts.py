@@ -77,7 +77,7 @@ class Planner:
 
     def evaluation(self, row: rows.Row, seed: int) -> Part:
         """The part that measures a row; its ``done.json`` stands beside ``results.json``, or beside
-        nothing but detections where the test pictures have no annotations.
+        nothing but detections where the test images have no annotations.
         """
         config, trained = self.config(row.model), self.training(row.model, seed)
         folder = self.settings.output_dir / "evaluations" / row.name / f"seed_{seed}"
@@ -182,12 +182,12 @@ class Planner:
         )
 
     def curve(self, curve: rows.Curve, seed: int) -> Part:
-        """The proposals of a curve of figure 4, whose test pictures need annotations."""
+        """The proposals of a curve of figure 4, whose test images need annotations."""
         config = self.config(curve.proposals.model or "zf_ss")
         part = self.proposals(curve.proposals, "eval_split", config, seed)
         if part.missing or self._is_measured(config):
             return part
-        return dataclasses.replace(part, missing="needs the annotations of the test pictures")
+        return dataclasses.replace(part, missing="needs the annotations of the test images")
 
     # --- what is said of a row
 
@@ -207,7 +207,7 @@ class Planner:
         return budget.scaled(config, self.settings.minutes, rehearsed)
 
     def data(self, row: rows.Row) -> str:
-        """Says with what a row starts, and the image sets and numbers of pictures that it is
+        """Says with what a row starts, and the image sets and numbers of images that it is
         trained and tested on.
         """
         config, start = self.config(row.model), rows.MODELS[row.model].start
@@ -218,7 +218,7 @@ class Planner:
         return f"{words}: {', then '.join(sets)} -> {self._sets(config, 'eval_split')}"
 
     def _sets(self, config: Config, split: str) -> str:
-        """The image sets of "train_split" or "eval_split", with their numbers of pictures."""
+        """The image sets of "train_split" or "eval_split", with their numbers of images."""
         counts, _ = self._look(config, split)
         return " + ".join(f"{n} ({count})" if count else n for n, count in counts.items())
 
@@ -241,7 +241,7 @@ class Planner:
         return counts, problems
 
     def _is_measured(self, config):
-        """Whether the test pictures have annotations; where they are not there, that is not known
+        """Whether the test images have annotations; where they are not there, that is not known
         and does not matter.
         """
         try:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_frcnn.evaluation.proposals import CURVE_IOU_THRESHOLDS
-from keras_frcnn.inspection import charts, page
+from keras_frcnn.drawing import charts, page
+from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.figure import CurveOutcome
 from keras_frcnn.paper.outcome import Outcome

@@ -20,7 +20,7 @@ class Model:
 
     Attributes:
         name: the flagfile, without ".cfg".
-        proposals: the method whose proposals of the training pictures it needs; empty: none.
+        proposals: the method whose proposals of the training images it needs; empty: none.
         start: the model from whose checkpoint it starts; empty: none.
     """
 
@@ -31,7 +31,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Proposals:
-    """Proposals of the test pictures.
+    """Proposals of the test images.
 
     Attributes:
         method: one of ``METHODS``.
@@ -55,8 +55,8 @@ class Row:
         tables: the paper's tables that it stands in.
         title: what it is, in words.
         published: mean AP.
-        proposals: of the test pictures, of others; None: the model's own.
-        number: of them that are taken from a picture; 0: as many as the flagfile says.
+        proposals: of the test images, of others; None: the model's own.
+        number: of them that are taken from an image; 0: as many as the flagfile says.
         tests: the model, a key of ``MODELS``; empty: that of the row's name.
     """
 
@@ -229,7 +229,7 @@ TABLES = {
     2: "ZF, trained on VOC 2007 trainval, tested on VOC 2007 test",
     3: "VGG16, tested on VOC 2007 test",
     4: "VGG16, tested on VOC 2012 test",
-    5: "milliseconds a picture",
+    5: "milliseconds an image",
     6: "VGG16, tested on VOC 2007 test, AP of each class",
     7: "VGG16, tested on VOC 2012 test, AP of each class",
     8: "anchors: VGG16, trained on VOC 2007 trainval, tested on VOC 2007 test",
@@ -252,7 +252,7 @@ CURVES = (
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """A row of table 5: milliseconds a picture, on an NVIDIA K40 (Selective Search on a processor).
+    """A row of table 5: milliseconds an image, on an NVIDIA K40 (Selective Search on a processor).
 
     Attributes:
         title: what it is, in words.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import voc_layout
+from keras_frcnn.data.readers import voc_layout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Settings:
             split: the image set, as it is called here.
 
         Returns:
-            Its number of pictures, None for COCO's, which tell it only when they are read; and
+            Its number of images, None for COCO's, which tell it only when they are read; and
             whether they have annotations, as those of VOC 2012's test set, not public, have not.
 
         Raises:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_frcnn.evaluation.files import write_csv
-from keras_frcnn.evaluation.proposals import CURVE_IOU_THRESHOLDS
+from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
+from keras_frcnn.evaluation.report.files import write_csv
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.figure import CurveOutcome
 from keras_frcnn.paper.outcome import Outcome
@@ -36,7 +36,7 @@ def table(
 
 def times_table(outcomes: Sequence[TimesOutcome], settings: Settings) -> str:
     """Returns table 5 as Markdown."""
-    heads = ("", "convolutions", "proposal", "region-wise", "total", "pictures/s")
+    heads = ("", "convolutions", "proposal", "region-wise", "total", "images/s")
     lines = [heads]
     for outcome in outcomes:
         of = outcome.times

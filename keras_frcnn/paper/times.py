@@ -1,4 +1,4 @@
-"""Table 5: how long a picture takes, by the repository's own benchmark."""
+"""Table 5: how long an image takes, by the repository's own benchmark."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ class TimesOutcome:
 
 
 def parts_of(planner: Planner) -> dict[str, Part]:
-    """Returns the parts that time a picture of 600 x 1000, by the names that they have in the
+    """Returns the parts that time an image of 600 x 1000, by the names that they have in the
     benchmarks.
     """
     is_checkout = Path("benchmarks", "__main__.py").is_file()
@@ -38,7 +38,7 @@ def parts_of(planner: Planner) -> dict[str, Part]:
         if name == "fast_rcnn":
             missing = missing or planner.proposals_problem(rows.SELECTIVE_SEARCH)
         made[name] = Part(
-            title=f"time a picture ({name})",
+            title=f"time an image ({name})",
             module="benchmarks",
             command=name,
             flags=("--size=600x1000", "--precision=auto", f"--json={folder / 'times.json'}"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Column, Table
 
-from keras_frcnn.flagfile import nearest
+from keras_frcnn.config.flagfile import nearest
 from keras_frcnn.paper import figure, outcome, parts, plots, rows, run, tables, times
 from keras_frcnn.paper.parts import Part, Planner
 

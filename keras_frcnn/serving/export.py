@@ -1,11 +1,11 @@
 """Writing a detector as one SavedModel that TensorFlow Serving runs without any Python of ours.
 
-Every signature answers with K = ``max_detections`` rows a picture, best first; rows past
+Every signature answers with K = ``max_detections`` rows an image, best first; rows past
 ``num_detections`` are padding. The names are those that clients of TensorFlow's detection models
 read:
 
-- ``detection_boxes`` [N, K, 4] float32: yxyx, 0 to 1 of the picture's height and width; padding 0.
-- ``detection_boxes_pixels`` [N, K, 4] float32: yxyx pixels of the picture, far edge exclusive;
+- ``detection_boxes`` [N, K, 4] float32: yxyx, 0 to 1 of the image's height and width; padding 0.
+- ``detection_boxes_pixels`` [N, K, 4] float32: yxyx pixels of the image, far edge exclusive;
   padding 0.
 - ``detection_scores`` [N, K] float32: padding 0.
 - ``detection_classes`` [N, K] float32: the first class is 1; padding 0.
@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.data import encoded
-from keras_frcnn.models import FasterRCNN
+from keras_frcnn.data.images import graph_decoder
+from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.serving.verify import verify
 
 _MADE_SIZES = ((120, 160), (160, 120), (97, 131))
@@ -40,7 +40,7 @@ def export(
     Args:
         model: the detector.
         output_dir: the folder that TensorFlow Serving watches (``--model_base_path``).
-        images: pictures to prove it on, uint8 [H, W, 3]; by default some are made up.
+        images: images to prove it on, uint8 [H, W, 3]; by default some are made up.
         version: number of the folder inside ``output_dir``. TensorFlow Serving takes the highest.
         say: called with a line of text at each stage.
 
@@ -51,11 +51,11 @@ def export(
         ValueError: if something else is in its place, or if its answers differ from the model's.
     """
     target = check_place(output_dir, version)
-    images = made_pictures() if images is None else images
+    images = made_images() if images is None else images
     with _replacing(target) as folder:
         say("Writing the SavedModel ...")
         save(model, folder)
-        say(f"Comparing it with the model in a fresh Python process, {len(images)} picture(s) ...")
+        say(f"Comparing it with the model in a fresh Python process, {len(images)} image(s) ...")
         count = verify(folder, model, images)
         say(f"It answers as the model, on {count} detections.")
     if not count:
@@ -103,8 +103,8 @@ def check_place(output_dir: str | Path, version: int) -> Path:
     return target
 
 
-def made_pictures() -> list[np.ndarray]:
-    """Returns a few pictures of soft random blobs, uint8 [H, W, 3], of different sizes."""
+def made_images() -> list[np.ndarray]:
+    """Returns a few images of soft random blobs, uint8 [H, W, 3], of different sizes."""
     random = np.random.default_rng(0)
     blobs = [tf.image.resize(random.uniform(0, 255, (6, 6, 3)), size) for size in _MADE_SIZES]
     return [blob.numpy().astype(np.uint8) for blob in blobs]
@@ -131,7 +131,7 @@ def _signatures(model: FasterRCNN) -> dict[str, Callable]:
     spec = {name: tf.TensorSpec(part.shape[1:], part.dtype) for name, part in batch_spec.items()}
 
     def detect_in_file(content):
-        answer = serve_images(encoded.decode_upright(content)[tf.newaxis])
+        answer = serve_images(graph_decoder.decode_upright(content)[tf.newaxis])
         return {name: value[0] for name, value in answer.items()}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])

@@ -24,7 +24,7 @@ def verify(saved_model_dir: str | Path, model, images: Sequence[np.ndarray]) -> 
     """Compares a SavedModel with the model that it was made of.
 
     The SavedModel is loaded in a fresh Python process that can import neither keras_frcnn nor
-    Keras. It is asked for each picture alone, for two of one size at once, and for all at once as
+    Keras. It is asked for each image alone, for two of one size at once, and for all at once as
     PNG files and as examples. Both sides compute on the processor even where there is a GPU, whose
     kernels each process chooses anew.
 
@@ -34,14 +34,14 @@ def verify(saved_model_dir: str | Path, model, images: Sequence[np.ndarray]) -> 
         images: uint8 [H, W, 3], at least one.
 
     Returns:
-        The number of detections on the pictures.
+        The number of detections on the images.
 
     Raises:
         ValueError: naming the answer that differs and by how much, or with the error of loading or
             running it.
     """
-    pictures = [*images, images[0][:, ::-1]]
-    answers = _ask_fresh_process(saved_model_dir, pictures)
+    probes = [*images, images[0][:, ::-1]]
+    answers = _ask_fresh_process(saved_model_dir, probes)
     detect = tf.function(
         model.detect_batch, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
     )
@@ -52,29 +52,29 @@ def verify(saved_model_dir: str | Path, model, images: Sequence[np.ndarray]) -> 
             detections = {name: value.numpy() for name, value in detect(batch).items()}
         return _served_form(detections, batch.shape[1:3], model.class_names)
 
-    alone = [expected([picture]) for picture in pictures]
-    for (signature, group), answer in zip(_requests(len(pictures)), answers, strict=True):
+    alone = [expected([image]) for image in probes]
+    for (signature, group), answer in zip(_requests(len(probes)), answers, strict=True):
         if signature == "serving_default" and len(group) > 1:
-            reference = expected([pictures[i] for i in group])
+            reference = expected([probes[i] for i in group])
         else:
             reference = {k: np.concatenate([alone[i][k] for i in group]) for k in alone[0]}
-        _compare(f"{saved_model_dir}: {signature} on {len(group)} picture(s)", answer, reference)
+        _compare(f"{saved_model_dir}: {signature} on {len(group)} image(s)", answer, reference)
     return int(sum(reference["num_detections"].sum() for reference in alone))
 
 
-def _requests(num_pictures: int) -> list[tuple[str, list[int]]]:
-    """Returns signatures and numbers of the pictures to ask them; first and last have one size."""
-    everything = list(range(num_pictures))
+def _requests(num_images: int) -> list[tuple[str, list[int]]]:
+    """Returns signatures and numbers of the images to ask them; first and last have one size."""
+    everything = list(range(num_images))
     return [
         *(("serving_default", [number]) for number in everything),
-        ("serving_default", [0, num_pictures - 1]),
+        ("serving_default", [0, num_images - 1]),
         ("serve_bytes", everything),
         ("serve_examples", everything),
     ]
 
 
 def _served_form(detections, size, class_names) -> dict[str, np.ndarray]:
-    """Says detections on pictures of one ``size`` as the SavedModel should."""
+    """Says detections on images of one ``size`` as the SavedModel should."""
     boxes, classes = detections["boxes"], detections["labels"] + 1
     names = np.char.encode(["", *class_names], "utf-8")
     return {
@@ -107,11 +107,11 @@ def _compare(what: str, answer: dict[str, np.ndarray], reference: dict[str, np.n
             raise ValueError(f"{what}: {name} differs by {difference:g}, more than {tolerance:g}")
 
 
-def _ask_fresh_process(saved_model_dir, pictures) -> list[dict[str, np.ndarray]]:
+def _ask_fresh_process(saved_model_dir, images) -> list[dict[str, np.ndarray]]:
     """Returns the answers to all requests, strings as UTF-8."""
     with tempfile.TemporaryDirectory() as scratch:
         asked, answered = (str(Path(scratch) / name) for name in ("asked.npz", "answered.npz"))
-        np.savez(asked, *pictures)
+        np.savez(asked, *images)
         program = subprocess.run(
             [sys.executable, "-P", __file__, str(saved_model_dir), asked, answered],
             capture_output=True,
@@ -122,7 +122,7 @@ def _ask_fresh_process(saved_model_dir, pictures) -> list[dict[str, np.ndarray]]
             raise ValueError(f"{saved_model_dir} cannot be served:\n{reason}")
         with np.load(answered) as file:
             flat = dict(file)
-    answers = [{} for _ in _requests(len(pictures))]
+    answers = [{} for _ in _requests(len(images))]
     for key, value in flat.items():
         number, _, name = key.partition("/")
         answers[int(number)][name] = value
@@ -136,20 +136,20 @@ def _answer(saved_model_dir: str, asked: str, answered: str) -> None:
     tf.config.set_visible_devices([], "GPU")
     signatures = tf.saved_model.load(saved_model_dir).signatures
     with np.load(asked) as file:
-        pictures = [file[f"arr_{number}"] for number in range(len(file.files))]
+        images = [file[f"arr_{number}"] for number in range(len(file.files))]
     answers = {}
-    for number, (signature, group) in enumerate(_requests(len(pictures))):
-        inputs = _inputs(signature, [pictures[i] for i in group])
+    for number, (signature, group) in enumerate(_requests(len(images))):
+        inputs = _inputs(signature, [images[i] for i in group])
         for name, value in signatures[signature](**inputs).items():
             array = value.numpy()
             answers[f"{number}/{name}"] = array.astype("S") if array.dtype == object else array
     np.savez(answered, **answers)
 
 
-def _inputs(signature: str, pictures: list[np.ndarray]) -> dict[str, tf.Tensor]:
+def _inputs(signature: str, images: list[np.ndarray]) -> dict[str, tf.Tensor]:
     if signature == "serving_default":
-        return {"input_tensor": tf.constant(np.stack(pictures))}
-    files = [tf.io.encode_png(picture).numpy() for picture in pictures]
+        return {"input_tensor": tf.constant(np.stack(images))}
+    files = [tf.io.encode_png(image).numpy() for image in images]
     if signature == "serve_bytes":
         return {"image_bytes": tf.constant(files)}
     return {"examples": tf.constant([_example(file) for file in files])}

@@ -13,15 +13,16 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.data.pictures import to_picture
-from keras_frcnn.data.records import Dataset
-from keras_frcnn.evaluation import measure, report, scalars
-from keras_frcnn.evaluation import proposals as proposal_evaluation
-from keras_frcnn.evaluation.collect import collect, propose
-from keras_frcnn.inspection.visualize import draw_panels
-from keras_frcnn.models import checkpoint
+from keras_frcnn.data.dataset import Dataset
+from keras_frcnn.data.images.files import to_image
+from keras_frcnn.drawing.detections import draw_panels
+from keras_frcnn.evaluation.metrics import measure
+from keras_frcnn.evaluation.metrics import proposal_recall as proposal_evaluation
+from keras_frcnn.evaluation.report import console, scalars
+from keras_frcnn.inference.collect import collect, propose
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.schemes import LAST, Phase
+from keras_frcnn.weights import checkpoint
 
 EVALUATIONS = "evaluations.jsonl"
 BEST = "best.keras"
@@ -74,7 +75,7 @@ class Logger(keras.callbacks.Callback):
             for name, value in losses.items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("learning_rate", self.model.optimizer.learning_rate)
-            tf.summary.scalar("pictures_per_second", rate)
+            tf.summary.scalar("images_per_second", rate)
         self._open_window()
 
     def _open_window(self):
@@ -131,7 +132,7 @@ class Evaluator(keras.callbacks.Callback):
             return
         recall = proposal_evaluation.recall(
             [record.boxes[~record.difficult] for record in self.dataset.records],
-            [picture["boxes"] for picture in proposals],
+            [image["boxes"] for image in proposals],
         )[:, 0]
         recall = dict(zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True))
         result = None if detections is None else measure.measure(self.dataset, detections)
@@ -141,7 +142,7 @@ class Evaluator(keras.callbacks.Callback):
             words = ", ".join(f"{value:.3f} of {n}" for n, value in recall.items())
             self.bar.console.print(f"recall of RPN proposals: {words}", highlight=False)
         else:
-            report.print_table(result, self.bar.console)
+            console.print_table(result, self.bar.console)
         with self.writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
@@ -155,7 +156,7 @@ class Evaluator(keras.callbacks.Callback):
             self._keep_best(next(iter(values)))
 
     def _collect(self):
-        """Detections, or None, and proposals of all pictures."""
+        """Detections, or None, and proposals of all images."""
         count = len(self.dataset.records)
         if "roi" not in self.model.learning_stages:
             found = propose(self.model, self.dataset, self.config)
@@ -184,19 +185,19 @@ class Evaluator(keras.callbacks.Callback):
 
     def _draw(self, detections, proposals):
         records = self.dataset.records
-        chosen = np.linspace(
-            0, len(records) - 1, min(self.config.num_pictures, len(records))
-        ).astype(int)
+        chosen = np.linspace(0, len(records) - 1, min(self.config.num_images, len(records))).astype(
+            int
+        )
         for i in chosen:
             record = records[i]
             panels = draw_panels(
-                to_picture(record),
+                to_image(record),
                 self.dataset.class_names,
                 gt={"boxes": record.boxes, "labels": record.labels, "difficult": record.difficult},
                 proposals=proposals[i],
                 detections=detections and detections[record.image_id],
             )
-            tf.summary.image(f"pictures/{record.image_id}", panels[np.newaxis])
+            tf.summary.image(f"images/{record.image_id}", panels[np.newaxis])
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -239,7 +240,7 @@ class Stopped(Exception):
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Ctrl-C and SIGTERM end the run after the step or the evaluated picture in hand, with a
+    """Ctrl-C and SIGTERM end the run after the step or the evaluated image in hand, with a
     checkpoint from which it goes on exactly.
     """
 

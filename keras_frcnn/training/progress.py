@@ -66,7 +66,7 @@ class ProgressBar:
         words = " ".join(
             f"{label} {losses[name]:.3f}" for name, label in self._SHOWN.items() if name in losses
         )
-        words += f"  {rate:.2f} pictures/s"
+        words += f"  {rate:.2f} images/s"
         self.bar.update(self.task, words=words)
         if not self.console.is_terminal:
             seconds = (time.perf_counter() - self.started) / max(self.step - self.first_step, 1)
@@ -86,11 +86,11 @@ class ProgressBar:
         self.bar.remove_task(task)
 
     @contextlib.contextmanager
-    def evaluation(self, num_pictures: int) -> Iterator[keras.callbacks.Callback]:
-        """Shows a second bar while pictures are evaluated; gives the Keras callback that moves
+    def evaluation(self, num_images: int) -> Iterator[keras.callbacks.Callback]:
+        """Shows a second bar while images are evaluated; gives the Keras callback that moves
         it.
         """
-        task = self.bar.add_task("evaluate", total=num_pictures, words="")
+        task = self.bar.add_task("evaluate", total=num_images, words="")
         yield _predict_callback(self.bar, task)
         self.bar.remove_task(task)
 

@@ -13,8 +13,8 @@ import dataclasses
 from pathlib import Path
 
 from keras_frcnn.config import Config
-from keras_frcnn.models import checkpoint
 from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.weights import checkpoint
 
 LAST = "last.keras"
 _PARTS = ("backbone", "rpn_backbone", "rpn_head", "box_head")

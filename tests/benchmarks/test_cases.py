@@ -157,9 +157,9 @@ def test_inference(small, no_graphs):
     assert rows["prediction"]["calls"] == 2
     case = Case("inference", **SMALL)
     model = scene.make_model(case, scene.make_batch(case)[0])
-    count = flops.detector(model, (64, 96), 2, rois_per_picture=20)
+    count = flops.detector(model, (64, 96), 2, rois_per_image=20)
     assert rows["prediction"]["gflop"] == round(count.forward, 2)
-    # Every picture gives suppression and decoder their work.
+    # Every image gives suppression and decoder their work.
     assert min(outcome["facts"]["proposals"]) > 5
     assert min(outcome["facts"]["detections"]) > 5
 
@@ -245,18 +245,18 @@ def test_startup(small, no_step, monkeypatch):
 
 
 def test_input_pipeline(small, no_step, monkeypatch):
-    monkeypatch.setattr(input_pipeline, "_NUM_WASTE_PICTURES", 40)
+    monkeypatch.setattr(input_pipeline, "_NUM_WASTE_IMAGES", 40)
     rows, outcome = run("input_pipeline")
     batch, step = rows.values()
     assert (batch["calls"], step["calls"]) == (8, 2)
     median = step["milliseconds"]["median"]
-    assert step["facts"]["pictures_per_s"] == pytest.approx(2 * 1000 / median, rel=0.01)
-    ratio = batch["facts"]["pictures_per_s"] / step["facts"]["pictures_per_s"]
+    assert step["facts"]["images_per_s"] == pytest.approx(2 * 1000 / median, rel=0.01)
+    ratio = batch["facts"]["images_per_s"] / step["facts"]["images_per_s"]
     assert outcome["facts"]["pipeline_per_step"] == pytest.approx(ratio, abs=0.1)
     assert 0 <= outcome["facts"]["padding_percent"] < 20
 
 
-def test_padding_is_the_share_of_pixels_of_no_picture(tmp_path):
+def test_padding_is_the_share_of_pixels_of_no_image(tmp_path):
     config = fakes.SMALL.replace(batch_size=2)  # shorter side 64, longer up to 96
     same = input_pipeline._plain_records(tmp_path, [(40, 60)] * 4)
     assert input_pipeline.padding(same, config) == 0

@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks import flops, scene
 from benchmarks.cases import Case
+from keras_frcnn.backbones.backbone import Backbone
 from keras_frcnn.layers import RPNHead
-from keras_frcnn.models.backbones import Backbone
 
 # Multiply-adds of VGG16's convolutions on 224 x 224 pixels: size^2 * in * out * map.
 FIRST = 9 * 3 * 64 * 224**2
@@ -37,7 +37,7 @@ def test_vgg16_on_224_pixels_is_the_known_figure():
     count = flops.backbone(Backbone("vgg16"), (224, 224), batch=1)
     assert FIRST + 3 * NARROW + 6 * WIDE + 3 * LAST == 15_346_630_656
     assert count.forward == pytest.approx(2 * 15.346630656)
-    # Every weight has its gradient, every input but the pictures too.
+    # Every weight has its gradient, every input but the images too.
     assert count.backward == pytest.approx(2 * (2 * 15_346_630_656 - FIRST) / 1e9)
     three = flops.backbone(Backbone("vgg16"), (224, 224), batch=3)
     assert three.total == pytest.approx(3 * count.total)
@@ -69,7 +69,7 @@ def test_a_chain_needs_gradients_of_inputs_only_behind_trained_layers():
 
 
 def test_the_heads(detector):
-    # 3x3 convolution and two 1x1 ones, 9 anchors; on one cell of each of two pictures.
+    # 3x3 convolution and two 1x1 ones, 9 anchors; on one cell of each of two images.
     rpn = flops.rpn_head(detector.rpn_head, (1, 1), 2, gradient_before=True)
     assert rpn.forward == pytest.approx(4 * (9 * 512 * 512 + 512 * 54) / 1e9)
     assert rpn.backward == pytest.approx(2 * rpn.forward)

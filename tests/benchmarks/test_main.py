@@ -17,7 +17,7 @@ ROW = {
     "what": "prediction",
     "calls": 3,
     "milliseconds": SPREAD,
-    "facts": {"pictures_per_s": 50.0},
+    "facts": {"images_per_s": 50.0},
     "gflop": 374.08,
     "gflop_per_s": 18704.0,
     "ratio": {"to": "backbone forward", **SPREAD, "median": 1.37},

@@ -332,9 +332,9 @@ def test_a_side_says_how_busy_it_was_while_waiting():
 # --- the work
 
 
-def test_pictures_and_objects_fit():
+def test_images_and_objects_fit():
     asked = job(size=(64, 96), batch=3)
-    images, (boxes, labels) = work.pictures(asked), work.objects(asked)
+    images, (boxes, labels) = work.images(asked), work.objects(asked)
     assert images.shape == (3, 64, 96, 3)
     assert (images.mean(), images.std()) == pytest.approx((0, 1), abs=0.02)
     assert boxes.shape == (3, work.OBJECTS, 4)

@@ -25,7 +25,7 @@ def test_auto_is_what_the_command_would_take():
     assert (trained, used) in {("float32", "float32"), ("mixed_bfloat16", "bfloat16")}
 
 
-def test_pictures_have_objects_inside_and_fill_the_input():
+def test_images_have_objects_inside_and_fill_the_input():
     inputs, targets = scene.make_batch(Case("train_step", size=(150, 200), batch=3))
     assert inputs["images"].shape == (3, 150, 200, 3)
     assert inputs["image_shape"].numpy().tolist() == [[150, 200]] * 3

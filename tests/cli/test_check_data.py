@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keras_frcnn.cli import check_data as cli
-from keras_frcnn.inspection import check_data
+from keras_frcnn.inspection.check_data import checks
 from tests.data.conftest import VocFolder
 from tests.inspection.conftest import scene
 
@@ -22,7 +22,7 @@ def _main(folder, *flags):
 
 def test_good_data_gives_0(folder, capsys, tmp_path):
     assert _main(folder) == 0
-    assert capsys.readouterr().out.endswith("0 problems in 1 picture.\n")
+    assert capsys.readouterr().out.endswith("0 problems in 1 image.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
@@ -68,7 +68,7 @@ def test_what_is_asked_for_is_written(folder, capsys, tmp_path):
 def test_data_that_cannot_be_mended_are_refused_before_they_are_checked(
     folder, capsys, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(check_data, "check", None)
+    monkeypatch.setattr(checks, "check", None)
     with pytest.raises(SystemExit) as error:
         _main(folder, "--dataset=coco", f"--fix={tmp_path / 'fixed'}")
     assert error.value.code == 2
@@ -77,7 +77,7 @@ def test_data_that_cannot_be_mended_are_refused_before_they_are_checked(
 
 def test_the_defaults_of_flags_and_functions_agree():
     (near,) = (option for option in cli.COMMAND.options if option.name == "near")
-    assert near.default == check_data.NEAR
+    assert near.default == checks.NEAR
 
 
 def test_a_gpu_is_left_to_others(folder, monkeypatch):

@@ -12,8 +12,8 @@ from keras_frcnn import data
 from keras_frcnn.cli import evaluate, train, write_tfrecords
 from keras_frcnn.cli.command import checkpoint_settings
 from keras_frcnn.config import Config
-from keras_frcnn.data import shapes
-from keras_frcnn.flags import write_flagfile
+from keras_frcnn.config.flags import write_flagfile
+from keras_frcnn.data.writers import shapes
 from keras_frcnn.training.callbacks import read_evaluations
 from tests import fakes
 from tests.inspection import markup
@@ -23,7 +23,7 @@ CATEGORY_IDS = (7, 3, 90, 12)  # of circle, square, star, triangle; sparse, in a
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Made pictures in COCO's layout; what is hard to see is a crowd region."""
+    """Made images in COCO's layout; what is hard to see is a crowd region."""
     made = shapes.make(
         tmp_path_factory.mktemp("shapes"), 3, 3, 0, shorter_side=(64, 72), longer_side=(80, 96)
     )
@@ -110,7 +110,7 @@ def test_results_are_cocos_with_its_category_and_image_ids(run):
 
 
 def test_the_classes_are_in_the_order_of_the_ids(run):
-    from keras_frcnn.models.checkpoint import read_settings
+    from keras_frcnn.weights.checkpoint import read_settings
 
     assert read_settings(run / "best.keras")[1] == ("square", "circle", "triangle", "star")
 
@@ -126,13 +126,13 @@ def test_written_detections_give_the_same_figures_without_a_model(run, data_dir,
     assert values.pop("proposal_recall") is None
     assert values == expected
     pages = (markup.parse(folder / "report.html") for folder in (tmp_path, run / "evaluation"))
-    shown, of_the_model = map(markup.pictures, pages)
+    shown, of_the_model = map(markup.images, pages)
     assert len(shown) == len(of_the_model) > 5
     for one, other in zip(shown, of_the_model, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_pictures_are_shown_where_they_are_and_never_needed(run, data_dir, tmp_path):
+def test_images_are_shown_where_they_are_and_never_needed(run, data_dir, tmp_path):
     shutil.copytree(data_dir, tmp_path / "data")
     detections = run / "evaluation" / "detections.json"
     flags = [f"--detections={detections}", "--dataset=coco", f"--data_dir={tmp_path / 'data'}"]
@@ -140,18 +140,18 @@ def test_pictures_are_shown_where_they_are_and_never_needed(run, data_dir, tmp_p
     expected = json.loads((run / "evaluation" / "results.json").read_text())
     some, *others = sorted((tmp_path / "data" / "val").iterdir())
     some.unlink()
-    others[0].write_bytes(b"no picture")
-    for texts, words in (("no picture", ""), ("", "Only annotations were read")):
+    others[0].write_bytes(b"no image")
+    for texts, words in (("no image", ""), ("", "Only annotations were read")):
         values = measure(*flags, folder=tmp_path / "out")
-        assert (values["AP"], values["num_pictures"]) == (expected["AP"], 3)
+        assert (values["AP"], values["num_images"]) == (expected["AP"], 3)
         page = markup.parse(tmp_path / "out" / "report.html")
         body = markup.text(page.find("body"))
         assert texts in body and words in body
-        assert bool(markup.pictures(page)) is not bool(words)
+        assert bool(markup.images(page)) is not bool(words)
         shutil.rmtree(tmp_path / "data" / "val", ignore_errors=True)
 
 
-def test_a_comparison_shows_pictures_of_cocos_data_too(run, data_dir, tmp_path):
+def test_a_comparison_shows_images_of_cocos_data_too(run, data_dir, tmp_path):
     rows = json.loads((run / "evaluation" / "detections.json").read_text())
     (tmp_path / "some.json").write_text(json.dumps(rows[: len(rows) // 2]))
     both = f"--compare={run},{tmp_path / 'some.json'}"
@@ -179,7 +179,7 @@ def test_tfrecords_of_the_data_give_the_same_figures(run, data_dir, tmp_path):
     assert by_records["ground_truth"] == by_files["ground_truth"]
     assert by_records["classes"] == by_files["classes"] and by_records["AP"] == by_files["AP"]
     assert 0.3 < by_files["AP"] < 1
-    assert markup.pictures(markup.parse(tmp_path / "report.html"))  # from inside the files
+    assert markup.images(markup.parse(tmp_path / "report.html"))  # from inside the files
     by_model = measure(f"--checkpoint={run / 'best.keras'}", *where, folder=tmp_path / "out")
     expected = json.loads((run / "evaluation" / "results.json").read_text())
     assert by_model["classes"] == expected["classes"]
@@ -270,22 +270,22 @@ def test_a_run_on_joined_data(data_dir, renamed, tmp_path, capsys):
         eval_split=("val", "-"),
         steps=1,
         eval_every=0,
-        num_pictures=0,
+        num_images=0,
     )
     write_flagfile(config, tmp_path / "small.cfg")
     assert train.main([f"--flagfile={tmp_path / 'small.cfg'}"]) == 0
     output = capsys.readouterr().out
-    assert "train: 9 pictures; circle" in output and "evaluate: 2 pictures; circle" in output
+    assert "train: 9 images; circle" in output and "evaluate: 2 images; circle" in output
     (line,) = read_evaluations(tmp_path / "run")
     assert "mAP_area" in line
     checkpoint = f"--checkpoint={tmp_path / 'run' / 'best.keras'}"
     assert checkpoint_settings(SimpleNamespace(checkpoint=checkpoint[13:])) == config
     values = measure(checkpoint, folder=tmp_path / "out")
-    assert (values["num_pictures"], values["map_area"]) == (2, line["mAP_area"])
+    assert (values["num_images"], values["map_area"]) == (2, line["mAP_area"])
     both = measure(checkpoint, "--eval_split=val,val", folder=tmp_path / "out")
-    assert (both["num_pictures"], both["metric"]) == (5, "PASCAL VOC average precision")
+    assert (both["num_images"], both["metric"]) == (5, "PASCAL VOC average precision")
     other = measure(checkpoint, "--eval_split=-,val", folder=tmp_path / "out")
-    assert (other["num_pictures"], "AP75" in other) == (3, True)
+    assert (other["num_images"], "AP75" in other) == (3, True)
     assert (tmp_path / "out" / "voc" / "comp4_det_val_val_circle.txt").exists()
 
 

@@ -9,20 +9,20 @@ from absl import flags as absl_flags
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, help_text, parse
 from keras_frcnn.config import Config
-from keras_frcnn.flags import GROUPS, SETTINGS, Option, write_flagfile
+from keras_frcnn.config.flags import GROUPS, SETTINGS, Option, write_flagfile
 
 TRAIN = Command(
     "train",
     "Trains.\n\nExample:\n  keras-frcnn train --flagfile=voc.cfg",
-    options=(Option("dry_run", bool, False, "Try everything on a few pictures."),),
+    options=(Option("dry_run", bool, False, "Try everything on a few images."),),
 )
 DETECT = Command(
     "detect",
     "Detects.",
     options=(
         Option("checkpoint", str, "", "A trained model.", required=True),
-        Option("images", tuple[str, ...], (), "Pictures."),
-        Option("output_dir", str, "out", "Where the drawn pictures go."),
+        Option("images", tuple[str, ...], (), "Images."),
+        Option("output_dir", str, "out", "Where the drawn images go."),
     ),
     settings=("data_dir", "score_threshold"),
 )
@@ -108,8 +108,8 @@ def test_own_options_come_beside_the_config():
 
 
 def test_an_option_may_take_over_the_name_of_a_setting_that_is_not_used():
-    config, options = parse(DETECT, ["--checkpoint=m.keras", "--output_dir=pictures"])
-    assert options.output_dir == "pictures"
+    config, options = parse(DETECT, ["--checkpoint=m.keras", "--output_dir=images"])
+    assert options.output_dir == "images"
     assert config.output_dir == ""
 
 
@@ -414,7 +414,7 @@ def test_help_of_a_command_leaves_out_what_it_does_not_use():
 
 
 def test_a_loaded_model_is_not_for_xla(monkeypatch):
-    from keras_frcnn.models import checkpoint
+    from keras_frcnn.weights import checkpoint
 
     saved = Config(jit_compile=True, shorter_side=64, longer_side=96)
     monkeypatch.setattr(checkpoint, "read_settings", lambda path: (saved, ("a",)))

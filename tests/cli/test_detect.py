@@ -1,4 +1,4 @@
-"""``keras-frcnn detect``: from a checkpoint and pictures to drawings and detections.json."""
+"""``keras-frcnn detect``: from a checkpoint and images to drawings and detections.json."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from keras_frcnn import FasterRCNN, models
 from keras_frcnn.cli import detect
-from keras_frcnn.inspection import visualize
+from keras_frcnn.drawing import detections as visualize
 from tests import fakes
 
 
@@ -32,16 +32,16 @@ def loaded(model, monkeypatch):
 
 
 @pytest.fixture
-def make_picture(tmp_path):
-    """Returns a function that writes a picture of coloured blocks."""
+def make_image(tmp_path):
+    """Returns a function that writes an image of coloured blocks."""
     random = np.random.default_rng(0)
 
     def make(name, height=48, width=64, **options):
         blocks = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
-        picture = np.kron(blocks, np.ones((16, 16, 1), np.uint8))
+        image = np.kron(blocks, np.ones((16, 16, 1), np.uint8))
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
-        Image.fromarray(picture).save(tmp_path / name, **options)
-        return picture
+        Image.fromarray(image).save(tmp_path / name, **options)
+        return image
 
     return make
 
@@ -73,11 +73,11 @@ def refusal(checkpoint, tmp_path, capsys):
     return refuse
 
 
-def assert_written(picture, detections, class_names):
-    """Compares one picture in detections.json with ``FasterRCNN.detect``'s answer for it."""
+def assert_written(image, detections, class_names):
+    """Compares one image in detections.json with ``FasterRCNN.detect``'s answer for it."""
     count = detections["num_detections"][0]
-    assert len(picture["detections"]) == count > 5
-    for row, written in enumerate(picture["detections"]):
+    assert len(image["detections"]) == count > 5
+    for row, written in enumerate(image["detections"]):
         assert written.keys() == {"class", "score", "box_yxyx", "box_xywh"}
         y1, x1, y2, x2 = detections["boxes"][0, row]
         assert written["class"] == class_names[detections["labels"][0, row]]
@@ -86,31 +86,31 @@ def assert_written(picture, detections, class_names):
         assert written["box_xywh"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.01)
 
 
-def test_detect_from_end_to_end(run, make_picture, model, checkpoint, tmp_path, capsys):
-    picture = make_picture("pictures/a.png")
-    other = make_picture("pictures/b.png", 64, 48)
-    (tmp_path / "pictures" / "cut.png").write_bytes(b"no picture")
-    code, results = run("pictures")
+def test_detect_from_end_to_end(run, make_image, model, checkpoint, tmp_path, capsys):
+    image = make_image("images/a.png")
+    other = make_image("images/b.png", 64, 48)
+    (tmp_path / "images" / "cut.png").write_bytes(b"no image")
+    code, results = run("images")
     assert code == 1
-    assert {k: v for k, v in results.items() if k not in ("pictures", "unreadable")} == {
+    assert {k: v for k, v in results.items() if k not in ("images", "unreadable")} == {
         "checkpoint": str(checkpoint),
         "class_names": ["cat", "dög"],
         "score_threshold": 0.0,
         "draw_threshold": 0.5,
     }
-    first, second = results["pictures"]
-    assert first["file"] == str(tmp_path / "pictures" / "a.png")
+    first, second = results["images"]
+    assert first["file"] == str(tmp_path / "images" / "a.png")
     assert (first["height"], first["width"]) == (48, 64)
     assert (second["height"], second["width"]) == (64, 48)
-    assert_written(first, model.detect([picture]), model.class_names)
+    assert_written(first, model.detect([image]), model.class_names)
     assert_written(second, model.detect([other]), model.class_names)
     (unreadable,) = results["unreadable"]
-    assert unreadable["file"] == str(tmp_path / "pictures" / "cut.png")
-    assert "unreadable picture" in unreadable["error"]
+    assert unreadable["file"] == str(tmp_path / "images" / "cut.png")
+    assert "unreadable image" in unreadable["error"]
     output = capsys.readouterr()
     assert output.err == f"keras-frcnn detect: skipped: {unreadable['error']}\n"
     found = len(first["detections"]) + len(second["detections"])
-    assert f"{found} detections on 2 pictures: " in output.out
+    assert f"{found} detections on 2 images: " in output.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "a.png",
         "b.png",
@@ -118,76 +118,74 @@ def test_detect_from_end_to_end(run, make_picture, model, checkpoint, tmp_path, 
     ]
 
 
-def test_drawings_show_what_is_scored_high_enough(run, loaded, make_picture, tmp_path):
-    picture = make_picture("a.png")
+def test_drawings_show_what_is_scored_high_enough(run, loaded, make_image, tmp_path):
+    image = make_image("a.png")
     code, results = run("a.png", "--draw_threshold=1")
     assert code == 0
-    drawing = tmp_path / "out" / results["pictures"][0]["drawing"]
-    np.testing.assert_array_equal(np.array(Image.open(drawing)), picture)
-    everything = results["pictures"][0]["detections"]
+    drawing = tmp_path / "out" / results["images"][0]["drawing"]
+    np.testing.assert_array_equal(np.array(Image.open(drawing)), image)
+    everything = results["images"][0]["detections"]
 
     code, results = run("a.png", "--draw_threshold=0")
-    assert np.mean(np.array(Image.open(drawing)) != picture) > 0.05
-    assert results["pictures"][0]["detections"] == everything  # the file does not depend on it
+    assert np.mean(np.array(Image.open(drawing)) != image) > 0.05
+    assert results["images"][0]["detections"] == everything  # the file does not depend on it
 
 
-def test_the_score_threshold_decides_what_is_written(run, make_picture, model):
-    answer = model.detect([make_picture("a.png")])
+def test_the_score_threshold_decides_what_is_written(run, make_image, model):
+    answer = model.detect([make_image("a.png")])
     scores = [
         round(float(score), 6) for score in answer["scores"][0, : answer["num_detections"][0]]
     ]
     threshold = sorted(scores)[len(scores) // 2] + 1e-5
     _, results = run("a.png", f"--score_threshold={threshold}")
     assert results["score_threshold"] == threshold
-    kept = [detection["score"] for detection in results["pictures"][0]["detections"]]
+    kept = [detection["score"] for detection in results["images"][0]["detections"]]
     assert kept == [score for score in scores if score > threshold]
     assert 0 < len(kept) < len(scores)
 
 
-def test_a_turned_jpeg_gives_boxes_as_displayed(run, loaded, make_picture, model, tmp_path):
+def test_a_turned_jpeg_gives_boxes_as_displayed(run, loaded, make_image, model, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter
-    stored = make_picture("turned.jpg", 48, 64, quality=100, subsampling=0, exif=exif)
+    stored = make_image("turned.jpg", 48, 64, quality=100, subsampling=0, exif=exif)
     code, results = run("turned.jpg")
     assert code == 0
-    (picture,) = results["pictures"]
-    assert (picture["height"], picture["width"]) == (64, 48)
+    (entry,) = results["images"]
+    assert (entry["height"], entry["width"]) == (64, 48)
     with Image.open(tmp_path / "turned.jpg") as image:
         displayed = np.array(ImageOps.exif_transpose(image))
     np.testing.assert_allclose(displayed, np.rot90(stored, -1), atol=10)
-    assert_written(picture, model.detect([displayed]), model.class_names)
-    with Image.open(tmp_path / "out" / picture["drawing"]) as drawing:
+    assert_written(entry, model.detect([displayed]), model.class_names)
+    with Image.open(tmp_path / "out" / entry["drawing"]) as drawing:
         assert drawing.size == (48, 64)
 
 
-def test_a_file_whose_name_is_no_text_is_detected_on(run, loaded, make_picture, tmp_path):
-    make_picture("x/a.png")
+def test_a_file_whose_name_is_no_text_is_detected_on(run, loaded, make_image, tmp_path):
+    make_image("x/a.png")
     name = os.fsdecode(b"b\xff.png")  # as older systems wrote umlauts
     os.rename(tmp_path / "x" / "a.png", tmp_path / "x" / name)
     (tmp_path / "x" / os.fsdecode(b"c\xff.jpg")).write_bytes(b"")
     code, results = run("x")
     assert code == 1  # the second is empty
-    assert results["pictures"][0]["file"] == str(tmp_path / "x" / name)
-    assert (tmp_path / "out" / results["pictures"][0]["drawing"]).is_file()
+    assert results["images"][0]["file"] == str(tmp_path / "x" / name)
+    assert (tmp_path / "out" / results["images"][0]["drawing"]).is_file()
 
 
-def test_drawings_never_share_a_name(run, loaded, make_picture, tmp_path):
+def test_drawings_never_share_a_name(run, loaded, make_image, tmp_path):
     shades = {}
     for name in ("x/a.png", "y/a.png", "x/A_2.png", "z/A.png"):
-        shades[name] = make_picture(name)
+        shades[name] = make_image(name)
     _, results = run("x,y,z", "--draw_threshold=1")
-    drawings = {p["file"]: p["drawing"] for p in results["pictures"]}
+    drawings = {p["file"]: p["drawing"] for p in results["images"]}
     assert len({name.casefold() for name in drawings.values()}) == 4
-    for name, picture in shades.items():
+    for name, image in shades.items():
         drawing = tmp_path / "out" / drawings[str(tmp_path / name)]
-        np.testing.assert_array_equal(np.array(Image.open(drawing)), picture)
+        np.testing.assert_array_equal(np.array(Image.open(drawing)), image)
 
 
-def test_what_was_found_is_kept_when_the_user_stops(
-    run, loaded, make_picture, tmp_path, monkeypatch
-):
-    make_picture("x/a.png")
-    make_picture("x/b.png")
+def test_what_was_found_is_kept_when_the_user_stops(run, loaded, make_image, tmp_path, monkeypatch):
+    make_image("x/a.png")
+    make_image("x/b.png")
     draw = visualize.draw_detections
 
     calls = []
@@ -202,34 +200,34 @@ def test_what_was_found_is_kept_when_the_user_stops(
     with pytest.raises(KeyboardInterrupt):
         run("x")
     results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
-    assert [picture["drawing"] for picture in results["pictures"]] == ["a.png"]
+    assert [image["drawing"] for image in results["images"]] == ["a.png"]
     monkeypatch.setattr(visualize, "draw_detections", draw)
     code, results = run("x")  # the folder may be used again
     assert code == 0
-    assert len(results["pictures"]) == 2
+    assert len(results["images"]) == 2
 
 
 def test_nothing_to_detect_on_is_an_error_at_once(refusal, tmp_path):
     out = f"--output_dir={tmp_path / 'out'}"
     message = refusal(out, f"--images={tmp_path}")
-    assert f"Found no picture at: {tmp_path}" in message
+    assert f"Found no image at: {tmp_path}" in message
     assert "--images is missing" in refusal(out)
     assert "There is no checkpoint gone" in refusal(out, f"--images={__file__}", checkpoint="gone")
     assert not (tmp_path / "out").exists()
 
 
-def test_folders_with_other_content_are_refused(refusal, make_picture, tmp_path):
-    make_picture("pictures/a.png")
-    make_picture("mine/precious.png")
-    images = f"--images={tmp_path / 'pictures'}"
+def test_folders_with_other_content_are_refused(refusal, make_image, tmp_path):
+    make_image("images/a.png")
+    make_image("mine/precious.png")
+    images = f"--images={tmp_path / 'images'}"
     for folder, words in (
         ("mine", "must be new, empty"),
         ("mine/precious.png", "must be a folder"),
-        ("pictures", "must be new, empty"),
+        ("images", "must be new, empty"),
     ):
         assert words in refusal(images, f"--output_dir={tmp_path / folder}")
-    (tmp_path / "pictures" / "detections.json").touch()
-    message = refusal(images, f"--output_dir={tmp_path / 'mine' / '..' / 'pictures'}")
+    (tmp_path / "images" / "detections.json").touch()
+    message = refusal(images, f"--output_dir={tmp_path / 'mine' / '..' / 'images'}")
     assert "must not be a folder of --images" in message
 
 

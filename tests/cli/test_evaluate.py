@@ -14,10 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from keras_frcnn import data
 from keras_frcnn.cli.evaluate import main
-from keras_frcnn.data import shapes
-from keras_frcnn.evaluation import results, voc_files
-from keras_frcnn.evaluation.report import percent
-from keras_frcnn.training import fit
+from keras_frcnn.data.writers import shapes
+from keras_frcnn.evaluation.metrics import detections as results
+from keras_frcnn.evaluation.report import voc_files
+from keras_frcnn.evaluation.report.console import percent
+from keras_frcnn.training import trainer
 from keras_frcnn.training.callbacks import read_evaluations
 from tests import fakes
 from tests.inspection import markup
@@ -44,11 +45,11 @@ def run(tmp_path_factory):
         eval_split=("val",),
         steps=1,
         eval_every=0,
-        num_pictures=0,
+        num_images=0,
     )
     with pytest.MonkeyPatch.context() as patch, fakes.small_backbone():
         fakes.run_eagerly(patch)
-        fit.train(config, Console(file=io.StringIO()))
+        trainer.train(config, Console(file=io.StringIO()))
     return folder, config
 
 
@@ -116,10 +117,10 @@ def test_flags_win_over_the_checkpoints_settings(evaluate, run, tmp_path):
     _, config = run
     written = evaluate("--max_detections=2", "--eval_split=test", "--min_size=3")
     detections = results.read_coco(tmp_path / "results" / "detections.json", fakes.CLASS_NAMES)
-    assert {len(picture["scores"]) for picture in detections.values()} == {2}
+    assert {len(image["scores"]) for image in detections.values()} == {2}
     ids = {record.image_id for record in data.load(config, ("test",), fakes.CLASS_NAMES).records}
     assert set(detections) <= ids
-    assert written["num_pictures"] == 2
+    assert written["num_images"] == 2
     changed = config.replace(max_detections=2, eval_split=("test",), min_size=3.0)
     assert written["settings"] == changed.to_dict()
     assert (tmp_path / "results" / "voc" / "comp4_det_test_circle.txt").exists()
@@ -128,7 +129,7 @@ def test_flags_win_over_the_checkpoints_settings(evaluate, run, tmp_path):
 def test_a_high_score_threshold_leaves_nothing(evaluate, tmp_path):
     written = evaluate("--score_threshold=1")
     assert json.loads((tmp_path / "results" / "detections.json").read_text()) == []
-    assert written["num_pictures_without_detections"] == 2
+    assert written["num_images_without_detections"] == 2
     assert written["map_area"] == 0
 
 
@@ -139,11 +140,11 @@ def test_the_iou_threshold_is_that_of_the_metric(evaluate):
 
 
 def test_several_splits_are_joined_in_the_names_of_files(evaluate, tmp_path):
-    assert evaluate("--eval_split=val,test")["num_pictures"] == 4
+    assert evaluate("--eval_split=val,test")["num_images"] == 4
     assert (tmp_path / "results" / "voc" / "comp4_det_val_test_star.txt").exists()
 
 
-def test_detections_of_pictures_without_annotations(evaluate, run, tmp_path, capsys):
+def test_detections_of_images_without_annotations(evaluate, run, tmp_path, capsys):
     folder, config = run
     evaluate("--eval_split=test")
     capsys.readouterr()
@@ -201,7 +202,7 @@ def test_what_is_wrong_is_named(refusal, tmp_path):
 
 @pytest.mark.parametrize("value", [0, -1, 1.01])
 def test_an_impossible_iou_threshold_is_named_before_the_work(value, refusal, monkeypatch):
-    monkeypatch.setattr("keras_frcnn.evaluation.collect.collect", None)
+    monkeypatch.setattr("keras_frcnn.inference.collect.collect", None)
     message = f"--iou_threshold must be above 0 and at most 1. Received: {value:g}"
     assert refusal(f"--iou_threshold={value}") == message
 
@@ -244,8 +245,8 @@ def test_all_results_are_written(evaluate, run, tmp_path, capsys):
     page = markup.parse(tmp_path / "results" / "report.html")
     words = markup.text(page.find("body"))
     assert f"mAP (area), IoU 0.5{percent(written['map_area'], 1)}" in words
-    assert str(folder / "best.keras") in words and "2 pictures" in words
-    assert "Proposals" in words and markup.pictures(page)
+    assert str(folder / "best.keras") in words and "2 images" in words
+    assert "Proposals" in words and markup.images(page)
 
     events = EventAccumulator(str(tmp_path / "results"), size_guidance={"tensors": 0})
     events.Reload()
@@ -290,7 +291,7 @@ def test_two_evaluations_are_compared(two, run, tmp_path, capsys):
         assert values[letter]["name"] == str(folder)
     assert values["difference"] == values["B"]["map_area"] - values["A"]["map_area"]
     assert f"A: {two[0]}" in capsys.readouterr().out
-    assert (tmp_path / "c" / "comparison_pictures.csv").exists()
+    assert (tmp_path / "c" / "comparison_images.csv").exists()
     page = markup.parse(tmp_path / "c" / "comparison.html")
     assert f"B - A{100 * values['difference']:+.1f}" in markup.text(page.find("body"))
 
@@ -301,7 +302,7 @@ def test_a_run_and_detections_from_elsewhere_are_compared(two, run, tmp_path):
     expected = compared(f"--compare={two[0]},{two[1]}", folder=tmp_path / "c")
     values = compared(f"--compare={tmp_path / 'run'},{elsewhere}", folder=tmp_path / "d")
     assert values["intervals"] == expected["intervals"]
-    assert values["pictures"] == expected["pictures"]
+    assert values["images"] == expected["images"]
     # VOC's text files are rounded, and of no known settings.
     where = [f"--data_dir={run[1].data_dir[0]}", "--eval_split=val"]
     values = compared(f"--compare={two[0] / 'voc'},{two[1] / 'voc'}", *where, folder=tmp_path / "e")

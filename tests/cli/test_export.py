@@ -54,16 +54,16 @@ def refusal(capsys):
 
 
 def test_export_from_end_to_end(model, checkpoint, tmp_path, capsys):
-    picture = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
-    Image.fromarray(picture).save(tmp_path / "a.png")
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
     base = tmp_path / "it's served"
     code = export.main(
         [f"--checkpoint={checkpoint}", f"--output_dir={base}", f"--images={tmp_path}"]
     )
     assert code == 0
     serve = tf.saved_model.load(str(base / "1")).signatures["serving_default"]
-    answer = serve(input_tensor=tf.constant(picture[np.newaxis]))
-    expected = model.detect([picture])["boxes"]
+    answer = serve(input_tensor=tf.constant(image[np.newaxis]))
+    expected = model.detect([image])["boxes"]
     np.testing.assert_allclose(answer["detection_boxes_pixels"], expected, atol=1e-3)
     lines = capsys.readouterr().out.splitlines()
     stages = ["Loading", "Loading", "Writing", "Comparing", "It", "", "Done:"]
@@ -78,7 +78,7 @@ def test_the_request_that_is_shown_is_json(checkpoint, stages, tmp_path, capsys)
     export.main([f"--checkpoint={checkpoint}", f"--output_dir={tmp_path / 'served'}"])
     text = capsys.readouterr().out
     request = text[text.index("  echo '{") : text.index("|\n    curl")]
-    (tmp_path / "picture.jpg").write_bytes(b"x" * 200)  # base64 would break it into lines
+    (tmp_path / "image.jpg").write_bytes(b"x" * 200)  # base64 would break it into lines
     shell = subprocess.run(request, shell=True, cwd=tmp_path, capture_output=True, check=True)
     (instance,) = json.loads(shell.stdout)["instances"]
     assert instance["image_bytes"]["b64"] == "eHh4" * 66 + "eHg="
@@ -91,12 +91,12 @@ def test_settings_and_version_can_be_chosen(checkpoint, stages, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["12"]
 
 
-def test_no_more_than_eight_pictures_are_compared(checkpoint, stages, tmp_path):
-    (tmp_path / "pictures").mkdir()
+def test_no_more_than_eight_images_are_compared(checkpoint, stages, tmp_path):
+    (tmp_path / "images").mkdir()
     for number in range(10):
-        picture = np.full((5, 6 + number, 3), number, np.uint8)
-        Image.fromarray(picture).save(tmp_path / "pictures" / f"{number}.png")
-    flags = [f"--images={tmp_path / 'pictures'}", f"--output_dir={tmp_path / 'served'}"]
+        image = np.full((5, 6 + number, 3), number, np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
+    flags = [f"--images={tmp_path / 'images'}", f"--output_dir={tmp_path / 'served'}"]
     assert export.main([f"--checkpoint={checkpoint}", *flags]) == 0
     assert [image.shape[1] for image in stages["verify"][2]] == list(range(6, 14))
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_exported_is_refused(checkpoint, tmp_path, refusal):
     place, new = f"--output_dir={tmp_path}", f"--output_dir={tmp_path / 'new'}"
     assert "holds something else" in refusal(f"--checkpoint={checkpoint}", place)
     assert "There is no checkpoint" in refusal("--checkpoint=missing.keras", new)
-    assert "no picture at: gone" in refusal(f"--checkpoint={checkpoint}", new, "--images=gone")
+    assert "no image at: gone" in refusal(f"--checkpoint={checkpoint}", new, "--images=gone")
     assert "--checkpoint is missing" in refusal(new)
     assert "--output_dir is missing" in refusal(f"--checkpoint={checkpoint}")
     assert not (tmp_path / "new").exists()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from keras_frcnn.cli import main as cli
-from keras_frcnn.flags import SETTINGS
+from keras_frcnn.config.flags import SETTINGS
 
 
 @pytest.mark.parametrize("argv", [[], ["help"], ["--help"], ["-h"]])

@@ -8,7 +8,7 @@ from keras_frcnn.cli import make_shapes
 
 def test_flags_reach_the_maker(monkeypatch, capsys):
     received = []
-    fake = type(sys)("keras_frcnn.data.shapes")
+    fake = type(sys)("keras_frcnn.data.writers.shapes")
     fake.make = lambda output_dir, num_train, num_val, num_test, seed: received.append(
         (output_dir, num_train, num_val, num_test, seed)
     )
@@ -16,4 +16,4 @@ def test_flags_reach_the_maker(monkeypatch, capsys):
     monkeypatch.setattr(keras_frcnn.data, "shapes", fake, raising=False)
     assert make_shapes.main(["--output_dir=out", "--num_train=5", "--num_val=3", "--seed=9"]) == 0
     assert received == [("out", 5, 3, 40, 9)]
-    assert capsys.readouterr().out == "Wrote 48 pictures to out\n"
+    assert capsys.readouterr().out == "Wrote 48 images to out\n"

@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from keras_frcnn.cli import dry_run
+from keras_frcnn.backbones import backbone
 from keras_frcnn.cli import main as cli
 from keras_frcnn.cli.command import given_settings
 from keras_frcnn.cli.paper import COMMAND, main
-from keras_frcnn.data import shapes
-from keras_frcnn.flags import SETTINGS
-from keras_frcnn.models import backbones
+from keras_frcnn.config.flags import SETTINGS
+from keras_frcnn.data.writers import shapes
 from keras_frcnn.paper import run
+from keras_frcnn.training import dry_run
 from tests import fakes
 from tests.paper.conftest import CONFIGS
 
@@ -88,7 +88,7 @@ def test_help_and_list(capsys, monkeypatch):
 OVERRIDES = (
     *("shorter_side", "longer_side", "pixel_std", "scales", "head_units", "pool_size"),
     *("rpn_num_samples", "rpn_border_anchors", "train_pre_nms_top_k", "train_post_nms_top_k"),
-    *("test_pre_nms_top_k", "min_size", "roi_num_samples", "score_threshold", "num_pictures"),
+    *("test_pre_nms_top_k", "min_size", "roi_num_samples", "score_threshold", "num_images"),
 )
 
 
@@ -114,7 +114,7 @@ def argv(tmp_path):
 def a_second_a_step(config, console):
     """What a rehearsal measures, so that 6 seconds are 6 steps."""
     del console
-    return {"pictures": 3, "phases": [{"step": 1.0, "proposals": 0.0} for _ in config.phase_steps]}
+    return {"images": 3, "phases": [{"step": 1.0, "proposals": 0.0} for _ in config.phase_steps]}
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(run.subprocess, "Popen", Process)
     fakes.run_eagerly(monkeypatch)
     monkeypatch.setattr(dry_run, "dry_run", a_second_a_step)
-    monkeypatch.setitem(backbones.BACKBONES, "zf", fakes.stack)
+    monkeypatch.setitem(backbone.BACKBONES, "zf", fakes.stack)
     return lines
 
 

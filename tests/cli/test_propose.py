@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from keras_frcnn.cli import propose
-from keras_frcnn.data import load, proposals_file, shapes
-from keras_frcnn.evaluation.collect import collect
-from keras_frcnn.models import checkpoint
+from keras_frcnn.data import load, proposals_file
+from keras_frcnn.data.writers import shapes
+from keras_frcnn.inference.collect import collect
+from keras_frcnn.weights import checkpoint
 from tests import fakes
 
 
@@ -37,9 +38,9 @@ def test_an_rpn_proposes_what_it_proposes_in_evaluation(data, tmp_path, monkeypa
         _, expected = collect(model, dataset, model.config)
         found = proposals_file.read(path)
         assert list(found.image_ids) == [record.image_id for record in dataset.records]
-        for boxes, picture in zip(np.split(found.boxes, found.splits[1:-1]), expected, strict=True):
+        for boxes, image in zip(np.split(found.boxes, found.splits[1:-1]), expected, strict=True):
             assert len(boxes) > 5
-            np.testing.assert_allclose(boxes, picture["boxes"], atol=1e-3)
+            np.testing.assert_allclose(boxes, image["boxes"], atol=1e-3)
         few = ("--test_post_nms_top_k=3", "--split=eval_split")
         run(data, path, f"--checkpoint={tmp_path}/a.keras", *few)
         assert np.diff(proposals_file.read(path).splits).tolist() == [3, 3]
@@ -55,10 +56,10 @@ def test_selective_search_over_two_processes(data, tmp_path, split, count, capsy
     name = split.removesuffix("_split").replace("eval", "val")
     assert [image_id.split("_")[0] for image_id in found.image_ids] == [name] * count
     assert (np.diff(found.splits) > 5).all() and (np.diff(found.splits) <= 50).all()
-    assert f"Proposals of {count} pictures: {path}" in capsys.readouterr().out
+    assert f"Proposals of {count} images: {path}" in capsys.readouterr().out
 
 
-def test_pictures_without_annotations_are_proposed_for(data, tmp_path):
+def test_images_without_annotations_are_proposed_for(data, tmp_path):
     pytest.importorskip("cv2", reason="pip install 'keras-frcnn[proposals]'")
     bare, paths = tmp_path / "bare", (tmp_path / "one.npz", tmp_path / "other.json")
     shutil.copytree(data, bare, ignore=shutil.ignore_patterns("Annotations"))

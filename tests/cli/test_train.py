@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from keras_frcnn import data
-from keras_frcnn.cli import dry_run
 from keras_frcnn.cli.command import parse
 from keras_frcnn.cli.train import COMMAND, main
-from keras_frcnn.data import proposals_file, shapes
-from keras_frcnn.flags import write_flagfile
-from keras_frcnn.models import checkpoint
+from keras_frcnn.config.flags import write_flagfile
+from keras_frcnn.data import proposals_file
+from keras_frcnn.data.writers import shapes
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import fit
+from keras_frcnn.training import dry_run, trainer
+from keras_frcnn.weights import checkpoint
 from tests import fakes
 
 
@@ -46,7 +46,7 @@ def flagfile(tmp_path_factory):
         steps=2,
         eval_every=1,
         batch_size=1,
-        num_pictures=1,
+        num_images=1,
         train_split=("train",),
         eval_split=("val",),
         classes_file=str(classes),
@@ -72,7 +72,7 @@ def refusal(train, capsys, monkeypatch):
 
     def refuse(*argv, may_build=False):
         if not may_build:
-            monkeypatch.setattr(fit, "build", None)
+            monkeypatch.setattr(trainer, "build", None)
         with pytest.raises(SystemExit) as caught:
             train(*argv)
         assert caught.value.code == 2
@@ -120,7 +120,7 @@ def test_the_same_command_goes_on_and_only_what_is_watched_may_change(
 ):
     run = tmp_path / "run"
     train("--steps=1")
-    train("--steps=2", "--log_every=1", "--num_pictures=0")
+    train("--steps=2", "--log_every=1", "--num_images=0")
     assert "Going on from step 1" in capsys.readouterr().out
     assert int(checkpoint.load(run / "last.keras").step) == 2
     before = {name: (run / name).read_bytes() for name in ("config.cfg", "last.keras")}
@@ -150,9 +150,9 @@ def test_alternating_training_by_command(train, refusal, tmp_path, capsys):
 
 
 def test_a_mistake_in_the_first_command_does_not_bind_the_second(train, refusal, monkeypatch):
-    build = fit.build
+    build = trainer.build
     assert "'nope'" in refusal("--train_split=nope")
-    monkeypatch.setattr(fit, "build", build)
+    monkeypatch.setattr(trainer, "build", build)
     assert train("--steps=1") == 0
 
 
@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_ends_the_command(refusal):
 
 @pytest.fixture
 def copy(data_dir, tmp_path):
-    """A copy of the data to spoil, and the stem of its first training picture."""
+    """A copy of the data to spoil, and the stem of its first training image."""
     folder = tmp_path / "data"
     for path in sorted(data_dir.rglob("*")):
         if path.is_file():
@@ -227,7 +227,7 @@ def spoil(folder, stem, pattern, replacement):
     [
         (r"</annotation>", "", "broken annotation"),
         (r"<xmin>.*?</xmin>", "<xmin>9999</xmin>", "box has no area"),
-        (r"<xmax>.*?</xmax>", "<xmax>9999</xmax>", "box leaves the picture"),
+        (r"<xmax>.*?</xmax>", "<xmax>9999</xmax>", "box leaves the image"),
         (r"<ymin>.*?</ymin>", "<ymin>nan</ymin>", "box is not finite"),
         (r"<bndbox>.*?</bndbox>", "", "<bndbox> needs the numbers"),
         (r"<width>.*?</width>", "<width>7</width>", "the annotation says"),
@@ -242,7 +242,7 @@ def test_a_wrong_annotation_is_named(pattern, replacement, words, copy, refusal)
     assert "--on_bad_record=skip" in message
 
 
-def test_an_unknown_class_is_named_with_its_picture(copy, refusal):
+def test_an_unknown_class_is_named_with_its_image(copy, refusal):
     folder, stem = copy
     spoil(folder, stem, r"<name>\w+</name>", "<name>blob</name>")
     message = refusal(f"--data_dir={folder}")
@@ -250,11 +250,11 @@ def test_an_unknown_class_is_named_with_its_picture(copy, refusal):
     assert "--on_bad_record=skip" in message
 
 
-def test_a_cut_picture_is_named(copy, refusal):
+def test_a_cut_image_is_named(copy, refusal):
     folder, stem = copy
     path = folder / "JPEGImages" / f"{stem}.jpg"
     path.write_bytes(path.read_bytes()[:-200])
-    assert f"{path}: unreadable picture" in refusal(f"--data_dir={folder}")
+    assert f"{path}: unreadable image" in refusal(f"--data_dir={folder}")
 
 
 def test_what_is_bad_may_be_left_out(copy, train, capsys):
@@ -263,8 +263,8 @@ def test_what_is_bad_may_be_left_out(copy, train, capsys):
     flags = ("--on_bad_record=skip", "--steps=1", "--eval_every=0")
     assert train(f"--data_dir={folder}", *flags) == 0
     output = capsys.readouterr().out.replace("\n", "")
-    assert "train: 2 pictures" in output
-    assert f"{stem}: the picture is missing" in output
+    assert "train: 2 images" in output
+    assert f"{stem}: the image is missing" in output
 
 
 def test_missing_folders_and_splits_are_named(copy, refusal, tmp_path):
@@ -277,12 +277,12 @@ def test_missing_folders_and_splits_are_named(copy, refusal, tmp_path):
     assert refusal(f"--data_dir={folder}").endswith("train.txt: the split is empty")
 
 
-def test_pictures_without_any_object_to_learn_are_refused(copy, refusal):
+def test_images_without_any_object_to_learn_are_refused(copy, refusal):
     folder, _ = copy
     for path in (folder / "Annotations").iterdir():
         path.write_text(re.sub(r"<object>.*</object>", "", path.read_text(), flags=re.DOTALL))
     message = refusal(f"--data_dir={folder}", "--noinclude_empty", may_build=True)
-    assert "3 pictures, none of them with an object to learn" in message
+    assert "3 images, none of them with an object to learn" in message
 
 
 def test_pretrained_weights_that_are_missing_are_named(refusal, tmp_path):
@@ -317,10 +317,10 @@ def test_a_dry_run_reports_and_writes_nothing(train, tmp_path, monkeypatch, caps
     assert re.search(
         r"train step: \d+\.\d\d s \(the first one \d+\.\d s\), loss \d+\.\d{3}", output
     )
-    assert re.search(r"evaluation: \d+\.\d\d s a picture, mAP_area of 1 pictures [\d.]+", output)
+    assert re.search(r"evaluation: \d+\.\d\d s an image, mAP_area of 1 images [\d.]+", output)
     assert "export: works\n" in output
     assert re.search(r"memory: \d+\.\d GiB at most\n", output)
-    assert "for 2 steps, 0 min with 2 evaluations of 1 pictures\n" in output
+    assert "for 2 steps, 0 min with 2 evaluations of 1 images\n" in output
     assert not os.path.exists(exported[0][1])
 
 
@@ -336,13 +336,13 @@ def test_a_dry_run_rehearses_every_phase(scheme, train, tmp_path, monkeypatch, c
     output = capsys.readouterr().out
     phases, steps = {"alternating": (4, 6), "unshared": (2, 3)}.get(scheme, (1, 6))
     assert output.count("train step: ") == phases
-    assert f"for {steps} steps, 0 min with {steps} evaluations of 1 pictures\n" in output
+    assert f"for {steps} steps, 0 min with {steps} evaluations of 1 images\n" in output
 
 
 def test_a_dry_run_may_write_its_seconds(train, tmp_path, monkeypatch):
     def propose(model, dataset, config, training):
         del model, config, training
-        time.sleep(0.6)  # as if the first picture traced a graph
+        time.sleep(0.6)  # as if the first image traced a graph
         for record in dataset.records:
             yield record.image_id, np.array([[0, 0, 40, 40]], np.float32), np.ones(1, np.float32)
 
@@ -353,7 +353,7 @@ def test_a_dry_run_may_write_its_seconds(train, tmp_path, monkeypatch):
     flags = ("--scheme=unshared", "--steps=6", f"--dry_run_file={file}")
     assert train("--dry_run", *flags) == 0
     seconds = json.loads(file.read_text())
-    assert seconds["pictures"] == 3
+    assert seconds["images"] == 3
     (first, second) = seconds["phases"]
     assert first["step"] > 0 and first["proposals"] == 0
     assert second["step"] > 0 and 0 < second["proposals"] < 0.6
@@ -393,7 +393,7 @@ def test_a_dry_run_meets_the_errors_of_a_run(refusal, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_pictures_are_real_files(data_dir):
+def test_images_are_real_files(data_dir):
     """The tests above spoil JPEGs of a known size."""
     for path in (data_dir / "JPEGImages").iterdir():
         with Image.open(path) as image:

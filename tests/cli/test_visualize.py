@@ -8,9 +8,10 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn import data, models
-from keras_frcnn.cli import stage_panels, visualize
+from keras_frcnn.cli import visualize
 from keras_frcnn.config import Config
-from keras_frcnn.data.pictures import to_picture
+from keras_frcnn.data.images.files import to_image
+from keras_frcnn.inspection.visualize import panels as stage_panels
 from tests import fakes
 from tests.data.conftest import VocFolder
 
@@ -57,13 +58,13 @@ def names(*stems, stages):
 
 
 def size_of(path):
-    with Image.open(path) as picture:
-        return picture.size
+    with Image.open(path) as image:
+        return image.size
 
 
 def test_without_a_checkpoint_three_stages_are_drawn(run, tmp_path, capsys):
     assert run("--number=2") == names("a", "b", stages=STAGES[:3])
-    assert capsys.readouterr().out.startswith("Pictures drawn: 2, ")
+    assert capsys.readouterr().out.startswith("Images drawn: 2, ")
     assert size_of(tmp_path / "out" / "a_1_ground_truth.jpg") == (800, 600 + 2 * 28)
     assert size_of(tmp_path / "out" / "a_stages.jpg")[0] == 3 * 800 + 2 * 6
 
@@ -75,7 +76,7 @@ def test_with_a_checkpoint_six(run, model, tmp_path):
     assert size_of(tmp_path / "out" / "c_stages.jpg")[1] > 2 * 600
 
 
-def test_pictures_are_chosen_by_id_or_number(run):
+def test_images_are_chosen_by_id_or_number(run):
     assert run("--image_ids=c,a,c") == names("a", "c", stages=STAGES[:3])
 
 
@@ -101,7 +102,7 @@ def test_a_checkpoint_is_shown_on_data_with_classes_that_it_does_not_know(run, f
 def test_names_of_files_are_safe():
     ids = ["a/b", "../x", "A_B", "", "..", "é猫", "x" * 300, "a:b", "nul\0\n", "-rf", "\udce4"]
     stems = list(visualize._stems(ids))
-    assert stems[:6] == ["a_b", "_x", "A_B_2", "picture", "picture_2", "é猫"]
+    assert stems[:6] == ["a_b", "_x", "A_B_2", "image", "image_2", "é猫"]
     assert stems[6] == "x" * 50 and stems[7] == "a_b_3" and stems[9] == "rf"
     assert len({stem.casefold() for stem in stems}) == len(ids)
     for stem in stems:
@@ -113,7 +114,7 @@ def test_names_of_files_are_safe():
     ("flag", "words"),
     [
         ("--data_dir=/no/such", "data_dir must be an existing folder"),
-        ("--image_ids=d", "--image_ids must be of the 3 pictures of the split. Received: d."),
+        ("--image_ids=d", "--image_ids must be of the 3 images of the split. Received: d."),
         ("--number=0", "--number must be at least 1. Received: 0"),
         ("--epoch=-1", "--epoch must be at least 0. Received: -1"),
         ("--num_proposals=0", "--num_proposals must be at least 1"),
@@ -132,13 +133,13 @@ def test_a_wrong_command_line_gives_2(folder, tmp_path, capsys, flag, words):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_that_cannot_be_read_is_named(run, folder, capsys):
-    content = folder.picture("a").read_bytes()
-    folder.picture("a").write_bytes(content[:300] + content[-20:])  # its header and end are whole
+def test_an_image_that_cannot_be_read_is_named(run, folder, capsys):
+    content = folder.image("a").read_bytes()
+    folder.image("a").write_bytes(content[:300] + content[-20:])  # its header and end are whole
     with pytest.raises(SystemExit) as error:
         run()
     assert error.value.code == 2
-    assert "a.jpg: unreadable picture" in capsys.readouterr().err
+    assert "a.jpg: unreadable image" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_difficult_objects_are_told_apart(dataset, asked, difficult, words, seen
     assert len(learned[1]["boxes"]) == seen and learned[1]["apart"].tolist() == apart
 
 
-def test_in_joined_data_each_picture_has_the_default_of_its_form(dataset, asked):
+def test_in_joined_data_each_image_has_the_default_of_its_form(dataset, asked):
     first = dataset.records[0]
     dataset.records[:] = [first, dataclasses.replace(first, form="coco")]
     with fakes.small_backbone():
@@ -187,7 +188,7 @@ def test_in_joined_data_each_picture_has_the_default_of_its_form(dataset, asked)
     assert words == ["difficult, left out of training", "difficult, ignored in training"]
 
 
-def test_stages_of_a_picture_are_those_of_training(dataset, asked, model):
+def test_stages_of_an_image_are_those_of_training(dataset, asked, model):
     config = model.config.replace(flip="horizontal", brightness=0.2)
     flipped = set()
     for epoch in range(6):
@@ -220,4 +221,4 @@ def test_detections_are_those_of_detect(dataset, asked, model):
     count = expected["num_detections"][0]
     assert row == 0 and len(split.boxes) == count > 0
     np.testing.assert_allclose(split.boxes, expected["boxes"][0, :count], atol=1e-3)
-    np.testing.assert_array_equal(image, to_picture(dataset.records[2].path))
+    np.testing.assert_array_equal(image, to_image(dataset.records[2].path))

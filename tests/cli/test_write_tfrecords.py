@@ -30,7 +30,7 @@ def test_both_splits_are_written_with_the_classes_of_the_training(folder, tmp_pa
     out = tmp_path / "out"
     assert run(folder, f"--output_dir={out}") == 0
     assert capsys.readouterr().out.splitlines()[-3:] == [
-        "train: 2 pictures", "eval: 1 pictures", f"Written: {out}, 2 files and label_map.pbtxt",
+        "train: 2 images", "eval: 1 images", f"Written: {out}, 2 files and label_map.pbtxt",
     ]  # fmt: skip
     config = Config(dataset="tfrecord", data_dir=str(out))
     train, val = (data.load(config, (split,)) for split in ("train", "eval"))
@@ -53,7 +53,7 @@ def test_what_is_skipped_is_said(folder, tmp_path, capsys):
     (tmp_path / "names").write_text("cat\n")
     assert run(folder, *flags[:2], f"--classes_file={tmp_path / 'names'}") == 0
     out = capsys.readouterr().out
-    assert "skipped: " in out and "b.xml" in out and "train: 1 pictures" in out
+    assert "skipped: " in out and "b.xml" in out and "train: 1 images" in out
 
 
 def test_a_folder_that_holds_anything_is_refused_before_the_work(folder, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Small folders in VOC's and COCO's layout, written picture by picture."""
+"""Small folders in VOC's and COCO's layout, written image by image."""
 
 import json
 import pathlib
@@ -11,7 +11,7 @@ CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 3, "name": "car", "supercategory
 
 
 class VocFolder:
-    """Writes pictures and annotations; ``add`` takes boxes as VOC writes them."""
+    """Writes images and annotations; ``add`` takes boxes as VOC writes them."""
 
     def __init__(self, root: pathlib.Path):
         self.root = root
@@ -27,10 +27,10 @@ class VocFolder:
         image=None,
         suffix=".jpg",
     ):
-        """Adds a picture of (height, width) with objects (name, xmin, ymin, xmax, ymax)."""
+        """Adds an image of (height, width) with objects (name, xmin, ymin, xmax, ymax)."""
         image = np.zeros((*size, 3), np.uint8) if image is None else image
         height, width = image.shape[:2]
-        Image.fromarray(image).save(self.picture(stem, suffix))
+        Image.fromarray(image).save(self.image(stem, suffix))
         self.annotate(stem, "".join(self.object_xml(*item) for item in objects), height, width)
         self.line(split, stem)
         return self
@@ -50,7 +50,7 @@ class VocFolder:
     def annotation(self, stem):
         return self.root / "Annotations" / f"{stem}.xml"
 
-    def picture(self, stem, suffix=".jpg"):
+    def image(self, stem, suffix=".jpg"):
         return self.root / "JPEGImages" / f"{stem}{suffix}"
 
     @staticmethod
@@ -63,21 +63,21 @@ class VocFolder:
 
 
 class CocoFolder:
-    """Writes pictures and an annotation file in COCO's layout."""
+    """Writes images and an annotation file in COCO's layout."""
 
-    def __init__(self, root, split="train", annotations=None, pictures=None):
+    def __init__(self, root, split="train", annotations=None, images=None):
         self.root = root
         self.path = root / (annotations or f"annotations/instances_{split}.json")
-        self.pictures = root / (split if pictures is None else pictures)
+        self.images = root / (split if images is None else images)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.pictures.mkdir(parents=True, exist_ok=True)
+        self.images.mkdir(parents=True, exist_ok=True)
         self.content = {"images": [], "annotations": [], "categories": CATEGORIES}
         self.save()
 
     def add(self, image_id, *objects, size=(40, 60), **extra):
-        """Adds a picture of (height, width) with objects (bbox, category id, other values)."""
+        """Adds an image of (height, width) with objects (bbox, category id, other values)."""
         name = f"{image_id:012d}.jpg" if isinstance(image_id, int) else f"{image_id}.jpg"
-        Image.new("RGB", size[::-1]).save(self.pictures / name)
+        Image.new("RGB", size[::-1]).save(self.images / name)
         image = {"id": image_id, "file_name": name, "height": size[0], "width": size[1]}
         self.content["images"].append(image | extra)
         for item in objects:

@@ -7,8 +7,8 @@ import tensorflow as tf
 from PIL import Image
 
 
-def picture(height=40, width=60, seed=0, form="JPEG", **options) -> bytes:
-    """Returns the file of a small picture of noise."""
+def image(height=40, width=60, seed=0, form="JPEG", **options) -> bytes:
+    """Returns the file of a small image of noise."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, form, **options)
@@ -22,7 +22,7 @@ def features(**changes) -> dict:
         **changes: keys after "image/", with "__" for "/"; None leaves one out.
     """
     values = {
-        "encoded": picture(),
+        "encoded": image(),
         "format": "jpeg",
         "filename": "a.jpg",
         "source_id": "a.jpg",

@@ -1,4 +1,4 @@
-"""Several data sets as one: classes by name, ids, pictures and objects of both."""
+"""Several data sets as one: classes by name, ids, images and objects of both."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import joining, pipeline, proposals_file
-from keras_frcnn.evaluation import coco, measure, results
+from keras_frcnn.evaluation.metrics import coco, detections, measure
 from tests.data.conftest import CocoFolder
 
 CATEGORIES = [
@@ -49,7 +49,7 @@ def settings(*folders, **more):
 
 
 def objects(dataset):
-    """Class and left edge of each object, by picture."""
+    """Class and left edge of each object, by image."""
     return {
         record.image_id: [
             (dataset.class_names[label], float(box[1]))
@@ -131,7 +131,7 @@ def test_a_model_of_one_data_set_is_measured_on_another(other):
     assert dataset.truth.crowd.tolist() == [True, False, False, False]
     assert dataset.truth.image_ids == (1, 2, 3)
     assert dataset.truth.bboxes[:, 0].tolist() == [1, 2, 4, 5]
-    alone = data.load(settings(other), ("train2017",), ours, strict=False, pictures=False)
+    alone = data.load(settings(other), ("train2017",), ours, strict=False, images=False)
     assert alone.records == [] and alone.truth.category_ids == (72, 91, 3, 1)
     assert alone.skipped == dataset.skipped == [
         f"coco in {other.root}: objects of classes that match none: truck (2)"
@@ -149,7 +149,7 @@ def test_in_a_lone_data_set_a_class_that_matches_none_is_a_bad_record(other):
     assert line.endswith("unknown class; known are dog, sofa, tvmonitor; object dropped")
     config = config.replace(on_bad_record="error")
     with pytest.raises(ValueError, match=f"coco in {other.root}: object of class truck and 1 more"):
-        data.load(config, ("train2017",), ("dog", "sofa", "tvmonitor"), pictures=False)
+        data.load(config, ("train2017",), ("dog", "sofa", "tvmonitor"), images=False)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -197,7 +197,7 @@ def test_joined_coco_data_have_a_truth_to_evaluate_and_write_results_for(tmp_pat
     assert truth.rows.tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
     assert [truth.class_names[label] for label in truth.labels[-2:]] == ["Dog", "couch"]
     assert truth.bboxes[:, 0].tolist() == [0, 1, 2, 0, 4, 5, 6, 7]
-    alone = data.load(config, ("train2017", "val"), pictures=False).truth
+    alone = data.load(config, ("train2017", "val"), images=False).truth
     assert alone.image_ids == ids and alone.rows.tolist() == truth.rows.tolist()
 
     found = {
@@ -210,7 +210,7 @@ def test_joined_coco_data_have_a_truth_to_evaluate_and_write_results_for(tmp_pat
     }
     assert measure.measure(dataset, found).figures["AP"] == 1
     path = tmp_path / "found.json"
-    results.write_coco(path, found, dataset.class_names, truth.category_ids)
+    detections.write_coco(path, found, dataset.class_names, truth.category_ids)
     assert coco.evaluate_columns(truth, coco.read_found(path, truth)).figures["AP"] == 1
     assert json.loads(path.read_text())[-1] == {
         "image_id": "coco2/1", "category_id": 3, "bbox": [7, 0, 5, 6], "score": pytest.approx(0.9),
@@ -226,17 +226,17 @@ def test_joined_data_can_train_on_a_proposals_file(voc, other, tmp_path):
     assert proposals.boxes[:, 3].tolist() == [14, 13, 12, 11, 10]
 
 
-# --- the same picture twice ---------------------------------------------------------------------
+# --- the same image twice ---------------------------------------------------------------------
 
 
-def test_a_picture_that_two_data_sets_share_is_refused_or_left_out_the_second_time(tmp_path, other):
+def test_an_image_that_two_data_sets_share_is_refused_or_left_out_the_second_time(tmp_path, other):
     config = settings(other, other)
     splits = ("train2017", "train2017")
-    first = other.pictures / "000000000001.jpg"
+    first = other.images / "000000000001.jpg"
     place = f"coco in {other.root}"
     with pytest.raises(ValueError, match=f"1 problem.*\n.*{first} and 2 more: in {place} and in"):
         data.load(config, splits)
-    more = CocoFolder(other.root, "more", pictures="train2017")
+    more = CocoFolder(other.root, "more", images="train2017")
     more.add(3, ([7, 0, 5, 6], 3)).add(4, ([8, 0, 5, 6], 3))
     more.content["categories"] = [{"id": 3, "name": "sofa"}]
     more.save()
@@ -247,7 +247,7 @@ def test_a_picture_that_two_data_sets_share_is_refused_or_left_out_the_second_ti
     assert dataset.truth.rows.tolist() == [0, 0, 0, 1, 2, 2, 3]
     assert dataset.truth.bboxes[-1, 0] == dataset.records[-1].boxes[0, 1] == 8
     (line,) = dataset.skipped
-    third = other.pictures / "000000000003.jpg"
+    third = other.images / "000000000003.jpg"
     assert line == f"{third}: in {place} and in {place}; left out the second time"
 
 
@@ -286,7 +286,7 @@ def test_difficult_objects_and_crowd_regions_each_have_their_datas_default(
     assert found == {"monitor": False, "dog": False} | expected
 
 
-def test_pictures_of_nothing_but_left_out_objects_are_background_as_the_setting_says(voc, other):
+def test_images_of_nothing_but_left_out_objects_are_background_as_the_setting_says(voc, other):
     sizes = {"shorter_side": 40, "longer_side": 60, "flip": "none"}
     config = settings(voc, other, **sizes)
     dataset = data.load(config, ("train", "train2017"))
@@ -296,5 +296,5 @@ def test_pictures_of_nothing_but_left_out_objects_are_background_as_the_setting_
         batches = [(int(i["index"][0]), (t["labels"].numpy() >= 0).sum()) for i, t in stream]
         return dict(sorted(batches))
 
-    assert drawn(config) == {0: 2, 1: 0, 2: 2, 3: 0, 4: 2}  # 3 is the picture of a truck
+    assert drawn(config) == {0: 2, 1: 0, 2: 2, 3: 0, 4: 2}  # 3 is the image of a truck
     assert drawn(config.replace(include_empty=False)) == {0: 2, 2: 2, 4: 2}

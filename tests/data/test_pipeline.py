@@ -10,16 +10,17 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import pipeline, proposals_file, transforms
-from keras_frcnn.data.order import drawn_rows
-from keras_frcnn.data.records import Dataset, Record
+from keras_frcnn.data import pipeline, proposals_file
+from keras_frcnn.data.dataset import Dataset, Record
+from keras_frcnn.data.epoch_order import drawn_rows
+from keras_frcnn.data.images import transforms
 
 CONFIG = Config(shorter_side=40, longer_side=70, flip="none", seed=3)
 
 
 @pytest.fixture
 def make_dataset(tmp_path):
-    """Returns a function from sizes to a dataset of white boxes on black pictures."""
+    """Returns a function from sizes to a dataset of white boxes on black images."""
 
     def make(sizes, num_objects=1):
         rng = np.random.default_rng(7)
@@ -45,7 +46,7 @@ def _take(stream, count):
 
 
 def _white_box(image, shape):
-    """Finds the white rectangle of one normalised picture: yxyx pixels, to about half a pixel."""
+    """Finds the white rectangle of one normalised image: yxyx pixels, to about half a pixel."""
     grey = image[: shape[0], : shape[1], 0] + transforms.BGR_MEAN[0]
     rows, columns = grey.max(axis=1) / 255, grey.max(axis=0) / 255
     spans = []
@@ -79,7 +80,7 @@ def test_train_batch_is_typed_and_shaped_as_promised(make_dataset):
     }
 
 
-def test_boxes_follow_their_pictures_through_flips_and_resizing(make_dataset):
+def test_boxes_follow_their_images_through_flips_and_resizing(make_dataset):
     dataset = make_dataset(SIZES)
     kinds = set()
     for inputs, targets in _take(
@@ -167,7 +168,7 @@ def test_a_batch_holds_one_orientation(make_dataset):
     assert seen == set(range(len(SIZES)))
 
 
-def test_padding_is_zero_after_normalising_and_changes_no_picture(make_dataset):
+def test_padding_is_zero_after_normalising_and_changes_no_image(make_dataset):
     dataset = make_dataset([(30, 50), (30, 80), (40, 41)])
     alone = {
         int(inputs["index"][0]): (inputs["images"][0], targets["boxes"][0])
@@ -183,7 +184,7 @@ def test_padding_is_zero_after_normalising_and_changes_no_picture(make_dataset):
         np.testing.assert_array_equal(targets["boxes"][item], alone[row][1])
 
 
-def test_pictures_are_bgr_minus_mean_over_std(make_dataset, tmp_path):
+def test_images_are_bgr_minus_mean_over_std(make_dataset, tmp_path):
     Image.new("RGB", (50, 40), (10, 20, 30)).save(tmp_path / "colour.png")
     record = dataclasses.replace(
         make_dataset([(40, 50)]).records[0], path=str(tmp_path / "colour.png")
@@ -208,7 +209,7 @@ def test_target_rows_are_padded_with_label_minus_one(make_dataset):
     assert targets["labels"][1 - item].tolist() == [1, 1, 1]
 
 
-def test_a_picture_without_objects_has_one_row_of_padding(make_dataset):
+def test_an_image_without_objects_has_one_row_of_padding(make_dataset):
     dataset = make_dataset([(40, 50)], num_objects=0)
     ((_, targets),) = _take(pipeline.train_dataset(dataset, CONFIG), 1)
     assert targets["labels"].tolist() == [[-1]] and targets["ignore"].tolist() == [[False]]
@@ -234,7 +235,7 @@ def test_difficult_objects(make_dataset, difficult, labels, ignore):
     np.testing.assert_array_equal(targets["boxes"][0], kept)
 
 
-def test_objects_belong_to_their_own_picture(make_dataset):
+def test_objects_belong_to_their_own_image(make_dataset):
     """Records with 2, 0, 3 and 1 objects: each row gets its own."""
     dataset = make_dataset([(40, 50)] * 4)
     expected = {}
@@ -253,7 +254,7 @@ def test_objects_belong_to_their_own_picture(make_dataset):
 
 
 @pytest.mark.parametrize("difficult", ["drop", "ignore"])
-def test_pictures_with_nothing_to_learn_can_be_left_out(make_dataset, difficult):
+def test_images_with_nothing_to_learn_can_be_left_out(make_dataset, difficult):
     dataset = make_dataset([(40, 50)] * 4)
     for row, flag in ((1, np.array([True])), (2, np.zeros(0, bool))):
         dataset.records[row] = dataclasses.replace(
@@ -269,8 +270,8 @@ def test_pictures_with_nothing_to_learn_can_be_left_out(make_dataset, difficult)
     assert {int(inputs["index"][0]) for inputs, _ in _take(stream, 8)} == {0, 1, 2, 3}
 
 
-def test_no_picture_to_train_on_is_an_error(make_dataset):
-    with pytest.raises(ValueError, match="Received: 0 pictures"):
+def test_no_image_to_train_on_is_an_error(make_dataset):
+    with pytest.raises(ValueError, match="Received: 0 images"):
         pipeline.train_dataset(Dataset(("a",), []), CONFIG)
     dataset = make_dataset([(40, 50)], num_objects=0)
     with pytest.raises(ValueError, match="include_empty=False"):
@@ -349,7 +350,7 @@ def test_evaluation_batches_for_xla(make_dataset):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
-def test_evaluation_sees_every_picture_once_in_order(make_dataset, batch_size):
+def test_evaluation_sees_every_image_once_in_order(make_dataset, batch_size):
     dataset = make_dataset(SIZES)
     config = CONFIG.replace(flip="both")
     taken = list(pipeline.eval_dataset(dataset, config, batch_size).as_numpy_iterator())
@@ -371,7 +372,7 @@ def test_evaluation_can_be_run_twice(make_dataset):
         tf.nest.map_structure(np.testing.assert_array_equal, first, second)
 
 
-def test_pictures_are_turned_upright(tmp_path):
+def test_images_are_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying: the displayed right edge is the stored top
     stored = np.zeros((40, 60, 3), np.uint8)
@@ -390,14 +391,14 @@ def test_pictures_are_turned_upright(tmp_path):
 
 
 @pytest.mark.parametrize("make_stream", [pipeline.train_dataset, pipeline.eval_dataset])
-def test_a_picture_that_cannot_be_decoded_is_named(make_dataset, make_stream):
+def test_an_image_that_cannot_be_decoded_is_named(make_dataset, make_stream):
     dataset = make_dataset([(40, 50)] * 3)
     path = pathlib.Path(dataset.records[1].path)
-    for damage in (path.read_bytes()[:-20], b"no picture", b"", None):
+    for damage in (path.read_bytes()[:-20], b"no image", b"", None):
         path.unlink()
         if damage is not None:
             path.write_bytes(damage)
-        with pytest.raises(tf.errors.InvalidArgumentError, match=f"unreadable picture.*{path}"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"unreadable image.*{path}"):
             _take(make_stream(dataset, CONFIG), 3)
 
 
@@ -409,10 +410,10 @@ def test_a_program_ends_while_streams_are_open(make_dataset):
 import numpy as np
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
-from keras_frcnn.data.records import Dataset, Record
+from keras_frcnn.data.dataset import Dataset, Record
 nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
-pictures = {[(record.path, record.height, record.width) for record in dataset.records] * 20!r}
-records = [Record(str(i), *picture, *nothing) for i, picture in enumerate(pictures)]
+images = {[(record.path, record.height, record.width) for record in dataset.records] * 20!r}
+records = [Record(str(i), *image, *nothing) for i, image in enumerate(images)]
 stream = iter(pipeline.train_dataset(Dataset(("a",), records), Config()))
 for _ in range(3):
     next(stream)
@@ -430,7 +431,7 @@ print("done")
 
 @pytest.fixture
 def proposed(make_dataset, tmp_path):
-    """A dataset, and a file whose first proposal is each picture's object."""
+    """A dataset, and a file whose first proposal is each image's object."""
     dataset = make_dataset([(30, 50), (50, 30), (40, 41), (33, 80)])
     path = tmp_path / "found.npz"
     proposals_file.write(
@@ -453,7 +454,7 @@ def proposed(make_dataset, tmp_path):
     ],
     ids=["still", "flips", "crops", "sizes"],
 )
-def test_proposals_move_with_their_picture(proposed, changes, jit_compile):
+def test_proposals_move_with_their_image(proposed, changes, jit_compile):
     dataset, path = proposed
     config = CONFIG.replace(
         train_proposals=path, batch_size=2, jit_compile=jit_compile, crop_min_visible=0.1, **changes
@@ -491,7 +492,7 @@ def test_the_best_proposals_are_taken_in_training_and_in_test(proposed):
         np.testing.assert_allclose(batch["proposals"][0, :1], record.boxes * factors, rtol=1e-6)
 
 
-def test_only_pictures_that_will_be_drawn_need_proposals(make_dataset, tmp_path):
+def test_only_images_that_will_be_drawn_need_proposals(make_dataset, tmp_path):
     dataset = make_dataset([(40, 60)] * 6)
     path = tmp_path / "some.npz"
     config = CONFIG.replace(batch_size=1, train_proposals=str(path))
@@ -500,9 +501,9 @@ def test_only_pictures_that_will_be_drawn_need_proposals(make_dataset, tmp_path)
     proposals_file.write(path, rows)
     for inputs, _ in _take(pipeline.train_dataset(dataset, config, 0, 2), 2):
         assert float(tf.reduce_sum(inputs["proposals"])) > 0
-    with pytest.raises(ValueError, match="has no proposals of 1 of 3 pictures"):
+    with pytest.raises(ValueError, match="has no proposals of 1 of 3 images"):
         pipeline.train_dataset(dataset, config, 0, 3)
-    with pytest.raises(ValueError, match="has no proposals of 4 of 6 pictures"):
+    with pytest.raises(ValueError, match="has no proposals of 4 of 6 images"):
         pipeline.train_dataset(dataset, config)
 
 
@@ -512,7 +513,7 @@ def test_without_a_file_no_proposals_are_in_a_batch(make_dataset):
     assert sorted(inputs) == ["image_shape", "images", "index", "original_shape"]
 
 
-def test_a_file_that_lacks_a_picture_is_refused_before_any_batch(proposed, make_dataset):
+def test_a_file_that_lacks_an_image_is_refused_before_any_batch(proposed, make_dataset):
     dataset, path = proposed
     more = make_dataset([(30, 50)] * 5)
     for make, changes in (

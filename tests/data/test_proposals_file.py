@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn.data import proposals_file, proposals_json
-from keras_frcnn.data.records import Record
+from keras_frcnn.data.dataset import Record
 
 FOUND = [
     ("a", [[1, 2, 30, 40], [0, 0, 10.5, 10]], [0.9, 0.25]),
@@ -53,7 +53,7 @@ def test_what_is_written_is_read(path):
     assert [part.name for part in path.parent.iterdir()] == ["found.npz"]
 
 
-def test_numbered_pictures_and_a_generator_will_do(tmp_path):
+def test_numbered_images_and_a_generator_will_do(tmp_path):
     path = tmp_path / "found.npz"
     proposals_file.write(path, ((n, np.full((n, 4), n), np.zeros(n)) for n in (2, 1)))
     found = proposals_file.read(path)
@@ -85,20 +85,20 @@ def test_a_box_may_overhang_by_rounding_and_is_clipped(path):
     np.testing.assert_array_equal(found.boxes, [[1, 2, 29, 39.5], [0, 0, 10.5, 10]])
 
 
-def test_a_box_outside_its_picture_is_named(path):
+def test_a_box_outside_its_image_is_named(path):
     with pytest.raises(ValueError) as caught:
         proposals_file.read_for(path, [record("c"), record("a", 40, 30)], limit=9)
     assert str(caught.value) == (
-        f"{path}: a proposal of picture 'a' leaves its height 40 and width 30: "
+        f"{path}: a proposal of image 'a' leaves its height 40 and width 30: "
         "[1.0, 2.0, 30.0, 40.0] (yxyx)"
     )
 
 
-def test_pictures_without_an_entry_are_counted_and_named(path):
+def test_images_without_an_entry_are_counted_and_named(path):
     records = [record("a"), record("x"), record("y")]
-    with pytest.raises(ValueError, match=r"has no proposals of 2 of 3 pictures; .* 'x'"):
+    with pytest.raises(ValueError, match=r"has no proposals of 2 of 3 images; .* 'x'"):
         proposals_file.read_for(path, records, limit=9)
-    with pytest.raises(ValueError, match="has no proposals of 1 of 1 pictures; the first is 7"):
+    with pytest.raises(ValueError, match="has no proposals of 1 of 1 images; the first is 7"):
         proposals_file.read_for(path, [record(7)], limit=9)
 
 
@@ -114,7 +114,7 @@ def test_pictures_without_an_entry_are_counted_and_named(path):
         ({"counts": np.array([2.0, 0, 3])}, "counts must be of 1 dimension"),
         ({"image_ids": np.array([["a", "b", "c"]])}, "image_ids must be of 1 dimension"),
         ({"scores": np.array(["x"] * 5)}, "scores must be of 1 dimension"),
-        ({"image_ids": np.array(["a", "b", "a"])}, "picture 'a' is in it 2 times"),
+        ({"image_ids": np.array(["a", "b", "a"])}, "image 'a' is in it 2 times"),
         ({"boxes": arrays()["boxes"] * [1, 1, np.nan, 1]}, "'a' has a box that is not finite"),
         ({"boxes": arrays()["boxes"] * [1, 1, 1, -1]}, "'a' has a box .* ends before it begins"),
         ({"scores": np.array([9, 8, 3, np.inf, 1])}, "'c' has a score that is not finite"),
@@ -181,7 +181,7 @@ def test_only_wanted_rows_must_be_in_the_file(path):
     assert not boxes[[0, 2]].any()
     np.testing.assert_array_equal(boxes[1], FOUND[2][1])
     np.testing.assert_array_equal(boxes[3], [[1, 2, 30, 40], [0, 0, 10.5, 10], [0] * 4])
-    with pytest.raises(ValueError, match="no proposals of 1 of 2 pictures; the first is 'absent'"):
+    with pytest.raises(ValueError, match="no proposals of 1 of 2 images; the first is 'absent'"):
         proposals_file.lookup(str(path), records, 5, [1, 2])
 
 
@@ -197,7 +197,7 @@ def test_the_rpns_proposals_are_not_looked_up():
 
 
 class TestInParts:
-    """Six pictures in parts of two."""
+    """Six images in parts of two."""
 
     @pytest.fixture(autouse=True)
     def six(self, monkeypatch, path):
@@ -316,7 +316,7 @@ class TestJson:
         assert "must hold a list of proposals" in refusal({"a": 1})
         assert ", entry 0: must be an object with image_id, bbox, score" in refusal([[1]])
         sound = {"image_id": "a", "bbox": [1, 2, -3, 4], "score": 1}
-        assert "picture 'a' has a box that is not finite or ends before" in refusal([sound])
+        assert "image 'a' has a box that is not finite or ends before" in refusal([sound])
         both = [{**sound, "bbox": [1, 2, 3, 4], "image_id": image_id} for image_id in ("a", 1)]
         assert "image ids must be all texts or all numbers" in refusal(both)
         monkeypatch.setattr(proposals_json, "MAX_BYTES", 10)

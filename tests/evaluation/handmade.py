@@ -20,7 +20,7 @@ def dataset(*records, class_names=("cat",)):
 
 
 def found(*rows):
-    """Makes one picture's detections of (box, score) or (box, score, label)."""
+    """Makes one image's detections of (box, score) or (box, score, label)."""
     return {
         "boxes": np.array([r[0] for r in rows], np.float32).reshape(-1, 4),
         "scores": np.array([r[1] for r in rows], np.float32),
@@ -28,12 +28,12 @@ def found(*rows):
     }
 
 
-def random_pictures(generator, num_pictures=6, num_classes=3):
-    """Makes a data set and detections: ties of scores and overlaps, difficult objects, pictures and
-    a class without objects, pictures without detections, loose and wrong and doubled boxes.
+def random_images(generator, num_images=6, num_classes=3):
+    """Makes a data set and detections: ties of scores and overlaps, difficult objects, images and
+    a class without objects, images without detections, loose and wrong and doubled boxes.
     """
     records, detections = [], {}
-    for image_id in range(int(generator.integers(1, num_pictures + 1))):
+    for image_id in range(int(generator.integers(1, num_images + 1))):
         gt = _random_boxes(generator, generator.integers(0, 6))
         labels = generator.integers(0, max(1, num_classes - 1), len(gt))
         records.append(

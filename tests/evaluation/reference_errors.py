@@ -1,4 +1,4 @@
-"""What is wrong with each detection, picture by picture with plain loops and exact fractions.
+"""What is wrong with each detection, image by image with plain loops and exact fractions.
 
 Written from the rules as ``errors`` and ``matches`` state them, without their code.
 """
@@ -23,7 +23,7 @@ def overlap(box, other, region):
 
 
 def find(detections, objects, threshold, metric):
-    """Finds each detection's object in one picture.
+    """Finds each detection's object in one image.
 
     Args:
         detections: [(box, score, label), ...].

@@ -46,12 +46,12 @@ MARKUP = (
     + b"<!ENTITY x '&a8;'>]>",
     *(b"[" * 2000, b"{\"a\":" * 2000, b"[[[[]]]]", b"}", b"]"),
 )  # fmt: skip
-PICTURE = (
+IMAGE = (
     *(b"\xff\xd8", b"\xff\xda", b"\xff\xd9", b"\xff\xc0", b"\xff\xc2", b"\xff\xe1", b"\xff\xff"),
     *(b"IDAT", b"IEND", b"eXIf", b"PLTE", b"tRNS", b"zTXt", b"Exif\0\0", b"Adobe", b"MPF\0"),
     *(b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x00\x01", b"II*\0"),
 )
-HOSTILE = (*NUMBERS, *PATHS, *WORDS, *MARKUP, *PICTURE)
+HOSTILE = (*NUMBERS, *PATHS, *WORDS, *MARKUP, *IMAGE)
 
 _WORD = re.compile(rb"[\w.+-]+")
 

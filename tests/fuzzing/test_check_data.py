@@ -1,4 +1,4 @@
-"""Hundreds of damaged annotations and pictures: every one is survived, nothing else is touched."""
+"""Hundreds of damaged annotations and images: every one is survived, nothing else is touched."""
 
 import io
 import random
@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_frcnn.config import Config
-from keras_frcnn.inspection import check_data, check_page, check_report, mend
+from keras_frcnn.inspection.check_data import checks, mend, page
+from keras_frcnn.inspection.check_data import report as check_report
 from tests.data.conftest import VocFolder
 from tests.fuzzing.mutations import HOSTILE, mutate
 from tests.inspection.conftest import scene
@@ -17,7 +18,7 @@ from tests.inspection.conftest import scene
 _NUMBER = 300
 
 
-def _picture(rng, seed):
+def _image(rng, seed):
     buffer = io.BytesIO()
     image = Image.fromarray(scene(seed, 24, 32))
     exif = Image.Exif()
@@ -42,10 +43,10 @@ def fuzzed(tmp_path_factory):
         stem = f"{number:04d}"
         boxes = [(f"c{n}", *(rng.randrange(-2, 36) for _ in range(4))) for n in range(4)]
         folder.annotate(stem, "".join(folder.object_xml(*box) for box in boxes), 24, 32)
-        content, picture = folder.annotation(stem).read_bytes(), _picture(rng, number)
+        content, image = folder.annotation(stem).read_bytes(), _image(rng, number)
         if number % 3:
             folder.annotation(stem).write_bytes(mutate(content, rng))
-        folder.picture(stem).write_bytes(mutate(picture, rng) if number % 3 != 1 else picture)
+        folder.image(stem).write_bytes(mutate(image, rng) if number % 3 != 1 else image)
         folder.line(rng.choice(("train", "val")), stem)
     for _ in range(30):
         name = rng.choice(HOSTILE).decode("utf-8", "replace").replace("\n", "") or "x"
@@ -59,9 +60,9 @@ def test_damaged_data_is_checked_shown_and_mended(fuzzed, tmp_path):
     config = Config(data_dir=str(fuzzed.root), train_split=("train",), eval_split=("val",))
     tracemalloc.start()
     begin = time.perf_counter()
-    report = check_data.check(config)
+    report = checks.check(config)
     check_report.write_json(report, tmp_path / "check.json")
-    check_page.write(report, tmp_path / "check.html")
+    page.write(report, tmp_path / "check.html")
     mend.write(report, str(tmp_path / "fixed"))
     seconds, (_, peak) = time.perf_counter() - begin, tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -70,12 +71,10 @@ def test_damaged_data_is_checked_shown_and_mended(fuzzed, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"check.json", "check.html", "fixed"}
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
     counts = report.counts
-    for kind in ("broken_picture", "broken_annotation", "degenerate_box", "outside_box"):
+    for kind in ("broken_image", "broken_annotation", "degenerate_box", "outside_box"):
         assert counts[kind] > 20, kind
     assert len(report.source.samples) >= _NUMBER
 
-    again = check_data.check(config.replace(data_dir=str(tmp_path / "fixed")))
+    again = checks.check(config.replace(data_dir=str(tmp_path / "fixed")))
     left = {kind for kind, count in again.counts.items() if count}
-    assert left <= {
-        *("unknown_class", "overlap", "near_overlap", "duplicate_picture", "empty_picture")
-    }
+    assert left <= {*("unknown_class", "overlap", "near_overlap", "duplicate_image", "empty_image")}

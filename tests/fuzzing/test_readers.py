@@ -25,22 +25,25 @@ from PIL import Image
 from keras_frcnn import data
 from keras_frcnn.cli.command import Command, parse
 from keras_frcnn.config import Config
-from keras_frcnn.data import encoded, proposals_file, records
-from keras_frcnn.data.pictures import to_picture
-from keras_frcnn.evaluation import results, voc_files
-from keras_frcnn.flags import write_flagfile
-from keras_frcnn.models import checkpoint
+from keras_frcnn.config.flags import write_flagfile
+from keras_frcnn.data import dataset as records
+from keras_frcnn.data import proposals_file
+from keras_frcnn.data.images import graph_decoder
+from keras_frcnn.data.images.files import to_image
+from keras_frcnn.evaluation.metrics import detections
+from keras_frcnn.evaluation.report import voc_files
+from keras_frcnn.weights import checkpoint
 from tests import fakes
 from tests.data import handmade
 from tests.data.conftest import VocFolder
-from tests.data.picture_forms import FORMS
+from tests.data.images.image_forms import FORMS
 from tests.fuzzing.mutations import MARKUP, PATHS, mutate, with_checksums
 from tests.inspection.conftest import scene
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
 _SECONDS = 20  # a copy takes milliseconds
-_MEGABYTES = 900  # a picture of records.MAX_PIXELS, twice
+_MEGABYTES = 900  # an image of records.MAX_PIXELS, twice
 _NAMES = ("cat", "dog")
 _CONFIG = Config(train_split=("train",), eval_split=("train",))
 
@@ -171,7 +174,7 @@ def coco_file(folder):
     def read(content):
         (folder / "gt.json").write_bytes(content)
         _read_both_ways(config, lambda config, _: data.load(config, config.train_split))
-        data.load(config, config.train_split, pictures=False)
+        data.load(config, config.train_split, images=False)
 
     sound = json.dumps(content).encode()
     return [sound] + [sound.replace(b"b.png", path) for path in PATHS], read
@@ -185,7 +188,7 @@ def _examples(folder):
         object__is_crowd=[0, 1],
         object__area=[1.0, 2.0],
         object__coco=json.dumps(annotations),
-        encoded=handmade.picture(8, 12),
+        graph_decoder=handmade.image(8, 12),
         height=None,
         width=None,
     )
@@ -241,7 +244,9 @@ def results_file(folder):
 
     def read(content):
         (folder / "found.json").write_bytes(content)
-        results.check_detections(results.read_coco(folder / "found.json", _NAMES), len(_NAMES))
+        detections.check_detections(
+            detections.read_coco(folder / "found.json", _NAMES), len(_NAMES)
+        )
 
     return [json.dumps(rows).encode()], read
 
@@ -270,14 +275,14 @@ def voc_results(folder):
         }
         for name in ("a", "2007_000027")
     }
-    for picture in found.values():
-        picture["boxes"] = np.concatenate([picture["boxes"][:, :2], 9 + picture["boxes"][:, 2:]], 1)
+    for image in found.values():
+        image["boxes"] = np.concatenate([image["boxes"][:, :2], 9 + image["boxes"][:, 2:]], 1)
     voc_files.write_voc(folder, found, _NAMES, "test")
     path = folder / "comp4_det_test_cat.txt"
 
     def read(content):
         path.write_bytes(content)
-        results.check_detections(voc_files.read_voc(folder, _NAMES, "test"), len(_NAMES))
+        detections.check_detections(voc_files.read_voc(folder, _NAMES, "test"), len(_NAMES))
 
     return [path.read_bytes()], read
 
@@ -333,7 +338,7 @@ def checkpoint_file(folder):
     return [path.read_bytes()], read
 
 
-def _pictures(folder, start, name):
+def _images(folder, start, name):
     """Files as the tools and as a served model read them: what both read, they read alike."""
     contents = [form.content for form in FORMS.values() if form.content.startswith(start)]
     image = Image.fromarray(scene(0, 24, 32))
@@ -345,7 +350,7 @@ def _pictures(folder, start, name):
         contents += [file.getvalue()] * 10
     path = folder / "a.jpg"
     serve = tf.function(
-        encoded.decode_upright, input_signature=[tf.TensorSpec([], tf.string)]
+        graph_decoder.decode_upright, input_signature=[tf.TensorSpec([], tf.string)]
     )  # fmt: skip
 
     def read(content):
@@ -355,19 +360,19 @@ def _pictures(folder, start, name):
         served = None
         with contextlib.suppress(tf.errors.OpError):
             served = serve(content).numpy()
-        picture = to_picture(path)
+        pixels = to_image(path)
         assert served is not None, "it is read, but not served"
-        np.testing.assert_array_equal(served, picture)
+        np.testing.assert_array_equal(served, pixels)
 
     return contents, read
 
 
 def jpeg(folder):
-    return _pictures(folder, b"\xff\xd8", "JPEG")
+    return _images(folder, b"\xff\xd8", "JPEG")
 
 
 def png(folder):
-    return _pictures(folder, b"\x89PNG", "PNG")
+    return _images(folder, b"\x89PNG", "PNG")
 
 
 READERS = (

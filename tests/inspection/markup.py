@@ -35,8 +35,8 @@ def rows(table):
     return [[text(cell) for cell in row] for row in table.find("tbody")]
 
 
-def pictures(root):
-    """Returns the pictures inside a page as arrays."""
+def images(root):
+    """Returns the images inside a page as arrays."""
     prefix = "data:image/jpeg;base64,"
     sources = [image.get("src") for image in root.iter("img")]
     assert all(source.startswith(prefix) for source in sources)

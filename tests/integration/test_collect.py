@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn import data
-from keras_frcnn.data import shapes
-from keras_frcnn.data.pictures import to_picture
-from keras_frcnn.data.records import Dataset
-from keras_frcnn.evaluation.collect import collect, merge, propose
+from keras_frcnn.data.dataset import Dataset
+from keras_frcnn.data.images.files import to_image
+from keras_frcnn.data.writers import shapes
+from keras_frcnn.inference.collect import collect, merge, propose
 from tests import fakes
 
 
@@ -32,28 +32,28 @@ def model(monkeypatch):
     )
 
 
-def test_a_picture_that_cannot_be_decoded_is_named(model, dataset, tmp_path):
+def test_an_image_that_cannot_be_decoded_is_named(model, dataset, tmp_path):
     path = str(tmp_path / "gone.jpg")
     gone = dataclasses.replace(dataset.records[0], path=path)
-    with pytest.raises(ValueError, match=f"{path}: unreadable picture"):
+    with pytest.raises(ValueError, match=f"{path}: unreadable image"):
         collect(model, Dataset(dataset.class_names, [gone]), model.config)
-    with pytest.raises(ValueError, match=f"{path}: unreadable picture"):
+    with pytest.raises(ValueError, match=f"{path}: unreadable image"):
         list(propose(model, Dataset(dataset.class_names, [gone]), model.config))
 
 
 def test_detections_are_those_of_detect_by_image_id(model, dataset):
     detections, _ = collect(model, dataset, model.config)
     assert list(detections) == [record.image_id for record in dataset.records]
-    answer = model.detect([to_picture(record.path) for record in dataset.records])
-    for i, picture in enumerate(detections.values()):
+    answer = model.detect([to_image(record.path) for record in dataset.records])
+    for i, image in enumerate(detections.values()):
         count = answer["num_detections"][i]
-        assert 0 < len(picture["scores"]) == count
-        np.testing.assert_allclose(picture["boxes"], answer["boxes"][i, :count], atol=1e-3)
-        np.testing.assert_allclose(picture["scores"], answer["scores"][i, :count], atol=1e-5)
-        np.testing.assert_array_equal(picture["labels"], answer["labels"][i, :count])
+        assert 0 < len(image["scores"]) == count
+        np.testing.assert_allclose(image["boxes"], answer["boxes"][i, :count], atol=1e-3)
+        np.testing.assert_allclose(image["scores"], answer["scores"][i, :count], atol=1e-5)
+        np.testing.assert_array_equal(image["labels"], answer["labels"][i, :count])
 
 
-def test_pictures_may_share_batches(model, dataset):
+def test_images_may_share_batches(model, dataset):
     batches = []
     callback = keras.callbacks.LambdaCallback(
         on_predict_batch_end=lambda batch, logs: batches.append(batch)
@@ -73,13 +73,13 @@ def test_proposals_come_without_padding_best_first(model, dataset):
     _, proposals = collect(model, dataset, model.config)
     assert len(proposals) == len(dataset.records)
     counts = set()
-    for record, picture in zip(dataset.records, proposals, strict=True):
-        boxes, scores = picture["boxes"], picture["scores"]
+    for record, image in zip(dataset.records, proposals, strict=True):
+        boxes, scores = image["boxes"], image["scores"]
         counts.add(len(boxes))
         assert boxes.shape == (len(scores), 4)
         assert (boxes[:, 2:] > boxes[:, :2]).all()
         assert (boxes <= np.array([record.height, record.width] * 2) + 1e-3).all()
-        assert boxes[:, 2:].max() > 64  # pixels of the picture, not of the network's input
+        assert boxes[:, 2:].max() > 64  # pixels of the image, not of the network's input
         assert (np.diff(scores) <= 0).all()
         assert (scores > 0).all()
     assert max(counts) < 100  # of which some are padded to
@@ -132,7 +132,7 @@ def test_several_sizes_are_each_detected_at_and_joined(model, dataset):
         model, dataset, config.replace(test_shorter_sides=(48, 64)), callbacks=[callback]
     )
     assert len(batches) == 2 * len(dataset.records)
-    for record, picture in zip(dataset.records, proposals, strict=True):
+    for record, image in zip(dataset.records, proposals, strict=True):
         key = record.image_id
         both = [small[0][key], large[0][key]]
         expected = merge(both, len(dataset.class_names), config)
@@ -141,4 +141,4 @@ def test_several_sizes_are_each_detected_at_and_joined(model, dataset):
         for name, values in expected.items():
             np.testing.assert_allclose(joined[key][name], values, atol=1e-3)
         own = small[1][dataset.records.index(record)]
-        np.testing.assert_allclose(picture["boxes"], own["boxes"], atol=1e-3)
+        np.testing.assert_allclose(image["boxes"], own["boxes"], atol=1e-3)

@@ -1,4 +1,4 @@
-"""From files to figures: a detector learns two pictures by heart, and every tool agrees on it."""
+"""From files to figures: a detector learns two images by heart, and every tool agrees on it."""
 
 import json
 from xml.etree import ElementTree
@@ -10,9 +10,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn.cli import evaluate, train
-from keras_frcnn.evaluation import results, voc_files
-from keras_frcnn.flags import write_flagfile
-from keras_frcnn.models import checkpoint
+from keras_frcnn.config.flags import write_flagfile
+from keras_frcnn.evaluation.metrics import detections as results
+from keras_frcnn.evaluation.report import voc_files
+from keras_frcnn.weights import checkpoint
 from tests import fakes
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 CLASS_NAMES = ("blue", "green", "red")
 COLORS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
 # Boxes as (ymin, xmin, ymax, xmax), far edge exclusive.
-PICTURES = {
+IMAGES = {
     "a": ((96, 128), [("red", (10, 12, 52, 50)), ("blue", (30, 70, 88, 118))]),
     "b": ((120, 90), [("green", (20, 8, 70, 62)), ("red", (78, 40, 112, 84))]),
 }
@@ -31,7 +32,7 @@ def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (folder / name).mkdir(parents=True)
-    for stem, ((height, width), objects) in PICTURES.items():
+    for stem, ((height, width), objects) in IMAGES.items():
         rng = np.random.default_rng(ord(stem))
         pixels = rng.integers(90, 160, (height, width, 3))
         root = ElementTree.Element("annotation")
@@ -53,7 +54,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(data_dir, tmp_path_factory):
-    """A run of the train command on the two pictures; returns its folder."""
+    """A run of the train command on the two images; returns its folder."""
     folder = tmp_path_factory.mktemp("overfit")
     settings = fakes.SMALL.replace(
         data_dir=str(data_dir),
@@ -97,7 +98,7 @@ def scalars(folder, tag):
     return [float(tf.make_ndarray(e.tensor_proto)) for e in accumulator.Tensors(tag)]
 
 
-def test_two_pictures_are_learnt_by_heart(run):
+def test_two_images_are_learnt_by_heart(run):
     lines = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [200, 400]
     assert lines[-1]["mAP_area"] == 1
@@ -133,8 +134,8 @@ def test_evaluate_agrees_with_the_run(run, tmp_path):
 
 def test_the_detector_finds_the_objects_where_they_are(run, data_dir):
     model = checkpoint.load(run / "best.keras")
-    answer = model.detect([str(data_dir / f"JPEGImages/{stem}.png") for stem in PICTURES])
-    for i, (_, objects) in enumerate(PICTURES.values()):
+    answer = model.detect([str(data_dir / f"JPEGImages/{stem}.png") for stem in IMAGES])
+    for i, (_, objects) in enumerate(IMAGES.values()):
         sure = answer["scores"][i] > 0.5
         found = {
             CLASS_NAMES[label]: box

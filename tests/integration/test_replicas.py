@@ -1,4 +1,4 @@
-"""n replicas with a picture each take the same steps as one with n pictures.
+"""n replicas with an image each take the same steps as one with n images.
 
 TensorFlow cuts a processor in two only before it is used, so this runs in a process of its own.
 """
@@ -42,7 +42,7 @@ def main():
 
     from tests import fakes
 
-    pictures = [fakes.picture(64, 96, seed) for seed in range(2)]
+    images = [fakes.image(64, 96, seed) for seed in range(2)]
     objects = [
         [([5, 5, 30, 40], 0), ([20, 41, 60, 90], 2)],
         [([3, 4, 34, 30], 3), ([10, 10, 60, 60], 1)],
@@ -50,7 +50,7 @@ def main():
 
     def batch(*rows):
         return (
-            fakes.inputs_of([pictures[row] for row in rows]),
+            fakes.inputs_of([images[row] for row in rows]),
             fakes.targets_of([objects[row] for row in rows]),
         )
 
@@ -76,7 +76,7 @@ def compare(strategy, settings, frozen, batch_of):
     """Trains one and two replicas; returns the number of weights that learn."""
     import tensorflow as tf
 
-    from keras_frcnn.training.fit import make_optimizer
+    from keras_frcnn.training.trainer import make_optimizer
     from tests import fakes
 
     def detector():

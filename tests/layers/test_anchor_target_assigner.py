@@ -24,7 +24,7 @@ def grid(h, w):
 
 
 def targets_of(layer, anchors, gt_boxes, gt_labels, image_shape, seed=SEED, **options):
-    """Calls the layer on one picture; returns the valid rows as (anchor row, label, deltas)."""
+    """Calls the layer on one image; returns the valid rows as (anchor row, label, deltas)."""
     gt_boxes = np.asarray(gt_boxes, "float32").reshape(1, -1, 4)
     gt_labels = np.asarray(gt_labels, "int32").reshape(1, -1)
     result = layer(anchors, gt_boxes, gt_labels, np.array([image_shape]), seed, **options)
@@ -174,7 +174,7 @@ def test_objects_without_area_or_out_of_reach_make_no_positives():
         assert labels.tolist() == [0] * 10
 
 
-def test_an_object_larger_than_the_picture_gets_its_best_anchor():
+def test_an_object_larger_than_the_image_gets_its_best_anchor():
     anchors = grid(8, 8)
     box = [-100, -100, 300, 300]
     indices, labels, deltas = targets_of(
@@ -191,7 +191,7 @@ def test_an_object_larger_than_the_picture_gets_its_best_anchor():
     np.testing.assert_allclose(deltas[labels == 1], expected, rtol=1e-5)
 
 
-def test_no_anchor_fits_into_the_picture():
+def test_no_anchor_fits_into_the_image():
     layer = AnchorTargetAssigner(num_samples=5)
     indices, _, _ = targets_of(layer, grid(2, 2), [[0, 0, 5, 5]], [0], (6, 6))
     assert indices.tolist() == []
@@ -229,7 +229,7 @@ def test_the_seed_decides_the_draw():
     assert len({tuple(draw) for draw in draws}) == 3
 
 
-def test_a_batch_of_two_sizes_equals_its_pictures(rng):
+def test_a_batch_of_two_sizes_equals_its_images(rng):
     sizes = [(6, 7), (4, 5)]
     image_shape = np.array([[8 * h, 8 * w] for h, w in sizes])
     anchors = grid(6, 7)

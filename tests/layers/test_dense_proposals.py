@@ -8,7 +8,7 @@ from tests.base import as_numpy
 ANCHORS = np.array([[10, 20, 30, 40], [-5, -5, 5, 5], [40, 50, 80, 90], [60, 0, 70, 9]], "float32")
 
 
-def test_anchors_are_clipped_to_each_picture_and_keep_their_order():
+def test_anchors_are_clipped_to_each_image_and_keep_their_order():
     shapes, valid = np.array([[64, 64], [50, 80]]), np.array([[1, 1, 1, 1], [0, 1, 1, 1]], bool)
     boxes, scores, usable = as_numpy(DenseProposals()(None, None, ANCHORS, shapes, valid))
     assert boxes.tolist() == [

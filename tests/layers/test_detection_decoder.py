@@ -19,7 +19,7 @@ def logits_of(*probabilities):
 
 
 def found(detections, b=0):
-    """The detections of one picture as a list of (label, score, box)."""
+    """The detections of one image as a list of (label, score, box)."""
     count = int(detections["num_detections"][b])
     rows = zip(
         np.asarray(detections["labels"][b]),
@@ -64,8 +64,8 @@ def test_each_class_moves_the_region_by_its_own_deltas_times_the_std():
     ]
 
 
-def test_boxes_are_clipped_to_the_true_picture_before_suppression():
-    # Outside the picture they differ, inside they are the same.
+def test_boxes_are_clipped_to_the_true_image_before_suppression():
+    # Outside the image they differ, inside they are the same.
     rois = [[0, 0, 50, 60], [0, 0, 50, 150]]
     logits = logits_of([0.2, 0.8], [0.3, 0.7])
     assert decode(rois, logits, image_shape=(40, 30)) == [(0, 0.8, [0, 0, 40, 30])]
@@ -91,7 +91,7 @@ def test_the_best_of_all_are_kept():
     assert [s for _, s, _ in decode(rois, logits, max_detections=3)] == [0.9, 0.8, 0.7]
 
 
-def test_a_box_moved_out_of_the_picture_is_not_detected():
+def test_a_box_moved_out_of_the_image_is_not_detected():
     deltas = np.zeros((1, 1, 2, 4), "float32")
     deltas[0, 0, 1, 1] = 100
     assert decode([[10, 10, 30, 50]], logits_of([0.1, 0.9]), deltas) == []
@@ -110,7 +110,7 @@ def test_wild_outputs_make_no_invalid_boxes(hostile):
     assert (0, 0.8, [60, 60, 80, 80]) in decode(rois, logits)
 
 
-def test_a_region_larger_than_the_picture():
+def test_a_region_larger_than_the_image():
     assert decode([[-50, -60, 500, 600]], logits_of([0.1, 0.9])) == [(0, 0.9, [0, 0, 100, 100])]
 
 
@@ -170,7 +170,7 @@ def test_ties_go_to_the_lower_class_and_region():
         ]
 
 
-def test_a_batch_equals_its_pictures(rng):
+def test_a_batch_equals_its_images(rng):
     args = random_scene(rng)
     layer = DetectionDecoder()
     together = layer(*args)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn import nms
 from keras_frcnn.layers import AnchorGenerator, ProposalGenerator
+from keras_frcnn.ops import nms
 from tests import reference
 from tests.base import as_numpy, assert_valid_boxes, run_layer_test
 
@@ -23,7 +23,7 @@ def grid(h, w):
 
 
 def propose(anchors, objectness, deltas=None, image_shape=(100, 100), options=(), **kwargs):
-    """Calls the layer on one picture; returns its valid proposals and scores."""
+    """Calls the layer on one image; returns its valid proposals and scores."""
     anchors = np.asarray(anchors, "float32")
     logits = np.zeros((1, len(anchors), 2), "float32")
     logits[0, :, 1] = objectness
@@ -94,7 +94,7 @@ def test_small_boxes_are_dropped_after_clipping():
     assert propose(anchors, [4, 3, 2, 1], options={"min_size": 16})[0] == [[0, 0, 16, 16]]
 
 
-def test_min_size_is_of_the_original_picture():
+def test_min_size_is_of_the_original_image():
     # Resized to half the height and double the width: 16 pixels are 8 and 32.
     anchors = [[0, 0, 8, 32], [20, 0, 27.9, 32], [40, 0, 48, 31.9]]
     scale = np.array([[0.5, 2.0]], "float32")
@@ -165,7 +165,7 @@ def test_wild_deltas_and_logits_make_no_invalid_boxes(hostile):
 
 
 def random_scene(rng, sizes):
-    """Outputs of an RPN for pictures whose maps have these sizes, in one batch."""
+    """Outputs of an RPN for images whose maps have these sizes, in one batch."""
     h, w = np.max(sizes, axis=0)
     row, column = np.divmod(np.arange(h * w).repeat(6), w)
     valid = np.stack([(row < rows) & (column < columns) for rows, columns in sizes])
@@ -212,7 +212,7 @@ def test_the_form_reaches_suppression(rng, monkeypatch, options, expected):
     assert asked == [expected]
 
 
-def test_a_batch_of_two_sizes_equals_its_pictures(rng):
+def test_a_batch_of_two_sizes_equals_its_images(rng):
     sizes = [(4, 3), (5, 6)]
     logits, deltas, anchors, image_shape, valid = random_scene(rng, sizes)
     layer = ProposalGenerator(post_nms_top_k=30)
@@ -229,7 +229,7 @@ def test_a_batch_of_two_sizes_equals_its_pictures(rng):
             )
 
 
-def test_proposals_move_with_the_picture(rng):
+def test_proposals_move_with_the_image(rng):
     # The same outputs two rows and a column further: the same proposals 16 and 8 pixels further.
     logits, deltas, anchors, _, _ = random_scene(rng, [(9, 9)])
     strong = np.full((9, 9, 6, 2), [20.0, 0.0], "float32")

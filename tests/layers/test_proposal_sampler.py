@@ -18,7 +18,7 @@ def rng():
 
 
 def sample(proposals, gt_boxes, gt_labels, valid=None, seed=SEED, ignore=None, **options):
-    """Calls the layer on one picture; returns the valid rows as (roi, label, deltas)."""
+    """Calls the layer on one image; returns the valid rows as (roi, label, deltas)."""
     proposals = np.asarray(proposals, "float32").reshape(1, -1, 4)
     gt_boxes = np.asarray(gt_boxes, "float32").reshape(1, -1, 4)
     gt_labels = np.asarray(gt_labels, "int32").reshape(1, -1)
@@ -122,7 +122,7 @@ def test_true_boxes_without_area_do_not_join():
         assert as_dict(*sample(proposals, [box], [2])) == {(0, 0, 20, 20): 0}
 
 
-def test_a_box_larger_than_the_picture():
+def test_a_box_larger_than_the_image():
     box = [-1000, -1000, 3000, 3000]
     rois, labels, deltas = sample([[0, 0, 2900, 2900]], [box], [0], fg_fraction=1.0)
     assert labels.tolist() == [1, 1]
@@ -171,7 +171,7 @@ def test_the_seed_decides_the_draw(rng):
     assert len(set(draws)) == 3
 
 
-def test_a_batch_equals_its_pictures(rng):
+def test_a_batch_equals_its_images(rng):
     proposals, gt_boxes = reference.random_boxes(rng, (2, 20)), reference.random_boxes(rng, (2, 3))
     proposals[1, 12:], gt_boxes[1, 1:] = 0, 0
     valid = np.arange(20) < np.array([[20], [12]])

@@ -14,7 +14,7 @@ from tests.base import run_layer_test
 HOSTILE = np.array(
     [
         [0, 0, 0, 0],  # padding
-        [0, 0, 96, 128],  # the whole picture
+        [0, 0, 96, 128],  # the whole image
         [-40, -50, 30, 20],  # across the border
         [50, 60, 250, 300],
         [-500, -500, 500, 500],
@@ -42,7 +42,7 @@ def make(request):
 
 @pytest.fixture
 def align(make):
-    """Pools one picture's map [h, w] of cells of 16 pixels."""
+    """Pools one image's map [h, w] of cells of 16 pixels."""
 
     def pool(features, rois, pool_size=2, sampling_ratio=2):
         features = np.asarray(features, "float32")[np.newaxis, ..., np.newaxis]
@@ -161,7 +161,7 @@ def test_gradients_of_hostile_regions_are_finite(rng, make):
         assert np.isfinite(gradient).all()
 
 
-def test_a_batch_of_two_sizes_equals_its_pictures(rng, make):
+def test_a_batch_of_two_sizes_equals_its_images(rng, make):
     sizes, rois = [(6, 8), (4, 5)], np.stack([HOSTILE, HOSTILE])
     features = rng.normal(0, 1, (2, 6, 8, 3)).astype("float32")  # padding holds numbers, not zeros
     feature_shape = np.array(sizes, "int32")

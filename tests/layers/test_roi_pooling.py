@@ -12,7 +12,7 @@ from tests.base import run_layer_test
 HOSTILE = np.array(
     [
         [0, 0, 0, 0],  # padding
-        [0, 0, 192, 240],  # the whole picture: its far cell lies outside
+        [0, 0, 192, 240],  # the whole image: its far cell lies outside
         [0, 0, 191, 239],
         [8, 8, 24, 40],  # halves: rounded away from zero
         [7.99, 7.99, 23.99, 39.99],
@@ -38,7 +38,7 @@ def rng():
 
 
 def pool(features, rois, pool_size=2, stride=16, **kwargs):
-    """Pools one picture's map [h, w] or [h, w, C]."""
+    """Pools one image's map [h, w] or [h, w, C]."""
     features = np.asarray(features, "float32")
     features = features.reshape(1, *features.shape[:2], -1)
     result = RoIPooling(pool_size, stride)(features, np.asarray([rois], "float32"), **kwargs)
@@ -173,7 +173,7 @@ def test_no_gradient_to_the_regions():
     assert tape.gradient(total, rois) is None
 
 
-def test_a_batch_of_two_sizes_equals_its_pictures(rng):
+def test_a_batch_of_two_sizes_equals_its_images(rng):
     sizes, rois = [(6, 9), (4, 5)], np.stack([HOSTILE / 2, HOSTILE / 2])
     features = rng.normal(0, 1, (2, 6, 9, 3)).astype("float32")  # padding holds numbers, not zeros
     feature_shape = np.array(sizes, "int32")

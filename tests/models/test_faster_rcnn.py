@@ -28,13 +28,13 @@ def numpy_of(answer):
 
 
 @pytest.mark.parametrize("roi_pooling", ["max", "align"])
-def test_a_picture_has_the_same_detections_alone_and_beside_a_larger_one(roi_pooling):
+def test_an_image_has_the_same_detections_alone_and_beside_a_larger_one(roi_pooling):
     model = fakes.detector(roi_pooling=roi_pooling)
     sizes = [(48, 64), (50, 37), (17, 79), (9, 12), (64, 96)]
-    pictures = [fakes.picture(h, w, seed=i) for i, (h, w) in enumerate(sizes)]
-    together = numpy_of(model(fakes.inputs_of(pictures)))
-    for i, picture in enumerate(pictures):
-        alone = numpy_of(model(fakes.inputs_of([picture])))
+    images = [fakes.image(h, w, seed=i) for i, (h, w) in enumerate(sizes)]
+    together = numpy_of(model(fakes.inputs_of(images)))
+    for i, image in enumerate(images):
+        alone = numpy_of(model(fakes.inputs_of([image])))
         assert alone["num_detections"] > 0
         assert np.ptp(alone["scores"][0, : alone["num_detections"][0]]) > 0.001
         for name, value in alone.items():
@@ -42,7 +42,7 @@ def test_a_picture_has_the_same_detections_alone_and_beside_a_larger_one(roi_poo
 
 
 def test_the_contract_of_detections_and_proposals(model):
-    inputs = fakes.inputs_of([fakes.picture(64, 96), fakes.picture(50, 37)])
+    inputs = fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37)])
     answer = numpy_of(model(inputs))
     shapes = inputs["image_shape"].numpy()
     detections = {name: answer[name] for name in OUTPUTS}
@@ -52,7 +52,7 @@ def test_the_contract_of_detections_and_proposals(model):
     assert sorted(answer) == sorted([*OUTPUTS, "proposals", "proposal_scores"])
 
 
-def test_a_picture_moved_by_one_stride_has_its_proposals_moved_by_one_stride():
+def test_an_image_moved_by_one_stride_has_its_proposals_moved_by_one_stride():
     model = fakes.detector(
         scales=(16.0,),
         rpn_nms_iou_threshold=1.0,
@@ -62,7 +62,7 @@ def test_a_picture_moved_by_one_stride_has_its_proposals_moved_by_one_stride():
     for weight in model.rpn_head.deltas.weights:
         weight.assign(0.2 * weight)  # boxes near their anchors
     cells, border = 12, 3  # no convolution reads farther than so many cells
-    scene = fakes.picture(16 * cells, 16 * cells)
+    scene = fakes.image(16 * cells, 16 * cells)
     part_size = 16 * (cells - 1)
     proposals = {}
     for down, right in ((0, 0), (0, 1), (1, 0)):
@@ -80,8 +80,8 @@ def test_a_picture_moved_by_one_stride_has_its_proposals_moved_by_one_stride():
         np.testing.assert_allclose(other_scores, scores, atol=1e-5)
 
 
-def test_predict_answers_in_pixels_of_the_original_pictures(model):
-    inputs = fakes.inputs_of([fakes.picture(64, 96), fakes.picture(48, 32)])
+def test_predict_answers_in_pixels_of_the_original_images(model):
+    inputs = fakes.inputs_of([fakes.image(64, 96), fakes.image(48, 32)])
     resized = numpy_of(model(inputs))
     original_shape = tf.constant([[128, 288], [24, 40]])
     answer = numpy_of(model.predict_step({**inputs, "original_shape": original_shape}))
@@ -94,9 +94,9 @@ def test_predict_answers_in_pixels_of_the_original_pictures(model):
     np.testing.assert_array_equal(plain["boxes"], resized["boxes"])
 
 
-def test_min_size_is_measured_in_pixels_of_the_original_picture():
+def test_min_size_is_measured_in_pixels_of_the_original_image():
     model = fakes.detector(min_size=24.0, rpn_nms_iou_threshold=1.0, test_post_nms_top_k=200)
-    inputs = fakes.inputs_of([fakes.picture(64, 96)])
+    inputs = fakes.inputs_of([fakes.image(64, 96)])
     shapes = {(64, 96): (24, 24), (32, 96): (48, 24), (128, 192): (12, 12)}
     for original_shape, (height, width) in shapes.items():
         answer = model({**inputs, "original_shape": tf.constant([original_shape])})
@@ -108,13 +108,13 @@ def test_min_size_is_measured_in_pixels_of_the_original_picture():
 
 def test_a_call_in_training_points_to_compute_losses(model):
     with pytest.raises(ValueError, match=r"model\.compute_losses\(inputs, targets, seed\)"):
-        model(fakes.inputs_of([fakes.picture(32, 32)]), training=True)
+        model(fakes.inputs_of([fakes.image(32, 32)]), training=True)
 
 
 def test_everything_but_the_convolutions_is_float32_under_a_mixed_policy():
     model = fakes.detector(precision="mixed_bfloat16")
     assert model.backbone.compute_dtype == model.box_head.compute_dtype == "bfloat16"
-    inputs = fakes.inputs_of([fakes.picture(96, 128), fakes.picture(50, 37)])
+    inputs = fakes.inputs_of([fakes.image(96, 128), fakes.image(50, 37)])
     answer = numpy_of(model(inputs))
     assert_detection_output({name: answer[name] for name in OUTPUTS}, inputs["image_shape"], 4, 10)
     for name in ("boxes", "proposals"):
@@ -131,12 +131,12 @@ def test_everything_but_the_convolutions_is_float32_under_a_mixed_policy():
 # --- detect -------------------------------------------------------------------------------------
 
 
-def uint8_picture(height, width, seed=0):
+def uint8_image(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_a_picture_of_twice_the_size_has_boxes_of_twice_the_size(model):
-    small = uint8_picture(64, 80)
+def test_an_image_of_twice_the_size_has_boxes_of_twice_the_size(model):
+    small = uint8_image(64, 80)
     large = small.repeat(2, axis=0).repeat(2, axis=1)  # halving it bilinearly gives it back
     wide = small.repeat(2, axis=1)
     answer = model.detect([small, large])
@@ -150,25 +150,25 @@ def test_a_picture_of_twice_the_size_has_boxes_of_twice_the_size(model):
 
 
 def test_detect_is_the_way_from_pixels_to_pixels(model):
-    picture = uint8_picture(100, 130)
-    resized = tf.image.resize(picture.astype("float32"), (64, 83)).numpy()
+    image = uint8_image(100, 130)
+    resized = tf.image.resize(image.astype("float32"), (64, 83)).numpy()
     bgr = (resized[..., ::-1] - [103.939, 116.779, 123.68]) / 58
     expected = numpy_of(model(fakes.inputs_of([bgr.astype("float32")])))
-    answer = model.detect([picture])
+    answer = model.detect([image])
     factors = np.array([100 / 64, 130 / 83, 100 / 64, 130 / 83])
     np.testing.assert_allclose(answer["boxes"][0], expected["boxes"][0] * factors, atol=0.01)
     np.testing.assert_allclose(answer["scores"][0], expected["scores"][0], atol=1e-4)
 
 
 def test_detect_takes_files_arrays_and_batches_of_any_sizes(model, tmp_path):
-    pictures = [uint8_picture(64, 80), uint8_picture(70, 50, seed=1), uint8_picture(3, 200, seed=2)]
+    images = [uint8_image(64, 80), uint8_image(70, 50, seed=1), uint8_image(3, 200, seed=2)]
     path = tmp_path / "a.png"
-    keras.utils.save_img(path, pictures[1], scale=False)
-    answer = model.detect([pictures[0], str(path), pictures[2]])
-    shapes = [picture.shape[:2] for picture in pictures]
+    keras.utils.save_img(path, images[1], scale=False)
+    answer = model.detect([images[0], str(path), images[2]])
+    shapes = [image.shape[:2] for image in images]
     assert_detection_output(answer, shapes, num_classes=4, max_detections=10)
-    for i, picture in enumerate(pictures):
-        alone = model.detect(picture[np.newaxis])
+    for i, image in enumerate(images):
+        alone = model.detect(image[np.newaxis])
         for name in OUTPUTS:
             np.testing.assert_array_equal(alone[name][0], answer[name][i])
 
@@ -176,7 +176,7 @@ def test_detect_takes_files_arrays_and_batches_of_any_sizes(model, tmp_path):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([], "at least one picture"),
+        ([], "at least one image"),
         ([np.zeros((8, 8, 3), np.float32)], "uint8"),
         (["missing.jpg"], "missing.jpg"),
     ],
@@ -203,7 +203,7 @@ def test_settings_are_checked():
 def test_background_is_not_among_the_classes(model):
     assert model.box_head.classes.units == 5
     assert model.box_head.boxes.units == 20
-    answer = model(fakes.inputs_of([fakes.picture(64, 96)]))
+    answer = model(fakes.inputs_of([fakes.image(64, 96)]))
     assert set(answer["labels"].numpy()[0]) <= {0, 1, 2, 3}
 
 
@@ -225,7 +225,7 @@ def test_keras_reads_back_what_it_saved(tmp_path):
     with fakes.small_backbone():
         second = keras.saving.load_model(path)
     assert second.config == model.config
-    inputs = fakes.inputs_of([fakes.picture(64, 96), fakes.picture(50, 37)])
+    inputs = fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37)])
     for name, value in model(inputs).items():
         np.testing.assert_array_equal(second(inputs)[name], value, err_msg=name)
 
@@ -234,7 +234,7 @@ def test_every_weight_exists_before_the_first_batch():
     with fakes.small_backbone():
         model = FasterRCNN(fakes.SMALL, fakes.CLASS_NAMES)
     before = {weight.path: weight.shape for weight in model.weights}
-    model(fakes.inputs_of([fakes.picture(32, 32)]))
+    model(fakes.inputs_of([fakes.image(32, 32)]))
     assert {weight.path: weight.shape for weight in model.weights} == before
     assert before["rpn_head/deltas/kernel"] == (1, 1, 16, 36)
     assert before["box_head/fc1/kernel"] == (3 * 3 * 16, 32)
@@ -261,6 +261,6 @@ def test_vgg16_stands_on_the_same_parts():
     # 3x3 convolution, two logits and four deltas of nine anchors.
     assert model.rpn_head.count_params() == 512 * 512 * 9 + 512 + 513 * 18 + 513 * 36
     assert model.box_head.count_params() == (7 * 7 * 512 + 1) * 16 + 17 * 2 + 17 * 8
-    answer = model.detect([uint8_picture(64, 80)])
+    answer = model.detect([uint8_image(64, 80)])
     assert_detection_output(answer, [(64, 80)], num_classes=1, max_detections=100)
     assert answer["num_detections"][0] > 0

@@ -19,7 +19,7 @@ OBJECTS = [
 @pytest.fixture(scope="module")
 def batch():
     return (
-        fakes.inputs_of([fakes.picture(64, 96), fakes.picture(50, 37, seed=1)]),
+        fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37, seed=1)]),
         fakes.targets_of(OBJECTS),
     )
 
@@ -34,10 +34,10 @@ def losses_of(model, batch, seed=SEED, **kwargs):
     return {name: float(value) for name, value in values.items()}
 
 
-def rpn_losses(model, picture, objects, ignored):
-    """Sums over one picture alone: cross-entropy, smooth L1, number of objects' anchors."""
+def rpn_losses(model, image, objects, ignored):
+    """Sums over one image alone: cross-entropy, smooth L1, number of objects' anchors."""
     config = model.config
-    inputs = fakes.inputs_of([picture])
+    inputs = fakes.inputs_of([image])
     features, _ = model.backbone(inputs["images"], inputs["image_shape"])
     logits, deltas = (part[0].numpy() for part in model.rpn_head(features))
     h, w = features.shape[1:3]
@@ -46,7 +46,7 @@ def rpn_losses(model, picture, objects, ignored):
     labels, match = reference.label_anchors(
         anchors,
         boxes,
-        picture.shape[:2],
+        image.shape[:2],
         fg=config.rpn_fg_iou_threshold,
         bg=config.rpn_bg_iou_threshold,
         border_anchors=config.rpn_border_anchors,
@@ -59,10 +59,10 @@ def rpn_losses(model, picture, objects, ignored):
     return classification, distance.sum(), objects_anchors.sum(), h * w
 
 
-def roi_losses(model, picture, objects, ignored):
+def roi_losses(model, image, objects, ignored):
     """Likewise of the head, on the model's own proposals."""
     config = model.config
-    inputs = fakes.inputs_of([picture])
+    inputs = fakes.inputs_of([image])
     features, feature_shape = model.backbone(inputs["images"], inputs["image_shape"])
     logits, deltas = (part[0].numpy() for part in model.rpn_head(features))
     anchors = reference.anchors(*features.shape[1:3], config.scales, config.ratios, 16)
@@ -70,7 +70,7 @@ def roi_losses(model, picture, objects, ignored):
         logits,
         deltas,
         anchors,
-        picture.shape[:2],
+        image.shape[:2],
         pre=config.train_pre_nms_top_k,
         post=config.train_post_nms_top_k,
         iou_threshold=config.rpn_nms_iou_threshold,
@@ -127,19 +127,19 @@ def roi_losses(model, picture, objects, ignored):
 def test_all_losses_against_a_slow_recomputation(changes, batch):
     config = {**ALL, "rpn_fg_fraction": 1.0, "roi_fg_fraction": 1.0, **changes}
     model = fakes.detector(**config)
-    pictures = [fakes.picture(64, 96), fakes.picture(50, 37, seed=1)]
+    images = [fakes.image(64, 96), fakes.image(50, 37, seed=1)]
     expected = dict.fromkeys(
         ["rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss"], 0.0
     ) | {"rpn_foreground": 0.0, "roi_foreground": 0.0}
-    for picture, objects in zip(pictures, OBJECTS, strict=True):
+    for image, objects in zip(images, OBJECTS, strict=True):
         ignored = [box for box, _, *flag in objects if flag]
         real = [entry for entry in objects if len(entry) == 2]
-        cls, box, foreground, positions = rpn_losses(model, picture, real, ignored)
+        cls, box, foreground, positions = rpn_losses(model, image, real, ignored)
         by = positions if changes.get("rpn_box_normalizer") == "positions" else 2000
         expected["rpn_cls_loss"] += cls / 2000 / 2
         expected["rpn_box_loss"] += changes.get("rpn_box_loss_weight", 1) * box / by / 2
         expected["rpn_foreground"] += foreground / 2
-        cls, box, foreground = roi_losses(model, picture, real, ignored)
+        cls, box, foreground = roi_losses(model, image, real, ignored)
         expected["roi_cls_loss"] += cls / 600 / 2
         expected["roi_box_loss"] += box / 600 / 2
         expected["roi_foreground"] += foreground / 2
@@ -155,22 +155,22 @@ def test_all_losses_against_a_slow_recomputation(changes, batch):
         assert received[name] == pytest.approx(value, rel=1e-4), name
 
 
-def test_a_picture_twice_gives_the_losses_of_it_once():
+def test_an_image_twice_gives_the_losses_of_it_once():
     model = fakes.detector(**ALL)
-    picture, objects = fakes.picture(50, 70), OBJECTS[1]
-    once = losses_of(model, (fakes.inputs_of([picture]), fakes.targets_of([objects])))
-    twice = losses_of(model, (fakes.inputs_of([picture] * 2), fakes.targets_of([objects] * 2)))
+    image, objects = fakes.image(50, 70), OBJECTS[1]
+    once = losses_of(model, (fakes.inputs_of([image]), fakes.targets_of([objects])))
+    twice = losses_of(model, (fakes.inputs_of([image] * 2), fakes.targets_of([objects] * 2)))
     assert twice == pytest.approx(once, rel=1e-5)
 
 
 @pytest.mark.parametrize("normalizer", ["samples", "positions"])
 def test_padding_changes_no_loss(normalizer):
     model = fakes.detector(**ALL, rpn_box_normalizer=normalizer)
-    large, small = fakes.picture(64, 96), fakes.picture(48, 37, seed=1)
+    large, small = fakes.image(64, 96), fakes.image(48, 37, seed=1)
     together = losses_of(model, (fakes.inputs_of([large, small]), fakes.targets_of(OBJECTS)))
     alone = [
-        losses_of(model, (fakes.inputs_of([picture]), fakes.targets_of([objects])))
-        for picture, objects in zip([large, small], OBJECTS, strict=True)
+        losses_of(model, (fakes.inputs_of([image]), fakes.targets_of([objects])))
+        for image, objects in zip([large, small], OBJECTS, strict=True)
     ]
     mean = {name: (alone[0][name] + alone[1][name]) / 2 for name in together}
     assert together == pytest.approx(mean, rel=1e-4)
@@ -259,7 +259,7 @@ def test_no_background_is_taken_from_regions_to_ignore(model, batch):
     assert (
         values["rpn_cls_loss"]
         < losses_of(model, (batch[0], fakes.targets_of([[], []])))["rpn_cls_loss"]
-    )  # anchors that stand half outside the picture are left
+    )  # anchors that stand half outside the image are left
 
 
 def test_draws_and_dropout_follow_the_seed_alone(batch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.training.fit import make_optimizer
+from keras_frcnn.training.trainer import make_optimizer
 from tests import fakes
 
 OBJECTS = [[([5, 5, 30, 40], 0), ([20, 41, 60, 90], 2)], [([3, 4, 34, 30], 3)]]
@@ -14,7 +14,7 @@ OBJECTS = [[([5, 5, 30, 40], 0), ([20, 41, 60, 90], 2)], [([3, 4, 34, 30], 3)]]
 @pytest.fixture(scope="module")
 def batch():
     return (
-        fakes.inputs_of([fakes.picture(64, 96), fakes.picture(50, 37, seed=1)]),
+        fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37, seed=1)]),
         fakes.targets_of(OBJECTS),
     )
 

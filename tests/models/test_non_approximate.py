@@ -28,7 +28,7 @@ PARTS = ("backbone", "rpn_head/conv", "rpn_head/deltas", "box_head")
 
 @pytest.fixture(scope="module")
 def batch():
-    return fakes.inputs_of([fakes.picture(64, 96)]), fakes.targets_of([OBJECTS])
+    return fakes.inputs_of([fakes.image(64, 96)]), fakes.targets_of([OBJECTS])
 
 
 def layers_of(model):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.training.fit import make_optimizer
+from keras_frcnn.training.trainer import make_optimizer
 from tests import fakes
 from tests.base import as_numpy
 
@@ -18,7 +18,7 @@ BOTH = {"weight_decay_loss", "loss"}
 @pytest.fixture(scope="module")
 def batch():
     return (
-        fakes.inputs_of([fakes.picture(64, 96), fakes.picture(50, 37, seed=1)]),
+        fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37, seed=1)]),
         fakes.targets_of(OBJECTS),
     )
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.models import checkpoint
-from keras_frcnn.models.pretrained import load_pretrained
 from keras_frcnn.serving.export import save
+from keras_frcnn.weights import checkpoint
+from keras_frcnn.weights.imagenet import load_pretrained
 from tests import fakes
 from tests.base import as_numpy
 
@@ -17,7 +17,7 @@ SEED = tf.constant([3, 0])
 @pytest.fixture(scope="module")
 def batch():
     return (
-        fakes.inputs_of([fakes.picture(64, 96), fakes.picture(50, 37, seed=1)]),
+        fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37, seed=1)]),
         fakes.targets_of(OBJECTS),
     )
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn import layers
-from keras_frcnn.models import FasterRCNN
-from keras_frcnn.training.fit import make_optimizer
+from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.training.trainer import make_optimizer
 from tests import fakes, reference
 from tests.base import as_numpy
 
@@ -22,7 +22,7 @@ OBJECTS = [
 
 @pytest.fixture(scope="module")
 def inputs():
-    images = [fakes.picture(64, 96), fakes.picture(50, 37, seed=1)]
+    images = [fakes.image(64, 96), fakes.image(50, 37, seed=1)]
     return {**fakes.inputs_of(images), "original_shape": tf.constant([[32, 48], [100, 111]])}
 
 
@@ -126,7 +126,7 @@ def test_predictions_under_xla_equal_those_without(inputs, pooling):
 
 
 def hostile_boxes(rng, shape):
-    """Boxes across the border, without area, inverted, all of the picture, padding."""
+    """Boxes across the border, without area, inverted, all of the image, padding."""
     boxes = reference.random_boxes(rng, shape, (64, 96))
     boxes[:, 0], boxes[:, 1], boxes[:, 2] = [9, 9, 9, 30], [50, 60, 10, 20], [-99, -99, 999, 999]
     boxes[:, 3] = 0

@@ -20,7 +20,7 @@ def read_config(name):
 
 @pytest.fixture
 def devkit(tmp_path):
-    """A devkit of VOC2007 with 3 pictures to train and 2 to test on, as far as it is looked at."""
+    """A devkit of VOC2007 with 3 images to train and 2 to test on, as far as it is looked at."""
     folder = tmp_path / "VOCdevkit" / "VOC2007"
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (folder / name).mkdir(parents=True)

@@ -6,9 +6,9 @@ from keras_frcnn.config import Config
 from keras_frcnn.paper import budget
 
 
-def seconds(*phases, pictures=60):
+def seconds(*phases, images=60):
     rows = [{"step": step, "proposals": proposals} for step, proposals in phases]
-    return {"pictures": pictures, "phases": rows}
+    return {"images": images, "phases": rows}
 
 
 def test_a_joint_schedule():
@@ -43,7 +43,7 @@ def test_alternating_steps_keep_their_proportions():
         alternating_lr_boundaries=(600, 300, 600, 300),
         warmup_steps=0,
     )
-    # 800 + 800 + 400 + 400 s of steps, and 120 s of proposals: 100 steps draw all 60 pictures.
+    # 800 + 800 + 400 + 400 s of steps, and 120 s of proposals: 100 steps draw all 60 images.
     phases = ((1.0, 0.0), (2.0, 1.0), (0.5, 0.0), (1.0, 1.0))
     config = budget.scaled(full, 12, seconds(*phases))
     assert config.alternating_steps == (200, 100, 200, 100)
@@ -52,7 +52,7 @@ def test_alternating_steps_keep_their_proportions():
     assert full.steps == 70000 and config.steps == 17500  # of no importance beside the four
 
 
-def test_proposals_are_made_of_the_pictures_that_are_drawn():
+def test_proposals_are_made_of_the_images_that_are_drawn():
     full = Config(
         scheme="alternating",
         alternating_steps=(800, 400, 800, 400),
@@ -60,19 +60,19 @@ def test_proposals_are_made_of_the_pictures_that_are_drawn():
         alternating_batch_sizes=(1, 2, 1, 2),
         warmup_steps=0,
     )
-    # A hundredth: 8 + 4 + 8 + 4 steps, before 4 of them proposals of 2 new pictures a step.
+    # A hundredth: 8 + 4 + 8 + 4 steps, before 4 of them proposals of 2 new images a step.
     phases = ((1.0, 0.0), (1.0, 3.0), (1.0, 0.0), (1.0, 3.0))
-    config = budget.scaled(full, 72 / 60 + 1e-9, seconds(*phases, pictures=5000))
+    config = budget.scaled(full, 72 / 60 + 1e-9, seconds(*phases, images=5000))
     assert config.alternating_steps == (8, 4, 8, 4)
-    # Where there are but 5 pictures, 30 s of proposals leave 42 s for 42 steps.
-    config = budget.scaled(full, 72 / 60 + 1e-9, seconds(*phases, pictures=5))
+    # Where there are but 5 images, 30 s of proposals leave 42 s for 42 steps.
+    config = budget.scaled(full, 72 / 60 + 1e-9, seconds(*phases, images=5))
     assert config.alternating_steps == (14, 7, 14, 7)
 
 
 def test_a_half_way_schedule_has_two_phases_only():
     full = Config(scheme="unshared", alternating_steps=(80, 40, 80, 40), warmup_steps=30)
-    # 160 s of steps for 40 s, and 20 s for the proposals of 10 pictures, one a step.
-    config = budget.scaled(full, 1, seconds((1.0, 0.0), (2.0, 2.0), pictures=10))
+    # 160 s of steps for 40 s, and 20 s for the proposals of 10 images, one a step.
+    config = budget.scaled(full, 1, seconds((1.0, 0.0), (2.0, 2.0), images=10))
     assert config.phase_steps == (20, 10)
     assert config.warmup_steps == 7
     assert config.validate()

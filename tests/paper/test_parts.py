@@ -176,7 +176,7 @@ def test_a_budget_is_measured_first(make_planner):
     with pytest.raises(ValueError, match="not known before zf_dense is rehearsed"):
         train.late_flags()
     # 40000 steps of 0.3 s are 200 minutes; 2 are 400 steps, with the drop after 300.
-    finish(rehearse, json.dumps({"pictures": 3, "phases": [{"step": 0.3, "proposals": 0}]}))
+    finish(rehearse, json.dumps({"images": 3, "phases": [{"step": 0.3, "proposals": 0}]}))
     flags = train.late_flags()
     assert flags[0] == "--steps=400" and "--lr_boundaries=300" in flags
     assert planner.schedule("zf_dense").total_steps == 400

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from keras_frcnn.evaluation.proposals import CURVE_IOU_THRESHOLDS
+from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
 from keras_frcnn.paper import plots, rows
 from tests.paper.test_tables import curve_outcome, outcome_of
 

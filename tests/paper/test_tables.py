@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_frcnn.evaluation.proposals import CURVE_IOU_THRESHOLDS
+from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
 from keras_frcnn.paper import figure, outcome, rows, tables, times
 from keras_frcnn.paper.settings import Settings
 
@@ -179,10 +179,10 @@ def test_a_table_for_programs(settings, tmp_path):
 
 
 def test_recall_of_files_of_proposals(devkit, make_planner, monkeypatch):
-    """Two pictures with an object each of 10 x 10; of the second the proposals miss it by half."""
+    """Two images with an object each of 10 x 10; of the second the proposals miss it by half."""
     from keras_frcnn import data
     from keras_frcnn.data import proposals_file
-    from keras_frcnn.data.records import Dataset, Record
+    from keras_frcnn.data.dataset import Dataset, Record
 
     def record(name, difficult):
         boxes = np.array([[0, 0, 10, 10], [50, 50, 60, 60]], np.float32)
@@ -219,7 +219,7 @@ def test_a_curve_needs_annotations(devkit, make_planner):
     part.result.write_bytes(b"proposals")
     found = figure.of_curve(rows.CURVES[0], planner, lambda part: "")
     assert found.recall is None
-    assert found.missing == "needs the annotations of the test pictures"
+    assert found.missing == "needs the annotations of the test images"
 
 
 def test_a_curve_of_a_method_without_chance_is_of_one_seed(make_planner, monkeypatch):

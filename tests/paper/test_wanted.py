@@ -65,8 +65,8 @@ def test_the_work_of_tables_and_the_figure(work):
         *["proposals edge_boxes-VOC2007-test"] * 2,
         *(f"proposals rpn-zf_unshared-VOC2007-test-seed_{seed}" for seed in (0, 1)),
         *(f"proposals rpn-vgg16_unshared_07-VOC2007-test-seed_{seed}" for seed in (0, 1)),
-        "time a picture (fast_rcnn)",
-        "time a picture (paper)",
+        "time an image (fast_rcnn)",
+        "time an image (paper)",
     ]
 
 

@@ -12,7 +12,7 @@ CLASS_NAMES = ("cat", "dög", "bus")
 
 
 class PencilModel:
-    """Finds in every picture, whatever is in it, its upper left quarter (dög) and all of it (cat).
+    """Finds in every image, whatever is in it, its upper left quarter (dög) and all of it (cat).
 
     A third row is padding.
     """
@@ -61,8 +61,8 @@ def pencil_model():
 
 
 @pytest.fixture(scope="session")
-def pictures():
-    """Three pictures of different sizes."""
+def images():
+    """Three images of different sizes."""
     random = np.random.default_rng(0)
     return [
         random.integers(0, 256, (*size, 3), np.uint8) for size in ((50, 70), (80, 45), (64, 64))

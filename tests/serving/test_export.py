@@ -8,8 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn.serving import export as exporting
-from keras_frcnn.serving.export import check_place, export, made_pictures, save
-from tests.data.picture_forms import FORMS
+from keras_frcnn.serving.export import check_place, export, made_images, save
+from tests.data.images.image_forms import FORMS
 
 OUTPUTS = {
     "detection_boxes",
@@ -21,9 +21,9 @@ OUTPUTS = {
 }
 
 
-def encode(picture, form="PNG") -> bytes:
+def encode(image, form="PNG") -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, form)
+    Image.fromarray(image).save(file, form)
     return file.getvalue()
 
 
@@ -126,28 +126,26 @@ def test_class_names_are_packed_as_an_asset(saved_model_dir):
 # --- equal to the model ---------------------------------------------------------------------------
 
 
-def test_pictures_of_different_sizes_are_served_as_detected(signatures, model, pictures):
-    for picture in pictures:
-        answer = answer_of(signatures["serving_default"], input_tensor=picture[np.newaxis])
-        expected = model.detect([picture])
-        assert_equals_detect(answer, expected, model.class_names, [picture.shape[:2]])
+def test_images_of_different_sizes_are_served_as_detected(signatures, model, images):
+    for image in images:
+        answer = answer_of(signatures["serving_default"], input_tensor=image[np.newaxis])
+        expected = model.detect([image])
+        assert_equals_detect(answer, expected, model.class_names, [image.shape[:2]])
 
 
-def test_a_batch_of_two_equals_singles(signatures, model, pictures):
-    batch = np.stack([pictures[0], pictures[0][::-1]])
+def test_a_batch_of_two_equals_singles(signatures, model, images):
+    batch = np.stack([images[0], images[0][::-1]])
     answer = answer_of(signatures["serving_default"], input_tensor=batch)
     assert np.any(answer["detection_scores"][0] != answer["detection_scores"][1])
     assert_equals_detect(answer, model.detect(list(batch)), model.class_names, [(50, 70)] * 2)
 
 
-def test_files_of_mixed_forms_and_sizes_are_served_as_detected(
-    signatures, model, pictures, tmp_path
-):
-    files = [encode(pictures[0], "JPEG"), encode(pictures[1]), encode(pictures[2], "JPEG")]
+def test_files_of_mixed_forms_and_sizes_are_served_as_detected(signatures, model, images, tmp_path):
+    files = [encode(images[0], "JPEG"), encode(images[1]), encode(images[2], "JPEG")]
     paths = [tmp_path / str(number) for number in range(3)]
     for path, content in zip(paths, files, strict=True):
         path.write_bytes(content)
-    sizes = [picture.shape[:2] for picture in pictures]
+    sizes = [image.shape[:2] for image in images]
     expected = model.detect(paths)
     for signature, argument, values in (
         ("serve_bytes", "image_bytes", files),
@@ -157,11 +155,11 @@ def test_files_of_mixed_forms_and_sizes_are_served_as_detected(
         assert_equals_detect(answer, expected, model.class_names, sizes)
 
 
-def test_grey_and_transparent_files_are_served(signatures, model, pictures):
-    grey = pictures[0][..., 0]
-    transparent = np.concatenate([pictures[1], pictures[1][..., :1]], axis=-1)
+def test_grey_and_transparent_files_are_served(signatures, model, images):
+    grey = images[0][..., 0]
+    transparent = np.concatenate([images[1], images[1][..., :1]], axis=-1)
     answer = answer_of(signatures["serve_bytes"], image_bytes=[encode(grey), encode(transparent)])
-    expected = model.detect([np.stack([grey] * 3, axis=-1), pictures[1]])
+    expected = model.detect([np.stack([grey] * 3, axis=-1), images[1]])
     assert_equals_detect(answer, expected, model.class_names, [(50, 70), (80, 45)])
 
 
@@ -182,7 +180,7 @@ def test_files_are_turned_upright_as_detect_turns_them(signatures, model, signat
 
 @pytest.mark.parametrize("name", ["png above the limit", "jpeg above the limit", "BMP"])
 def test_what_detect_refuses_is_not_served(signatures, name):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="unreadable picture"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unreadable image"):
         signatures["serve_bytes"](image_bytes=tf.constant([FORMS[name].content]))
 
 
@@ -191,7 +189,7 @@ def test_no_files_give_no_answers(signatures):
     assert answer["detection_boxes"].shape == (0, 100, 4)
 
 
-def test_a_file_that_is_no_picture_is_an_error(signatures):
+def test_a_file_that_is_no_image_is_an_error(signatures):
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected JPEG or PNG"):
         signatures["serve_bytes"](image_bytes=tf.constant([b"nonsense"]))
 
@@ -213,7 +211,7 @@ def contents(folder):
 
 def test_export_writes_a_numbered_folder_and_nothing_else(pencil_model, verified, tmp_path):
     lines = []
-    images = made_pictures()[:1]
+    images = made_images()[:1]
     folder = export(pencil_model, tmp_path / "a" / "b", images, version=3, say=lines.append)
     assert folder == tmp_path / "a" / "b" / "3"
     assert contents(tmp_path / "a" / "b") == ["3"]
@@ -285,9 +283,9 @@ def test_places_that_cannot_be_taken(tmp_path):
         check_place(tmp_path, 0)
 
 
-def test_made_pictures_are_pictures_of_different_sizes():
-    pictures = made_pictures()
-    assert len({picture.shape for picture in pictures}) == len(pictures) == 3
-    for picture in pictures:
-        assert picture.dtype == np.uint8
-        assert picture.std() > 20
+def test_made_images_are_images_of_different_sizes():
+    images = made_images()
+    assert len({image.shape for image in images}) == len(images) == 3
+    for image in images:
+        assert image.dtype == np.uint8
+        assert image.std() > 20

@@ -11,15 +11,15 @@ from keras_frcnn.serving.export import save
 from keras_frcnn.serving.verify import verify
 
 
-def test_a_right_savedmodel_passes_and_its_detections_are_counted(saved_model_dir, model, pictures):
-    compared = [*pictures, pictures[0][:, ::-1]]
+def test_a_right_savedmodel_passes_and_its_detections_are_counted(saved_model_dir, model, images):
+    compared = [*images, images[0][:, ::-1]]
     expected = int(model.detect(compared)["num_detections"].sum())
-    assert verify(saved_model_dir, model, pictures) == expected > 20
+    assert verify(saved_model_dir, model, images) == expected > 20
 
 
-def test_what_is_no_savedmodel_cannot_be_served(model, pictures, tmp_path):
+def test_what_is_no_savedmodel_cannot_be_served(model, images, tmp_path):
     with pytest.raises(ValueError, match=r"cannot be served:\n(.*\n)*.*SavedModel file does not"):
-        verify(tmp_path, model, pictures)
+        verify(tmp_path, model, images)
 
 
 def test_neither_the_package_nor_keras_can_be_imported_where_it_is_loaded(monkeypatch, tmp_path):
@@ -47,11 +47,11 @@ def ask_here(monkeypatch):
     """Spares the fresh process; returns a function that sets what is done to the answers."""
 
     def set_change(change):
-        def ask(saved_model_dir, pictures):
+        def ask(saved_model_dir, images):
             signatures = tf.saved_model.load(str(saved_model_dir)).signatures
             answers = []
-            for signature, group in verifying._requests(len(pictures)):
-                inputs = verifying._inputs(signature, [pictures[i] for i in group])
+            for signature, group in verifying._requests(len(images)):
+                inputs = verifying._inputs(signature, [images[i] for i in group])
                 answer = {k: v.numpy() for k, v in signatures[signature](**inputs).items()}
                 names = answer["detection_class_names"]
                 answers.append(answer | {"detection_class_names": names.astype("S")})
@@ -68,29 +68,29 @@ def tampered(pencil_model, tmp_path, ask_here):
     """Returns a function that verifies after one answer was changed."""
     folder = tmp_path / "model"
     save(pencil_model, folder)
-    pictures = [np.zeros((20, 40, 3), np.uint8), np.zeros((30, 30, 3), np.uint8)]
+    images = [np.zeros((20, 40, 3), np.uint8), np.zeros((30, 30, 3), np.uint8)]
 
     def verify_with(change, number=0):
         ask_here(lambda answers: change(answers[number]))
-        return verify(folder, pencil_model, pictures)
+        return verify(folder, pencil_model, images)
 
     return verify_with
 
 
-def test_a_savedmodel_of_other_weights_is_found(saved_model_dir, model, pictures, ask_here):
+def test_a_savedmodel_of_other_weights_is_found(saved_model_dir, model, images, ask_here):
     bias = next(w for w in model.weights if w.path.endswith("block5_conv3/bias"))
     right = bias.numpy()
     ask_here(lambda answers: None)
     bias.assign(right + 1e-3)
     try:
-        with pytest.raises(ValueError, match=r"serving_default on 1 picture.* differs by "):
-            verify(saved_model_dir, model, pictures[:1])
+        with pytest.raises(ValueError, match=r"serving_default on 1 image.* differs by "):
+            verify(saved_model_dir, model, images[:1])
     finally:
         bias.assign(right)
 
 
 def test_untouched_answers_pass(tampered):
-    assert tampered(lambda answer: None) == 6  # two on each picture and on the mirrored first
+    assert tampered(lambda answer: None) == 6  # two on each image and on the mirrored first
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_untouched_answers_pass(tampered):
 @pytest.mark.parametrize(
     ("number", "request_name"),
     [
-        (0, "serving_default on 1 picture"),
-        (2, "serving_default on 1 picture"),
-        (3, "serving_default on 2 picture"),
-        (4, "serve_bytes on 3 picture"),
-        (5, "serve_examples on 3 picture"),
+        (0, "serving_default on 1 image"),
+        (2, "serving_default on 1 image"),
+        (3, "serving_default on 2 image"),
+        (4, "serve_bytes on 3 image"),
+        (5, "serve_examples on 3 image"),
     ],
 )
 def test_changed_numbers_are_found(tampered, name, amount, number, request_name):

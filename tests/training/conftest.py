@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from keras_frcnn.data import shapes
+from keras_frcnn.data.writers import shapes
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import fit
+from keras_frcnn.training import trainer
 from tests import fakes
 
 
@@ -46,7 +46,7 @@ def train():
 
     def train(config):
         output = io.StringIO()
-        fit.train(config, Console(file=output, width=120))
+        trainer.train(config, Console(file=output, width=120))
         return output.getvalue()
 
     return train

@@ -10,8 +10,8 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn import data
-from keras_frcnn.data.records import Dataset, Record
-from keras_frcnn.training import callbacks, fit
+from keras_frcnn.data.dataset import Dataset, Record
+from keras_frcnn.training import callbacks, trainer
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.schedules import make_schedule
 from keras_frcnn.training.schemes import phases
@@ -40,7 +40,7 @@ def scalars(accumulator, tag):
 
 def test_the_tags_of_training(unbroken):
     tags = events(unbroken.folder / "train").Tags()["tensors"]
-    expected = [*LOSSES, "rpn_foreground", "roi_foreground", "learning_rate", "pictures_per_second"]
+    expected = [*LOSSES, "rpn_foreground", "roi_foreground", "learning_rate", "images_per_second"]
     assert sorted(tags) == sorted(expected)
 
 
@@ -50,7 +50,7 @@ def test_losses_are_means_since_the_last_time(unbroken):
     for tag in [*LOSSES, "rpn_foreground", "roi_foreground"]:
         expected = {step: np.mean([one[tag] for one in part]) for step, part in windows.items()}
         assert scalars(train, tag) == pytest.approx(expected, rel=1e-5)
-    rates = scalars(train, "pictures_per_second")
+    rates = scalars(train, "images_per_second")
     assert sorted(rates) == [2, 3, 4, 6]
     assert all(0.1 < rate < 10_000 for rate in rates.values())
 
@@ -68,7 +68,7 @@ def test_the_tags_of_evaluation(unbroken, config):
         ["mAP_area", "mAP_11point"]
         + [f"AP_area/{name}" for name in fakes.CLASS_NAMES]
         + [f"RPN_recall/{n}_proposals" for n in (50, 100, 200, 300)]
-        + [f"pictures/{image_id}" for image_id in ids]
+        + [f"images/{image_id}" for image_id in ids]
     )
     assert sorted(eval_events.Tags()["tensors"]) == sorted(expected)
     assert sorted(scalars(eval_events, "mAP_area")) == [3, 6]
@@ -82,9 +82,9 @@ def test_the_tags_of_evaluation(unbroken, config):
     assert recalls == sorted(recalls)
 
 
-def test_pictures_are_drawn_as_stages_side_by_side(unbroken):
+def test_images_are_drawn_as_stages_side_by_side(unbroken):
     eval_events = events(unbroken.folder / "eval")
-    tag = next(t for t in eval_events.Tags()["tensors"] if t.startswith("pictures/"))
+    tag = next(t for t in eval_events.Tags()["tensors"] if t.startswith("images/"))
     assert [event.step for event in eval_events.Tensors(tag)] == [3, 6]
     for event in eval_events.Tensors(tag):
         width, height, png = tf.make_ndarray(event.tensor_proto)
@@ -102,8 +102,8 @@ def test_the_line_of_a_log(unbroken):
 
 def test_the_graph_of_a_step_is_written_once_a_run(config, tmp_path):
     settings = config.replace(output_dir=str(tmp_path))
-    model = fit.build(settings, fakes.CLASS_NAMES, Console(file=io.StringIO()))
-    inputs = fakes.inputs_of([fakes.picture(64, 96)])
+    model = trainer.build(settings, fakes.CLASS_NAMES, Console(file=io.StringIO()))
+    inputs = fakes.inputs_of([fakes.image(64, 96)])
     targets = fakes.targets_of([[([5, 5, 30, 40], 0)]])
     spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, (inputs, targets))
     before = [w.numpy() for w in model.weights + model.optimizer.variables]
@@ -128,7 +128,7 @@ def test_profiling_covers_the_steps_asked_for(config, train, tmp_path, monkeypat
     calls = []
     profiler = tf.profiler.experimental
     settings = config.replace(
-        output_dir=str(tmp_path), profile_steps=(1, 3), num_pictures=0, eval_every=0
+        output_dir=str(tmp_path), profile_steps=(1, 3), num_images=0, eval_every=0
     )
     monkeypatch.setattr(profiler, "start", lambda folder: calls.append(("start", folder)))
     monkeypatch.setattr(profiler, "stop", lambda: calls.append(("stop",)))
@@ -159,7 +159,7 @@ def test_what_is_measured_of_an_evaluation(config, tmp_path, monkeypatch, given,
     }
     proposals = {"boxes": record.boxes[2:], "scores": np.array([0.8], np.float32)}
     monkeypatch.setattr(callbacks, "collect", lambda *args, **kwargs: ({"a": found}, [proposals]))
-    settings = config.replace(output_dir=str(tmp_path), num_pictures=0, test_proposals=given)
+    settings = config.replace(output_dir=str(tmp_path), num_images=0, test_proposals=given)
     (tmp_path / "last.keras").write_text("a checkpoint")
     output = io.StringIO()
     with ProgressBar(settings, Console(file=output), 0) as bar:
@@ -207,7 +207,7 @@ def test_data_of_cocos_form_are_measured_by_cocos_metric(config, tmp_path, monke
     (tmp_path / "evaluations.jsonl").write_text(
         '{"step": 3, "mAP_area": 0.99}\n{"step": 4, "COCO/AP": 0.6, "mAP_area": 0.99}\n'
     )
-    settings = config.replace(output_dir=str(tmp_path), num_pictures=0)
+    settings = config.replace(output_dir=str(tmp_path), num_images=0)
     output = io.StringIO()
     with ProgressBar(settings, Console(file=output), 0) as bar:
         dataset = Dataset(("cat", "dog"), [record])

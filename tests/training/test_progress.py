@@ -15,7 +15,7 @@ LOSSES = {
     "roi_box_loss": 0.125,
     "weight_decay_loss": 0.01,
 }
-WORDS = "loss 3.142 rpn cls 0.500 box 0.250 roi cls 2.000 box 0.125  7.50 pictures/s"
+WORDS = "loss 3.142 rpn cls 0.500 box 0.250 roi cls 2.000 box 0.125  7.50 images/s"
 
 
 def test_elsewhere_every_log_is_one_line():

@@ -11,15 +11,15 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn import data
-from keras_frcnn.data import order, proposals_file
-from keras_frcnn.data.records import Dataset
-from keras_frcnn.evaluation.collect import propose
-from keras_frcnn.models import checkpoint
+from keras_frcnn.data import epoch_order, proposals_file
+from keras_frcnn.data.dataset import Dataset
+from keras_frcnn.inference.collect import propose
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import callbacks, fit, schemes
+from keras_frcnn.training import callbacks, schemes, trainer
 from keras_frcnn.training.schedules import make_schedule
+from keras_frcnn.weights import checkpoint
 from tests import fakes
-from tests.training.test_fit import assert_same_state, state_of
+from tests.training.test_trainer import assert_same_state, state_of
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -39,14 +39,14 @@ def alternating(config):
         weight_decay=0.1,
         eval_every=2,
         log_every=1,
-        num_pictures=1,
+        num_images=1,
     )
 
 
 @pytest.fixture(scope="module")
 def whole(alternating, train, tmp_path_factory):
     """A run in one go: its folder, what it printed, and the weights that each step began with."""
-    begun, run = [], fit._run
+    begun, run = [], trainer._run
 
     def note(model, phase, *args):
         begun.append({name: weights_of(model, name) for name in PARTS})
@@ -54,7 +54,7 @@ def whole(alternating, train, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch, fakes.small_backbone():
         fakes.run_eagerly(patch)
-        patch.setattr(fit, "_run", note)
+        patch.setattr(trainer, "_run", note)
         folder = tmp_path_factory.mktemp("alternating")
         output = train(alternating.replace(output_dir=str(folder)))
         ended = [checkpoint.load(folder / name) for name in RESULTS]
@@ -174,9 +174,11 @@ def test_the_optimizer_of_each_step_begins_anew(whole, tmp_path):
 
 def test_the_proposals_are_those_of_the_rpn_just_trained(whole, alternating):
     dataset = data.load(alternating, alternating.train_split)
-    for number, drawn in ((1, [0, 2, 3, 4]), (3, [0, 2, 3])):  # of 5 pictures
+    for number, drawn in ((1, [0, 2, 3, 4]), (3, [0, 2, 3])):  # of 5 images
         phase = schemes.phases(alternating)[number]
-        rows = order.drawn_rows(dataset.records, phase.config, phase.first_step, phase.config.steps)
+        rows = epoch_order.drawn_rows(
+            dataset.records, phase.config, phase.first_step, phase.config.steps
+        )
         found = proposals_file.read(whole.folder / f"step{number}_proposals.npz")
         few = Dataset(dataset.class_names, [dataset.records[row] for row in rows])
         expected = list(propose(whole.ended[number - 1], few, alternating, training=True))
@@ -258,9 +260,9 @@ def test_freezing_is_exact_whatever_takes_the_step(alternating, changes, number)
     settings = alternating.replace(momentum=0.9, **changes)
     phase = schemes.phases(settings)[number - 1]
     model = fakes.detector(scheme=phase.model_config.scheme, **changes)
-    batch = fakes.inputs_of([fakes.picture(64, 96)]), fakes.targets_of([OBJECTS])
+    batch = fakes.inputs_of([fakes.image(64, 96)]), fakes.targets_of([OBJECTS])
     schemes.prepare(model, dataclasses.replace(phase, start=""))
-    model.compile(fit.make_optimizer(phase.config))
+    model.compile(trainer.make_optimizer(phase.config))
     model.optimizer.build(model.trainable_variables)
     before = {name: weights_of(model, name) for name in PARTS}
     for _ in range(2):
@@ -291,7 +293,7 @@ def test_a_run_on_proposals_of_a_file(config, train, tmp_path):
     assert line["file_recall/300_proposals"] == 1  # the proposals are the objects
     assert not any(name.startswith("RPN") for name in line)
     assert "step 2/2  loss" in output
-    with pytest.raises(ValueError, match=r"objects\.npz has no proposals of 1 of 5 pictures"):
+    with pytest.raises(ValueError, match=r"objects\.npz has no proposals of 1 of 5 images"):
         proposals_file.write(
             file, [(r.image_id, r.boxes, np.ones(len(r.boxes))) for r in records[1:]]
         )
@@ -356,8 +358,8 @@ def test_a_run_killed_again_and_again_equals_one_in_one_go(
 
         monkeypatch.setattr(holder, name, call)
 
-    mortal(fit, "build", lambda config, names, console, phase: f"build {phase.name}")
-    mortal(fit, "write_proposals", lambda model, phase, *_: f"proposals {phase.name}")
+    mortal(trainer, "build", lambda config, names, console, phase: f"build {phase.name}")
+    mortal(trainer, "write_proposals", lambda model, phase, *_: f"proposals {phase.name}")
     mortal(proposals_file, "write", lambda path, rows: f"write {path.name}")
     mortal(callbacks, "propose", lambda model, *_: f"measure {int(model.step)}")
     mortal(callbacks, "collect", lambda model, *_, **__: f"measure {int(model.step)}")
@@ -384,7 +386,7 @@ def test_a_run_stopped_while_it_collects_proposals_goes_on(
             yield found
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "propose", some)
+        patch.setattr(trainer, "propose", some)
         with pytest.raises(SystemExit):
             train(settings)
     assert (tmp_path / "step1.keras").exists()

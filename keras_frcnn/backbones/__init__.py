@@ -1,0 +1,1 @@
+"""Backbones: the shared convolutions that turn images into feature maps."""

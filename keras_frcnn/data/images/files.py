@@ -1,0 +1,97 @@
+"""Images that come without annotations: finding their files and reading them as training does."""
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_frcnn.data.dataset import Record
+from keras_frcnn.data.images import headers, transforms
+from keras_frcnn.data.images.spans import Span, open_image
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def find_images(places: Iterable[str]) -> list[Path]:
+    """Finds the files that a user names.
+
+    Args:
+        places: files, folders (of which the .jpg, .jpeg and .png files directly inside are taken)
+            and patterns with ``*``, ``?``, ``[...]`` or ``**``.
+
+    Returns:
+        The files in the order of the places, by name within one; each once.
+
+    Raises:
+        ValueError: naming a place without any image.
+    """
+    found = {}
+    for place in places:
+        paths = _files_of(place)
+        if not paths:
+            raise ValueError(
+                "images must be image files, folders of images or patterns of their names. "
+                f"Found no image at: {place}"
+            )
+        for path in paths:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def to_image(image: str | os.PathLike | Record | np.ndarray) -> np.ndarray:
+    """Reads an image's file, upright as viewers display it, or checks that an array is an image.
+
+    Args:
+        image: a JPEG or PNG file, the record of an image, or uint8 [H, W, 3] RGB, [H, W, 4] of
+            which alpha is dropped, or [H, W] or [H, W, 1] grey.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+
+    Raises:
+        ValueError: naming the file that cannot be read, or the array's type and shape.
+    """
+    if isinstance(image, Record):
+        return _read(image.path, image.span, image.name)
+    if isinstance(image, str | os.PathLike):
+        return _read(image, None, str(image))
+    return _checked(np.asarray(image))
+
+
+def _files_of(place: str) -> list[Path]:
+    path = Path(place).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file())
+    return sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+
+
+def _read(path: str | os.PathLike, span: Span | None, name: str) -> np.ndarray:
+    height, width, orientation = headers.image_header(path, span)
+    try:
+        with tf.device("CPU:0"), open_image(path, span) as file:
+            image = transforms.decode(file.read(), orientation).numpy()
+    except tf.errors.OpError as error:
+        raise ValueError(f"{name}: unreadable image: {error.message}") from error
+    if image.shape != (height, width, 3):
+        raise ValueError(
+            f"{name}: unreadable image: {height} x {width} pixels (height x width) by its "
+            f"header, {image.shape[0]} x {image.shape[1]} when decoded"
+        )
+    return image
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    channels = {2: [1], 3: image.shape[2:]}.get(image.ndim, [0])[0]
+    if image.dtype != np.uint8 or not image.size or channels not in (1, 3, 4):
+        raise ValueError(
+            "an image must be a file name or a uint8 array [H, W, 3] with RGB from 0 to 255. "
+            f"Received: {image.dtype} {list(image.shape)}"
+        )
+    if channels == 1:
+        return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    return image[..., :3]

@@ -1,0 +1,259 @@
+"""Made images of shapes, written in VOC's layout: a data set that needs no download.
+
+Circles, squares, stars and triangles lie on textured grounds, partly over each other and over the
+border. Each class prefers a hue, so that a detector learns it within minutes, but hues overlap: the
+form decides.
+"""
+
+import colorsys
+import dataclasses
+import json
+import math
+import pathlib
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from keras_frcnn.console import with_progress
+
+CLASS_NAMES = ("circle", "square", "star", "triangle")
+
+_MARK = "shapes.json"  # tells a folder of ours, which may be written again, from any other
+_OVERSAMPLING = 4
+_DIAMETERS = (40.0, 120.0)
+_MOST_OBJECTS = 5
+_HUES = dict(zip(CLASS_NAMES, (0.0, 0.25, 0.5, 0.75), strict=True))
+_HUE_SPREAD = 0.05  # standard deviation, of the circle of hues
+_EMPTY_SHARE = 0.06
+_PORTRAIT_SHARE = 0.3
+_LEAST_SHOWN = 0.7  # of an object's area, inside the image and not covered
+_CLEARLY_SHOWN = 0.8  # an object that shows less is difficult ...
+_CLEARLY_LARGE = 18  # ... and one with a side of fewer pixels too
+
+
+@dataclasses.dataclass(frozen=True)
+class Object:
+    """One object as it is seen: the box just holds its visible pixels, far edge exclusive."""
+
+    name: str
+    ymin: int
+    xmin: int
+    ymax: int
+    xmax: int
+    truncated: bool
+    difficult: bool
+
+
+def make(
+    output_dir: str,
+    num_train: int,
+    num_val: int,
+    num_test: int,
+    seed: int = 0,
+    shorter_side: tuple[int, int] = (140, 180),
+    longer_side: tuple[int, int] = (190, 250),
+) -> pathlib.Path:
+    """Writes a data set with the splits train, val, trainval and test.
+
+    Args:
+        output_dir: a new or empty folder, or one that this function has written before.
+        num_train: images of the split.
+        num_val: likewise.
+        num_test: likewise.
+        seed: another seed, other images.
+        shorter_side: fewest and most pixels of the shorter side.
+        longer_side: fewest and most pixels of the longer side; some images are portrait.
+
+    Returns:
+        The folder, fit for ``data_dir``.
+
+    Raises:
+        ValueError: if the folder holds something that this function has not written.
+    """
+    folder = pathlib.Path(output_dir)
+    if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
+        raise ValueError(
+            f"output_dir must be a new or empty folder, or one of made images. Received: {folder}"
+        )
+    for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    counts = {"train": num_train, "val": num_val, "test": num_test}
+    (folder / _MARK).write_text(json.dumps({"seed": seed, **counts}) + "\n")
+
+    splits = {
+        split: [f"{split}_{number:05d}" for number in range(1, count + 1)]
+        for split, count in counts.items()
+    }
+    names = splits["train"] + splits["val"] + splits["test"]
+    for number, name in enumerate(with_progress(names, "Drawing", len(names))):
+        rng = np.random.default_rng([seed, number])
+        height = int(rng.integers(*shorter_side, endpoint=True))
+        width = int(rng.integers(*longer_side, endpoint=True))
+        if rng.random() < _PORTRAIT_SHARE:
+            height, width = width, height
+        image, objects = compose(rng, height, width)
+        Image.fromarray(image).save(folder / "JPEGImages" / f"{name}.jpg", quality=92)
+        _write_annotation(folder, name, height, width, objects)
+    splits["trainval"] = splits["train"] + splits["val"]
+    for split, names in splits.items():
+        text = "".join(f"{name}\n" for name in names)
+        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(text)
+    return folder
+
+
+def compose(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, list[Object]]:
+    """Makes one image.
+
+    Args:
+        rng: decides everything.
+        height: pixels.
+        width: pixels.
+
+    Returns:
+        uint8 [height, width, 3], RGB; and its objects, from back to front.
+    """
+    image = _background(rng, height, width)
+    owners = np.full((height, width), -1)  # the object that is seen at each pixel
+    names, outlines = [], []
+    wanted = 0 if rng.random() < _EMPTY_SHARE else rng.integers(1, _MOST_OBJECTS, endpoint=True)
+    for _ in range(wanted):
+        name = str(rng.choice(CLASS_NAMES))
+        outline = _random_outline(rng, name, height, width)
+        cover = coverage(outline, height, width)
+        covered = np.where(cover >= 0.5, len(names), owners)
+        if np.min(_shown(covered, [*outlines, outline])) < _LEAST_SHOWN:
+            continue
+        owners = covered
+        image = _paint(rng, image, cover, name)
+        names.append(name)
+        outlines.append(outline)
+    noise = rng.normal(0, rng.uniform(2, 8), image.shape)
+    image = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    return image, _describe(names, outlines, owners)
+
+
+def coverage(outline: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Draws a polygon with smooth edges.
+
+    Args:
+        outline: float [n, 2], corners (x, y) in pixels; the first pixel reaches from 0 to 1. Edges
+            must not cross.
+        height: pixels of the drawing.
+        width: likewise.
+
+    Returns:
+        float [height, width], the share of each pixel that lies inside.
+    """
+    rows = (np.arange(height * _OVERSAMPLING) + 0.5) / _OVERSAMPLING
+    inside = np.zeros((len(rows), width))
+    for (x1, y1), (x2, y2) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+        crossed = (rows >= min(y1, y2)) & (rows < max(y1, y2))
+        x = x1 + (rows[crossed] - y1) * (x2 - x1) / ((y2 - y1) or 1.0)
+        # What lies left of an edge: the edges down minus the edges up leave what lies between.
+        inside[crossed] += np.sign(y2 - y1) * np.clip(x[:, None] - np.arange(width), 0, 1)
+    return np.abs(inside).reshape(height, _OVERSAMPLING, width).mean(axis=1)
+
+
+def _random_outline(rng: np.random.Generator, name: str, height: int, width: int) -> np.ndarray:
+    """Draws size, proportions, rotation and place of a shape; returns its corners (x, y)."""
+    points = {"circle": 64, "square": 4, "star": 10, "triangle": 3}[name]
+    angles = 2 * math.pi * (np.arange(points) + 0.5) / points
+    # A triangle fills little of its circle.
+    radii = np.full(points, 1.15 if name == "triangle" else 1.0)
+    radii[1::2] *= 0.42 if name == "star" else 1.0
+    outline = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+
+    largest = min(_DIAMETERS[1], 0.75 * min(height, width))
+    radius = 0.5 * math.exp(rng.uniform(math.log(_DIAMETERS[0]), math.log(largest)))
+    stretch = math.exp(rng.uniform(-0.1, 0.1))
+    turn = math.radians(rng.uniform(-15, 15)) if name == "square" else rng.uniform(0, 2 * math.pi)
+    rotation = [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
+    center = [rng.uniform(0, width), rng.uniform(0, height)]
+    return radius * (outline * [stretch, 1 / stretch]) @ np.array(rotation) + center
+
+
+def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Makes a ground of soft blotches with lines over it; returns float [height, width, 3]."""
+    cells = rng.integers(2, 10, size=2)
+    blotches = rng.uniform(0, 255) + rng.uniform(5, 30) * rng.normal(size=(*cells, 3))
+    size = (width * _OVERSAMPLING, height * _OVERSAMPLING)
+    fine = Image.fromarray(np.clip(blotches, 0, 255).astype(np.uint8)).resize(size)
+    draw = ImageDraw.Draw(fine)
+    for _ in range(rng.integers(0, 6)):
+        ends = rng.uniform(-0.2, 1.2, size=(2, 2)) * size
+        color = tuple(rng.integers(0, 256, size=3).tolist())
+        draw.line(ends.ravel().tolist(), color, width=int(rng.integers(2, 10)))
+    return np.asarray(fine.reduce(_OVERSAMPLING), np.float64)
+
+
+def _paint(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, name: str) -> np.ndarray:
+    """Fills a shape with a shaded colour near its class's hue that stands out from the ground."""
+    beneath = np.average(image.reshape(-1, 3), axis=0, weights=cover.ravel())
+    hue = rng.normal(_HUES[name], _HUE_SPREAD) % 1.0
+    colors = [
+        colorsys.hsv_to_rgb(hue, saturation, value)
+        for saturation, value in rng.uniform((0.5, 0.35), (1.0, 1.0), size=(4, 2))
+    ]
+    colors = 255 * np.array(colors)
+    color = colors[np.argmax(np.linalg.norm(colors - beneath, axis=1))]
+    shade = 1 + rng.uniform(-0.3, 0.3) * np.linspace(-1, 1, image.shape[1])
+    return image + cover[..., None] * (np.multiply.outer(shade, color) - image)
+
+
+def _shown(owners: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
+    """Returns the share of each outline's area that is seen."""
+    seen = np.bincount(owners[owners >= 0], minlength=len(outlines))
+    return seen / [_area(outline) for outline in outlines]
+
+
+def _area(outline: np.ndarray) -> float:
+    x, y = outline.T
+    return 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+
+
+def _describe(names: list[str], outlines: list[np.ndarray], owners: np.ndarray) -> list[Object]:
+    """Measures what is seen of each object."""
+    if not names:
+        return []
+    objects = []
+    limits = owners.shape[::-1]
+    for number, shown in enumerate(_shown(owners, outlines)):
+        rows, columns = np.nonzero(owners == number)
+        ymin, xmin, ymax, xmax = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+        cut = np.any(outlines[number] < 0) or np.any(outlines[number] > limits)
+        small = min(ymax - ymin, xmax - xmin) < _CLEARLY_LARGE
+        corners = (int(ymin), int(xmin), int(ymax), int(xmax))
+        objects.append(
+            Object(names[number], *corners, bool(cut), bool(small or shown < _CLEARLY_SHOWN))
+        )
+    return objects
+
+
+def _write_annotation(
+    folder: pathlib.Path, name: str, height: int, width: int, objects: list[Object]
+) -> None:
+    """Writes one annotation as VOC's are: corners count from 1 and belong to the box."""
+    root = ElementTree.Element("annotation")
+    _add(root, folder=folder.name, filename=f"{name}.jpg")
+    _add(ElementTree.SubElement(root, "source"), database="keras_frcnn made shapes")
+    _add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
+    _add(root, segmented=0)
+    for item in objects:
+        element = ElementTree.SubElement(root, "object")
+        _add(element, name=item.name, pose="Unspecified")
+        _add(element, truncated=int(item.truncated), difficult=int(item.difficult))
+        _add(
+            ElementTree.SubElement(element, "bndbox"),
+            xmin=item.xmin + 1,
+            ymin=item.ymin + 1,
+            xmax=item.xmax,
+            ymax=item.ymax,
+        )
+    ElementTree.indent(root, "\t")
+    ElementTree.ElementTree(root).write(folder / "Annotations" / f"{name}.xml")
+
+
+def _add(parent: ElementTree.Element, **texts: str | int) -> None:
+    for tag, text in texts.items():
+        ElementTree.SubElement(parent, tag).text = str(text)

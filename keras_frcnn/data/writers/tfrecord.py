@@ -1,0 +1,258 @@
+"""Writer of TFRecords that ``tfrecords.read`` reads back exactly."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_frcnn.console import with_progress
+from keras_frcnn.data.dataset import Dataset, GroundTruth, Record
+from keras_frcnn.data.images.spans import open_image
+from keras_frcnn.data.readers import categories, coco, tf_example, tfrecord_file
+
+LABEL_MAP = "label_map.pbtxt"
+
+_MEGABYTE = 1_000_000
+
+
+def write(datasets: Mapping[str, Dataset], folder: str, shard_megabytes: int = 128) -> list[str]:
+    """Writes data sets as TFRecords, and a label map.
+
+    The images' files are copied as they are, never encoded anew. The folder appears when all is
+    done; of a run that was killed there is nothing but a hidden folder beside it, which the next
+    run clears.
+
+    Args:
+        datasets: the records by the name of their split; all of one list of classes.
+        folder: a new or empty folder.
+        shard_megabytes: about what a file holds, in millions of bytes.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        ValueError: if the folder holds anything, cannot be written to, or an image cannot be read.
+    """
+    check_folder(folder)
+    if shard_megabytes < 1:
+        raise ValueError(f"shard_megabytes must be at least 1. Received: {shard_megabytes}")
+    kinds = {_categories(dataset) for dataset in datasets.values()}
+    if len(kinds) != 1:
+        raise ValueError(f"all data sets must have the same classes. Received: {sorted(kinds)}")
+    splits = {
+        split: with_progress(_encoded(dataset), f"Writing {split}", total=len(dataset.records))
+        for split, dataset in datasets.items()
+    }
+    return write_folder(pathlib.Path(folder), splits, dict(kinds.pop()), shard_megabytes)
+
+
+def check_folder(folder: str) -> None:
+    """Makes sure that TFRecords may be written to a folder.
+
+    Raises:
+        ValueError: if it holds anything.
+    """
+    place = pathlib.Path(folder)
+    if not folder or (place.exists() and (not place.is_dir() or any(place.iterdir()))):
+        raise ValueError(f"output_dir must be a new or empty folder. Received: {folder!r}")
+
+
+def write_folder(
+    folder: pathlib.Path,
+    splits: Mapping[str, Iterable[bytes]],
+    label_map: Mapping[int, str],
+    shard_megabytes: int = 128,
+) -> list[str]:
+    """Writes examples as TFRecords, and a label map; all or nothing.
+
+    Args:
+        folder: must not be there, or be empty.
+        splits: the serialized examples by the name of their split.
+        label_map: names of the classes by number.
+        shard_megabytes: see ``write``.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        ValueError: if the folder cannot be written to.
+    """
+    import tensorflow as tf  # only for those who write
+
+    names = []
+    try:
+        with _appearing(folder) as part:
+            for split, payloads in splits.items():
+                names += _write_split(part, split, payloads, shard_megabytes * _MEGABYTE)
+            categories.write_label_map(part / LABEL_MAP, label_map)
+    except (OSError, tf.errors.OpError) as error:
+        raise ValueError(f"{folder}: could not be written: {error}") from error
+    return names
+
+
+def encode(
+    image: bytes,
+    image_id: int | str,
+    filename: str,
+    size: tuple[int, int] | None,
+    boxes: np.ndarray,
+    objects: dict[str, Any],
+    annotations: list[dict[str, Any]] | None = None,
+) -> bytes:
+    """Writes an example.
+
+    Args:
+        image: the bytes of a JPEG or PNG file; they are kept as they are.
+        image_id: number or name of the image.
+        filename: name of the image's file.
+        size: height and width of the image as displayed; None if its header is unreadable.
+        boxes: [G, 4] yxyx, float32 pixels; fractions of the sides without ``size``.
+        objects: lists of G values by key of ``tf_example``.
+        annotations: the objects in COCO's form, with bbox, category_id, area and iscrowd.
+
+    Returns:
+        The serialized tf.Example.
+    """
+    fractions = np.asarray(boxes, np.float64).reshape(-1, 4)
+    columns: dict[str, Any] = {
+        "image/encoded": [image],
+        "image/format": ["png" if image.startswith(b"\x89PNG") else "jpeg"],
+        "image/filename": [filename],
+        "image/source_id": [str(image_id)],
+        "image/id": [image_id],
+        **objects,
+    }
+    if size is not None:
+        columns |= {
+            "image/height": [size[0]],
+            "image/width": [size[1]],
+            tf_example.PIXELS: fractions.ravel(),
+        }
+        fractions = fractions / np.tile(size, 2)
+    columns |= dict(zip(tf_example.SIDES, fractions.T, strict=True))
+    if annotations is not None:
+        columns[tf_example.COCO] = [json.dumps(annotations)]
+    return _serialize(columns)
+
+
+def _serialize(columns: dict[str, Any]) -> bytes:
+    import tensorflow as tf  # see above
+
+    example = tf.train.Example()
+    for key, values in columns.items():
+        feature, values = example.features.feature[key], list(values)
+        if not values:
+            continue  # a feature of no type, which readers of any type take
+        if isinstance(values[0], str | bytes):
+            values = [v.encode() if isinstance(v, str) else v for v in values]
+            feature.bytes_list.value.extend(values)
+        elif isinstance(values[0], float | np.floating):
+            feature.float_list.value.extend(values)
+        else:
+            feature.int64_list.value.extend(int(value) for value in values)
+    return example.SerializeToString(deterministic=True)
+
+
+def _categories(dataset: Dataset) -> tuple[tuple[int, str], ...]:
+    """Returns the number and name of each class."""
+    numbers = range(1, len(dataset.class_names) + 1)
+    numbers = dataset.truth.category_ids if dataset.truth else numbers
+    return tuple(zip(numbers, dataset.class_names, strict=True))
+
+
+def _encoded(dataset: Dataset) -> Iterator[bytes]:
+    numbers, names = zip(*_categories(dataset), strict=True)
+    truth, splits = dataset.truth, None
+    if truth is not None:
+        order = np.argsort(truth.rows, kind="stable")
+        splits = np.searchsorted(truth.rows[order], np.arange(len(dataset.records) + 1))
+    for row, record in enumerate(dataset.records):
+        objects = {
+            tf_example.TEXT: [names[label] for label in record.labels],
+            tf_example.LABEL: [numbers[label] for label in record.labels],
+        }
+        key = tf_example.CROWD if record.form == "coco" else tf_example.DIFFICULT
+        objects[key] = record.difficult
+        annotations = None
+        if truth is not None and record.form == "coco":
+            places = order[splits[row] : splits[row + 1]]
+            objects[tf_example.AREA] = _areas(record, truth, places)
+            annotations = _annotations(truth, places)
+        size, name = (record.height, record.width), pathlib.Path(record.path).name
+        name = name if record.span is None else str(record.image_id)
+        with open_image(record.path, record.span) as file:
+            image = file.read()
+        payload = encode(image, record.image_id, name, size, record.boxes, objects, annotations)
+        if len(payload) > tfrecord_file.MAX_BYTES:
+            raise ValueError(
+                f"{record.name}: expected at most {tfrecord_file.MAX_BYTES} bytes. Received: "
+                f"{len(payload)}"
+            )
+        yield payload
+
+
+def _areas(record: Record, truth: GroundTruth, places: np.ndarray) -> np.ndarray:
+    """Returns the areas of a record's objects: those of the truth that have a box to learn."""
+    sizes = np.tile([record.height, record.width], (len(places), 1))
+    places = places[~coco.to_boxes(truth.bboxes[places], sizes)[2]]
+    if len(places) != len(record.labels):
+        raise ValueError(
+            f"{record.name}: expected the objects of the truth. Received: {len(record.labels)} "
+            f"objects, of which the truth has {len(places)}"
+        )
+    return truth.areas[places]
+
+
+def _annotations(truth: GroundTruth, places: np.ndarray) -> list[dict[str, Any]]:
+    return [
+        {
+            "bbox": truth.bboxes[place].tolist(),
+            "category_id": truth.category_ids[truth.labels[place]],
+            "area": float(truth.areas[place]),
+            "iscrowd": int(truth.crowd[place]),
+        }
+        for place in places
+    ]
+
+
+@contextlib.contextmanager
+def _appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a folder to write to, which takes the place of another one if all goes well."""
+    part = folder.absolute().with_name(f".{folder.absolute().name}.keras_frcnn_part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _write_split(
+    folder: pathlib.Path, split: str, payloads: Iterable[bytes], shard_bytes: int
+) -> list[str]:
+    """Writes the files of a split, each of about ``shard_bytes``, and returns their names."""
+    import tensorflow as tf  # see above
+
+    paths: list[pathlib.Path] = []
+    size = shard_bytes
+    with contextlib.ExitStack() as stack:
+        for payload in payloads:
+            if size >= shard_bytes:
+                stack.close()
+                paths.append(folder / f"{split}-{len(paths)}")
+                writer, size = stack.enter_context(tf.io.TFRecordWriter(str(paths[-1]))), 0
+            writer.write(payload)
+            size += len(payload)
+    names = [f"{split}-{i:05}-of-{len(paths):05}.tfrecord" for i in range(len(paths))]
+    for path, name in zip(paths, names, strict=True):
+        os.replace(path, folder / name)
+    return names

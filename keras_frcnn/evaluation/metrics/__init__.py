@@ -1,0 +1,1 @@
+"""Figures computed from ground truth and detections, with NumPy alone."""

@@ -1,0 +1,187 @@
+"""The results of an evaluation as tables for a terminal."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keras_frcnn.evaluation.analysis import bootstrap
+from keras_frcnn.evaluation.analysis.errors import Kind
+from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.summary import Summary
+from keras_frcnn.evaluation.metrics import coco, voc
+from keras_frcnn.evaluation.metrics.proposal_recall import NUM_PROPOSALS, RecallCurves
+
+_COCO_COLUMNS = ("AP", "AP50", "AP75", "AR100")  # the others stand below, to fit a terminal
+_LEVEL = f"{bootstrap.LEVEL:.0%}"
+_SHOWN_IOU_THRESHOLDS = (0.5, 0.7, 0.9)
+
+
+def print_table(
+    result: voc.Result | coco.Result,
+    console: Console | None = None,
+    intervals: bootstrap.Intervals | None = None,
+) -> None:
+    """Prints a result: one row a class, their mean, and below it what was measured.
+
+    Args:
+        result: of ``evaluation.voc.evaluate`` or ``evaluation.coco.evaluate``.
+        console: where to print; by default the standard output.
+        intervals: of the result's figures; None for none.
+    """
+    console = console or Console()
+    if isinstance(result, coco.Result):
+        names = _COCO_COLUMNS if intervals is None else _COCO_COLUMNS[:-1]
+        table, words = _coco_table(result, intervals, names), _coco_summary(result, names)
+    else:
+        table, words = _voc_table(result, intervals), _voc_summary(result)
+    console.print(table)
+    console.print(Text(words, style="dim"))
+
+
+def print_summary(summary: Summary, console: Console | None = None) -> None:
+    """Prints the result with its intervals, the errors, and the recall of the proposals.
+
+    Args:
+        summary: the results.
+        console: where to print; by default the standard output.
+    """
+    console = console or Console()
+    print_table(summary.result, console, summary.intervals)
+    if summary.intervals is not None:
+        draws = summary.intervals.num_resamples
+        words = f"{_LEVEL}: bootstrap interval by {draws} draws of the images"
+        console.print(Text(words, style="dim"))
+    console.print(_error_table(summary))
+    words = (
+        f"IoU >= {summary.errors.iou_threshold:g}; top: of each class as many of the best as it "
+        "has objects; gain: of mean AP if this kind alone were mended"
+    )
+    console.print(Text(words, style="dim"))
+    if summary.recall is not None:
+        console.print(_recall_table(summary.recall))
+
+
+def _voc_table(result: voc.Result, intervals: bootstrap.Intervals | None) -> Table:
+    return _table(
+        ("AP 11-point %", "AP area %"),
+        ((c, (c.ap_11point, c.ap_area)) for c in result.classes),
+        (result.map_11point, result.map_area),
+        intervals and (*intervals.classes["ap_area"], intervals.means["map_area"]),
+        "area",
+    )
+
+
+def _coco_table(
+    result: coco.Result, intervals: bootstrap.Intervals | None, names: Sequence[str]
+) -> Table:
+    return _table(
+        [f"{name} %" for name in names],
+        ((c, [c.figures[name] for name in names]) for c in result.classes),
+        [result.figures[name] for name in names],
+        intervals and (*intervals.classes["AP"], intervals.means["AP"]),
+        "AP",
+    )
+
+
+def _error_table(summary: Summary) -> Table:
+    table = Table(header_style="bold")
+    table.add_column("detections")
+    for title in ("all", "top", "gain %"):
+        table.add_column(title, justify="right")
+    counts, top = (summary.errors.counts(only).sum(axis=0) for only in (False, True))
+    for kind in Kind:
+        name = kind.name.lower()
+        gain = summary.gains.get(name)
+        words = "" if gain is None else percent(gain)
+        table.add_row(name, str(counts[kind]), str(top[kind]), words)
+    table.add_section()
+    missed = str(summary.errors.num_missed().sum())
+    table.add_row("missed objects", missed, "", percent(summary.gains[MISSED]))
+    return table
+
+
+def _recall_table(recall: RecallCurves) -> Table:
+    table = Table(header_style="bold")
+    table.add_column(f"{recall.source} proposals", justify="right")
+    shown = [n for n, t in enumerate(recall.iou_thresholds) if t in _SHOWN_IOU_THRESHOLDS]
+    for place in shown:
+        table.add_column(f"recall % at {recall.iou_thresholds[place]:g}", justify="right")
+    table.add_column("AR %", justify="right")
+    for row, number in enumerate(recall.num_proposals):
+        if number in NUM_PROPOSALS or number == recall.num_proposals[-1]:
+            values = (*recall.recall[row, shown], recall.average_recall[row])
+            table.add_row(str(number), *map(percent, values))
+    return table
+
+
+def _table(
+    titles: Iterable[str],
+    rows: Iterable[tuple[Any, Iterable[float]]],
+    means: Iterable[float],
+    intervals: Sequence[bootstrap.Interval] | None,
+    of: str,
+) -> Table:
+    """Makes the table of some figures from rows (class, its figures).
+
+    The intervals are those of the rows, then of the mean, all of the figure that ``of`` names.
+    """
+    table = Table(header_style="bold")
+    table.add_column("class")
+    ends = [] if intervals is None else [_range(interval) for interval in intervals]
+    for title in ("objects", "detections", *titles, *([f"{_LEVEL} of {of}"] if ends else ())):
+        table.add_column(title, justify="right")
+    num_gt = num_detections = 0
+    for row, (c, figures) in enumerate(rows):
+        # A class name is never read as markup.
+        counts = (str(c.num_gt), str(c.num_detections))
+        table.add_row(Text(c.name), *counts, *map(percent, figures), *ends[row : row + 1])
+        num_gt += c.num_gt
+        num_detections += c.num_detections
+    table.add_section()
+    last = (*map(percent, means), *ends[-1:])
+    table.add_row("mean", str(num_gt), str(num_detections), *last, style="bold")
+    return table
+
+
+def _voc_summary(result: voc.Result) -> str:
+    metric = f"PASCAL VOC metric, IoU >= {result.iou_threshold:g}"
+    return _summary(metric, result, f"{result.num_difficult} difficult objects ignored")
+
+
+def _coco_summary(result: coco.Result, shown: Sequence[str]) -> str:
+    others = [
+        f"{name} {percent(value)}" for name, value in result.figures.items() if name not in shown
+    ]
+    num_crowd = sum(c.num_crowd for c in result.classes)
+    figures = ", ".join(others) + " (%; s, m, l: small, medium, large objects)"
+    metric = "COCO metric, IoU 0.50 to 0.95"
+    return f"{figures}\n{_summary(metric, result, f'{num_crowd} regions ignored')}"
+
+
+def _summary(metric: str, result: voc.Result | coco.Result, ignored: str) -> str:
+    parts = [
+        metric,
+        f"{result.num_images} images",
+        f"{result.num_images_without_detections} without detections",
+        ignored,
+    ]
+    num_classes = len(result.classes)
+    num_with_gt = sum(c.num_gt > 0 for c in result.classes)
+    if num_with_gt < num_classes:
+        parts.append(f"mean of {num_with_gt} of {num_classes} classes, the others have no objects")
+    return "; ".join(parts)
+
+
+def _range(interval: bootstrap.Interval) -> str:
+    if math.isnan(interval.low):
+        return "-"
+    return f"{100 * interval.low:.1f}-{100 * interval.high:.1f}"
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """Returns a fraction in percent, without the sign; a dash where it is undefined."""
+    return "-" if math.isnan(fraction) else f"{100 * fraction:.{digits}f}"

@@ -1,0 +1,53 @@
+"""The results of an evaluation as named numbers: TensorBoard's scalars, alike in runs and after."""
+
+from collections.abc import Mapping
+
+from keras_frcnn.evaluation.analysis.summary import Summary
+from keras_frcnn.evaluation.metrics import coco, voc
+
+
+def of_result(
+    result: voc.Result | coco.Result | None, recall: Mapping[int, float], source: str = "RPN"
+) -> dict[str, float]:
+    """Returns the figures of a result, and the recall of proposals.
+
+    Args:
+        result: of either metric; None where only proposals were measured.
+        recall: recall at IoU 0.5 by the number of proposals.
+        source: whose proposals they are, see ``proposals.source_of``.
+
+    Returns:
+        Fractions of 1 by name, NaN where undefined: "mAP_area" or "COCO/AP", "AP_area/cat" or
+        "COCO_AP/cat", "RPN_recall/300_proposals" (or another source's). The first tells the better
+        of two models.
+    """
+    if result is None:
+        values = {}
+    elif isinstance(result, coco.Result):
+        values = {f"COCO/{name}": value for name, value in result.figures.items()}
+        values |= {f"COCO_AP/{c.name}": c.figures["AP"] for c in result.classes}
+    else:
+        values = {"mAP_area": result.map_area, "mAP_11point": result.map_11point}
+        values |= {f"AP_area/{c.name}": c.ap_area for c in result.classes}
+    return values | {f"{source}_recall/{n}_proposals": float(value) for n, value in recall.items()}
+
+
+def of_summary(summary: Summary) -> dict[str, float]:
+    """Returns all results that are single numbers.
+
+    Args:
+        summary: the results.
+
+    Returns:
+        As ``of_result``, and "interval/map_area_low", "error_gain/missed" and the like.
+    """
+    values = of_result(summary.result, {})
+    if summary.recall is not None:
+        at_half = summary.recall.recall[:, summary.recall.iou_thresholds.index(0.5)]
+        recall = dict(zip(summary.recall.num_proposals, at_half.tolist(), strict=True))
+        values = of_result(summary.result, recall, summary.recall.source)
+    if summary.intervals is not None:
+        for name, interval in summary.intervals.means.items():
+            values[f"interval/{name}_low"] = interval.low
+            values[f"interval/{name}_high"] = interval.high
+    return values | {f"error_gain/{name}": gain for name, gain in summary.gains.items()}

@@ -1,0 +1,108 @@
+"""Detections as PASCAL VOC's text files, one for each class, both ways.
+
+What is read may come from anywhere: every value is checked, and no image id is used as a path.
+"""
+
+import re
+import reprlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_frcnn.data.readers.coco_json import is_number
+from keras_frcnn.evaluation.metrics.detections import Detections, check_detections, gather, rows_of
+
+_ROUNDING = 0.1  # one decimal, as some write, can turn a thin box inside out by this
+
+_short = reprlib.repr  # a value for a message, cut to a readable length
+
+
+def write_voc(
+    folder: str | Path, detections: Detections, class_names: Sequence[str], split: str
+) -> None:
+    """Writes ``comp4_det_<split>_<class>.txt`` for every class, as the VOC development kit does.
+
+    A line is ``image_id score xmin ymin xmax ymax``. Pixels are counted from 1 and the last one is
+    part of the box, so (y1, x1, y2, x2) becomes (x1 + 1, y1 + 1, x2, y2). Boxes have two decimals;
+    scores keep every digit of a float32, as rounding would make ties of them.
+
+    Args:
+        folder: where to write; made if it does not exist.
+        detections: what to write.
+        class_names: names of the labels; in file names, what is not a letter, digit, space or one
+            of "._-" becomes "_".
+        split: name of the image set, for the file names only, treated likewise.
+
+    Raises:
+        ValueError: if the detections are malformed, an image id is empty or holds white space, or
+            two classes would share a file.
+    """
+    check_detections(detections, len(class_names))
+    paths = _voc_paths(folder, class_names, split)
+    lines: list[list[str]] = [[] for _ in class_names]
+    for image_id, image in detections.items():
+        if str(image_id).split() != [str(image_id)]:
+            raise ValueError(
+                f"VOC image ids must have no white space. Received: {_short(image_id)}"
+            )
+        for label, score, (y1, x1, y2, x2) in rows_of(image):
+            box = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
+            lines[label].append(f"{image_id} {score:.9g} {box}\n")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for path, of_class in zip(paths, lines, strict=True):
+        path.write_text("".join(of_class), encoding="utf-8")
+
+
+def read_voc(folder: str | Path, class_names: Sequence[str], split: str) -> Detections:
+    """Reads ``comp4_det_<split>_<class>.txt`` of every class, whichever program wrote them.
+
+    Args:
+        folder: where the files lie; there must be one for every class, be it empty.
+        class_names: names of the labels.
+        split: name of the image set, as in the file names.
+
+    Returns:
+        The detections, by class, then in the order of the lines. Image ids are texts.
+
+    Raises:
+        ValueError: naming the file that is missing, or the file and line that are wrong.
+    """
+    rows = []
+    for label, path in enumerate(_voc_paths(folder, class_names, split)):
+        try:
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+        except FileNotFoundError as error:
+            raise ValueError(f"Every class must have a result file. Missing: {path}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} must be a UTF-8 text file: {error}") from error
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows += [_parse_voc(line, label)] if line.strip() else []
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+    return gather(rows)
+
+
+def _parse_voc(line: str, label: int) -> tuple[str, int, float, tuple]:
+    image_id, *fields = line.split()
+    try:
+        score, xmin, ymin, xmax, ymax = numbers = [float(field) for field in fields]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(is_number(number) for number in numbers):
+        form = "an image id and five finite numbers, score xmin ymin xmax ymax"
+        raise ValueError(f"must be {form}. Received: {_short(line)}")
+    x1, y1 = xmin - 1, ymin - 1
+    if min(xmax - x1, ymax - y1) < -_ROUNDING:
+        raise ValueError(f"must have xmin <= xmax and ymin <= ymax. Received: {_short(line)}")
+    return image_id, label, score, (y1, x1, max(y1, ymax), max(x1, xmax))
+
+
+def _voc_paths(folder: str | Path, class_names: Sequence[str], split: str) -> list[Path]:
+    """Returns the result file of each class; nothing in a name can lead out of the folder."""
+    paths: dict[Path, str] = {}
+    for name in class_names:
+        path = Path(folder) / re.sub(r"[^\w.\- ]", "_", f"comp4_det_{split}_{name}.txt")
+        if path in paths:
+            raise ValueError(f"{paths[path]!r} and {name!r} would share the file {path.name}")
+        paths[path] = name
+    return list(paths)

@@ -1,0 +1,1 @@
+"""Detections and proposals over images and data sets."""

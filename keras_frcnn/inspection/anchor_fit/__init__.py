@@ -1,0 +1,1 @@
+"""How well anchors fit the objects of a data set."""

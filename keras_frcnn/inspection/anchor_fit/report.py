@@ -1,0 +1,147 @@
+"""How well anchors fit, for people at a console and for programs (JSON)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keras_frcnn.console import plain
+from keras_frcnn.inspection.anchor_fit.fit import SIZES, Fit
+
+GAIN = 0.01
+"""A suggestion that is better by less is not worth changing settings for."""
+
+_KINDS = {
+    "inside": "anchors inside the image",
+    "all": "all, crossing the border too",
+    "clipped": "all, clipped to the image",
+}
+_GROUPS = {
+    "original_size": "size, original",
+    "working_size": "size, resized",
+    "class": "class",
+}
+_RANGES = {name: f">= {low} px" if np.isinf(high) else f"< {high} px" for name, low, high in SIZES}
+
+
+def print_fit(fit: Fit, console: Console) -> None:
+    """Prints all tables, and what to do.
+
+    Args:
+        fit: of ``anchor_fit.fit``.
+        console: where to print.
+    """
+    console.print(Text(_subject(fit), style="bold"))
+    for table in (_anchors(fit), _groups(fit), _limits(fit), _working_sizes(fit)):
+        console.print()
+        console.print(table)
+    console.print(Text(f"\n{verdict(fit)}", style="bold"))
+    console.print(Text(fit.flags), soft_wrap=True)
+
+
+def write_json(fit: Fit, path: Path) -> None:
+    """Writes everything that was found as JSON with sorted keys."""
+    text = json.dumps(fit.to_dict(), sort_keys=True, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def verdict(fit: Fit) -> str:
+    """Returns what was found out about the chosen anchors; the suggested flags go below it."""
+    old, new = (
+        f"{values['share_50']:.1%} at IoU 0.5, {values['share_70']:.1%} at 0.7, mean "
+        f"{values['mean_iou']:.3f}"
+        for values in (fit.kinds[fit.training], fit.suggested["training"])
+    )
+    lists = [(len(fit.chosen[n]), len(fit.suggested[n])) for n in ("scales", "ratios")]
+    number = f"{lists[0][1]} scales x {lists[1][1]} ratios"
+    if all(count == wanted for count, wanted in lists) and fit.gain < GAIN:
+        return f"The chosen anchors ({old}) are about as good as any {number}. The best found:"
+    return f"The chosen anchors cover {old}; the best {number} found {new}:"
+
+
+def _subject(fit: Fit) -> str:
+    data, chosen = fit.data, fit.chosen
+    left_out = data["difficult_left_out"]
+    return (
+        f"{data['objects']:,} objects in {data['images']:,} images of "
+        f"{plain(', '.join(data['splits']))}, resized to {chosen['shorter_side']} / "
+        f"{chosen['longer_side']}" + (f"; {left_out:,} difficult ones left out" if left_out else "")
+    )
+
+
+def _anchors(fit: Fit) -> Table:
+    numbers = (f"{n} {', '.join(f'{v:g}' for v in fit.chosen[n])}" for n in ("scales", "ratios"))
+    table = _table("\n".join([*numbers, f"stride {fit.chosen['stride']}"]), _titles())
+    for kind, values in fit.kinds.items():
+        words = "proposals: " if kind == "clipped" else ""
+        words = "training: " if kind == fit.training else words
+        table.add_row(words + _KINDS[kind], *_cells(values))
+    table.add_section()
+    for part in ("training", "proposals"):
+        table.add_row(f"{part}, with those suggested", *_cells(fit.suggested[part]))
+    return table
+
+
+def _groups(fit: Fit) -> Table:
+    table = _table("objects by", ["number", *_titles("training"), *_titles("proposals")])
+    for group, rows in fit.groups.items():
+        table.add_section()
+        table.add_row(Text(_GROUPS[group], style="bold"))
+        for row in rows:
+            name = row["name"] if group == "class" else f"{row['name']}, {_RANGES[row['name']]}"
+            cells = [f"{row['training']['objects']:,}"]
+            cells += [cell for part in ("training", "proposals") for cell in _cells(row[part])]
+            table.add_row(Text(f" {plain(name)}"), *cells)
+    return table
+
+
+def _limits(fit: Fit) -> Table:
+    words = {
+        "below_stride": f"have a side below the stride, {fit.chosen['stride']} pixels",
+        "forced_only": "have no anchor of --rpn_fg_iou_threshold, only a best one",
+        "below_background": "... and that one is below --rpn_bg_iou_threshold",
+        "untouched": "are touched by no anchor that takes part in training",
+        "too_small": "no proposal matches (IoU 0.5), being below --min_size",
+    }
+    table = _table("objects that", ["number", "share"])
+    for name, count in fit.limits.items():
+        table.add_row(words[name], f"{count:,}", f"{count / fit.data['objects']:.1%}")
+    return table
+
+
+def _working_sizes(fit: Fit) -> Table:
+    titles = [*_titles("training"), "below\nstride", "\npixels"]
+    table = _table("with the chosen anchors,\nimages resized to", titles)
+    own = next(row for row in fit.working_sizes if _sides(row) == _sides(fit.chosen))
+    for row in fit.working_sizes:
+        ending = [f"{row['share_below_stride']:.1%}", f"x {row['pixels'] / own['pixels']:.2g}"]
+        style = "bold" if row is own else ""
+        table.add_row(_sides(row), *_cells(row["training"]), *ending, style=style)
+    return table
+
+
+def _sides(values: dict[str, Any]) -> str:
+    return f"{values['shorter_side']} / {values['longer_side']}"
+
+
+def _titles(part: str = "") -> list[str]:
+    return [f"{part}\n>= 0.5", "\n>= 0.7", "mean\nIoU"]
+
+
+def _table(first: str, titles: list[str]) -> Table:
+    table = Table(header_style="bold", box=box.SIMPLE, collapse_padding=True, show_edge=False)
+    table.add_column(f"\n{first}" if "\n" not in first else first)
+    for title in titles:
+        table.add_column(title if "\n" in title else f"\n{title}", justify="right")
+    return table
+
+
+def _cells(values: dict[str, Any]) -> list[str]:
+    if values["mean_iou"] is None:
+        return ["-"] * 3
+    return [f"{values['share_50']:.1%}", f"{values['share_70']:.1%}", f"{values['mean_iou']:.3f}"]

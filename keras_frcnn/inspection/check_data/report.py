@@ -1,0 +1,120 @@
+"""What a check of data has found, for people at a console and for programs (JSON)."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keras_frcnn.console import plain
+from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
+from keras_frcnn.inspection.check_data.samples import SUBSETS
+
+_SHOWN = 10  # findings of a kind
+_BAR = 12  # letters of the longest bar
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Prints the classes, the boxes, what was found by kind with examples, and a verdict.
+
+    Args:
+        report: of ``check_data.check``.
+        console: where to print.
+    """
+    if report.statistics["classes"]:
+        console.print(_classes(report))
+    if sum(report.statistics["box_sizes"]["as_stored"]):
+        console.print(_sizes(report))
+        console.print(_ratios(report))
+    for remark in report.source.remarks:
+        console.print(Text(remark, style="dim"))
+    for kind, findings in report.by_kind().items():
+        _print_kind(report, kind, findings, console)
+    console.print(Text(f"\n{verdict(report)}", style="bold"))
+
+
+def write_json(report: Report, path: Path) -> None:
+    """Writes everything that was found as JSON with sorted keys."""
+    text = json.dumps(report.to_dict(), sort_keys=True, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def verdict(report: Report) -> str:
+    """Returns one sentence: what was checked and how it stands."""
+    images = report.statistics["images"]
+    notes = len(report.findings) - report.num_problems
+    found = f"{report.num_problems:,} problem{'' if report.num_problems == 1 else 's'}"
+    noted = f", {notes:,} worth a look" if notes else ""
+    train, tested = (f"{images[subset]:,}" for subset in SUBSETS)
+    where = f"{train} image{'' if images['train'] == 1 else 's'}"
+    if images["eval"]:
+        where += f" to train on and {tested} to evaluate on"
+    return f"{found}{noted} in {where}."
+
+
+def bin_names(starts: list[float]) -> list[str]:
+    """Returns the words for the bins of a histogram, from where each begins."""
+    names = [f"{start:g} - {end:g}" for start, end in zip(starts, starts[1:], strict=False)]
+    return [f"below {starts[1]:g}", *names[1:], f"{starts[-1]:g} and more"]
+
+
+def below_stride(report: Report) -> str:
+    """Returns the sentence about boxes that are smaller than a cell of the features."""
+    sizes = report.statistics["box_sizes"]
+    return (
+        f"{sizes['share_below_stride']:.1%} of the boxes have a side below {sizes['stride']} "
+        f"pixels (one cell of the features) after resizing to {sizes['shorter_side']} / "
+        f"{sizes['longer_side']}."
+    )
+
+
+def _print_kind(report: Report, kind: str, findings: list[Finding], console: Console) -> None:
+    style = "bold yellow" if report.is_note(kind) else "bold red"
+    title = Text(f"\n{KINDS[kind].title}: {len(findings):,}", style=style)
+    console.print(title + Text(f"  {kind}. {KINDS[kind].words}", style="not bold dim"))
+    for finding in findings[:_SHOWN]:
+        console.print(Text(f"  {finding.subset:<5}  {finding.line}"), soft_wrap=True)
+    if len(findings) > _SHOWN:
+        console.print(Text(f"  ... and {len(findings) - _SHOWN:,} more", style="dim"))
+
+
+def _classes(report: Report) -> Table:
+    table = Table(header_style="bold")
+    table.add_column("class")
+    for title in ("objects", "images", "objects to evaluate", "images to evaluate"):
+        table.add_column(title, justify="right")
+    for row in report.statistics["classes"]:
+        keys = ("train_objects", "train_images", "eval_objects", "eval_images")
+        name = plain(row["name"]) + ("" if row["known"] else " (unknown)")
+        table.add_row(Text(name), *(f"{row[key]:,}" for key in keys))
+    return table
+
+
+def _sizes(report: Report) -> Table:
+    sizes = report.statistics["box_sizes"]
+    table = Table(header_style="bold", caption=below_stride(report), caption_justify="left")
+    table.add_column("box side")
+    for title in ("as stored", "", "as resized", ""):
+        table.add_column(title, justify="right" if title else "left")
+    stored, resized = sizes["as_stored"], sizes["as_resized"]
+    rows = zip(bin_names(sizes["from"]), stored, resized, strict=True)
+    for name, first, second in rows:
+        bars = _bar(first, stored), _bar(second, resized)
+        table.add_row(name, f"{first:,}", bars[0], f"{second:,}", bars[1])
+    return table
+
+
+def _ratios(report: Report) -> Table:
+    ratios = report.statistics["aspect_ratios"]
+    table = Table(header_style="bold")
+    table.add_column("box height / width")
+    table.add_column("boxes", justify="right")
+    table.add_column("")
+    for name, count in zip(bin_names(ratios["from"]), ratios["counts"], strict=True):
+        table.add_row(name, f"{count:,}", _bar(count, ratios["counts"]))
+    return table
+
+
+def _bar(count: int, counts: list[int]) -> str:
+    return "█" * -(-count * _BAR // max(1, *counts))

@@ -1,0 +1,1 @@
+"""What each stage of training and detection makes of an image."""

@@ -1,0 +1,70 @@
+"""The four detection losses, with fixed denominators.
+
+Each loss is a sum over samples divided by a number that does not depend on how many samples turned
+out positive or valid, so that n replicas with one image each equal one replica with n images.
+Inputs may be of any float type; everything is computed in float32. Samples with weight 0 contribute
+exactly 0 to value and gradient, even where their logits or deltas are not finite.
+"""
+
+import tensorflow as tf
+
+
+def smooth_l1(x, beta):
+    """Smooth L1: ``0.5 x^2 / beta`` below ``beta``, ``|x| - beta / 2`` above (Fast R-CNN, equation
+    3).
+
+    The released code's "sigma" is ``beta = 1 / sigma^2``.
+    """
+    size = tf.abs(x)
+    return tf.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
+
+
+def classification_loss(logits, labels, weights, normalizer):
+    """Softmax cross-entropy.
+
+    Args:
+        logits: [B, S, K].
+        labels: [B, S] int, anything where the weight is 0.
+        weights: [B, S].
+        normalizer: the sum is divided by ``B * normalizer``.
+
+    Returns:
+        Scalar float32.
+    """
+    used = weights > 0
+    logits = tf.where(used[..., tf.newaxis], tf.cast(logits, tf.float32), 0.0)
+    labels = tf.where(used, labels, 0)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    return _normalized_sum(losses, weights, normalizer)
+
+
+def box_loss(deltas, target_deltas, weights, normalizer, beta):
+    """Smooth L1 over the four deltas of the weighted samples.
+
+    Args:
+        deltas: [B, S, 4].
+        target_deltas: [B, S, 4].
+        weights: [B, S], above 0 only for samples that are objects.
+        normalizer: the sum is divided by ``B * normalizer``.
+        beta: see ``smooth_l1``.
+
+    Returns:
+        Scalar float32.
+    """
+    used = (weights > 0)[..., tf.newaxis]
+    difference = tf.where(used, tf.cast(deltas, tf.float32), 0.0) - tf.where(
+        used, target_deltas, 0.0
+    )
+    return _normalized_sum(tf.reduce_sum(smooth_l1(difference, beta), axis=-1), weights, normalizer)
+
+
+def weight_decay_loss(kernels, weight_decay):
+    """L2 as Caffe means it: half the squared sum, so that the gradient is ``weight_decay * w``."""
+    return weight_decay * tf.add_n(
+        [tf.nn.l2_loss(tf.cast(kernel, tf.float32)) for kernel in kernels]
+    )
+
+
+def _normalized_sum(losses, weights, normalizer):
+    batch_size = tf.cast(tf.shape(losses)[0], tf.float32)
+    return tf.reduce_sum(losses * weights) / (batch_size * tf.cast(normalizer, tf.float32))

@@ -1,0 +1,231 @@
+"""Non-maximum suppression: batched, masked, of fixed size.
+
+Two boxes of which the worse is suppressed have IoU *above* the threshold. Ties in score go to the
+lower index. Boxes without area suppress nothing and are suppressed by nothing. Everything is
+float32: TensorFlow has no bfloat16 NMS, and float16 areas overflow (a 1000 x 600 box has 6e5 square
+pixels).
+
+One result, three ways to it, since no operation of TensorFlow is good everywhere:
+
+- ``NonMaxSuppressionV4`` has kernels for processors and GPUs; one call an image.
+- ``CombinedNonMaxSuppression`` is 2 to 3 times as fast on a processor, its cores sharing images
+  and classes, but has no GPU kernel.
+- ``_survivors`` is made of plain tensor operations, for XLA, which cannot compile the second and
+  goes through the boxes of the first one by one.
+"""
+
+import tensorflow as tf
+
+from keras_frcnn.ops import boxes as box_ops
+
+# Boxes that ``_survivors`` decides on at once.
+_BLOCK = 256
+
+
+def suppress(
+    boxes, scores, valid, max_output_size, iou_threshold, *, on_cpu=False, supports_jit=False
+):
+    """Keeps the best boxes of each image, without regard to class (the RPN's proposals).
+
+    Args:
+        boxes: [B, N, 4].
+        scores: [B, N].
+        valid: [B, N] bool; False rows (padding, too small) are neither kept nor suppress others.
+        max_output_size: K, boxes kept an image, a Python integer.
+        iou_threshold: IoU above which the worse box goes.
+        on_cpu: True: by a faster kernel that exists for processors only. The same picks.
+        supports_jit: True: by operations that XLA compiles; goes before ``on_cpu``. The same picks.
+
+    Returns:
+        ``(indices [B, K] int32, kept [B, K] bool)``: rows of ``boxes``, best first. Where fewer
+        than K survive, ``kept`` is False and the index is 0.
+    """
+    boxes, scores = tf.cast(boxes, tf.float32), tf.cast(scores, tf.float32)
+    valid &= scores > tf.float32.min  # False for NaN too
+    if on_cpu or supports_jit:
+        indices, kept = _best_of_lists(
+            boxes[:, tf.newaxis],
+            scores[:, tf.newaxis],
+            valid[:, tf.newaxis],
+            max_output_size,
+            iou_threshold,
+            supports_jit,
+        )
+        return tf.where(kept, indices, 0), kept
+
+    def one(args):
+        picks, count = tf.raw_ops.NonMaxSuppressionV4(
+            boxes=args[0],
+            scores=args[1],
+            max_output_size=max_output_size,
+            iou_threshold=iou_threshold,
+            score_threshold=tf.float32.min,
+            pad_to_max_output_size=True,
+        )
+        return picks, count
+
+    signature = (tf.TensorSpec([max_output_size], tf.int32), tf.TensorSpec([], tf.int32))
+    scores = tf.where(valid, scores, tf.float32.min)
+    picks, counts = tf.map_fn(one, (boxes, scores), fn_output_signature=signature)
+    kept = tf.range(max_output_size) < counts[:, tf.newaxis]
+    return tf.where(kept, picks, 0), kept
+
+
+def suppress_per_class(
+    boxes, scores, max_output_size, iou_threshold, score_threshold, *, supports_jit=False
+):
+    """Keeps the best detections of each image: suppression within each class, then the best of
+    all classes.
+
+    Ties in score go to the lower class, then to the lower region.
+
+    Args:
+        boxes: [B, R, C, 4], one box for each region and class.
+        scores: [B, R, C] without the background's column; 0 for padding.
+        max_output_size: K, detections kept an image, all classes together.
+        iou_threshold: IoU above which the worse box of a class goes.
+        score_threshold: only scores above it take part.
+        supports_jit: True: by operations that XLA compiles; False: on the processor. The same
+            detections.
+
+    Returns:
+        ``(boxes [B, K, 4], scores [B, K], classes [B, K] int32, counts [B] int32)``, best first;
+        rows past the count have zero boxes and scores and class -1.
+    """
+    boxes = tf.transpose(tf.cast(boxes, tf.float32), [0, 2, 1, 3])
+    scores = tf.transpose(tf.cast(scores, tf.float32), [0, 2, 1])
+    indices, kept = _best_of_lists(
+        boxes, scores, scores > score_threshold, max_output_size, iou_threshold, supports_jit
+    )
+    batch_size, num_classes, num_regions = tf.unstack(tf.shape(scores))
+    total = num_classes * num_regions
+    # The index past the end, of what is not kept, finds zeros there.
+    boxes = tf.pad(tf.reshape(boxes, [batch_size, total, 4]), [[0, 0], [0, 1], [0, 0]])
+    scores = tf.pad(tf.reshape(scores, [batch_size, total]), [[0, 0], [0, 1]])
+    return (
+        tf.gather(boxes, indices, batch_dims=1),
+        tf.gather(scores, indices, batch_dims=1),
+        tf.where(kept, indices // tf.maximum(num_regions, 1), -1),
+        tf.reduce_sum(tf.cast(kept, tf.int32), axis=1),
+    )
+
+
+def _best_of_lists(boxes, scores, usable, k, iou_threshold, supports_jit):
+    """Suppression within each of L lists of an image, then the best of all lists.
+
+    Scores are replaced by their ranks, which differ where scores tie, so that there is one right
+    answer; and which tell, where an operation gives the scores of what it kept but not the place,
+    the place too.
+
+    Args:
+        boxes: [B, L, N, 4].
+        scores: [B, L, N], without NaN where usable.
+        usable: [B, L, N] bool.
+        k: K, a Python integer.
+        iou_threshold: IoU above which the worse box of a list goes.
+        supports_jit: whether XLA shall be able to compile it.
+
+    Returns:
+        ``(indices [B, K] int32, kept [B, K] bool)``, best first; indices are ``l * N + n``, and ``L
+        * N`` past the end.
+    """
+    shape = tf.shape(scores)
+    batch_size, total = shape[0], shape[1] * shape[2]
+    flat = tf.reshape(tf.where(usable, scores, tf.float32.min), [batch_size, total])
+    _, order = tf.math.top_k(flat, total)  # keeps the order of equals
+    rows = tf.broadcast_to(tf.range(batch_size)[:, tf.newaxis], [batch_size, total])
+    ranks = tf.cast(tf.range(total, 0, -1), tf.float32)  # the best has the highest; whole to 2^24
+    ranks = tf.broadcast_to(ranks, [batch_size, total])
+    ranks = tf.scatter_nd(tf.stack([rows, order], axis=-1), ranks, [batch_size, total])
+    ranks = tf.where(usable, tf.reshape(ranks, shape), 0.0)
+
+    keep = _keep_in_blocks if supports_jit else _keep_on_cpu
+    best = tf.cast(keep(boxes, ranks, k, iou_threshold), tf.int32)
+    places = tf.pad(order, [[0, 0], [0, 1]], constant_values=total)
+    return tf.gather(places, total - best, batch_dims=1), best > 0
+
+
+def _keep_on_cpu(boxes, ranks, k, iou_threshold):
+    """The K highest ranks [B, K] that survive, then zeros: by TensorFlow's kernel.
+
+    The kernel exists for processors only, so it is placed there on purpose.
+    """
+    with tf.device("CPU:0"):
+        _, ranks, _, _ = tf.image.combined_non_max_suppression(
+            tf.transpose(boxes, [0, 2, 1, 3]),
+            tf.transpose(ranks, [0, 2, 1]),
+            max_output_size_per_class=k,
+            max_total_size=k,
+            iou_threshold=iou_threshold,
+            score_threshold=0.0,
+            clip_boxes=False,
+        )
+    return ranks
+
+
+def _keep_in_blocks(boxes, ranks, k, iou_threshold):
+    """The K highest ranks [B, K] that survive, then zeros: by what XLA compiles."""
+    batch_size, num_lists, n, _ = tf.unstack(tf.shape(boxes))
+    rows = batch_size * num_lists
+    ranks, order = tf.math.top_k(tf.reshape(ranks, [rows, n]), n)
+    boxes = tf.gather(tf.reshape(boxes, [rows, n, 4]), order, batch_dims=1)
+
+    missing = -(-tf.maximum(n, k) // _BLOCK) * _BLOCK - n
+    ranks = tf.pad(ranks, [[0, 0], [0, missing]])
+    boxes = tf.pad(boxes, [[0, 0], [0, missing], [0, 0]])
+    alive = _survivors(boxes, ranks > 0.0, k, iou_threshold)
+    ranks, _ = tf.math.top_k(tf.where(alive, ranks, 0.0), k)
+    ranks, _ = tf.math.top_k(tf.reshape(ranks, [batch_size, num_lists * k]), k)
+    return ranks
+
+
+def _survivors(boxes, alive, k, iou_threshold):
+    """Suppresses what a better box overlaps, a block of rows after the other.
+
+    Args:
+        boxes: [M, N, 4], each list's best first; N a multiple of the block.
+        alive: [M, N] bool, False for rows that take no part.
+        k: rows wanted: what comes after the k-th survivor of a list may stay undecided.
+        iou_threshold: IoU above which the worse box goes.
+
+    Returns:
+        [M, N] bool.
+    """
+    columns = tf.range(tf.shape(boxes)[1])
+    unknown = tf.TensorShape([None, None])
+
+    def overlaps(block, others):
+        return box_ops.iou(block, others) > iou_threshold
+
+    def unfinished(first, alive):
+        decided = tf.cast(alive & (columns < first), tf.int32)
+        return tf.reduce_any(tf.reduce_sum(decided, axis=1) < k) & (first < tf.size(columns))
+
+    def decide(first, alive):
+        rows = first + tf.range(_BLOCK)
+        block, candidates = tf.gather(boxes, rows, axis=1), tf.gather(alive, rows, axis=1)
+        worse = overlaps(block, block) & (rows[:, tf.newaxis] < rows)
+
+        # Each round settles at least one more row for good; a few rounds settle all.
+        def again(keep, before):
+            del before
+            return candidates & ~_any_of(worse, keep), keep
+
+        keep, _ = tf.while_loop(
+            lambda keep, before: tf.reduce_any(keep != before),
+            again,
+            again(candidates, None),
+            shape_invariants=(unknown, unknown),
+        )
+        worse = overlaps(block, boxes) & (rows[:, tf.newaxis] < columns)
+        return first + _BLOCK, alive & ~_any_of(worse, keep)
+
+    _, alive = tf.while_loop(
+        unfinished, decide, (0, alive), shape_invariants=(tf.TensorShape([]), unknown)
+    )
+    return alive
+
+
+def _any_of(pairs, chosen):
+    """Which columns [M, N] of pairs [M, R, N] are True in any of the chosen [M, R] rows."""
+    return tf.reduce_any(pairs & chosen[:, :, tf.newaxis], axis=1)

@@ -1,0 +1,1 @@
+"""Checkpoints, ImageNet weights, and starting from another detector."""

@@ -1,0 +1,121 @@
+"""The page of a comparison: its values are the comparison's, its images in pairs."""
+
+import numpy as np
+import pytest
+
+from keras_frcnn.evaluation.analysis import comparison as compare
+from keras_frcnn.evaluation.analysis.summary import summarize
+from keras_frcnn.evaluation.metrics import columns
+from keras_frcnn.evaluation.report import comparison_page
+from keras_frcnn.evaluation.report.comparison_tables import signed
+from keras_frcnn.evaluation.report.console import percent
+from tests.evaluation.handmade import found
+from tests.inspection import markup
+
+A, B, FAR = (20, 20, 60, 60), (60, 100, 100, 180), (100, 10, 118, 40)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Returns a function that compares and returns the comparison and the page's root."""
+
+    def run(data, before, after, names=("x", "y"), metric="voc", resamples=20, dataset=True):
+        truth = columns.truth_of(data, metric)
+        summaries = [
+            summarize(
+                *(truth, columns.found_of(detections, truth), metric),
+                dataset=data if dataset else None,
+                num_resamples=0,
+            )
+            for detections in (before, after)
+        ]
+        comparison = compare.compare(names, *summaries, resamples)
+        path = tmp_path / comparison_page.FILE
+        comparison_page.write(comparison, path)
+        return comparison, markup.parse(path)
+
+    return run
+
+
+BEFORE = {"p1": found((A, 0.9)), "p2": found((A, 0.8), (FAR, 0.9))}
+AFTER = {"p1": found((B, 0.9, 1)), "p2": found((A, 0.8)), "p3": found((B, 0.7, 1))}
+
+
+@pytest.fixture
+def data(images):
+    return images(("p1", (A, 0)), ("p2", (A, 0)), ("p3", (B, 1)), ("p4", (A, 1, True)))
+
+
+def test_the_values_are_the_comparisons(data, write):
+    comparison, root = write(data, BEFORE, AFTER, names=("runs/<a>", "runs/b"))
+    body = markup.text(root.find("body"))
+    assert "A: runs/<a>" in body and "B: runs/b" in body
+    a, b = (s.result.map_area for s in (comparison.before, comparison.after))
+    interval = comparison.differences.means["map_area"]
+    assert f"A, mAP{percent(a, 1)}" in body and f"B, mAP{percent(b, 1)}" in body
+    ends = f"{signed(interval.low, 1)} to {signed(interval.high, 1)}"
+    assert f"B - A{signed(b - a, 1)}95%: {ends}" in body
+    classes, errors = root.iter("table")
+    pairs = zip(comparison.before.result.classes, comparison.after.result.classes, strict=True)
+    for row, (one, two) in zip(markup.rows(classes), pairs, strict=True):
+        change = signed(two.ap_area - one.ap_area, 1)
+        assert row[:4] == [one.name, percent(one.ap_area, 1), percent(two.ap_area, 1), change]
+    # Of A the two right at 0.8 and one in the background; of B two right at 0.7, one in it.
+    shown = {row[0]: row[1:] for row in markup.rows(errors)}
+    assert shown["correct"] == ["2", "2", "+0"] and shown["background"] == ["1", "1", "+0"]
+    assert shown["missed"] == ["1", "1", "+0"]
+    assert "best: A 0.8, B 0.7." in body
+
+
+def test_bars_begin_in_the_middle(data, write):
+    comparison, root = write(data, BEFORE, AFTER)
+    cat, dog = (e.get("style") for e in root.iter("span") if "change" in e.get("class", ""))
+    changes = [
+        b.ap_area - a.ap_area
+        for a, b in zip(
+            comparison.before.result.classes, comparison.after.result.classes, strict=True
+        )
+    ]
+    assert changes[0] < 0 < changes[1]
+    assert cat == f"left:{50 + 50 * changes[0]:.1f}%;right:50.0%"
+    assert dog == f"left:50.0%;right:{50 - 50 * changes[1]:.1f}%"
+
+
+def test_images_that_changed_stand_in_pairs(data, write):
+    _, root = write(data, BEFORE, AFTER)
+    captions = [markup.text(caption) for caption in root.iter("figcaption")][1:]
+    assert captions == [
+        *("p3 A: 1 missed", "p3 B: 1 correct"),
+        *("p2 A: 1 correct, 1 background", "p2 B: 1 correct"),
+        *("p1 A: 1 correct", "p1 B: 1 background, 1 missed"),
+    ]
+    assert len(markup.images(root)) == 6
+    assert "3 of 4 changed" in markup.text(root.find("body"))
+
+
+@pytest.mark.parametrize("metric", ["voc", "coco"])
+@pytest.mark.parametrize("detections", [{}, BEFORE])
+def test_whatever_there_is_makes_a_page(metric, detections, data, images, write):
+    for some, found_ in ((data, detections), (images(("p1",), ("p2",)), {}), (images(), {})):
+        for resamples in (0, 3):
+            _, root = write(some, found_, found_, metric=metric, resamples=resamples)
+            body = markup.text(root.find("body"))
+            assert "nan" not in body and "0 of" in body.replace("Only annotations", "0 of")
+            assert markup.images(root) == []
+    _, root = write(data, BEFORE, AFTER, metric=metric, dataset=False)
+    assert "Only annotations were read" in markup.text(root.find("body"))
+
+
+def test_the_most_worsened_come_first(images, write):
+    data = images(("a", (A, 0), (B, 0)), ("b", (A, 0)))
+    before = {"a": found((A, 0.9), (B, 0.9)), "b": found((A, 0.9))}
+    _, root = write(data, before, {"a": found((A, 0.9))})
+    captions = [markup.text(caption) for caption in root.iter("figcaption")][1:]
+    assert [caption[:4] for caption in captions] == ["b A:", "b B:", "a A:", "a B:"]
+
+
+def test_a_page_of_images_is_bounded(images, write):
+    data = images(*((f"p{n}", (A, 0)) for n in range(20)))
+    after = {f"p{n}": found((A, np.float32(0.5))) for n in range(20)}
+    _, root = write(data, {}, after)
+    assert len(markup.images(root)) == 12

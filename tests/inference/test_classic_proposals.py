@@ -1,0 +1,124 @@
+"""Selective Search and EdgeBoxes: they find what is to be seen, in boxes of the package's form."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_frcnn.data.dataset import Record
+from keras_frcnn.inference import classic_proposals
+from keras_frcnn.ops import boxes as box_ops
+
+cv2 = pytest.importorskip("cv2", reason="pip install 'keras-frcnn[proposals]'")
+
+SQUARE = [30.0, 50.0, 70.0, 110.0]
+
+
+@pytest.fixture
+def image():
+    image = np.random.default_rng(0).integers(0, 20, (100, 140, 3)).astype(np.uint8)
+    image[30:70, 50:110] += np.array([200, 60, 30], np.uint8)
+    return image
+
+
+class Edges:
+    """Takes the place of the learned model: edges are where grey values change."""
+
+    def detectEdges(self, image):
+        grey = image.mean(axis=2)
+        edges = np.abs(np.diff(grey, axis=0, append=0)) + np.abs(np.diff(grey, axis=1, append=0))
+        edges[[0, -1]], edges[:, [0, -1]] = 0, 0
+        return (edges > 0.2).astype(np.float32)
+
+    def computeOrientation(self, edges):
+        across = np.abs(np.diff(edges, axis=0, append=0)) > 0
+        return np.where(across, np.float32(np.pi / 2), np.float32(0))
+
+    def edgesNms(self, edges, orientation):
+        return edges
+
+
+@pytest.fixture
+def edge_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2.ximgproc, "createStructuredEdgeDetection", lambda path: Edges())
+    path = tmp_path / "model.yml.gz"
+    path.write_bytes(b"a model")
+    return str(path)
+
+
+def assert_found(boxes, scores, shape, at_least):
+    assert boxes.dtype == scores.dtype == np.float32
+    assert boxes.shape == (len(scores), 4) and len(scores) > 1
+    assert (np.diff(scores) <= 0).all()
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2:] <= shape).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert box_ops.iou(np.array([SQUARE], "float32"), boxes).numpy().max() > at_least
+
+
+def test_selective_search_finds_a_square_and_equal_images_equal_boxes(image):
+    propose = classic_proposals.proposer("selective_search")
+    boxes, scores = propose(image)
+    assert_found(boxes, scores, (100, 140), 0.95)
+    propose(image[::-1])
+    again, _ = propose(image)
+    np.testing.assert_array_equal(again, boxes)
+    few, _ = classic_proposals.proposer("selective_search", limit=2)(image)
+    np.testing.assert_array_equal(few, boxes[:2])
+
+
+def test_selective_search_reads_rgb(image, monkeypatch):
+    seen = []
+    real = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation
+
+    class Spy:
+        def __init__(self):
+            self.search = real()
+            self.switchToSelectiveSearchFast = self.search.switchToSelectiveSearchFast
+            self.process = self.search.process
+
+        def setBaseImage(self, image):
+            seen.append(image)
+            self.search.setBaseImage(image)
+
+    monkeypatch.setattr(cv2.ximgproc.segmentation, "createSelectiveSearchSegmentation", Spy)
+    classic_proposals.proposer("selective_search")(image)
+    np.testing.assert_array_equal(seen[0], image[..., ::-1])  # OpenCV's order
+
+
+def test_edge_boxes_finds_a_square_first(image, edge_model):
+    boxes, scores = classic_proposals.proposer("edge_boxes", edge_model)(image)
+    assert_found(boxes, scores, (100, 140), 0.7)
+    assert scores[0] > scores[-1] > 0
+
+
+def test_a_plain_image_gives_few_boxes_or_none(edge_model):
+    plain = np.zeros((40, 50, 3), np.uint8)
+    boxes, _ = classic_proposals.proposer("selective_search")(plain)
+    assert boxes.tolist() == [[0, 0, 40, 50]]
+    boxes, scores = classic_proposals.proposer("edge_boxes", edge_model)(plain)
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+
+def test_a_worker_reads_images_upright(tmp_path, image):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.fromarray(np.rot90(image)).save(tmp_path / "a.jpg", exif=exif, quality=100)
+    classic_proposals.start_worker("selective_search")
+    objects = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0, bool)
+    record = Record("a", str(tmp_path / "a.jpg"), 100, 140, *objects, orientation=6)
+    image_id, boxes, _ = classic_proposals.propose(record)
+    assert image_id == "a"
+    assert box_ops.iou(np.array([SQUARE], "float32"), boxes).numpy().max() > 0.9
+
+
+def test_what_is_missing_is_said(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match="selective_search, edge_boxes. Received: 'rpn'"):
+        classic_proposals.proposer("rpn")
+    with pytest.raises(ValueError, match="edge_boxes needs the model.*Received: ''"):
+        classic_proposals.proposer("edge_boxes")
+    path = tmp_path / "model.yml.gz"
+    path.write_bytes(b"no model")
+    with pytest.raises(ValueError, match="model.yml.gz is no model of structured edges"):
+        classic_proposals.proposer("edge_boxes", str(path))
+    monkeypatch.delattr(cv2, "ximgproc")
+    with pytest.raises(ValueError, match=r"pip install 'keras-frcnn\[proposals\]'.*lacks ximgproc"):
+        classic_proposals.proposer("selective_search")
