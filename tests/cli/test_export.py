@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_frcnn import FasterRCNN, models
+from keras_frcnn import FasterRCNN
 from keras_frcnn.cli import export
 from keras_frcnn.serving import export as exporting
 from tests import fakes
@@ -34,7 +34,7 @@ def stages(checkpoint, monkeypatch):
     def stage(name, answer=None):
         return lambda *args: calls.setdefault(name, args) and answer
 
-    monkeypatch.setattr(models.checkpoint, "load", stage("load"))
+    monkeypatch.setattr(checkpoint, "load", stage("load"))
     monkeypatch.setattr(exporting, "save", stage("save"))
     monkeypatch.setattr(exporting, "verify", stage("verify", answer=1))
     return calls

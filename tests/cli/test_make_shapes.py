@@ -13,7 +13,7 @@ def test_flags_reach_the_maker(monkeypatch, capsys):
         (output_dir, num_train, num_val, num_test, seed)
     )
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    monkeypatch.setattr(keras_frcnn.data, "shapes", fake, raising=False)
+    monkeypatch.setattr(keras_frcnn.data.writers, "shapes", fake, raising=False)
     assert make_shapes.main(["--output_dir=out", "--num_train=5", "--num_val=3", "--seed=9"]) == 0
     assert received == [("out", 5, 3, 40, 9)]
     assert capsys.readouterr().out == "Wrote 48 images to out\n"

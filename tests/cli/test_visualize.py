@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_frcnn import data, models
+from keras_frcnn import data
 from keras_frcnn.cli import visualize
 from keras_frcnn.config import Config
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.inspection.visualize import panels as stage_panels
+from keras_frcnn.weights import checkpoint
 from tests import fakes
 from tests.data.conftest import VocFolder
 
@@ -32,10 +33,8 @@ def folder(tmp_path):
 def model(monkeypatch):
     """A detector that every checkpoint holds."""
     model = fakes.detector()
-    monkeypatch.setattr(
-        models.checkpoint, "read_settings", lambda path: (model.config, model.class_names)
-    )
-    monkeypatch.setattr(models.checkpoint, "load", lambda path, config: model)
+    monkeypatch.setattr(checkpoint, "read_settings", lambda path: (model.config, model.class_names))
+    monkeypatch.setattr(checkpoint, "load", lambda path, config: model)
     return model
 
 
