@@ -34,6 +34,10 @@ setup(
         "faster-coco-eval>=1.8,<2",
         "google-crc32c>=1.7,<2",
         "protobuf>=6.31,<8",
+        "Jinja2>=3.1.5,<4",
+        "msgspec>=0.19,<1",
+        "filelock>=3.16,<4",
+        "PyYAML>=6.0.2,<7",
     ],
     extras_require={
         "dev": [
@@ -48,7 +52,6 @@ setup(
         "tfds": TFDS,
         # Selective Search and EdgeBoxes are in OpenCV's contrib modules alone.
         "proposals": ["opencv-contrib-python-headless>=4.10,<6"],
-        "serving": ["tensorflow-serving-api>=2.21,<2.22"],
     },
     entry_points={"console_scripts": ["keras-frcnn = keras_frcnn.cli.main:main"]},
     classifiers=[
