@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "config": set(),
     "ops": set(),
     "layers": {"ops"},
-    "backbones": set(),
+    "backbones": {"ops", "data.images"},
     "models": MODELS,
     "weights": WEIGHTS,
     "data": DATA,
