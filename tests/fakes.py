@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.backbones import backbone
+from keras_frcnn import backbones
+from keras_frcnn.backbones.vgg16 import PRETRAINED
 from keras_frcnn.config import Config
+from keras_frcnn.data.images.preprocessing import CAFFE
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import callbacks
 
@@ -59,11 +61,16 @@ SMALL_VGG16 = Config(
 """The real VGG16 on small images, for what is served."""
 
 
-def stack(dtype) -> backbone.Stack:
+PREPROCESSING = CAFFE  # of the small backbone below, as a backbone's module states them
+STRIDES = (16,)
+
+
+def small_vgg16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> backbones.Backbone:
     """Two convolutions, each with a pooling by four: VGG16's stride 16, rounded down as there."""
-    layers = []
+    policy = keras.dtype_policies.get(dtype)
+    network = keras.Sequential([keras.Input((None, None, 3), dtype=policy.compute_dtype)])
     for block, channels in ((1, 8), (2, 16)):
-        layers += [
+        network.add(
             keras.layers.Conv2D(
                 channels,
                 3,
@@ -71,17 +78,30 @@ def stack(dtype) -> backbone.Stack:
                 activation="relu",
                 kernel_initializer="he_normal",
                 name=f"block{block}_conv1",
-                dtype=dtype,
-            ),
-            keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=dtype),
-        ]
-    return backbone.Stack(layers, stride=16, rpn_channels=16)
+                dtype=policy,
+            )
+        )
+        network.add(keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=policy))
+    backbone = backbones.Backbone(
+        network,
+        STRIDES,
+        PREPROCESSING,
+        freeze_groups=[[f"block{block}_conv1"] for block in (1, 2)] + [()] * 3,  # five, as VGG16
+        frozen_blocks=frozen_blocks,
+        rpn_channels=16,
+        pretrained=PRETRAINED,
+        name=name,
+        dtype=dtype,
+    )
+    if weights is not None:
+        backbones.load_pretrained(backbone, weights)
+    return backbone
 
 
 @contextlib.contextmanager
 def small_backbone():
-    """While it lasts, ``backbone="vgg16"`` means the stand-in."""
-    with mock.patch.dict(backbone.BACKBONES, vgg16=stack):
+    """While it lasts, ``backbone="vgg16"`` means the small one."""
+    with mock.patch.dict(backbones.BACKBONES, vgg16="tests.fakes:small_vgg16"):
         yield
 
 
