@@ -11,6 +11,7 @@ from keras_frcnn import backbones
 from keras_frcnn.backbones.vgg16 import PRETRAINED
 from keras_frcnn.config import Config
 from keras_frcnn.data.images.preprocessing import CAFFE
+from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import callbacks
 
@@ -115,7 +116,7 @@ def detector(class_names=CLASS_NAMES, **changes) -> FasterRCNN:
         **changes: settings other than in ``SMALL``.
     """
     with small_backbone():
-        model = FasterRCNN(SMALL.replace(**changes), class_names)
+        model = build_detector(SMALL.replace(**changes), class_names)
     randomize(model)
     return model
 

@@ -155,6 +155,10 @@ class Backbone(keras.layers.Layer):
         """How the network wants its pixels."""
         return self._preprocessing
 
+    @preprocessing.setter
+    def preprocessing(self, value: Preprocessing):
+        self._preprocessing = value
+
     @property
     def freeze_groups(self) -> tuple[tuple[str, ...], ...]:
         """Names of the layers that are frozen together, the group nearest the image first."""

@@ -28,9 +28,7 @@ def load_imagenet(model: FasterRCNN, config: Config) -> list[str]:
     if config.backbone_weights != "none":
         head = model.roi_head.box_head
         extra = head.stage.layers if head.stage else head.hidden
-        loaded = backbones.load_pretrained(
-            model.backbone, config.backbone, config.backbone_weights, extra
-        )
+        loaded = backbones.load_pretrained(model.backbone, config.backbone_weights, extra)
     if model.rpn_backbone is not None:
         model.rpn_backbone.set_weights(model.backbone.get_weights())
     return loaded
