@@ -105,8 +105,7 @@ def to_original(boxes: tf.Tensor, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
     """
     if "original_shape" not in inputs:
         return boxes
-    shapes = (tf.cast(inputs[name], tf.float32) for name in ("original_shape", "image_shape"))
-    return box_ops.scale(boxes, tf.divide(*shapes))
+    return box_ops.rescale(boxes, inputs["image_shape"], inputs["original_shape"])
 
 
 def proposal_sampler(config: Config) -> layers.ProposalSampler:
