@@ -137,13 +137,25 @@ def run_eagerly(monkeypatch) -> None:
     monkeypatch.setattr(callbacks.Graph, "on_train_begin", lambda self, logs=None: None)
 
 
-def inputs_of(images) -> dict[str, tf.Tensor]:
-    """Pads images, float [H, W, 3] of any sizes, to one batch, as the pipeline does."""
+def inputs_of(images, seed=(3, 0)) -> dict[str, tf.Tensor]:
+    """Pads images, float [H, W, 3] of any sizes, to one batch, as the pipeline does.
+
+    Args:
+        images: the images.
+        seed: two numbers that the keys of the images come from; None: the images have no keys.
+    """
     shapes = np.array([image.shape[:2] for image in images], np.int32)
     batch = np.zeros((len(images), *shapes.max(axis=0), 3), np.float32)
     for one, image in zip(batch, images, strict=True):
         one[: image.shape[0], : image.shape[1]] = image
-    return {"images": tf.constant(batch), "image_shape": tf.constant(shapes)}
+    inputs = {"images": tf.constant(batch), "image_shape": tf.constant(shapes)}
+    return inputs if seed is None else with_seed(inputs, seed)
+
+
+def with_seed(inputs, seed) -> dict[str, tf.Tensor]:
+    """Gives the images of a batch keys that come from two numbers."""
+    rows = np.arange(len(inputs["image_shape"]))
+    return {**inputs, "key": tf.constant(np.stack([rows * 0 + seed[0], rows + seed[1]], 1))}
 
 
 def targets_of(objects) -> dict[str, tf.Tensor]:
