@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_frcnn.backbones import backbone
 from keras_frcnn.config import Config
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import callbacks
+from keras_frcnn.training.callbacks.graph import Graph
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
 
@@ -113,7 +113,7 @@ def run_eagerly(monkeypatch) -> None:
     """Spares runs of a few steps the seconds that tracing their graphs takes."""
     always = property(lambda self: True, lambda self, value: None)
     monkeypatch.setattr(FasterRCNN, "run_eagerly", always)
-    monkeypatch.setattr(callbacks.Graph, "on_train_begin", lambda self, logs=None: None)
+    monkeypatch.setattr(Graph, "on_train_begin", lambda self, logs=None: None)
 
 
 def inputs_of(images) -> dict[str, tf.Tensor]:
