@@ -13,7 +13,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data.images.preprocessing import CAFFE
 from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import callbacks
+from keras_frcnn.training.callbacks.graph import Graph
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
 
@@ -134,7 +134,7 @@ def run_eagerly(monkeypatch) -> None:
     """Spares runs of a few steps the seconds that tracing their graphs takes."""
     always = property(lambda self: True, lambda self, value: None)
     monkeypatch.setattr(FasterRCNN, "run_eagerly", always)
-    monkeypatch.setattr(callbacks.Graph, "on_train_begin", lambda self, logs=None: None)
+    monkeypatch.setattr(Graph, "on_train_begin", lambda self, logs=None: None)
 
 
 def inputs_of(images, seed=(3, 0)) -> dict[str, tf.Tensor]:
