@@ -8,7 +8,7 @@ import keras_frcnn
 from benchmarks.peers import work
 from keras_frcnn.config import Config
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training.trainer import make_optimizer
+from keras_frcnn.training.optimizers import make_optimizer
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
