@@ -1,4 +1,4 @@
-"""Makes the paper's tables and figure 4 again: trains and measures row after row.
+"""Reproduces the paper's tables and figure 4: trains and evaluates row after row.
 
 Examples:
   keras-frcnn paper --list
@@ -6,14 +6,14 @@ Examples:
   keras-frcnn paper --table=2 --figure=4 --data_dir=VOCdevkit --budget=30
   keras-frcnn paper --rows=zf_shared,zf_dense --data_dir=VOCdevkit --budget=5 --dry_run
 
-Each row is trained from its flagfile in configs/paper with the other commands, one at a time, and a
-model that several rows need is trained once. A stopped command goes on where it was when it is
-given again. --output_dir gets table_2.md, .csv and so on: ours beside the paper's figure, with
-steps, seeds and data. Where data or time is missing the cell says so.
+Each row is trained by the other commands from its flagfile in configs/paper, one after the other; a
+model that several rows need is trained once. If the command is stopped, it continues where it was
+when it is given again. --output_dir receives table_2.md, table_2.csv and so on: our figure beside
+the paper's, with steps, seeds and data. A cell without a figure says which data or time is missing.
 
-Any setting given here stands over all flagfiles, and is named under the tables: without a network,
-for example, --backbone_weights=none --pixel_std=58. --replace_splits names image sets to use in
-place of the paper's.
+Any setting given here overrides all flagfiles and is named under the tables, for example
+--backbone_weights=none --pixel_std=58 where there is no network. --replace_splits names image sets
+to use in place of the paper's.
 """
 
 from pathlib import Path
@@ -21,11 +21,13 @@ from typing import Any
 
 from keras_frcnn.cli import propose, train
 from keras_frcnn.cli.command import Command, given_settings, parse, user_errors
-from keras_frcnn.config.flags import SETTINGS, Option
+from keras_frcnn.config.flags import SETTINGS
+from keras_frcnn.config.setting import Option
 
-# What a row is; the other settings may stand over its flagfile's.
+# Settings that define a row. All others may override its flagfile.
 _OF_ROWS = (
-    *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "classes_file"),
+    *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "split"),
+    "classes_file",
     *("backbone", "start_checkpoint", "train_proposals", "test_proposals"),
     *("test_ranked_proposals", "test_regressed_proposals", "scheme", "steps", "lr_boundaries"),
     *("alternating_steps", "alternating_lr_boundaries", "eval_every"),
@@ -35,31 +37,33 @@ COMMAND = Command(
     "paper",
     __doc__,
     options=(
-        Option("table", tuple[int, ...], (), "Tables to make, of 2 to 10."),
-        Option("figure", tuple[int, ...], (), "Figures to make: 4."),
-        Option("rows", tuple[str, ...], (), "Rows to make, of the tables or alone; empty: all."),
-        Option("list", bool, False, "Show the rows, what is done and what is missing; then stop."),
-        Option("dry_run", bool, False, "Show the commands that would run; then stop."),
-        Option("data_dir", str, "", "VOC's devkit, with VOC2007 and VOC2012 in it."),
-        Option("coco_dir", str, "", "COCO's folder, for the rows that start from COCO."),
+        Option("table", tuple[int, ...], (), "Tables to make, from 2 to 10."),
+        Option("figure", tuple[int, ...], (), "Figures to make; the only one is 4."),
+        Option("rows", tuple[str, ...], (), "Rows to make, of the tables or alone. Empty: all."),
+        Option(
+            "list", bool, False, "Show the rows, with what is done and what is missing, and stop."
+        ),
+        Option("dry_run", bool, False, "Show the commands that would run, and stop."),
+        Option("data_dir", str, "", "VOCdevkit that contains VOC2007 and VOC2012."),
+        Option("coco_dir", str, "", "Folder of COCO, for the rows that start from COCO."),
         Option(
             "replace_splits",
             tuple[str, ...],
             (),
-            "Image sets that take others' places in all rows, such as "
+            "Image sets to replace in all rows, as old:new pairs such as "
             "VOC2007/trainval:VOC2007/train,VOC2007/test:VOC2007/val.",
         ),
-        Option("seeds", tuple[int, ...], (0,), "A run of each row for each of these."),
+        Option("seeds", tuple[int, ...], (0,), "Seeds: each row is run once for each of them."),
         Option(
             "budget",
             str,
             "full",
-            "The full schedules, or so many minutes of training steps for each model: its schedule "
-            "is shortened to that, by the steps' time measured before. Starting and evaluations "
-            "come on top.",
+            "'full' for the full schedules, or the minutes that the training steps of a model may "
+            "take: its schedule is shortened to fit, by the measured time of a step. Start-up and "
+            "evaluations take additional time.",
         ),
-        Option("output_dir", str, "runs/paper", "Folder of the tables and of all runs."),
-        Option("configs_dir", str, "configs/paper", "Folder of the rows' flagfiles."),
+        Option("output_dir", str, "runs/paper", "Folder for the tables and all runs."),
+        Option("configs_dir", str, "configs/paper", "Folder with the rows' flagfiles."),
         Option("edge_model", str, "", "EdgeBoxes' model.yml.gz, from OpenCV's extra data."),
     ),
     settings=tuple(name for name in SETTINGS if name not in _OF_ROWS),
@@ -70,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: Its flags; None for those of the process.
 
     Returns:
         The exit code: 1 if a row failed, 128 + the signal's number if it was stopped.
@@ -103,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         runner.make(work.parts)
         say(f"Written: {', '.join(work.write(runner.problem))}")
         if runner.stopped:
-            say("Stopped. Give the same command again to go on.")
+            say("Stopped. Give the same command again to continue.")
             return 128 + runner.stopped
         return int(runner.has_failed)
 
@@ -118,20 +122,25 @@ def _settings(options: Any, overrides: dict[str, str]) -> Any:
         minutes = 0.0
     if minutes is not None and not 0 < minutes < float("inf"):
         raise ValueError(
-            f"--budget must be 'full' or minutes above 0. Received: {options.budget!r}"
+            f"--budget must be 'full' or a number of minutes above 0. Received: {options.budget!r}"
         )
     pairs = {old: new for old, _, new in (p.partition(":") for p in options.replace_splits)}
     if not all(old and new for old, new in pairs.items()):
         raise ValueError(
-            "--replace_splits must be pairs of image sets, the paper's and the one in its place, "
-            f"as a:b,c:d. Received: {','.join(options.replace_splits)}"
+            "--replace_splits must be pairs of image sets, as old:new,old:new. "
+            f"Received: {','.join(options.replace_splits)}"
         )
     unknown = sorted(set(pairs) - set(rows.SPLITS))
     if unknown:
         known = ", ".join(rows.SPLITS)
-        raise ValueError(f"--replace_splits: no row has {', '.join(unknown)}. There are: {known}")
+        raise ValueError(
+            f"--replace_splits must name image sets of the rows: {known}. "
+            f"Received: {', '.join(unknown)}"
+        )
     if not options.seeds or len(set(options.seeds)) < len(options.seeds) or min(options.seeds) < 0:
-        raise ValueError(f"--seeds must be different numbers from 0. Received: {options.seeds}")
+        raise ValueError(
+            f"--seeds must be different integers of at least 0. Received: {options.seeds}"
+        )
     return Settings(
         output_dir=Path(options.output_dir),
         configs_dir=Path(options.configs_dir),

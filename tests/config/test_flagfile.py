@@ -65,3 +65,12 @@ def test_messages_name_the_flag_as_it_was_written(read):
         read("--count")
     with pytest.raises(UsageError, match="^unknown flag --nocount.$"):
         READER.read_argv(["--nocount"])
+
+
+def test_the_text_decides_between_a_flag_and_the_former_name_of_another():
+    reader = Reader({"split": float, "subset": ("train", "eval").index}, former={"split": "subset"})
+    given = reader.read_argv(["--split=0.5", "--split=eval"])
+    assert {name: one.value for name, one in given.items()} == {"split": 0.5, "subset": 1}
+    assert given["subset"].written == "--split=eval"
+    with pytest.raises(UsageError, match="^--split must be .*float.* or .*in tuple. Received: 'x'"):
+        reader.read_argv(["--split=x"])
