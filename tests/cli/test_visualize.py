@@ -100,7 +100,7 @@ def test_a_checkpoint_is_shown_on_data_with_classes_that_it_does_not_know(run, f
 
 def test_names_of_files_are_safe():
     ids = ["a/b", "../x", "A_B", "", "..", "é猫", "x" * 300, "a:b", "nul\0\n", "-rf", "\udce4"]
-    stems = list(visualize._stems(ids))
+    stems = list(visualize.file_stems(ids))
     assert stems[:6] == ["a_b", "_x", "A_B_2", "image", "image_2", "é猫"]
     assert stems[6] == "x" * 50 and stems[7] == "a_b_3" and stems[9] == "rf"
     assert len({stem.casefold() for stem in stems}) == len(ids)
