@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn import backbones
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
@@ -35,9 +36,10 @@ def collect(
         ValueError: naming an image that cannot be decoded.
     """
     found, proposals = [], []
+    preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
     for shorter_side, longer_side in config.sizes(config.test_shorter_sides):
         at_size = config.replace(shorter_side=shorter_side, longer_side=longer_side)
-        stream = pipeline.eval_dataset(dataset, at_size, batch_size)
+        stream = pipeline.eval_dataset(dataset, at_size, preprocessing, batch_size)
         with naming_images():
             answer = model.predict(stream, verbose=0, callbacks=list(callbacks))
         found.append([_detections(answer, i) for i in range(len(dataset.records))])
@@ -114,7 +116,8 @@ def propose(
     Raises:
         ValueError: naming an image that cannot be decoded.
     """
-    stream = pipeline.eval_dataset(dataset, config.replace(test_proposals="rpn"))
+    preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
+    stream = pipeline.eval_dataset(dataset, config.replace(test_proposals="rpn"), preprocessing)
 
     def step(inputs):
         return model.propose_step(inputs, training)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn import backbones
 from keras_frcnn.config import Config
 from keras_frcnn.data.images import transforms
 from keras_frcnn.data.images.files import to_image
@@ -30,10 +31,11 @@ def make_inputs(images: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
             f"{config.train_proposals}. It can be evaluated on proposals of a file, but neither "
             "detect on other images nor be exported"
         )
+    preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
     resized = transforms.resize(images, config.shorter_side, config.longer_side)
     batch_size = tf.shape(images)[0]
     return {
-        "images": transforms.normalize(resized, config.pixel_std),
+        "images": transforms.normalize(resized, preprocessing),
         "image_shape": tf.broadcast_to(tf.shape(resized)[1:3], [batch_size, 2]),
         "original_shape": tf.broadcast_to(tf.shape(images)[1:3], [batch_size, 2]),
     }

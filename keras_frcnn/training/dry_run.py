@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 from rich.console import Console
 
+from keras_frcnn import backbones
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.dataset import Dataset
@@ -90,7 +91,8 @@ def _rehearse(phase, dataset, console):
         dataset = few
 
     seconds = []
-    stream = iter(pipeline.train_dataset(dataset, phase.config))
+    preprocessing = backbones.preprocessing_of(phase.config.backbone, phase.config.pixel_std)
+    stream = iter(pipeline.train_dataset(dataset, phase.config, preprocessing))
     step = tf.function(lambda: model.train_step(next(stream)))
     for _ in range(1 + _STEPS):
         started = time.perf_counter()

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from keras_frcnn import data
+from keras_frcnn import backbones, data
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.dataset import Dataset
@@ -190,8 +190,9 @@ def _run(model, phase, train_data, eval_data, bar, stop):
         return
     if phase.proposals and not write_proposals(model, phase, train_data, bar, stop):
         return
+    preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
     batch_spec = pipeline.train_dataset(
-        train_data, config, first_step, phase.last_step - first_step
+        train_data, config, preprocessing, first_step, phase.last_step - first_step
     ).element_spec
     beside = [
         stop,
@@ -205,7 +206,9 @@ def _run(model, phase, train_data, eval_data, bar, stop):
     for first, end, steps in _intervals(done, config.steps, config.steps_per_interval):
         if not stop.received:
             step = int(model.step)
-            stream = pipeline.train_dataset(train_data, config, step, phase.last_step - step)
+            stream = pipeline.train_dataset(
+                train_data, config, preprocessing, step, phase.last_step - step
+            )
             _fit(model, stream, first, end, steps, beside)
 
 
