@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.cases import PARTS, Case
+from keras_frcnn import backbones
 from keras_frcnn.backbones.backbone import Backbone
 from keras_frcnn.config import Config
 from keras_frcnn.data.images import transforms
@@ -27,6 +28,8 @@ SETTINGS = Config(
     warmup_steps=0,
 )
 """The paper's settings but for these."""
+
+PREPROCESSING = backbones.preprocessing_of(SETTINGS.backbone, SETTINGS.pixel_std)
 
 # Standard deviations of what the last layers answer.
 _LOGITS, _DELTAS = 2.0, 0.2
@@ -84,7 +87,7 @@ def make_batch(case: Case) -> tuple[dict, dict]:
         boxes[row, : len(found)] = [(o.ymin, o.xmin, o.ymax, o.xmax) for o in found]
         labels[row, : len(found)] = [shapes.CLASS_NAMES.index(o.name) for o in found]
     inputs = {
-        "images": transforms.normalize(tf.constant(images), SETTINGS.pixel_std),
+        "images": transforms.normalize(tf.constant(images), PREPROCESSING),
         "image_shape": image_shape,
         "original_shape": image_shape,
     }

@@ -80,7 +80,9 @@ def stream(case: dict) -> dict:
     # Images of 500 x 375 become 800 x 600; other sizes as in a run, up to 1000.
     config = scene.SETTINGS.replace(batch_size=case.batch)
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
-        batches = iter(pipeline.train_dataset(_drawn_records(Path(folder)), config))
+        batches = iter(
+            pipeline.train_dataset(_drawn_records(Path(folder)), config, scene.PREPROCESSING)
+        )
         calls = _BATCHES_A_CALL * case.calls
         timing = measure.interleaved({"batch": lambda: next(batches)}, calls, warmup=8)["batch"]
         sizes = _draw_sizes(_NUM_WASTE_IMAGES)
@@ -94,7 +96,7 @@ def padding(dataset: Dataset, config) -> float:
     """Returns the share of padding in the batches of about one epoch."""
     true = padded = 0
     num_batches = max(1, len(dataset.records) // config.batch_size)
-    for inputs, _ in pipeline.train_dataset(dataset, config).take(num_batches):
+    for inputs, _ in pipeline.train_dataset(dataset, config, scene.PREPROCESSING).take(num_batches):
         height, width = inputs["images"].shape[1:3]
         padded += len(inputs["images"]) * height * width
         true += int(tf.reduce_sum(tf.reduce_prod(inputs["image_shape"], axis=1)))

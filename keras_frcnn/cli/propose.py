@@ -15,9 +15,6 @@ as training uses.
 
 import contextlib
 import json
-import multiprocessing
-import os
-from concurrent import futures
 from pathlib import Path
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
@@ -84,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Its flags; None for those of the process.
 
     Returns:
-        The exit code.
+        The exit status.
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
@@ -134,19 +131,19 @@ def _by_rpn(config, options, class_names, console):
 
 @contextlib.contextmanager
 def _by_older_method(config, options, class_names, console):
+    from keras_frcnn.data.images.files import to_image
     from keras_frcnn.inference import classic_proposals
 
     arguments = (options.method, options.edge_model, options.num_proposals)
-    classic_proposals.proposer(
-        *arguments
-    )  # fails here, and not in every process, if something is missing
-    with futures.ProcessPoolExecutor(
-        options.workers or len(os.sched_getaffinity(0)),
-        multiprocessing.get_context("spawn"),
-        classic_proposals.start_worker,
-        arguments,
-    ) as pool:
-        yield lambda records: pool.map(classic_proposals.propose, records)
+    classic_proposals.proposer(*arguments)  # reports what is missing, once and not per process
+    with classic_proposals.processes(options.workers, *arguments) as propose_for:
+
+        def propose(records):
+            found = propose_for(to_image(record) for record in records)
+            for record, (boxes, scores) in zip(records, found, strict=True):
+                yield record.image_id, boxes, scores
+
+        yield propose
 
 
 def _base(options):

@@ -1,17 +1,15 @@
-"""Augmentation's parts: what they do to image and boxes, and that draws are as asked for."""
-
-import colorsys
+"""Flips, crops and sizes: what they do to image and boxes, and how they are distributed."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.data.augment import augment
+from keras_frcnn.data.augment import draws, geometry
+from tests.data.augment.drawing import assert_uniform, for_keys
 
 PLAIN = Config(flip="none", shorter_side=40, longer_side=70)
 CROPS = PLAIN.replace(crop_probability=1.0, crop_sides=(0.4, 0.9))
-KEYS = np.stack([np.arange(1000), np.arange(1000) * 7 + 3], axis=1)  # int64 [1000, 2]
 
 
 def _targets(boxes, ignore=None):
@@ -22,26 +20,12 @@ def _targets(boxes, ignore=None):
     return {name: tf.constant(values) for name, values in columns.items()}
 
 
-def _for_keys(function, count=1000):
-    """Calls a function of a key, in a graph as the pipeline does; stacks its results."""
-    stream = tf.data.Dataset.from_tensor_slices(KEYS[:count]).map(function)
-    results = list(stream.as_numpy_iterator())
-    return tf.nest.map_structure(lambda *values: np.stack(values), *results)
-
-
 def _windows(config, shape, boxes=(), is_object=None, count=1000):
     """Draws many windows of one image, int [count, 4]."""
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     is_object = np.ones(len(boxes), bool) if is_object is None else np.array(is_object)
     shape = tf.constant(shape)
-    return _for_keys(lambda key: augment.draw_window(key, config, shape, boxes, is_object), count)
-
-
-def _assert_uniform(values, low, high):
-    """Asserts that 1000 values lie between two bounds, about as many in each tenth."""
-    assert low - 1e-5 <= values.min() and values.max() <= high + 1e-5
-    counts, _ = np.histogram(values, 10, (low, high))
-    assert counts.min() > 60 and counts.max() < 145  # 100 +- 9.5 are expected
+    return for_keys(lambda key: geometry.draw_window(key, config, shape, boxes, is_object), count)
 
 
 # --- crop
@@ -62,7 +46,7 @@ def test_crop_goldens():
         [2.5, 3.5, 4.0, 5.5],  # 3 / 4 of it are left
     ]
     targets = _targets(boxes, [False, False, False, False, True, False, True])
-    image, cut = augment.crop(IMAGE, targets, tf.constant([2, 4, 7, 14]), 0.3)
+    image, cut = geometry.crop(IMAGE, targets, tf.constant([2, 4, 7, 14]), 0.3)
     np.testing.assert_array_equal(image, IMAGE[2:7, 4:14])
     assert cut["labels"].numpy().tolist() == [0, 1, 2, 5, 6]
     assert cut["ignore"].numpy().tolist() == [False, False, True, True, True]
@@ -85,20 +69,20 @@ def test_crop_goldens():
 )
 def test_what_is_left_of_an_object_decides_whether_it_stays_one(min_visible, ignore):
     targets = _targets([[0.3, 0.7, 5, 9.1], [0, 8, 4, 12], [8, 9, 10, 13]])  # all, 1/2, 1/4
-    _, cut = augment.crop(IMAGE, targets, tf.constant([0, 0, 10, 10]), min_visible)
+    _, cut = geometry.crop(IMAGE, targets, tf.constant([0, 0, 10, 10]), min_visible)
     assert cut["ignore"].numpy().tolist() == ignore
 
 
 def test_the_whole_image_is_a_crop_that_changes_nothing():
     targets = _targets([[0, 0, 10, 20], [0.1, 0.2, 0.3, 19.9]], [False, True])
-    image, cut = augment.crop(IMAGE, targets, tf.constant([0, 0, 10, 20]), 1.0)
+    image, cut = geometry.crop(IMAGE, targets, tf.constant([0, 0, 10, 20]), 1.0)
     np.testing.assert_array_equal(image, IMAGE)
     tf.nest.map_structure(np.testing.assert_array_equal, cut, targets)
 
 
 @pytest.mark.parametrize("boxes", [[], [[0, 0, 2, 2]]])
 def test_a_crop_may_leave_no_row(boxes):
-    _, cut = augment.crop(IMAGE, _targets(boxes), tf.constant([5, 5, 10, 10]), 0.3)
+    _, cut = geometry.crop(IMAGE, _targets(boxes), tf.constant([5, 5, 10, 10]), 0.3)
     assert cut["boxes"].shape == (0, 4) and cut["labels"].shape == (0,)
     assert cut["ignore"].shape == (0,)
 
@@ -124,8 +108,8 @@ def test_sides_and_places_of_crops_are_uniform():
     windows = _windows(CROPS, (3000, 9000))  # an aspect at which no crop can turn
     sides = windows[:, 2:] - windows[:, :2]
     for axis, side in enumerate((3000, 9000)):
-        _assert_uniform(sides[:, axis] / side, 0.4, 0.9)
-        _assert_uniform(windows[:, axis] / (side - sides[:, axis]), 0, 1)
+        assert_uniform(sides[:, axis] / side, 0.4, 0.9)
+        assert_uniform(windows[:, axis] / (side - sides[:, axis]), 0, 1)
     assert abs(np.corrcoef(sides.T)[0, 1]) < 0.1
     assert abs(np.corrcoef(windows[:, :2].T)[0, 1]) < 0.1
 
@@ -209,14 +193,14 @@ def test_tiny_images_have_windows(shape):
 
 
 def _sides(config):
-    return np.stack(_for_keys(lambda key: augment.draw_sides(key, config)), axis=1)
+    return np.stack(for_keys(lambda key: geometry.draw_sides(key, config)), axis=1)
 
 
 def test_without_a_range_the_size_is_the_configs():
     key = tf.constant([1, 2], tf.int64)
-    assert augment.draw_sides(key, PLAIN) == (40, 70)
-    assert augment.draw_sides(key, PLAIN.replace(scale_jitter=(1.0, 2.0))) == (40, 70)
-    assert augment.draw_sides(key, PLAIN.replace(train_shorter_sides=(60,))) == (60, 105)
+    assert geometry.draw_sides(key, PLAIN) == (40, 70)
+    assert geometry.draw_sides(key, PLAIN.replace(scale_jitter=(1.0, 2.0))) == (40, 70)
+    assert geometry.draw_sides(key, PLAIN.replace(train_shorter_sides=(60,))) == (60, 105)
 
 
 def test_multi_scale_draws_each_side_as_often_and_its_longer_side_in_proportion():
@@ -225,7 +209,7 @@ def test_multi_scale_draws_each_side_as_often_and_its_longer_side_in_proportion(
     pairs, counts = np.unique(drawn, axis=0, return_counts=True)
     assert pairs.tolist() == [[28, 49], [40, 70], [41, 72], [61, 107]]  # 71.75 and 106.75
     assert counts.min() > 200 and counts.max() < 300
-    assert augment.largest_sides(config) == (61, 107)
+    assert geometry.largest_sides(config) == (61, 107)
 
 
 def test_a_jitter_below_one_shrinks():
@@ -250,7 +234,7 @@ def test_jitter_goes_with_multi_scale():
     drawn = _sides(config)[:, 0]
     assert drawn.min() < 210 and drawn.max() > 780
     assert 440 < np.sum(drawn > 400) < 560 and 190 < np.sum(drawn < 300) < 310
-    assert augment.largest_sides(config) == (800, 1400)
+    assert geometry.largest_sides(config) == (800, 1400)
 
 
 def test_a_size_is_at_least_one_pixel():
@@ -263,7 +247,7 @@ def test_a_size_is_at_least_one_pixel():
 
 @pytest.mark.parametrize("mode", ["none", "horizontal", "vertical", "both"])
 def test_flips_are_fair_and_independent(mode):
-    drawn = np.stack(_for_keys(lambda key: augment.draw_flips(key, mode)), axis=1)
+    drawn = np.stack(for_keys(lambda key: geometry.draw_flips(key, mode)), axis=1)
     shares = drawn.mean(axis=0)
     expected = [0.5 * (mode in ("horizontal", "both")), 0.5 * (mode in ("vertical", "both"))]
     np.testing.assert_allclose(shares, expected, atol=0.05)
@@ -275,135 +259,6 @@ def test_flips_are_those_of_earlier_versions():
     """A run begun by one of them goes on as it would have."""
     expected = [1, 0, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0]
     for row, flip in enumerate(expected):
-        key = augment.image_key(7, tf.constant(2, tf.int64), tf.constant(row, tf.int64))
-        horizontal, vertical = augment.draw_flips(key, "horizontal")
+        key = draws.image_key(7, tf.constant(2, tf.int64), tf.constant(row, tf.int64))
+        horizontal, vertical = geometry.draw_flips(key, "horizontal")
         assert (bool(horizontal), bool(vertical)) == (bool(flip), False)
-
-
-# --- colours
-
-
-PIXELS = np.random.default_rng(0).uniform(0, 255, (6, 7, 3)).astype(np.float32)
-COLORS = Config(brightness=0.3, contrast=0.4, saturation=0.5, hue=0.2)
-
-
-def _reference(image, contrast, brightness, saturation, hue):
-    """The same by Python's colorsys, one pixel at a time, in 0..1."""
-    image = image.astype(np.float64) / 255
-    mean = image.mean(axis=(0, 1))
-    changed = np.zeros_like(image)
-    for place in np.ndindex(image.shape[:2]):
-        color = brightness * (mean + contrast * (image[place] - mean))
-        y, i, q = colorsys.rgb_to_yiq(*color)
-        turned = saturation * complex(i, q) * np.exp(2j * np.pi * hue)
-        changed[place] = colorsys.yiq_to_rgb(y, turned.real, turned.imag)  # clips
-    return 255 * changed
-
-
-def _change(monkeypatch, draws, config=COLORS, image=PIXELS):
-    """Changes an image by given draws for contrast, brightness, saturation, hue and grey."""
-    monkeypatch.setattr(augment, "_draw", lambda *_: tf.constant(draws, tf.float32))
-    changed = augment.change_colors(tf.constant(image), None, config)
-    assert changed.dtype == tf.float32 and changed.shape == image.shape
-    return changed.numpy()
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_colors_change_as_by_colorsys(monkeypatch, seed):
-    draws = np.random.default_rng(seed).uniform(0, 1, 5)
-    spans = (2 * draws[:4] - 1) * [0.4, 0.3, 0.5, 0.2]
-    expected = _reference(PIXELS, *(1 + spans[:3]), spans[3])
-    assert expected.min() == 0 or expected.max() == 255  # some are clipped
-    np.testing.assert_allclose(_change(monkeypatch, draws), expected, atol=0.01)
-
-
-@pytest.mark.parametrize(
-    ("changes", "draws", "expected"),
-    [
-        ({"brightness": 0.3}, [0, 1, 0, 0, 0.5], (1, 1.3, 1, 0)),
-        ({"contrast": 0.4}, [0, 1, 1, 1, 0.5], (0.6, 1, 1, 0)),
-        ({"saturation": 0.5}, [0, 0, 0, 0, 0.5], (1, 1, 0.5, 0)),
-        ({"hue": 0.25}, [0, 0, 0, 1, 0.5], (1, 1, 1, 0.25)),
-        ({"grey_probability": 0.6}, [0, 0, 0, 0, 0.5], (1, 1, 0, 0)),
-        ({"grey_probability": 0.4, "hue": 0.1}, [0, 0, 0, 0, 0.5], (1, 1, 1, -0.1)),
-    ],
-)
-def test_each_change_of_color_by_itself(monkeypatch, changes, draws, expected):
-    changed = _change(monkeypatch, draws, Config(**changes))
-    np.testing.assert_allclose(changed, _reference(PIXELS, *expected), atol=0.01)
-
-
-def test_no_change_is_none_to_the_last_bit(monkeypatch):
-    changed = _change(monkeypatch, [0.5] * 5, COLORS.replace(contrast=0.0))
-    np.testing.assert_array_equal(changed, PIXELS)
-    assert augment.change_colors(PIXELS, None, Config()) is PIXELS
-
-
-def test_grey_has_the_brightness_of_the_colors(monkeypatch):
-    image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 100, 50]]], np.float32)
-    config = COLORS.replace(brightness=0.0, contrast=0.0, grey_probability=1.0)
-    changed = _change(monkeypatch, [0.1, 0.2, 0.3, 0.4, 0.99], config, image)
-    expected = image @ np.array([0.30, 0.59, 0.11])
-    np.testing.assert_allclose(changed, np.repeat(expected[..., None], 3, axis=2), atol=0.01)
-
-
-def _drawn_colors(image, **changes):
-    image = tf.constant(image, tf.float32)
-    return _for_keys(lambda key: augment.change_colors(image, key, Config(**changes)))
-
-
-def test_factors_are_uniform_in_what_was_asked_for():
-    greys = np.array([[[60] * 3, [100] * 3]])
-    changed = _drawn_colors(greys, brightness=0.3)
-    _assert_uniform(changed[:, 0, 1, 0] / 100, 0.7, 1.3)
-    changed = _drawn_colors(greys, contrast=0.4)
-    _assert_uniform((changed[:, 0, 1, 0] - changed[:, 0, 0, 0]) / 40, 0.6, 1.4)
-    np.testing.assert_allclose(changed.mean(axis=(1, 2, 3)), 80, rtol=1e-5)
-    pale = np.array([[[110, 100, 100]]])
-    changed = _drawn_colors(pale, saturation=0.5)
-    _assert_uniform((changed[..., 0] - changed[..., 1]).ravel() / 10, 0.5, 1.5)
-    changed = _drawn_colors(pale, hue=0.1)
-    yiq = np.array([colorsys.rgb_to_yiq(*color) for color in changed[:, 0, 0].astype(float)])
-    _, i, q = colorsys.rgb_to_yiq(110, 100, 100)
-    turns = np.angle((yiq[:, 1] + 1j * yiq[:, 2]) / complex(i, q)) / (2 * np.pi)
-    _assert_uniform(turns, -0.1, 0.1)
-    changed = _drawn_colors(pale, grey_probability=0.3)
-    is_grey = np.abs(changed[:, 0, 0, 0] - changed[:, 0, 0, 1]) < 1e-3
-    assert abs(is_grey.mean() - 0.3) < 0.05
-
-
-# --- keys
-
-
-def test_keys_differ_by_seed_epoch_and_row():
-    places = [(seed, epoch, row) for seed in (0, 1) for epoch in range(3) for row in range(50)]
-    keys = {
-        tuple(
-            augment.image_key(
-                seed, tf.constant(epoch, tf.int64), tf.constant(row, tf.int64)
-            ).numpy()
-        )
-        for seed, epoch, row in places
-    }
-    assert len(keys) == len(places)
-
-
-def test_what_is_drawn_of_one_kind_tells_nothing_of_another():
-    """Mirrored images are cropped, sized and coloured like all others."""
-    config = CROPS.replace(
-        flip="both", crop_probability=0.5, scale_jitter=(0.5, 1.0), brightness=1.0
-    )
-    shape, nothing = tf.constant([3000, 9000]), np.zeros((0, 4), np.float32)
-    grey = tf.constant([[[100.0] * 3]])
-
-    def draw(key):
-        window = augment.draw_window(key, config, shape, nothing, np.zeros(0, bool))
-        side, _ = augment.draw_sides(key, config.replace(shorter_side=4000, longer_side=4000))
-        color = augment.change_colors(grey, key, config)[0, 0, 0]
-        horizontal, vertical = augment.draw_flips(key, config.flip)
-        numbers = (horizontal, vertical, window[0] > 0, window[0], window[2], side, color)
-        return tf.stack([tf.cast(number, tf.float32) for number in numbers])
-
-    correlations = np.corrcoef(_for_keys(draw).T)
-    correlations[2:5, 2:5] = 0  # start and end of one window
-    assert np.abs(correlations[~np.eye(7, dtype=bool)]).max() < 0.12
