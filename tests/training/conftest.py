@@ -34,6 +34,20 @@ def config(data_dir):
     )
 
 
+@pytest.fixture(scope="session")
+def alternating(config):
+    """Settings of a run in four short steps; without its ``output_dir``."""
+    return config.replace(
+        scheme="alternating",
+        alternating_steps=(3, 2, 2, 3),
+        alternating_batch_sizes=(1, 2, 2, 1),
+        weight_decay=0.1,
+        eval_every=2,
+        log_every=1,
+        num_images=1,
+    )
+
+
 @pytest.fixture
 def eager(monkeypatch):
     """Runs of a few steps without the seconds that tracing the graph takes."""
