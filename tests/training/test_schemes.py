@@ -1,6 +1,7 @@
 """Alternating training: what each of its steps learns from what, and resuming at any point."""
 
 import os
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -42,9 +43,40 @@ def whole(alternating, train, tmp_path_factory):
         fakes.run_eagerly(patch)
         patch.setattr(trainer, "_train_phase", note)
         folder = tmp_path_factory.mktemp("alternating")
-        output = train(alternating.replace(output_dir=str(folder)))
+        output = train(alternating.replace(output_dir=str(folder), num_images=1))
         ended = [checkpoint.load(folder / name) for name in RESULTS]
     return SimpleNamespace(folder=folder, output=output, begun=begun, ended=ended)
+
+
+@pytest.fixture(scope="module")
+def unshared(alternating, train, tmp_path_factory):
+    """A run that begins in a folder with proposals of an earlier run, is stopped while it collects
+    its own, and is resumed.
+    """
+    folder = tmp_path_factory.mktemp("unshared")
+    stale_proposals = tmp_path_factory.mktemp("earlier") / "step1_proposals.npz"
+    records = data.load(alternating, ("train",)).records
+    proposals_file.write(stale_proposals, [(r.image_id, [[0, 0, 9, 9]], [1]) for r in records])
+    shutil.copy(stale_proposals, folder)
+    settings = alternating.replace(scheme="unshared", output_dir=str(folder))
+
+    def propose_until_stopped(*args, **kwargs):
+        for row, found in enumerate(propose_dataset(*args, **kwargs)):
+            if row == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield found
+
+    with pytest.MonkeyPatch.context() as patch, fakes.small_backbone():
+        fakes.run_eagerly(patch)
+        with patch.context() as stopping:
+            stopping.setattr(trainer, "propose_dataset", propose_until_stopped)
+            with pytest.raises(SystemExit):
+                train(settings)
+        files_when_stopped = {path.name for path in folder.iterdir()}
+        train(settings)
+    return SimpleNamespace(
+        folder=folder, files_when_stopped=files_when_stopped, stale_proposals=stale_proposals
+    )
 
 
 # --- phases -------------------------------------------------------------------------------------
@@ -213,13 +245,13 @@ def test_the_rate_warms_up_and_falls_within_each_step(alternating):
         assert received == pytest.approx(rates)
 
 
-def test_an_unshared_run_is_the_first_half_of_an_alternating_one(
-    whole, alternating, train, tmp_path
-):
-    train(alternating.replace(scheme="unshared", output_dir=str(tmp_path)))
-    assert_same_state(whole.folder / "unshared.keras", tmp_path / "last.keras")
-    assert_same_state(whole.folder / "step1.keras", tmp_path / "step1.keras")
-    names = {path.name for path in tmp_path.iterdir()}
+def test_an_unshared_run_is_the_first_half_of_an_alternating_one(whole, unshared):
+    """Although it was stopped and resumed."""
+    folder = unshared.folder
+    assert_same_state(whole.folder / "unshared.keras", folder / "last.keras")
+    assert_same_state(whole.folder / "step1.keras", folder / "step1.keras")
+    assert int(checkpoint.load(folder / "last.keras").step) == 5
+    names = {path.name for path in folder.iterdir()}
     assert {"best.keras", "step1_proposals.npz"} < names
     assert not {"unshared.keras", "step3.keras"} & names
 
@@ -326,25 +358,17 @@ def test_a_run_killed_again_and_again_equals_one_in_one_go(
     assert_same_run(whole, tmp_path / "run")
 
 
-def test_a_run_stopped_while_it_collects_proposals_goes_on(
-    alternating, train, tmp_path, monkeypatch
-):
-    settings = alternating.replace(scheme="unshared", output_dir=str(tmp_path))
+def test_a_run_stopped_while_it_collects_proposals_has_none_yet(unshared):
+    assert unshared.files_when_stopped >= {"step1.keras"}
+    assert "last.keras" not in unshared.files_when_stopped
+    assert not any(name.endswith(".npz") for name in unshared.files_when_stopped)
 
-    def some(*args, **kwargs):
-        for row, found in enumerate(propose_dataset(*args, **kwargs)):
-            if row == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield found
 
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "propose_dataset", some)
-        with pytest.raises(SystemExit):
-            train(settings)
-    assert (tmp_path / "step1.keras").exists()
-    assert not (tmp_path / "last.keras").exists() and not list(tmp_path.glob("*.npz"))
-    train(settings)
-    assert int(checkpoint.load(tmp_path / "last.keras").step) == 5
+def test_proposals_of_a_run_that_was_cleared_away_are_not_used(unshared):
+    """Otherwise the run would not have collected any."""
+    stale = proposals_file.read(unshared.stale_proposals)
+    written = proposals_file.read(unshared.folder / "step1_proposals.npz")
+    assert len(stale.boxes) == 5 < len(written.boxes)
 
 
 def test_a_finished_run_has_nothing_to_do(whole, alternating, train):
@@ -352,13 +376,6 @@ def test_a_finished_run_has_nothing_to_do(whole, alternating, train):
     output = train(alternating.replace(output_dir=str(whole.folder)))
     assert "has all of its 10 steps" in output.replace("\n", " ")
     assert before == {path.name: path.stat().st_mtime_ns for path in whole.folder.glob("*.keras")}
-
-
-def test_proposals_of_a_run_that_was_cleared_away_are_not_used(alternating, train, tmp_path, whole):
-    stale = [(r.image_id, [[0, 0, 9, 9]], [1]) for r in data.load(alternating, ("train",)).records]
-    proposals_file.write(tmp_path / "step1_proposals.npz", stale)
-    train(alternating.replace(scheme="unshared", output_dir=str(tmp_path)))
-    assert_same_state(whole.folder / "unshared.keras", tmp_path / "last.keras")
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_best_is_the_checkpoint_of_highest_map(config, train, tmp_path, monkeypa
     monkeypatch.setattr(
         evaluation.measure.voc.Result, "map_area", property(lambda self: next(scores))
     )
-    train(config.replace(output_dir=str(tmp_path), steps=5, eval_every=1, num_images=0))
+    train(config.replace(output_dir=str(tmp_path), steps=5, eval_every=1))
     assert [line["mAP_area"] for line in read_evaluations(tmp_path)] == [0.3, 0.6, None, 0.6, 0.5]
     assert int(checkpoint.load(tmp_path / "best.keras").step) == 4  # of equals the later
     assert int(checkpoint.load(tmp_path / "last.keras").step) == 5
@@ -69,7 +69,7 @@ def test_best_is_the_checkpoint_of_highest_map(config, train, tmp_path, monkeypa
 
 def test_there_is_a_best_even_where_map_is_undefined(config, train, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation.measure.voc.Result, "map_area", property(lambda self: math.nan))
-    train(config.replace(output_dir=str(tmp_path), steps=1, eval_every=0, num_images=0))
+    train(config.replace(output_dir=str(tmp_path), steps=1, eval_every=0))
     assert int(checkpoint.load(tmp_path / "best.keras").step) == 1
 
 
@@ -171,7 +171,7 @@ def test_a_run_stopped_while_it_is_evaluated_goes_on_with_that(
 def test_accumulated_gradients_survive_a_stop_between_two_of_them(
     config, train, tmp_path, signal_at
 ):
-    settings = config.replace(accumulate_steps=2, eval_every=0, num_images=0)
+    settings = config.replace(accumulate_steps=2, eval_every=0)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(settings.replace(output_dir=str(whole)))
     signal_at(3)
@@ -199,7 +199,7 @@ def test_a_finished_run_has_nothing_to_do(config, train, unbroken):
 
 
 def test_a_new_learning_rate_holds_after_going_on(config, train, tmp_path):
-    settings = config.replace(output_dir=str(tmp_path), eval_every=0, num_images=0, momentum=0.0)
+    settings = config.replace(output_dir=str(tmp_path), eval_every=0, momentum=0.0)
     train(settings.replace(steps=2))
     before = state_of(tmp_path / "last.keras")
     train(settings.replace(steps=3, learning_rate=1e-12, weight_decay=0.0))
@@ -209,7 +209,7 @@ def test_a_new_learning_rate_holds_after_going_on(config, train, tmp_path):
 
 
 def test_evaluations_of_steps_that_are_taken_again_are_forgotten(config, train, tmp_path):
-    settings = config.replace(output_dir=str(tmp_path), num_images=0)
+    settings = config.replace(output_dir=str(tmp_path))
     train(settings.replace(steps=3))
     (line,) = read_evaluations(tmp_path)
     with (tmp_path / "evaluations.jsonl").open("a") as file:  # of a run that was then lost
