@@ -16,8 +16,8 @@ from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.drawing.detections import draw_panels
-from keras_frcnn.evaluation.metrics import measure
 from keras_frcnn.evaluation.metrics import proposal_recall as proposal_evaluation
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import console, scalars
 from keras_frcnn.inference.collect import collect, propose
 from keras_frcnn.training.progress import ProgressBar
@@ -135,7 +135,7 @@ class Evaluator(keras.callbacks.Callback):
             [image["boxes"] for image in proposals],
         )[:, 0]
         recall = dict(zip(proposal_evaluation.NUM_PROPOSALS, recall, strict=True))
-        result = None if detections is None else measure.measure(self.dataset, detections)
+        result = None if detections is None else evaluate(self.dataset, detections)
         given = "rpn" if result is None else self.config.test_proposals
         values = scalars.of_result(result, recall, proposal_evaluation.source_of(given))
         if result is None:

@@ -15,7 +15,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import drawn_rows
-from keras_frcnn.evaluation.metrics import measure
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.inference.collect import collect, propose
 from keras_frcnn.serving.export import export
@@ -114,7 +114,7 @@ def _evaluate(model, dataset, config, console):
     started = time.perf_counter()
     detections, _ = collect(model, few, config)
     seconds = (time.perf_counter() - started) / len(few.records)
-    result = measure.measure(few, detections)
+    result = evaluate(few, detections)
     name, value = next(iter(scalars.of_result(result, {}).items()))
     console.print(
         f"evaluation: {seconds:.2f} s an image, {name} of {len(few.records)} images {value:.3f}",
