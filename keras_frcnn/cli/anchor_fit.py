@@ -5,15 +5,15 @@ Examples:
   keras-frcnn anchor-fit --flagfile=configs/own_data.cfg --data_dir=mydata --shorter_side=800
   keras-frcnn anchor-fit --data_dir=mydata --num_scales=4 --output_dir=runs/anchors
 
-Of every object in --train_split the best IoU with the anchors that the network would lay over its
-image, exactly: by size and class, in training (anchors inside the image) and for proposals
-(all, clipped); the objects that the region proposal network has a hard time with; the best scales
-and ratios found, as flags to paste; and what other sizes of the images would give. Exit code: 0,
-or 1 if fewer objects than --min_coverage have an anchor of IoU 0.5 in training, or 2 if the command
-line or the data is wrong.
+For every object in --train_split it computes the exact best IoU with the anchors that the network
+would lay over the image. It shows these by size and by class, in training (anchors inside the
+image) and for proposals (all anchors, clipped to the image); the objects that the region proposal
+network has difficulties with; the best scales and ratios that it found, as flags to paste; and the
+coverage at other sizes of the images. The exit code is 0; it is 1 if fewer objects than
+--min_coverage have an anchor of IoU 0.5 in training, and 2 if the command line or the data is
+wrong.
 """
 
-import functools
 from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
@@ -24,14 +24,14 @@ COMMAND = Command(
     "anchor-fit",
     __doc__,
     options=(
-        Option("output_dir", str, "", "Folder for anchors.json; empty: only print."),
-        Option("num_scales", int, 0, "Scales to suggest; 0: as many as --scales."),
-        Option("num_ratios", int, 0, "Ratios to suggest; 0: as many as --ratios."),
+        Option("output_dir", str, "", "Folder for anchors.json; empty: nothing is written."),
+        Option("num_scales", int, 0, "Number of scales to suggest; 0: as many as --scales has."),
+        Option("num_ratios", int, 0, "Number of ratios to suggest; 0: as many as --ratios has."),
         Option(
             "min_coverage",
             float,
             0.0,
-            "Share of objects, 0 to 1, below which the exit code is 1; 0: never.",
+            "Share of objects with an anchor of IoU 0.5, 0 to 1, below which the exit code is 1.",
         ),
     ),
     settings=(
@@ -51,37 +51,42 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: the flags of the command; None: those of the process.
 
     Returns:
         The exit code.
     """
-    # No weights are loaded, so that every backbone goes without.
+    # No weights are loaded here, so none are needed, whichever the backbone.
     config, options = parse(COMMAND, argv, base=lambda _: Config(backbone_weights="none"))
     with user_errors(COMMAND):
         from rich.console import Console
 
         _check(options)
         from keras_frcnn import data
-        from keras_frcnn.backbones import backbone, stacks
-        from keras_frcnn.inspection.anchor_fit import fit as anchor_fit
         from keras_frcnn.inspection.anchor_fit import report
+        from keras_frcnn.inspection.anchor_fit.fit import fit
 
         console = Console(highlight=False)
         dataset = data.load(config, config.train_split)
         for line in dataset.skipped:
             console.print(f"skipped: {line}", markup=False, soft_wrap=True)
-        stack = backbone.BACKBONES[config.backbone]("float32")
-        feature_shape = functools.partial(stacks.true_shape, stack.layers)
-        counts = options.num_scales, options.num_ratios
-        fit = anchor_fit.fit(dataset, config, stack.stride, feature_shape, *counts)
-        report.print_fit(fit, console)
+        levels = _feature_levels(config.backbone)
+        result = fit(dataset, config, *levels, options.num_scales, options.num_ratios)
+        report.print_fit(result, console)
         if options.output_dir:
             folder = Path(options.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            report.write_json(fit, folder / "anchors.json")
+            report.write_json(result, folder / "anchors.json")
             print(f"Written: {folder}/anchors.json")
-    return 1 if fit.kinds[fit.training]["share_50"] < options.min_coverage else 0
+    return 1 if result.kinds[result.training]["share_50"] < options.min_coverage else 0
+
+
+def _feature_levels(name):
+    """Returns the strides of a backbone, and the function that gives the shapes of its levels."""
+    from keras_frcnn.backbones import backbone, stacks
+
+    stack = backbone.BACKBONES[name]("float32")
+    return (stack.stride,), lambda shape: [stacks.true_shape(stack.layers, shape)]
 
 
 def _check(options):
