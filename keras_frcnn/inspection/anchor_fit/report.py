@@ -51,7 +51,7 @@ def write_json(fit: Fit, path: Path) -> None:
 
 
 def verdict(fit: Fit) -> str:
-    """Compares the chosen with the suggested anchors, in the sentence before the suggested flags."""
+    """Compares the chosen anchors with the suggested ones, in one sentence."""
     old, new = (
         f"{values['share_50']:.1%} at IoU 0.5, {values['share_70']:.1%} at 0.7, mean "
         f"{values['mean_iou']:.3f}"

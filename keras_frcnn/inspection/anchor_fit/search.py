@@ -189,7 +189,7 @@ class _Search:
     def _best(
         self, picks: Picks, axis: int, others: list[int], allowed: np.ndarray
     ) -> tuple[float, int]:
-        """Returns the mean worth that the best pick on an axis gives beside others, and the pick."""
+        """Returns the mean worth that the best pick beside others gives, and the pick."""
         across = np.max(np.take(self._table, picks[1 - axis], axis=1 - axis), axis=1 - axis)
         if others:
             across = np.maximum(across, np.max(across[others], axis=0))

@@ -3,28 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_frcnn.data.dataset import Record
 from keras_frcnn.inspection.anchor_fit import best_iou
 from tests import reference
-
-
-def level_shapes(*strides):
-    """What a backbone that rounds down says about its feature levels."""
-    return lambda shape: [np.maximum(np.asarray(shape) // stride, 1) for stride in strides]
-
-
-def objects(boxes, image_shape, *strides):
-    """Objects of one image; one level of stride 16 unless others are given."""
-    boxes = np.float64(boxes).reshape(-1, 4)
-    shape = np.tile(np.int32(image_shape), (len(boxes), 1))
-    return best_iou.Objects(
-        boxes=boxes,
-        labels=np.zeros(len(boxes), np.int32),
-        original_sides=boxes[:, 2:] - boxes[:, :2],
-        image_shape=shape,
-        level_shapes=np.stack(level_shapes(*(strides or (16,)))(shape), axis=1),
-        pixels=float(np.prod(image_shape)),
-    )
+from tests.inspection.anchor_fit.handmade import level_shapes, objects, record
 
 
 def slow_shape_ious(some, scales, ratios, stride, kind, level=0):
@@ -154,12 +135,6 @@ def test_no_objects(kind):
     (grid,) = best_iou.anchor_grids((16,), (1, 2), [16])
     assert best_iou.shape_ious(some, grid, kind).shape == (0, 2)
     assert best_iou.best_iou(some, [grid], kind).shape == (0,)
-
-
-def record(name, height, width, boxes, labels, difficult):
-    boxes = np.float32(boxes).reshape(-1, 4)
-    columns = np.array(labels, np.int32), np.array(difficult, bool)
-    return Record(name, f"{name}.jpg", height, width, boxes, *columns)
 
 
 def test_objects_are_carried_into_the_resized_images():

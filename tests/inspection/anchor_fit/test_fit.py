@@ -11,7 +11,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.inspection.anchor_fit import report
 from keras_frcnn.inspection.anchor_fit.fit import coverage, fit
-from tests.inspection.anchor_fit.test_best_iou import level_shapes, record
+from tests.inspection.anchor_fit.handmade import level_shapes, record
 
 # Images of 128 x 128 as they are; the only anchors that fit are 32 x 32, around cells' centres.
 SETTINGS = Config(

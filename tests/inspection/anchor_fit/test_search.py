@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_frcnn.inspection.anchor_fit import best_iou, search
-from tests.inspection.anchor_fit.test_best_iou import objects
+from tests.inspection.anchor_fit.handmade import objects
 
 
 def planted(sides, number=40, image_shape=(400, 400)):

@@ -10,7 +10,7 @@ from keras_frcnn.evaluation.metrics import ground_truth
 from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.inspection.visualize import stages
 from tests.drawing.test_canvas import BAR, WHITE, is_color
-from tests.inspection.anchor_fit.test_best_iou import record
+from tests.inspection.anchor_fit.handmade import record
 
 NAMES = ("cat", "dog")
 SIDE = 800  # of all images here, so that nothing is scaled
