@@ -35,7 +35,7 @@ COMMAND = Command(
         ),
     ),
     settings=(
-        *(option.name for option in settings_of("data")),
+        *settings_of("data"),
         "backbone",
         "scales",
         "ratios",
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         from rich.console import Console
 
         _check(options)
-        from keras_frcnn import data
+        from keras_frcnn import backbones, data
         from keras_frcnn.inspection.anchor_fit import report
         from keras_frcnn.inspection.anchor_fit.fit import fit
 
@@ -70,7 +70,8 @@ def main(argv: list[str] | None = None) -> int:
         dataset = data.load(config, config.train_split)
         for line in dataset.skipped:
             console.print(f"skipped: {line}", markup=False, soft_wrap=True)
-        levels = _feature_levels(config.backbone)
+        backbone = backbones.make(config.backbone)
+        levels = backbone.strides, backbone.level_shapes
         result = fit(dataset, config, *levels, options.num_scales, options.num_ratios)
         report.print_fit(result, console)
         if options.output_dir:
@@ -79,14 +80,6 @@ def main(argv: list[str] | None = None) -> int:
             report.write_json(result, folder / "anchors.json")
             print(f"Written: {folder}/anchors.json")
     return 1 if result.kinds[result.training]["share_50"] < options.min_coverage else 0
-
-
-def _feature_levels(name):
-    """Returns the strides of a backbone, and the function that gives the shapes of its levels."""
-    from keras_frcnn.backbones import backbone, stacks
-
-    stack = backbone.BACKBONES[name]("float32")
-    return (stack.stride,), lambda shape: [stacks.true_shape(stack.layers, shape)]
 
 
 def _check(options):

@@ -17,6 +17,8 @@ import tensorflow as tf
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import transforms
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
+from keras_frcnn.models.rpn import anchor_generators
+from keras_frcnn.ops import boxes as box_ops
 
 KINDS = ("inside", "all", "clipped")
 """Which anchors count: those inside the image, all, or all after clipping to the image."""
@@ -80,29 +82,13 @@ class AnchorGrid:
 
 def are_by_level(scales: Scales) -> bool:
     """Whether each feature level has its own scales."""
-    return any(isinstance(scale, Sequence) for scale in scales)
-
-
-def scales_by_level(scales: Scales, num_levels: int) -> list[tuple[float, ...]]:
-    """Returns the scales of each level.
-
-    Raises:
-        ValueError: if scales are given by level, but not for every level.
-    """
-    if not are_by_level(scales):
-        return [tuple(scales)] * num_levels
-    if len(scales) != num_levels:
-        raise ValueError(
-            f"scales must be one list for each of the {num_levels} feature levels. "
-            f"Received: {len(scales)}"
-        )
-    return [tuple(of_level) for of_level in scales]
+    return bool(scales) and isinstance(scales[0], Sequence)
 
 
 def anchor_grids(
     scales: Scales, ratios: Sequence[float], strides: Sequence[int]
 ) -> list[AnchorGrid]:
-    """Asks the model's layer for the anchors of each level.
+    """Takes the anchors of each level from the layers of the model.
 
     Args:
         scales: square roots of the anchors' areas, for all levels or for each.
@@ -111,20 +97,20 @@ def anchor_grids(
 
     Returns:
         One grid for each level.
+
+    Raises:
+        ValueError: if the scales are neither shared nor one list for each level.
     """
 
-    def anchors(scales: Sequence[float], ratios: Sequence[float], stride: int) -> np.ndarray:
-        boxes = AnchorGenerator(scales, ratios, stride)(tf.zeros([1, 1, 1, 1]))
-        return boxes.numpy().astype(np.float64)
-
+    cell = tf.zeros([1, 1, 1, 1])
     grids = []
-    of_levels = zip(scales_by_level(scales, len(strides)), strides, strict=True)
-    for level, (level_scales, stride) in enumerate(of_levels):
-        boxes, (square,) = anchors(level_scales, ratios, stride), anchors((stride,), (1.0,), stride)
+    for level, generator in enumerate(anchor_generators(scales, ratios, strides)):
+        boxes = generator(cell).numpy().astype(np.float64)
         # The centre of a square with whole sides is exact. Taken from other anchors, the last bit
         # would decide whether one that just fits is inside.
+        (square,) = AnchorGenerator((generator.stride,), (1.0,), generator.stride)(cell).numpy()
         first = float(square[0] + square[2]) / 2
-        grids.append(AnchorGrid(level, boxes[:, 2:] - boxes[:, :2], first, stride))
+        grids.append(AnchorGrid(level, boxes[:, 2:] - boxes[:, :2], first, generator.stride))
     return grids
 
 
@@ -156,7 +142,8 @@ def objects_of(
     pairs = list(zip(records, kept, strict=True))
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(r.boxes[k] for r, k in pairs)])
     labels = np.concatenate([np.zeros(0, np.int32), *(r.labels[k] for r, k in pairs)])
-    scaled = transforms.scale_boxes(boxes, original[owner], resized[owner]).numpy()
+    shapes = original[owner], resized[owner]
+    scaled = box_ops.rescale(boxes[:, np.newaxis], *shapes)[:, 0].numpy()
     return Objects(
         boxes=scaled.astype(np.float64),
         labels=labels,

@@ -249,7 +249,7 @@ def _working_sizes(
 
 def _num_scales(scales: Scales) -> int:
     """Returns the number of scales, of each level if levels have their own."""
-    return max(map(len, scales)) if are_by_level(scales) else len(scales)
+    return len(scales[0]) if are_by_level(scales) else len(scales)
 
 
 def _as_lists(values: Scales) -> list:

@@ -13,7 +13,6 @@ from keras_frcnn.inspection.anchor_fit.best_iou import (
     Scales,
     anchor_grids,
     are_by_level,
-    scales_by_level,
     shape_ious,
 )
 
@@ -82,7 +81,7 @@ def suggest(
         drawn = np.random.default_rng(0).permutation(len(objects.boxes))[:MOST_OBJECTS]
         objects = objects.take(np.sort(drawn))
     by_level = are_by_level(chosen[0])
-    chosen_scales = scales_by_level(chosen[0], len(strides)) if by_level else [tuple(chosen[0])]
+    chosen_scales = chosen[0] if by_level else [chosen[0]]
     scales = sorted({*map(float, SCALES), *(s for group in chosen_scales for s in group)})
     ratios = sorted({*map(float, RATIOS), *chosen[1]})
     search = _Search(_table(objects, strides, kind, scales, ratios, by_level), len(scales))

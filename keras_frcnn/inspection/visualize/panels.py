@@ -14,7 +14,7 @@ from keras_frcnn.data.images.files import to_image
 from keras_frcnn.evaluation.analysis import errors
 from keras_frcnn.evaluation.metrics import ground_truth
 from keras_frcnn.evaluation.metrics.detections import to_table
-from keras_frcnn.inference.collect import collect
+from keras_frcnn.inference.over_dataset import detect_dataset
 from keras_frcnn.inspection.visualize import stages, training_view
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 
@@ -84,7 +84,7 @@ def draw(
                 image, regions["rois"], regions["labels"], names, "5 regions to learn from"
             )
             one = Dataset(names, [record])
-            detections, _ = collect(model, one, config)
+            detections, _ = detect_dataset(model, one, config)
             truth = ground_truth.of_records(one)
             table = to_table(detections, truth)
             split = errors.split(truth, table, score_threshold=draw_threshold)

@@ -68,7 +68,7 @@ def test_objects_of_images_of_many_sizes(kind, monkeypatch):
 @pytest.mark.parametrize("kind", best_iou.KINDS)
 @pytest.mark.parametrize(
     ("scales", "by_level"),
-    [((12, 40), [(12, 40), (12, 40)]), (((12,), (40, 90)), [(12,), (40, 90)])],
+    [((12, 40), [(12, 40), (12, 40)]), (((12, 20), (40, 90)), [(12, 20), (40, 90)])],
 )
 def test_two_levels_equal_laying_the_anchors_of_both(kind, scales, by_level):
     size, strides, ratios = (71, 90), (8, 16), (0.5, 2)
@@ -88,7 +88,7 @@ def test_two_levels_equal_laying_the_anchors_of_both(kind, scales, by_level):
 
 
 def test_scales_by_level_must_be_of_every_level():
-    with pytest.raises(ValueError, match="each of the 3 feature levels. Received: 2"):
+    with pytest.raises(ValueError, match="one list per level, all of one length, for 3 levels"):
         best_iou.anchor_grids(((8,), (16,)), (1,), (8, 16, 32))
 
 
