@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "config": set(),
     "ops": set(),
     "layers": {"ops"},
-    "backbones": {"ops", "data.images"},
+    "backbones": {"config", "ops", "data.images"},
     "models": MODELS,
     "weights": WEIGHTS,
     "data": DATA,

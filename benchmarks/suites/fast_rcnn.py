@@ -48,6 +48,6 @@ def _classify(model):
     def function(levels, image_shape, regions):
         valid = tf.ones(regions.shape[:2], tf.bool)
         proposals = Proposals(regions, tf.zeros(regions.shape[:2]), valid)
-        return model.roi_head(levels, proposals, image_shape)
+        return model.roi_head(levels=levels, proposals=proposals, image_shape=image_shape)
 
     return function

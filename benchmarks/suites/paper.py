@@ -74,6 +74,6 @@ def rows_of(
 def _regions(model):
     def function(levels, predictions, image_shape):
         proposals = model.rpn.propose(predictions, image_shape)
-        return model.roi_head(levels, proposals, image_shape)
+        return model.roi_head(levels=levels, proposals=proposals, image_shape=image_shape)
 
     return function

@@ -1,5 +1,7 @@
 """The detector: a backbone, a region proposal network and a second stage, joined and trained."""
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -134,7 +136,9 @@ class FasterRCNN(keras.Model):
             )
         levels = self.backbone(inputs["images"], inputs["image_shape"])
         proposals = self.propose(inputs, levels)
-        detections = self.roi_head(levels, proposals, inputs["image_shape"])
+        detections = self.roi_head(
+            levels=levels, proposals=proposals, image_shape=inputs["image_shape"]
+        )
         return {**detections, "proposals": proposals.boxes, "proposal_scores": proposals.scores}
 
     def propose(self, inputs, levels=None, training=False):
@@ -293,7 +297,8 @@ class FasterRCNN(keras.Model):
                 "jit_compile=True needs one device: XLA does not compile a step on several. "
                 f"Received: {replicas} replicas"
             )
-        self.rpn.supports_jit = self.roi_head.supports_jit = jit_compile
+        self.rpn.use_xla(jit_compile)
+        self.roi_head.use_xla(jit_compile)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         if self.jit_compile != jit_compile:
             raise ValueError(
@@ -410,7 +415,9 @@ def _without_gradient(backbone, levels):
     """Stops the gradient into a backbone of which nothing is trained."""
     if backbone.trainable_weights:
         return levels
-    return [level._replace(features=tf.stop_gradient(level.features)) for level in levels]
+    return [
+        dataclasses.replace(level, features=tf.stop_gradient(level.features)) for level in levels
+    ]
 
 
 def _given_proposals(inputs):

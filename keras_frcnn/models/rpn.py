@@ -88,7 +88,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         box_normalizer: what the box loss is divided by: "samples", ``num_samples`` as in the
             released code, or "positions", the number of the image's cells as in the paper.
 
-    Call arguments:
+    Call arguments, by keyword:
         levels: list of ``FeatureLevel``.
         image_shape: [B, 2] true heights and widths.
         scale: [B, 2] resized size over original size, for ``min_size``. None: 1.
@@ -298,14 +298,9 @@ class RegionProposalNetwork(keras.layers.Layer):
             deltas, target_deltas, weights, normalizer, self.smooth_l1_beta
         )
 
-    @property
-    def supports_jit(self):
-        """Whether the proposals are made by operations that XLA compiles."""
-        return self.train_generator.supports_jit
-
-    @supports_jit.setter
-    def supports_jit(self, value):
-        self.train_generator.supports_jit = self.test_generator.supports_jit = value
+    def use_xla(self, enabled):
+        """Chooses operations that XLA compiles, or those that are faster without it."""
+        self.train_generator.supports_jit = self.test_generator.supports_jit = enabled
 
     def get_config(self):
         return {**super().get_config(), **self._arguments}

@@ -89,7 +89,7 @@ def _rehearse_proposals(model, phase, dataset):
 
 def _rehearse_steps(model, phase, dataset, console):
     """Takes a few training steps; returns the median of their seconds without the first."""
-    batches = iter(pipeline.train_dataset(dataset, phase.config))
+    batches = iter(pipeline.train_dataset(dataset, phase.config, model.backbone.preprocessing))
     step = tf.function(lambda: model.train_step(next(batches)))
     seconds = []
     for _ in range(1 + _TIMED_STEPS):

@@ -107,7 +107,7 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
         return
     callbacks = [
         stop,
-        Graph(config, _batches(train_data, phase, step).element_spec),
+        Graph(config, _batches(model, train_data, phase, step).element_spec),
         Logger(config, bar),
         Checkpoints(config),
         *([evaluator] if evaluator else []),
@@ -121,7 +121,7 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
             return
         with naming_images():
             model.fit(
-                _batches(train_data, phase, int(model.step)),
+                _batches(model, train_data, phase, int(model.step)),
                 initial_epoch=first_epoch,
                 epochs=end_epoch,
                 steps_per_epoch=steps_per_epoch,
@@ -162,9 +162,12 @@ def write_proposals(model, phase, dataset, bar, stop) -> bool:
     return True
 
 
-def _batches(train_data, phase, step):
+def _batches(model, train_data, phase, step):
     """Returns the batches of a phase from a step of the run on."""
-    return pipeline.train_dataset(train_data, phase.config, step, phase.last_step - step)
+    steps = phase.last_step - step
+    return pipeline.train_dataset(
+        train_data, phase.config, model.backbone.preprocessing, step, steps
+    )
 
 
 def _epochs(steps_taken, steps, interval):

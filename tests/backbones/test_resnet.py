@@ -9,7 +9,7 @@ from keras_frcnn.backbones import backbone as backbones
 from keras_frcnn.backbones import stacks
 from keras_frcnn.layers import BoxHead
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training.trainer import make_optimizer
+from keras_frcnn.training.optimizers import make_optimizer
 from keras_frcnn.weights import checkpoint
 from keras_frcnn.weights.imagenet import load_pretrained
 from tests import fakes

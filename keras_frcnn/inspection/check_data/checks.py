@@ -145,7 +145,9 @@ class _Finder:
         tested = [sample for sample in tested if sample.file.digest not in seen]
         if not trained or not tested:
             return
-        indices, distances = integrity.nearest(_difference_hashes(tested), _difference_hashes(trained))
+        indices, distances = integrity.nearest(
+            _difference_hashes(tested), _difference_hashes(trained)
+        )
         for sample, index, distance in zip(tested, indices, distances, strict=True):
             if distance <= near:
                 twin = trained[index]
@@ -196,4 +198,6 @@ def doubles(objects: list[Object]) -> dict[int, int]:
 
 
 def _difference_hashes(samples: list[Sample]) -> np.ndarray:
-    return np.frombuffer(b"".join(s.file.difference_hash for s in samples), np.uint64).reshape(-1, 2)
+    return np.frombuffer(b"".join(s.file.difference_hash for s in samples), np.uint64).reshape(
+        -1, 2
+    )
