@@ -3,6 +3,7 @@
 import ast
 import itertools
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ MAY_IMPORT = {
     "paper": {"config", "data", "evaluation", "drawing"},
     "cli": {"*"},
     "__init__": {"*"},
+}
+# Folders that compute with NumPy alone: all that they may import beside the standard library.
+NUMPY_ROOMS = {
+    "evaluation/metrics": {
+        "numpy",
+        "faster_coco_eval",
+        "keras_frcnn.data.dataset",
+        "keras_frcnn.evaluation.metrics",
+    },
+    "evaluation/analysis": {
+        "numpy",
+        "keras_frcnn.data.dataset",
+        "keras_frcnn.evaluation.metrics",
+        "keras_frcnn.evaluation.analysis",
+    },
 }
 
 
@@ -109,6 +125,19 @@ def test_forbidden_imports_are_found(room, source, expected):
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
 def test_imports_run_one_way(path):
     assert forbidden_imports(room_of(path), path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("folder", NUMPY_ROOMS)
+def test_metrics_and_analysis_need_numpy_alone(folder):
+    paths = sorted((PACKAGE / folder).glob("*.py"))
+    assert len(paths) > 3
+    imported = set().union(*(imports_of(path.read_text(encoding="utf-8")) for path in paths))
+    allowed = NUMPY_ROOMS[folder] | sys.stdlib_module_names
+    assert [
+        name
+        for name in sorted(imported)
+        if not any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed)
+    ] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)

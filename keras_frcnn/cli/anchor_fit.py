@@ -5,15 +5,15 @@ Examples:
   keras-frcnn anchor-fit --flagfile=configs/own_data.cfg --data_dir=mydata --shorter_side=800
   keras-frcnn anchor-fit --data_dir=mydata --num_scales=4 --output_dir=runs/anchors
 
-The command lays the network's anchors over every image of --train_split and takes, for each object,
-the best IoU with one of them: with the anchors inside the image, as in training, and with all of
-them, clipped, as for proposals. It shows these figures by size and by class, the objects that are
-hard for the region proposal network, the best scales and ratios as flags to paste, and the effect
-of other image sizes. Exit code: 0; 1 if fewer objects than --min_coverage have an anchor with an
-IoU of at least 0.5 in training; 2 if the command line or the data are wrong.
+For every object in --train_split it computes the exact best IoU with the anchors that the network
+would lay over the image. It shows these by size and by class, in training (anchors inside the
+image) and for proposals (all anchors, clipped to the image); the objects that the region proposal
+network has difficulties with; the best scales and ratios that it found, as flags to paste; and the
+coverage at other sizes of the images. The exit code is 0; it is 1 if fewer objects than
+--min_coverage have an anchor of IoU 0.5 in training, and 2 if the command line or the data is
+wrong.
 """
 
-import functools
 from pathlib import Path
 
 from keras_frcnn.cli.command import Command, check_output_folder, parse, user_errors
@@ -79,22 +79,20 @@ def main(argv: list[str] | None = None) -> int:
         from rich.console import Console
 
         check_output_folder(options.output_dir)
-        from keras_frcnn import data
-        from keras_frcnn.backbones import backbone, stacks
-        from keras_frcnn.inspection.anchor_fit import fit as anchor_fit
+        from keras_frcnn import backbones, data
         from keras_frcnn.inspection.anchor_fit import report
+        from keras_frcnn.inspection.anchor_fit.fit import fit
 
         console = Console(highlight=False)
         dataset = data.load(config, config.train_split)
         print_notes(dataset, console)
-        stack = backbone.BACKBONES[config.backbone]("float32")
-        feature_shape = functools.partial(stacks.true_shape, stack.layers)
-        counts = options.num_scales, options.num_ratios
-        fit = anchor_fit.fit(dataset, config, stack.stride, feature_shape, *counts)
-        report.print_fit(fit, console)
+        backbone = backbones.make(config.backbone)
+        levels = backbone.strides, backbone.level_shapes
+        result = fit(dataset, config, *levels, options.num_scales, options.num_ratios)
+        report.print_fit(result, console)
         if options.output_dir:
             folder = Path(options.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            report.write_json(fit, folder / "anchors.json")
+            report.write_json(result, folder / "anchors.json")
             print(f"Written: {folder}/anchors.json")
-    return 1 if fit.kinds[fit.training]["share_50"] < options.min_coverage else 0
+    return 1 if result.kinds[result.training]["share_50"] < options.min_coverage else 0

@@ -32,6 +32,7 @@ from keras_frcnn.cli.output import print_notes
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import NOT_NEGATIVE, Limits, Option
+from keras_frcnn.console import with_progress
 from keras_frcnn.evaluation import inputs
 
 _IOU_THRESHOLD = 0.5
@@ -132,8 +133,9 @@ def _evaluate_model(config, options):
     from rich.console import Console
 
     from keras_frcnn import data
-    from keras_frcnn.evaluation.metrics import coco, columns
-    from keras_frcnn.evaluation.report import voc_files
+    from keras_frcnn.evaluation.metrics import ground_truth
+    from keras_frcnn.evaluation.metrics.detections import to_table
+    from keras_frcnn.evaluation.report import coco_files, voc_files
     from keras_frcnn.inference.over_dataset import detect_dataset
     from keras_frcnn.training import precision
     from keras_frcnn.training.progress import prediction_bar
@@ -154,8 +156,8 @@ def _evaluate_model(config, options):
         detections, proposals = detect_dataset(model, dataset, config, callbacks=[callback])
 
     beside = Path(options.checkpoint).parent / ("evaluation" if is_measured else "detections")
-    folder, truth = Path(options.output_dir or beside), columns.truth_of(dataset, metric)
-    found, names = columns.found_of(detections, truth), []
+    folder, truth = Path(options.output_dir or beside), ground_truth.of_dataset(dataset, metric)
+    found, names = to_table(detections, truth), []
     if is_measured:
         summary = _summarize(
             *(truth, found, metric, config, options),
@@ -165,7 +167,7 @@ def _evaluate_model(config, options):
         names = _report(summary, options.checkpoint, folder, console)
         _write_scalars(summary, options.tensorboard or folder, int(model.step))
     folder.mkdir(parents=True, exist_ok=True)
-    coco.write_found(folder / inputs.DETECTIONS, found, truth)
+    coco_files.write(folder / inputs.DETECTIONS, found, truth)
     voc_files.write_voc(folder / "voc", detections, class_names, inputs.split_names(config)[0])
     _say_where(folder, [*names, inputs.DETECTIONS, "voc/"])
 
@@ -173,15 +175,16 @@ def _evaluate_model(config, options):
 def _evaluate_detections(config, options):
     from rich.console import Console
 
-    from keras_frcnn.evaluation.metrics import coco, columns
+    from keras_frcnn.evaluation.metrics import ground_truth
+    from keras_frcnn.evaluation.report import coco_files
 
     console = Console()
-    dataset = inputs.read_data(config, options.metric)
+    dataset = inputs.read_dataset(config, options.metric)
     metric = _metric(options, dataset.form)
     print_notes(dataset, console)
-    truth = columns.truth_of(dataset, metric)
-    written = inputs.Written(options.detections, Path(options.detections), None)
-    found = inputs.read_found(written, config, truth)
+    truth = ground_truth.of_dataset(dataset, metric)
+    files = inputs.DetectionFiles(options.detections, Path(options.detections), None)
+    found = inputs.read_detections(files, config, truth)
     images = inputs.read_images(dataset, config, truth) if options.output_dir else None
     summary = _summarize(truth, found, metric, config, options, dataset=images)
     folder = Path(options.output_dir) if options.output_dir else None
@@ -189,7 +192,7 @@ def _evaluate_detections(config, options):
     if options.tensorboard:
         _write_scalars(summary, options.tensorboard, 0)
     if folder:
-        coco.write_found(folder / inputs.DETECTIONS, found, truth)
+        coco_files.write(folder / inputs.DETECTIONS, found, truth)
         _say_where(folder, [*names, inputs.DETECTIONS])
 
 
@@ -197,30 +200,32 @@ def _compare(config, options):
     from rich.console import Console
 
     from keras_frcnn.evaluation.analysis import comparison as compare
-    from keras_frcnn.evaluation.metrics import columns
+    from keras_frcnn.evaluation.metrics import ground_truth
     from keras_frcnn.evaluation.report import comparison_page, comparison_tables
 
     console = Console()
     both = [inputs.locate(name) for name in options.compare]
-    known = [written.known for written in both if written.known]
-    if known and options.metric == "auto":
-        options.metric = known[0].metric
-    class_names = known[0].class_names if known else None
-    dataset = inputs.read_data(config, options.metric, class_names)
+    runs = [files.run for files in both if files.run]
+    if runs and options.metric == "auto":
+        options.metric = runs[0].metric
+    class_names = runs[0].class_names if runs else None
+    dataset = inputs.read_dataset(config, options.metric, class_names)
     metric = _metric(options, dataset.form)
     print_notes(dataset, console)
-    truth = columns.truth_of(dataset, metric)
-    inputs.check_same_truth(both, metric, columns.fingerprint(truth))
+    truth = ground_truth.of_dataset(dataset, metric)
+    inputs.check_same_truth(both, metric, ground_truth.fingerprint(truth))
     images = inputs.read_images(dataset, config, truth) if options.output_dir else None
     summaries = [
         _summarize(
-            *(truth, inputs.read_found(written, config, truth), metric, config, options),
+            *(truth, inputs.read_detections(files, config, truth), metric, config, options),
             dataset=images,
             num_resamples=0,  # the interval of each alone belongs to its own evaluation
         )
-        for written in both
+        for files in both
     ]
-    comparison = compare.compare(tuple(options.compare), *summaries, options.resamples, config.seed)
+    comparison = compare.compare(
+        tuple(options.compare), *summaries, options.resamples, config.seed, with_progress
+    )
     comparison_tables.print_comparison(comparison, console)
     if options.output_dir:
         names = comparison_tables.write(comparison, options.output_dir)
@@ -230,9 +235,9 @@ def _compare(config, options):
 
 def _metric(options, form):
     """Returns the metric for data of a format."""
-    from keras_frcnn.evaluation.metrics import measure
+    from keras_frcnn.evaluation.metrics.evaluate import choose_metric
 
-    metric = measure.choose(options.metric, form)
+    metric = choose_metric(options.metric, form)
     if metric == "coco" and options.iou_threshold != _IOU_THRESHOLD:
         raise ValueError(
             "--iou_threshold needs --metric=voc: COCO's metric has ten thresholds of its own"
@@ -251,6 +256,7 @@ def _summarize(truth, found, metric, config, options, **more):
         options.iou_threshold,
         seed=config.seed,
         settings=config.to_dict(),
+        progress=with_progress,
         **more,
     )
 
@@ -292,8 +298,8 @@ def _base(options: SimpleNamespace) -> Config:
     if options.detections:
         return Config()
     if options.compare:
-        known = [inputs.locate(name).known for name in options.compare]
-        return next((one.config for one in known if one), Config())
+        runs = [inputs.locate(name).run for name in options.compare]
+        return next((run.config for run in runs if run), Config())
     if not options.checkpoint:
         raise ValueError(
             "--checkpoint is missing. Give it, or --detections or --compare: see --help"

@@ -15,7 +15,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import drawn_rows
-from keras_frcnn.evaluation.metrics import measure
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.serving.export import export
@@ -118,7 +118,7 @@ def _rehearse_evaluation(model, eval_data, config, console):
     started = time.perf_counter()
     detections, _ = detect_dataset(model, dataset, config)
     seconds = (time.perf_counter() - started) / len(dataset.records)
-    result = measure.measure(dataset, detections)
+    result = evaluate(dataset, detections)
     name, value = next(iter(scalars.of_result(result, {}).items()))
     console.print(
         f"evaluation: {seconds:.2f} s an image, {name} of {len(dataset.records)} images "

@@ -9,7 +9,10 @@ from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import joining, pipeline, proposals_file
 from keras_frcnn.data.images.preprocessing import CAFFE
-from keras_frcnn.evaluation.metrics import coco, detections, measure
+from keras_frcnn.evaluation.metrics import coco
+from keras_frcnn.evaluation.metrics.detections import to_table
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
+from keras_frcnn.evaluation.report import coco_files
 from tests.data.conftest import CocoFolder
 
 CATEGORIES = [
@@ -209,10 +212,10 @@ def test_joined_coco_data_have_a_truth_to_evaluate_and_write_results_for(tmp_pat
         }
         for record in dataset.records
     }
-    assert measure.measure(dataset, found).figures["AP"] == 1
+    assert evaluate(dataset, found).figures["AP"] == 1
     path = tmp_path / "found.json"
-    detections.write_coco(path, found, dataset.class_names, truth.category_ids)
-    assert coco.evaluate_columns(truth, coco.read_found(path, truth)).figures["AP"] == 1
+    coco_files.write(path, to_table(found, truth), truth)
+    assert coco.evaluate(truth, coco_files.read(path, truth)).figures["AP"] == 1
     assert json.loads(path.read_text())[-1] == {
         "image_id": "coco2/1", "category_id": 3, "bbox": [7, 0, 5, 6], "score": pytest.approx(0.9),
     }  # fmt: skip

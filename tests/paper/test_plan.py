@@ -296,6 +296,6 @@ def test_the_benchmarks_of_table_5_exist(make_planner):
         task = planner.benchmark(name)
         assert (task.module, task.command) == ("benchmarks", name)
         flags = [flag for flag in task.flags if not flag.startswith("--json")]
-        cases += benchmarks._parse([task.command, *flags])[0]
-    found = [(case.part, case.backbone, case.size, case.batch) for case in cases]
+        cases += benchmarks.parse([task.command, *flags])[0]
+    found = [(case.suite, case.backbone, case.size, case.batch) for case in cases]
     assert found == [(row.benchmark, row.backbone, (600, 1000), 1) for row in rows.TIMING_ROWS]

@@ -13,6 +13,8 @@ from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.evaluation.analysis import errors
+from keras_frcnn.evaluation.metrics import ground_truth
+from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.inference.over_dataset import detect_dataset
 from keras_frcnn.inspection.visualize import stages, training_view
 from keras_frcnn.models.faster_rcnn import FasterRCNN
@@ -87,7 +89,9 @@ def draw(
             )
             one = Dataset(names, [record])
             detections, _ = detect_dataset(model, one, config)
-            split = errors.split(one, detections, score_threshold=draw_threshold)
+            truth = ground_truth.of_records(one)
+            table = to_table(detections, truth)
+            split = errors.split(truth, table, score_threshold=draw_threshold)
             title = f"6 detections: score >= {draw_threshold:g}"
             panels["6_detections"] = stages.draw_judged(original, split, 0, title)
         yield panels

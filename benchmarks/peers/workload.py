@@ -1,6 +1,6 @@
-"""The work that both sides do: the same images, objects and weights, made from one seed.
+"""The work of both sides: the same images, objects and weights, made from one seed.
 
-Needs NumPy only, as the other framework may live in an environment of its own.
+It needs NumPy only, because the other framework may be installed in its own environment.
 """
 
 import dataclasses
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 NUM_CLASSES = 20
-OBJECTS = 6  # in each image
+NUM_OBJECTS = 6  # in each image
 VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # a block's channels and convolutions
-# Made background: with equal classes every region would pass the score threshold as 20 objects; a
-# trained detector finds a few.
+# A bias towards background. If all classes were equally likely, every region would pass the score
+# threshold as 20 objects, whereas a trained detector finds a few.
 _BACKGROUND_BIAS = 3.0
 
 
@@ -25,10 +25,10 @@ class Job:
         what: ``inference`` or ``train_step``.
         precision: ``float32`` or ``bfloat16``.
         size: height and width of the images.
-        batch: images a call.
-        threads: of each side.
-        keep_memory: whether both may keep memory that they have freed.
-        settings: ``keras_frcnn.Config.to_dict()``; every figure of the detector is taken from it.
+        batch: images in a call.
+        threads: number of threads of each side.
+        keep_memory: whether both sides keep memory that they have freed.
+        settings: ``keras_frcnn.Config.to_dict()``, from which both detectors are made.
     """
 
     what: str
@@ -41,32 +41,32 @@ class Job:
 
     @property
     def label(self) -> str:
-        """The job in words."""
+        """The job in a few words."""
         height, width = self.size
         return f"{self.what}, {self.precision}, {height}x{width}, batch {self.batch}"
 
 
 def images(job: Job) -> np.ndarray:
-    """Normalised images [B, H, W, 3] float32: noise."""
+    """Makes normalised images of noise, float32 [B, H, W, 3]."""
     rng = np.random.default_rng(1)
     return rng.standard_normal((job.batch, *job.size, 3), np.float32)
 
 
 def objects(job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """True boxes [B, G, 4] (yxyx pixels, inside the image) and labels [B, G], 0..C-1."""
+    """Makes boxes [B, G, 4] (yxyx pixels, inside the image) and labels [B, G] (0 to C - 1)."""
     rng = np.random.default_rng(2)
-    sides = rng.uniform(0.1, 0.5, (job.batch, OBJECTS, 2)) * job.size
+    sides = rng.uniform(0.1, 0.5, (job.batch, NUM_OBJECTS, 2)) * job.size
     corners = rng.uniform(0, 1, sides.shape) * (job.size - sides)
     boxes = np.concatenate([corners, corners + sides], axis=-1).astype(np.float32)
-    return boxes, rng.integers(0, NUM_CLASSES, (job.batch, OBJECTS))
+    return boxes, rng.integers(0, NUM_CLASSES, (job.batch, NUM_OBJECTS))
 
 
 def weights(settings: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Kernels and biases in the order of the algorithm and the layout of Keras, one at a time.
+    """Yields kernels and biases in the order of the algorithm and the layout of Keras.
 
-    Convolutions [rows, columns, in, out] of the backbone, then of the RPN: 3x3, objectness, deltas;
-    dense layers [in, out]: the head's hidden ones (their input flattened as rows, columns,
-    channels), classes, boxes. Boxes are y-first.
+    First come convolutions [rows, columns, in, out]: those of the backbone, then the RPN's 3x3,
+    objectness and deltas. Then come dense layers [in, out]: the hidden ones of the head, whose
+    input is flattened as rows, columns, channels, then classes and boxes. Boxes are y-first.
     """
     rng = np.random.default_rng(3)
 

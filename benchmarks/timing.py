@@ -1,11 +1,11 @@
-"""Fair timing on a machine whose load changes: what is compared takes turns, call by call.
+"""Fair timing on a machine whose load changes: functions that are compared are called in turn.
 
-    timings = measure.interleaved({"ours": ours, "theirs": theirs}, calls=10)
+    timings = timing.interleaved({"ours": ours, "theirs": theirs}, calls=10)
     timings["ours"].median                       # milliseconds
-    timings["theirs"].ratio_to(timings["ours"])  # median, quartiles of the rounds' ratios
+    timings["theirs"].ratio_to(timings["ours"])  # median and quartiles of the rounds' ratios
 
-A function must have finished its work when it returns. On a GPU it has then only been asked for:
-``blocking`` makes a TensorFlow function wait. This module needs TensorFlow for that function alone.
+A function must have finished its work when it returns. TensorFlow's functions return before a GPU
+has finished, so ``blocking`` makes them wait. Only ``blocking`` needs TensorFlow.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ WARMUP = 2
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """A median and how far from it the middle half and the ends of some values lie."""
+    """The median, the quartiles and the extremes of some values."""
 
     median: float
     lower_quartile: float
@@ -32,7 +32,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Summarises at least one value; quartiles are interpolated, ends included."""
+        """Summarises at least one value; quartiles are interpolated."""
         if not values:
             raise ValueError("a spread needs at least one value. Received: none")
         quartiles = statistics.quantiles(values, n=4, method="inclusive") if values[1:] else None
@@ -42,7 +42,7 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """What the calls of one function took.
+    """The times of the calls of one function.
 
     Attributes:
         samples: milliseconds of each call after the warm-up, in order.
@@ -61,9 +61,10 @@ class Timing:
         return self.spread.median
 
     def ratio_to(self, other: "Timing") -> Spread:
-        """How many times as long as ``other`` this took, round by round.
+        """Returns how many times as long as ``other`` this took, round by round.
 
-        Both must come from one ``interleaved``, so that the two calls of a round met the same load.
+        Both must come from the same call of ``interleaved``, so that the two calls of a round met
+        the same load.
         """
         return Spread.of([a / b for a, b in zip(self.samples, other.samples, strict=True)])
 
@@ -74,16 +75,16 @@ def interleaved(
     warmup: int = WARMUP,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Times functions in turn, one call of each a round.
+    """Times functions in turn: in each round it calls each of them once.
 
     Args:
         functions: by name; each returns when its work is done.
-        calls: rounds that are timed.
-        warmup: rounds before them, which trace graphs and fill caches.
-        clock: seconds.
+        calls: number of rounds that are timed.
+        warmup: number of rounds before them, which trace graphs and fill caches.
+        clock: returns the time in seconds.
 
     Returns:
-        By name, in the order of ``functions``.
+        The timings by name, in the order of ``functions``.
 
     Raises:
         ValueError: if ``calls`` is not positive.
@@ -102,40 +103,40 @@ def interleaved(
 
 
 def blocking(function: Callable, *arguments) -> Callable[[], object]:
-    """Makes a graph of a TensorFlow function, on fixed arguments, that waits for its result.
+    """Makes a function that runs a TensorFlow function as a graph and waits for its result.
 
     Args:
-        function: takes and returns nests of tensors; at least one tensor comes back. Everything
-            that it returns is computed.
-        *arguments: nests of tensors, handed over at each call, so that nothing is folded into
-            the graph.
+        function: takes and returns nests of tensors. It must return at least one tensor, and
+            everything that it returns is computed.
+        *arguments: nests of tensors. They are passed at each call, so that nothing is folded into
+            the graph as a constant.
 
     Returns:
-        A function of no arguments, which gives ``function``'s result.
+        A function without arguments, which returns the result of ``function``.
     """
     import tensorflow as tf
 
     @tf.function(autograph=False)
     def graph(*values):
         result = function(*values)
-        parts = [part for part in tf.nest.flatten(result) if part is not None]
-        # Whole numbers may live on the host, so that reading them would not wait for a GPU.
-        last = [part for part in parts if part.dtype.is_floating] or parts
+        tensors = [tensor for tensor in tf.nest.flatten(result) if tensor is not None]
+        # Integers may live on the host, so that reading one would not wait for a GPU.
+        last = [tensor for tensor in tensors if tensor.dtype.is_floating] or tensors
         return result, tf.reshape(last[-1], [-1])[0]
 
     def call():
         result, number = graph(*arguments)
-        number.numpy()  # comes after all that the device was asked for before
+        number.numpy()  # waits for everything that the device was asked for before
         return result
 
     return call
 
 
 def peak_memory() -> dict[str, float]:
-    """This process's peak memory so far, in MiB.
+    """Returns the peak memory of this process so far, in MiB.
 
     Returns:
-        ``peak_rss_mib``; and ``peak_device_mib`` where TensorFlow is in use on a GPU.
+        ``peak_rss_mib``, and ``peak_device_mib`` if TensorFlow uses a GPU.
     """
     peaks = {"peak_rss_mib": _peak_rss() / MIB}
     tf = sys.modules.get("tensorflow")
@@ -147,7 +148,9 @@ def peak_memory() -> dict[str, float]:
 
 
 def _peak_rss():
-    """Bytes. Linux hands the parent's figure of ``getrusage`` on to a child; VmHWM is its own."""
+    """Returns bytes. On Linux a child inherits the parent's figure of ``getrusage``; VmHWM is its
+    own.
+    """
     try:
         with open("/proc/self/status", encoding="ascii") as file:
             for line in file:

@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
-from handmade import dataset, found, random_images, record
 
-from keras_frcnn.evaluation.analysis import errors
-from keras_frcnn.evaluation.analysis import gains as mending
-from keras_frcnn.evaluation.analysis.errors import Kind
-from keras_frcnn.evaluation.metrics import coco, voc
+from keras_frcnn.evaluation.analysis.error_gains import error_gains
+from keras_frcnn.evaluation.analysis.errors import ERRORS, Kind
+from tests.evaluation.handmade import (
+    dataset,
+    evaluate_coco,
+    evaluate_voc,
+    found,
+    random_images,
+    record,
+    split_errors,
+)
 
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
 FAR = [500, 500, 510, 510]
@@ -17,7 +23,7 @@ NONE = dict.fromkeys(
 
 
 def gains(data, detections, metric="voc"):
-    return mending.gains(errors.split(data, detections, metric=metric))
+    return error_gains(split_errors(data, detections, metric=metric))
 
 
 @pytest.mark.parametrize("metric", ["voc", "coco"])
@@ -67,13 +73,13 @@ def test_nothing_there():
 @pytest.mark.parametrize("seed", range(40))
 def test_equals_evaluating_mended_detections(seed):
     data, detections = random_images(np.random.default_rng(seed))
-    split = errors.split(data, detections)
+    split = split_errors(data, detections)
     if any(len(r.boxes) > len(np.unique(r.boxes, axis=0)) for r in data.records):
         pytest.skip("twins would share a mended box")
-    before = voc.evaluate(data, detections).map_area
+    before = evaluate_voc(data, detections).map_area
     expected = {}
-    for kind in errors.ERRORS:
-        expected[kind.name.lower()] = voc.evaluate(data, mend(data, split, kind)).map_area - before
+    for kind in ERRORS:
+        expected[kind.name.lower()] = evaluate_voc(data, mend(data, split, kind)).map_area - before
     result = gains(data, detections)
     missed = result.pop("missed")
     np.testing.assert_allclose(list(result.values()), list(expected.values()), atol=1e-12)
@@ -82,7 +88,7 @@ def test_equals_evaluating_mended_detections(seed):
         r, n = data.records[row], place - np.searchsorted(split.truth.rows, row)
         for name in ("boxes", "labels", "difficult"):
             setattr(r, name, np.delete(getattr(r, name), n, axis=0))
-    classes = voc.evaluate(data, detections).classes
+    classes = evaluate_voc(data, detections).classes
     left = [
         c.ap_area if c.num_gt else 1.0
         for c, num_gt in zip(classes, split.num_gt(), strict=True)
@@ -105,7 +111,7 @@ def mend(data, split, kind):
             done.add(n)
             box, label = split.gt_boxes[n], split.truth.labels[n]
         image_id = split.truth.image_ids[split.found.rows[k]]
-        rows[image_id].append((split.found.places[k], (box, split.found.scores[k], label)))
+        rows[image_id].append((split.found.index_in_image[k], (box, split.found.scores[k], label)))
     return {
         image_id: found(*(row for _, row in sorted(some, key=lambda item: item[0])))
         for image_id, some in rows.items()
@@ -114,8 +120,8 @@ def mend(data, split, kind):
 
 def test_coco_gains_are_of_ap50():
     data, detections = random_images(np.random.default_rng(3))
-    split = errors.split(data, detections, metric="coco")
-    before = coco.evaluate(data, detections).figures["AP50"]
-    after = coco.evaluate(data, mend(data, split, Kind.BACKGROUND)).figures["AP50"]
-    assert mending.gains(split)["background"] == pytest.approx(after - before, abs=1e-9)
+    split = split_errors(data, detections, metric="coco")
+    before = evaluate_coco(data, detections).figures["AP50"]
+    after = evaluate_coco(data, mend(data, split, Kind.BACKGROUND)).figures["AP50"]
+    assert error_gains(split)["background"] == pytest.approx(after - before, abs=1e-9)
     assert after > before

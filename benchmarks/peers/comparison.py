@@ -1,4 +1,4 @@
-"""Two processes that take turns: what one comparison does and finds."""
+"""A comparison of two processes that are called in turn, and its results."""
 
 import contextlib
 import dataclasses
@@ -11,27 +11,27 @@ import tempfile
 
 import numpy as np
 
-from benchmarks import environment, measure
-from benchmarks.peers import work
+from benchmarks import environment, timing
+from benchmarks.peers import workload
 
 PEER, OURS = "torchvision", "keras_frcnn"
 _MODULES = {PEER: "torch_side", OURS: "keras_side"}
-# Has the C library keep freed memory instead of handing it back: torch, whose tensors come from it
-# directly, else gets hundreds of megabytes anew from the system in every step.
+# Makes the C library keep freed memory instead of returning it to the system. Otherwise torch,
+# which takes its tensors directly from it, gets hundreds of megabytes from the system in each step.
 _KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-_LAST_LINES = 20  # of what a failed side said
+_LAST_LINES = 20  # shown of the output of a side that failed
 _COUNTED_ALIKE = ("regions", "head_weights")
 _SAME_FEATURES = 1e-3  # relative error
 _SAME_BOX = 0.5  # pixels
-_SAME_SHARE = 0.98  # of boxes: near a threshold of suppression rounding decides
+_SAME_SHARE = 0.98  # of boxes, since near the threshold of suppression rounding decides
 
 
-class Child:
-    """A side in a process of its own; see ``started``.
+class SideProcess:
+    """One side in its own process; see ``started``.
 
     Attributes:
-        start: its first answer, what there is to do.
-        answers: to the calls so far.
+        start: its first answer, with the amounts of work.
+        answers: its answers to the calls so far.
     """
 
     def __init__(self, name, process, log):
@@ -40,16 +40,16 @@ class Child:
         self.answers = []
 
     def call(self) -> None:
-        """Has the side called once."""
+        """Calls the side once."""
         self.answers.append(self.ask("call"))
 
     def ask(self, command: str) -> dict:
         """Sends a command and waits for its answer.
 
         Raises:
-            RuntimeError: if the side ended instead, with what it said.
+            RuntimeError: if the side ended instead, with its last output.
         """
-        with contextlib.suppress(BrokenPipeError):  # it has ended: there will be no answer
+        with contextlib.suppress(BrokenPipeError):  # it has ended and will not answer
             os.write(self._process.stdin.fileno(), f"{command}\n".encode())
         return self._read()
 
@@ -58,23 +58,23 @@ class Child:
         if not line:
             status = self._process.wait()
             self._log.seek(0)
-            said = "".join(self._log.readlines()[-_LAST_LINES:])
-            raise RuntimeError(f"the {self._name} side ended with status {status}:\n{said}")
+            output = "".join(self._log.readlines()[-_LAST_LINES:])
+            raise RuntimeError(f"the {self._name} side ended with status {status}:\n{output}")
         return json.loads(line)
 
 
 @contextlib.contextmanager
 def started(name: str, command: list[str], threads: int, keep_memory: bool = True):
-    """Starts a process that speaks as ``benchmarks.peers.worker`` does; ends it afterwards.
+    """Starts a process that answers as ``benchmarks.peers.worker`` does, and ends it afterwards.
 
     Args:
-        name: of the side, for messages.
+        name: name of the side, for messages.
         command: an interpreter and its arguments.
-        threads: of its libraries.
-        keep_memory: whether it may keep memory that it has freed.
+        threads: number of threads of its libraries.
+        keep_memory: whether it keeps memory that it has freed.
 
     Yields:
-        The ``Child``, when it is ready.
+        The ``SideProcess``, when it is ready.
     """
     variables = {
         **(_KEEP_MEMORY if keep_memory else {}),
@@ -90,28 +90,28 @@ def started(name: str, command: list[str], threads: int, keep_memory: bool = Tru
         subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, stderr=log) as process,
     ):
         try:
-            yield Child(name, process, log)
+            yield SideProcess(name, process, log)
         finally:
-            process.kill()  # between two answers it has nothing to lose
+            process.kill()  # it has nothing to save
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What one job gave; each dict by side.
+    """The result of one job; each dict is by side.
 
     Attributes:
         job: what was compared.
-        timings: calls in turn, in milliseconds.
-        counts: see ``benchmarks.peers.worker``.
-        versions: of the side's libraries.
-        busy_cores: cores that it kept busy in each call. Fewer than threads: it computed on one,
-            or other programs had them.
-        idle_cores: cores that it kept busy while the other had its turn, median.
-        peak_rss_mib: of its process, from the end of the warm-up.
+        timings: the calls, which were made in turn.
+        counts: the amounts of work, see ``benchmarks.peers.worker``.
+        versions: versions of the side's libraries.
+        busy_cores: how many cores the side kept busy in each call. If they are fewer than its
+            threads, part of the work ran on one core, or other programs used the cores.
+        idle_cores: how many cores it kept busy during the other side's calls, median.
+        peak_rss_mib: peak memory of its process after the warm-up.
     """
 
-    job: work.Job
-    timings: dict[str, measure.Timing]
+    job: workload.Job
+    timings: dict[str, timing.Timing]
     counts: dict[str, dict[str, int]]
     versions: dict[str, dict[str, str]]
     busy_cores: dict[str, list[float]]
@@ -119,23 +119,23 @@ class Comparison:
     peak_rss_mib: dict[str, float]
 
     @property
-    def ratio(self) -> measure.Spread:
-        """How many times as long as ours torchvision took, pair by pair."""
+    def ratio(self) -> timing.Spread:
+        """How many times as long as our side torchvision took, pair by pair."""
         return self.timings[PEER].ratio_to(self.timings[OURS])
 
     @property
     def ratio_of_fastest(self) -> float:
-        """The same of each side's fastest call, which other programs disturbed least."""
+        """The ratio of the fastest calls, which other programs disturbed least."""
         return self.timings[PEER].spread.fastest / self.timings[OURS].spread.fastest
 
     @property
     def differences(self) -> list[str]:
-        """Names of the counts by which the work was not the same."""
+        """Names of the counts that show that the work was not the same."""
         ours, peer = self.counts[OURS], self.counts[PEER]
         return [name for name in _COUNTED_ALIKE if ours[name] != peer[name]]
 
     def to_dict(self) -> dict:
-        """Everything as JSON can hold it; the settings apart."""
+        """Returns everything but the settings in JSON's types."""
         job = dataclasses.asdict(self.job)
         del job["settings"]
         return {
@@ -151,34 +151,36 @@ class Comparison:
         }
 
 
-def sides(stack: contextlib.ExitStack, job: work.Job, torch_python: str) -> dict[str, Child]:
-    """Starts both sides, one after the other; the torch side with its own interpreter."""
+def sides(
+    stack: contextlib.ExitStack, job: workload.Job, torch_python: str
+) -> dict[str, SideProcess]:
+    """Starts both sides, one after the other, torchvision's with its own interpreter."""
     arguments = json.dumps(dataclasses.asdict(job))
     pythons = {PEER: torch_python, OURS: sys.executable}
-    children = {}
+    processes = {}
     for name, module in _MODULES.items():
         command = [pythons[name], "-m", "benchmarks.peers.worker", module, arguments]
-        children[name] = stack.enter_context(started(name, command, job.threads, job.keep_memory))
-    return children
+        processes[name] = stack.enter_context(started(name, command, job.threads, job.keep_memory))
+    return processes
 
 
-def compare(job: work.Job, pairs: int, torch_python: str) -> Comparison:
-    """Calls both sides in turn, ``pairs`` times."""
+def compare(job: workload.Job, pairs: int, torch_python: str) -> Comparison:
+    """Calls both sides in turn, ``pairs`` times each."""
     with contextlib.ExitStack() as stack:
-        children = sides(stack, job, torch_python)
-        timings = measure.interleaved(
-            {name: child.call for name, child in children.items()}, pairs, warmup=1
+        processes = sides(stack, job, torch_python)
+        timings = timing.interleaved(
+            {name: process.call for name, process in processes.items()}, pairs, warmup=1
         )
-    answers = {name: child.answers[1:] for name, child in children.items()}
+    answers = {name: process.answers[1:] for name, process in processes.items()}
 
     def of_each(function):
-        return {name: function(name) for name in children}
+        return {name: function(name) for name in processes}
 
     return Comparison(
         job,
         timings,
-        counts=of_each(lambda name: children[name].start["counts"]),
-        versions=of_each(lambda name: children[name].start["versions"]),
+        counts=of_each(lambda name: processes[name].start["counts"]),
+        versions=of_each(lambda name: processes[name].start["versions"]),
         busy_cores=of_each(
             lambda name: [
                 round(1000 * answer["cpu"] / milliseconds, 2)
@@ -194,22 +196,22 @@ def compare(job: work.Job, pairs: int, torch_python: str) -> Comparison:
     )
 
 
-def check(job: work.Job, torch_python: str) -> dict[str, float]:
-    """Compares what both sides answer to the same images with the same weights.
+def check(job: workload.Job, torch_python: str) -> dict[str, float]:
+    """Compares the answers of both sides to the same images with the same weights.
 
     Returns:
-        ``features`` and ``objectness``: relative errors; ``proposals`` and ``detections``: shares
-        of ours that torchvision has too.
+        For ``features`` and ``objectness`` the relative error; for ``proposals`` and ``detections``
+        the share of ours that torchvision finds too.
 
     Raises:
-        ValueError: if they are not the same.
+        ValueError: if the answers differ.
     """
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         outputs = {}
-        for name, child in sides(stack, job, torch_python).items():
+        for name, process in sides(stack, job, torch_python).items():
             file = os.path.join(folder, f"{name}.npz")
-            child.ask(f"outputs {file}")
+            process.ask(f"outputs {file}")
             outputs[name] = dict(np.load(file))
     found = agreement(outputs[OURS], outputs[PEER])
     wrong = [name for name in ("features", "objectness") if not found[name] <= _SAME_FEATURES]
@@ -222,12 +224,12 @@ def check(job: work.Job, torch_python: str) -> dict[str, float]:
 
 
 def agreement(ours: dict[str, np.ndarray], peer: dict[str, np.ndarray]) -> dict[str, float]:
-    """Measures how far two ``outputs`` agree; see ``check``."""
+    """Measures how well two ``outputs`` agree, see ``check``."""
 
     def error(name):
         return float(np.linalg.norm(ours[name] - peer[name]) / np.linalg.norm(peer[name]))
 
-    def labelled(outputs):  # a label apart is far apart
+    def labelled(outputs):  # boxes of different labels are far apart
         return np.concatenate([outputs["boxes"], 1e6 * outputs["labels"][..., np.newaxis]], -1)
 
     def share(a, b):

@@ -1,26 +1,26 @@
-"""One update of all trained weights of the detector: ours beside Keras' own.
+"""One update of all trained weights of the detector, by our optimizers and by Keras' own.
 
-Both do what a training step asks for: clip by the global norm, add the weight decay, update.
-Gradients come, as in a step, in the precision of the layers and are cast to float32.
+All do what a training step asks for: clip by the global norm, add the weight decay, update. As in a
+step, the gradients come in the precision of the layers and are cast to float32.
 """
 
 import keras
 import tensorflow as tf
 
-from benchmarks import measure, scene
-from benchmarks.cases import Case, Result, timed_rows
+from benchmarks import scene, timing
+from benchmarks.cases import Case
+from benchmarks.results import Result, timed_rows
 from keras_frcnn.models import build
-from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.ops import losses
-from keras_frcnn.training import trainer
+from keras_frcnn.training.fused_optimizers import FusedAdam, FusedSGD
 
-_PAIRS = (("FusedSGD", "Keras' SGD"), ("FusedAdam", "Keras' Adam"))  # ours, theirs
+_PAIRS = (("FusedSGD", "Keras' SGD"), ("FusedAdam", "Keras' Adam"))  # ours, Keras'
 
 
 def run(case: Case) -> Result:
     """Times all optimizers in turn, on the same weights and gradients."""
     config = scene.make_config(case)
-    model = FasterRCNN(config, scene.CLASS_NAMES)
+    model = build.build_detector(config, scene.CLASS_NAMES)
     weights = model.trainable_weights
     dtype = build.dtype_policy(config).compute_dtype
     gradients = [
@@ -29,26 +29,30 @@ def run(case: Case) -> Result:
     ]
     common = {
         "learning_rate": config.learning_rate,
-        "global_clipnorm": config.gradient_clip_norm,
+        "global_clipnorm": config.gradient_clip_norm or None,
     }
+    fused = {**common, "l2": config.weight_decay, "decay_biases": config.decay_biases}
     optimizers = {
-        "FusedSGD": trainer.make_optimizer(config.replace(optimizer="sgd")),
+        "FusedSGD": FusedSGD(momentum=config.momentum, **fused),
         "Keras' SGD": keras.optimizers.SGD(momentum=config.momentum, **common),
-        "FusedAdam": trainer.make_optimizer(config.replace(optimizer="adam")),
+        "FusedAdam": FusedAdam(beta_1=config.momentum, **fused),
         "Keras' Adam": keras.optimizers.Adam(beta_1=config.momentum, **common),
     }
     functions = {
         name: _update(optimizer, model, gradients) for name, optimizer in optimizers.items()
     }
-    timings = measure.interleaved(functions, case.calls)
+    timings = timing.interleaved(functions, case.calls)
     rows = []
-    for ours, theirs in _PAIRS:
-        rows += timed_rows({name: timings[name] for name in (ours, theirs)}, ratio_to=ours)
+    for ours, keras_own in _PAIRS:
+        pair = {name: timings[name] for name in (ours, keras_own)}
+        rows += timed_rows(pair, ratio_to=ours)
     return Result(rows, {"weights": sum(int(tf.size(weight)) for weight in weights)})
 
 
 def _update(optimizer, model, gradients):
-    """A blocking update; the decay comes by the gradient where the optimizer does not add it."""
+    """Returns a blocking update. For an optimizer without ``l2`` it adds the gradient of the weight
+    decay first.
+    """
     weights = model.trainable_weights
     optimizer.build(weights)
     decay = 0.0 if getattr(optimizer, "l2", 0.0) else model.config.weight_decay
@@ -66,4 +70,4 @@ def _update(optimizer, model, gradients):
         optimizer.apply(gradients, weights)
         return tf.identity(weights[-1].value)
 
-    return measure.blocking(update, gradients)
+    return timing.blocking(update, gradients)

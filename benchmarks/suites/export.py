@@ -1,7 +1,7 @@
-"""Writing a SavedModel; loading it, its first and its steady requests; beside ``model.predict``.
+"""Writing a SavedModel; loading it, its first request and further ones; beside ``model.predict``.
 
-The serving figures, memory too, are of a process that has nothing but the SavedModel. The
-comparison with ``model.predict`` is made here, in turn.
+The figures of serving, memory included, come from a process that has nothing but the SavedModel.
+The comparison with ``model.predict`` is made in this process, in turn.
 """
 
 import tempfile
@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import child, measure, scene, serving
-from benchmarks.cases import Case, Result, Row, timed_rows
+from benchmarks import child, scene, serving, timing
+from benchmarks.cases import Case
+from benchmarks.results import Result, Row, timed_rows
 from keras_frcnn.serving import export
 
 REQUEST, PREDICT = "request, beside model.predict", "model.predict"
 
 
 def run(case: Case) -> Result:
-    """Exports a detector and asks it for one image of the case's size."""
+    """Exports a detector and has it detect on one image of the case's size."""
     inputs, _ = scene.make_batch(case)
     model = scene.make_model(case, inputs)
     images, _ = scene.draw(case)
@@ -38,16 +39,16 @@ def run(case: Case) -> Result:
         REQUEST: serving.requests_to(loaded, tf.constant(images)),
         PREDICT: lambda: model.predict(arrays, batch_size=case.batch, verbose=0),
     }
-    timings = measure.interleaved(functions, case.calls)
+    timings = timing.interleaved(functions, case.calls)
     once = {
         "export": export_ms,
         "load": served["load"],
         "first request": served["first_request"],
     }
-    rows = [Row(name, measure.Timing((ms,))) for name, ms in once.items()]
-    rows.append(Row("request", measure.Timing(tuple(served["requests"]))))
+    rows = [Row(name, timing.Timing((ms,))) for name, ms in once.items()]
+    rows.append(Row("request", timing.Timing(tuple(served["requests"]))))
     facts = {f"serving_{name}": round(value) for name, value in served["peak_memory"].items()}
     return Result(
         [*rows, *timed_rows(timings, ratio_to=PREDICT)],
-        {**facts, "saved_model_mib": round(size / measure.MIB)},
+        {**facts, "saved_model_mib": round(size / timing.MIB)},
     )

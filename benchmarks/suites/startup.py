@@ -1,14 +1,15 @@
-"""What a user waits for before anything is computed: imports, help texts, the first step."""
+"""The waiting time before anything is computed: imports, help texts, the first training step."""
 
 import subprocess
 import sys
 import time
 
-from benchmarks import measure
-from benchmarks.cases import Case, Result, Row, timed_rows
+from benchmarks import timing
+from benchmarks.cases import Case
 from benchmarks.environment import ROOT
+from benchmarks.results import Result, Row, timed_rows
 
-_COMMANDS = {
+COMMANDS = {
     "python -c pass": ("-c", "pass"),
     "import tensorflow": ("-c", "import tensorflow"),
     "import keras_frcnn": ("-c", "import keras_frcnn"),
@@ -18,15 +19,15 @@ _COMMANDS = {
 
 
 def run(case: Case) -> Result:
-    """Times fresh Python processes in turn; then, here, the first steps of training."""
-    functions = {name: lambda words=words: _python(*words) for name, words in _COMMANDS.items()}
-    rows = timed_rows(measure.interleaved(functions, case.calls, warmup=1))
+    """Times new Python processes in turn; then, in this process, the first training steps."""
+    functions = {name: lambda words=words: _python(*words) for name, words in COMMANDS.items()}
+    rows = timed_rows(timing.interleaved(functions, case.calls, warmup=1))
     return Result([*rows, *_first_steps(case)])
 
 
 def _first_steps(case):
     from benchmarks import scene
-    from benchmarks.parts import train_step
+    from benchmarks.suites import train_step
 
     inputs, targets = scene.make_batch(case)
     started = time.perf_counter()
@@ -42,7 +43,7 @@ def _first_steps(case):
         "first train step, tracing included": first - made,
         "second train step": second - first,
     }
-    return [Row(name, measure.Timing((1000 * value,))) for name, value in seconds.items()]
+    return [Row(name, timing.Timing((1000 * value,))) for name, value in seconds.items()]
 
 
 def _python(*words):

@@ -1,11 +1,12 @@
-"""Which metric fits which data."""
+"""The metric of a data set."""
 
 import numpy as np
 import pytest
-from handmade import dataset, found, record
 
-from keras_frcnn.evaluation.metrics import coco, measure, voc
+from keras_frcnn.evaluation.metrics import coco, voc
+from keras_frcnn.evaluation.metrics.evaluate import choose_metric, evaluate
 from keras_frcnn.evaluation.report import scalars
+from tests.evaluation.handmade import dataset, found, record
 
 
 @pytest.mark.parametrize(
@@ -18,11 +19,11 @@ from keras_frcnn.evaluation.report import scalars
     ],
 )
 def test_auto_is_the_metric_of_the_datas_form(metric, form, expected):
-    assert measure.choose(metric, form) == expected
+    assert choose_metric(metric, form) == expected
     data = dataset(record("a", ([0, 0, 10, 10], 0)), class_names=("cat", "dog"))
     data.form = form
     detections = {"a": found(([0, 0, 10, 6], 0.9))}  # IoU 0.6
-    result = measure.measure(data, detections, metric)
+    result = evaluate(data, detections, metric)
     kind, name, value = {
         "voc": (voc.Result, "mAP_area", 1),
         "coco": (coco.Result, "COCO/AP", 0.3),
@@ -37,5 +38,5 @@ def test_the_iou_threshold_is_vocs():
     data = dataset(record("a", ([0, 0, 10, 10], 0)))
     data.form = "voc"
     detections = {"a": found(([0, 0, 10, 6], 0.9))}
-    result = measure.measure(data, detections, iou_threshold=0.7)
+    result = evaluate(data, detections, iou_threshold=0.7)
     assert scalars.of_result(result, {}) == {"mAP_area": 0, "mAP_11point": 0, "AP_area/cat": 0}

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from benchmarks import flops, measure, scene
-from benchmarks.cases import Case, Result, timed_rows
+from benchmarks import flops, scene, timing
+from benchmarks.cases import Case
+from benchmarks.results import Result, timed_rows
 
 FORWARD, BACKWARD = "backbone forward", "backbone forward + backward"
 
@@ -15,24 +16,29 @@ def run(case: Case) -> Result:
     functions = {FORWARD: forward(backbone, inputs), BACKWARD: forward_backward(backbone, inputs)}
     count = flops.backbone(backbone, case.size, case.batch)
     gflop = {FORWARD: count.forward, BACKWARD: count.total}
-    timings = measure.interleaved(functions, case.calls)
+    timings = timing.interleaved(functions, case.calls)
     rows = timed_rows(timings, gflop, ratio_to=FORWARD)
     return Result(rows, {"frozen_blocks": scene.make_config(case).resolved_frozen_blocks})
 
 
 def forward(backbone, inputs):
-    """A blocking call of the backbone."""
-    return measure.blocking(backbone, inputs["images"], inputs["image_shape"])
+    """Returns a blocking call of the backbone."""
+
+    def features(images, image_shape):
+        return [level.features for level in backbone(images, image_shape)]
+
+    return timing.blocking(features, inputs["images"], inputs["image_shape"])
 
 
 def forward_backward(backbone, inputs):
-    """A blocking call that gives the gradients of all trained weights."""
+    """Returns a blocking call that computes the gradients of all trained weights."""
     weights = backbone.trainable_weights
 
     def step(images, image_shape):
         with tf.GradientTape() as tape:
-            features, _ = backbone(images, image_shape)
-        # Any gradient of the features will do, if it is no constant that the graph could use.
+            features = [level.features for level in backbone(images, image_shape)]
+        # Any gradient of the features will do, as long as it is not a constant, which the graph
+        # could simplify.
         return tape.gradient(features, weights, output_gradients=features)
 
-    return measure.blocking(step, inputs["images"], inputs["image_shape"])
+    return timing.blocking(step, inputs["images"], inputs["image_shape"])

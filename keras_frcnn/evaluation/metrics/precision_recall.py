@@ -1,8 +1,9 @@
-"""Precision against recall, of either metric, in one form: only the points that matter.
+"""Precision-recall curves of either metric, reduced to the points that matter.
 
-Precision at a recall is the best at this recall or a higher one, as both metrics take it. For VOC
-there is a point wherever it falls, at the highest recall before: from these points average
-precision comes out as from all of them. For COCO there is one at each of the metric's 101 recalls.
+As in both metrics, the precision at a recall is the highest one at that recall or at any higher
+recall. VOC's curves have a point wherever this precision falls, at the last recall before it does;
+average precision follows from these points alone. COCO's curves have a point at each of the
+metric's 101 recalls.
 """
 
 import dataclasses
@@ -17,18 +18,20 @@ COCO_MEAN = "0.5:0.95"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
-    """The curve of one class at one IoU; its three arrays have one entry a point, recall rising.
+    """The curve of one class at one IoU threshold.
+
+    Its three arrays have one entry for each point, recall rising. The curve of a class without
+    objects has no points.
 
     Attributes:
         name: the class.
         label: index of the class.
-        iou: least IoU of a right detection, such as "0.5", or "0.5:0.95" for the mean of COCO's
-            ten.
-        recall: fractions of 1; without points for a class without objects.
+        iou: the IoU threshold, such as "0.5", or "0.5:0.95" for the mean of COCO's ten.
+        recall: fractions of 1.
         precision: likewise.
-        scores: the lowest score of the detections that are counted there. NaN where the recall is
-            not reached, and for the mean.
-        ap: average precision of the curve: the area for VOC; NaN without objects.
+        scores: the lowest score needed for that recall. NaN where the recall is not reached, and
+            for the mean of several thresholds.
+        ap: the average precision, for VOC the area under the curve; NaN without objects.
     """
 
     name: str
@@ -40,15 +43,15 @@ class Curve:
     ap: float
 
 
-def of(result: voc.Result | coco.Result) -> tuple[Curve, ...]:
+def curves_of(result: voc.Result | coco.Result) -> tuple[Curve, ...]:
     """Returns the curves of a result.
 
     Args:
-        result: of ``voc.evaluate``: it has one curve a class; of ``coco.evaluate``: it has three,
-            at IoU 0.5, 0.75 and the mean over all ten.
+        result: of ``voc.evaluate``, with one curve for each class, or of ``coco.evaluate``, with
+            three: at IoU 0.5, at 0.75 and the mean of all ten thresholds.
 
     Returns:
-        The curves, classes in the dataset's order.
+        The curves, classes in the data set's order.
     """
     if isinstance(result, voc.Result):
         iou = f"{result.iou_threshold:g}"
@@ -59,10 +62,10 @@ def of(result: voc.Result | coco.Result) -> tuple[Curve, ...]:
 
 
 def _voc_curve(c: voc.ClassResult, label: int, iou: str) -> Curve:
-    found = np.flatnonzero(np.diff(c.recall, prepend=0.0) > 0)
-    best = np.maximum.accumulate(c.precision[found][::-1])[::-1]
+    positives = np.flatnonzero(np.diff(c.recall, prepend=0.0) > 0)
+    best = np.maximum.accumulate(c.precision[positives][::-1])[::-1]
     falls = np.diff(best, append=0.0) < 0
-    corners = found[falls]
+    corners = positives[falls]
     return Curve(
         name=c.name,
         label=label,

@@ -1,16 +1,17 @@
 """A whole training step, as Keras' ``fit`` runs it, beside the backbone forward + backward.
 
-SGD with momentum, the paper's settings: 12000 -> 2000 proposals, 128 regions an image.
+The settings are the paper's: SGD with momentum, 12000 -> 2000 proposals, 128 regions an image.
 """
 
 import math
 
 import tensorflow as tf
 
-from benchmarks import flops, measure, scene
-from benchmarks.cases import Case, Result, timed_rows
-from benchmarks.parts import backbone
-from keras_frcnn.training import trainer
+from benchmarks import flops, scene, timing
+from benchmarks.cases import Case
+from benchmarks.results import Result, timed_rows
+from benchmarks.suites import backbone
+from keras_frcnn.training.optimizers import make_optimizer
 
 STEP = "train step"
 
@@ -19,13 +20,13 @@ def run(case: Case) -> Result:
     """Times both in turn.
 
     Raises:
-        ValueError: if the loss is not finite at the end: the figures would mean nothing.
+        ValueError: if the loss is not finite at the end, because the figures would mean nothing.
     """
     inputs, targets = scene.make_batch(case)
     model = scene.make_model(case, inputs)
     step = train_step(model, inputs, targets)
     functions = {STEP: step, backbone.BACKWARD: backbone.forward_backward(model.backbone, inputs)}
-    timings = measure.interleaved(functions, case.calls)
+    timings = timing.interleaved(functions, case.calls)
     gflop = {
         STEP: flops.detector(model, case.size, case.batch, model.config.roi_num_samples).total,
         backbone.BACKWARD: flops.backbone(model.backbone, case.size, case.batch).total,
@@ -38,11 +39,11 @@ def run(case: Case) -> Result:
 
 
 def train_step(model, inputs, targets):
-    """A blocking call of the function that ``fit`` calls for each step; gives the logs.
+    """Returns a blocking call of the function that ``fit`` calls for each step; it gives the logs.
 
-    Compiles the model as a run does.
+    It compiles the model as a run does.
     """
-    model.compile(trainer.make_optimizer(model.config))
+    model.compile(make_optimizer(model.config))
     model.optimizer.build(model.trainable_variables)
     batches = iter(tf.data.Dataset.from_tensors((inputs, targets)).repeat())
     model.make_train_function()
