@@ -170,7 +170,7 @@ class Planner:
         image_sets = "_".join(self.settings.splits(getattr(config, split))).replace("/", "-")
         data_dir, train_split, eval_split = self.settings.data_flags(config)
         images = (data_dir, train_split if split == "train_split" else eval_split)
-        images += (f"--split={split}",)
+        images += (f"--subset={split}",)
         if source.model:
             trained = self.training(source.model, seed)
             variant = f"-{source.variant}" if source.variant else ""

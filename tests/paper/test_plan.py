@@ -69,10 +69,10 @@ def test_fast_rcnn_on_the_proposals_of_an_rpn(make_planner, devkit, tmp_path):
         "--method=selective_search",
         f"--data_dir={devkit}",
         "--train_split=VOC2007/trainval",
-        "--split=train_split",
+        "--subset=train_split",
         f"--output_file={folder}/selective_search-VOC2007-trainval.npz",
     )
-    assert {"--eval_split=VOC2007/test", "--split=eval_split"} < set(ss_test.flags)
+    assert {"--eval_split=VOC2007/test", "--subset=eval_split"} < set(ss_test.flags)
     assert f"--train_proposals={ss_train.result}" in train.flags
     assert f"--test_proposals={ss_test.result}" in train.flags
     assert rpn.flags == (
@@ -80,7 +80,7 @@ def test_fast_rcnn_on_the_proposals_of_an_rpn(make_planner, devkit, tmp_path):
         f"--checkpoint={tmp_path}/out/models/zf_unshared/seed_0/last.keras",
         f"--data_dir={devkit}",
         "--eval_split=VOC2007/test",
-        "--split=eval_split",
+        "--subset=eval_split",
         "--test_regressed_proposals=false",
         "--test_pre_nms_top_k=100000",
         "--test_post_nms_top_k=2000",
