@@ -239,7 +239,9 @@ class Planner:
         try:
             measured = json.loads(self._measured_times(name).read_text(encoding="utf-8"))
         except OSError as error:
-            raise ValueError(f"the schedule of {name} follows when its steps are timed") from error
+            raise ValueError(
+                f"the schedule of {name} is not known until its steps are timed"
+            ) from error
         return budget.shorten(config, self.settings.budget_minutes, measured)
 
     def describe_data(self, row: rows.Row) -> str:

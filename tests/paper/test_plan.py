@@ -172,7 +172,7 @@ def test_steps_are_timed_before_a_budget_shortens_them(make_planner):
         f"--dry_run_file={dry_run.result}",
     }
     with pytest.raises(
-        ValueError, match="the schedule of zf_dense follows when its steps are timed"
+        ValueError, match="the schedule of zf_dense is not known until its steps are timed"
     ):
         train.deferred_flags()
     # 40000 steps of 0.3 s are 200 minutes; 2 are 400 steps, with the drop after 300.
