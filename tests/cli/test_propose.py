@@ -73,7 +73,7 @@ def test_images_without_annotations_are_proposed_for(data, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--method=rpn"], "--checkpoint is missing: a .keras file, whose RPN proposes"),
+        (["--method=rpn"], "--checkpoint is missing: the .keras file whose RPN proposes"),
         (["--method=edge_boxes"], "edge_boxes needs the model of structured edges"),
         (["--method=sliding"], "rpn, selective_search, edge_boxes"),
     ],
