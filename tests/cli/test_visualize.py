@@ -205,7 +205,7 @@ def test_stages_of_an_image_are_those_of_training(dataset, asked, model):
         np.testing.assert_array_equal(learned[1]["boxes"], targets["boxes"][0, :1])
         assert learned[0].shape == (*inputs["image_shape"][0], 3)
         seed = tf.constant([epoch, config.seed])
-        regions = stage_panels.looks.sample_regions(model, inputs, targets, seed)
+        regions = stage_panels.training_view.sample_regions(model, inputs, targets, seed)
         np.testing.assert_array_equal(asked["regions"][0][1], regions["rois"])
         np.testing.assert_array_equal(asked["regions"][0][2], regions["labels"])
         assert asked["proposals"][0][3] == 7
