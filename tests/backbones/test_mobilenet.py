@@ -13,6 +13,7 @@ from tests.backbones import padding
 @pytest.fixture(scope="module")
 def original():
     """The network of keras.applications, its weights and statistics at random."""
+    keras.utils.set_random_seed(0)
     network = keras.applications.MobileNetV3Large(
         input_shape=(None, None, 3), include_top=False, include_preprocessing=False, weights=None
     )
@@ -29,6 +30,7 @@ def mobilenet(original, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fresh():
+    keras.utils.set_random_seed(0)
     return backbones.MobileNetV3Large(frozen_blocks=2, dtype="mixed_bfloat16")
 
 

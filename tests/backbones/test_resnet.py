@@ -27,6 +27,7 @@ def original():
 
 @pytest.fixture(scope="module")
 def backbone():
+    keras.utils.set_random_seed(0)
     return backbones.ResNet50(frozen_blocks=2, dtype="float32")
 
 
