@@ -35,7 +35,7 @@ COMMAND = Command(
         ),
     ),
     settings=(
-        *(option.name for option in settings_of("data")),
+        *settings_of("data"),
         "backbone",
         "scales",
         "ratios",

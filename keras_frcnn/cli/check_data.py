@@ -42,7 +42,7 @@ COMMAND = Command(
         ),
         Option("allow", tuple[str, ...], (), "Kinds of findings that are no problem here."),
     ),
-    settings=tuple(option.name for option in settings_of("data")),
+    settings=settings_of("data"),
 )
 
 _SHOWN_CHANGES = 20

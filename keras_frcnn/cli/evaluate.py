@@ -85,8 +85,7 @@ COMMAND = Command(
     ),
     settings=(
         "seed",
-        *(option.name for option in settings_of("data")),
-        *(option.name for option in settings_of("detections")),
+        *settings_of("data", "detections"),
         "precision",
         "test_pre_nms_top_k",
         "test_post_nms_top_k",

@@ -59,7 +59,7 @@ COMMAND = Command(
         Option("workers", int, 0, "Processes that share the work; 0: one a core. Not for RPNs."),
     ),
     settings=(
-        *(option.name for option in settings_of("data")),
+        *settings_of("data"),
         "precision",
         "test_pre_nms_top_k",
         "test_post_nms_top_k",

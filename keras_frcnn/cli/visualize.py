@@ -43,11 +43,7 @@ COMMAND = Command(
         Option("draw_threshold", float, 0.5, "Detections scored lower are not drawn."),
     ),
     settings=(
-        *(
-            option.name
-            for group in ("data", "augmentation", "rpn", "roi", "detections")
-            for option in settings_of(group)
-        ),
+        *settings_of("data", "augmentation", "rpn", "roi", "detections"),
         "seed",
         "precision",
         "backbone",
