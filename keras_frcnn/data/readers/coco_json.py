@@ -157,9 +157,7 @@ def available_splits(data_dir: str) -> list[str]:
     return instances or stems
 
 
-def read(
-    path: pathlib.Path, problems: list[Problem], annotated: bool = True
-) -> AnnotationFile:
+def read(path: pathlib.Path, problems: list[Problem], annotated: bool = True) -> AnnotationFile:
     """Reads an annotation file.
 
     Args:
@@ -239,7 +237,7 @@ def decode(text: bytes, form: Any) -> Any:
         content = json.loads(text.decode("utf-8"), object_hook=_without_outlines)
     if form not in (_Annotations, _Images):
         if not isinstance(content, list):
-            raise DataError(_fault("", "a list", type(content).__name__))
+            raise invalid("a list", type(content).__name__)
         return [_to_entry(item, ObjectEntry) for item in content]
     lists = {}
     for key in form.__struct_fields__:
@@ -273,7 +271,9 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
             place = f"{path}: categories[{number}]"
             raise invalid("a whole number as id and a name", _describe(item), place)
         if key in categories or name in names:
-            words = f"every category id and name must be there once. Received twice: {key} or {name!r}"
+            words = (
+                f"every category id and name must be there once. Received twice: {key} or {name!r}"
+            )
             raise invalid("every category id and name once", f"{key} {name!r}", path, words)
         categories[key] = name
         names.add(name)

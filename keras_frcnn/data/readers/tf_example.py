@@ -123,11 +123,10 @@ def decode(payload: bytes, place: tfrecord_file.Place) -> Example:
     )
 
 
-def fault(
-    key: str, words: str, kind: ProblemKind = ProblemKind.INVALID_ENTRY
-) -> DataError:
+def fault(key: str, words: str, kind: ProblemKind = ProblemKind.INVALID_ENTRY) -> DataError:
     """Returns the error of a key whose values cannot be used, which leaves its image out."""
-    return DataError(Problem(kind=kind, message=f"{key}: {words}", remedy=Remedy.LEAVE_OUT))
+    message = f"{key}: {words}" if key else words
+    return DataError(Problem(kind=kind, message=message, remedy=Remedy.LEAVE_OUT))
 
 
 class _Features:
@@ -140,7 +139,7 @@ class _Features:
         try:
             self._features = tf.train.Example.FromString(payload).features.feature
         except DecodeError as error:
-            raise fault("record", f"expected a tf.Example. Received: {error}") from error
+            raise fault("", f"expected a tf.Example. Received: {error}") from error
 
     def __contains__(self, key: str) -> bool:
         return key in self._features

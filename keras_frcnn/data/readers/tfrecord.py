@@ -245,9 +245,7 @@ def _convert(
     return record, image_truth.of_annotations(example.annotations, classes.label_of_number)
 
 
-def _class_of(
-    example: Example, index: int, classes: _Classes
-) -> tuple[str, int, Problem | None]:
+def _class_of(example: Example, index: int, classes: _Classes) -> tuple[str, int, Problem | None]:
     """Returns the name and label of an object, and what is wrong with them."""
     number = None if example.labels is None else int(example.labels[index])
     by_number = classes.categories.get(number)

@@ -1,7 +1,7 @@
 """TFRecord files: which ones belong to a split, and where each whole record lies in them.
 
-A file is a sequence of records: the length of a payload (8 bytes, little endian), the length's checksum
-(4), the payload, its checksum (4). A checksum is a masked CRC-32C.
+A file is a sequence of records. Each has the length of its payload (8 bytes, little endian), the
+checksum of the length (4), the payload and its checksum (4). A checksum is a masked CRC-32C.
 """
 
 import os

@@ -72,9 +72,7 @@ def _folders(data_dir: str) -> dict[str, pathlib.Path]:
         found = {path.name: path for path in candidates if (path / "ImageSets" / "Main").is_dir()}
         if found:
             return found
-    expected = (
-        "a folder with Annotations/, ImageSets/Main/ and JPEGImages/, or one that holds such folders"
-    )
+    expected = "a folder with Annotations/, ImageSets/Main/ and JPEGImages/, or hold such folders"
     message = f"data_dir must be {expected}. Received: {data_dir!r}"
     raise invalid(expected, repr(data_dir), message=message)
 

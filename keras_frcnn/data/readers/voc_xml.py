@@ -81,9 +81,7 @@ def annotate(
     return AnnotatedImage(image_id, path, size, orientation, str(annotation), objects, problems)
 
 
-def check_size(
-    root: Any, header: Header | None
-) -> tuple[tuple[int, int] | None, Problem | None]:
+def check_size(root: Any, header: Header | None) -> tuple[tuple[int, int] | None, Problem | None]:
     """Compares the size in an annotation with the image as displayed.
 
     Args:
