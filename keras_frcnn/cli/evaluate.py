@@ -121,7 +121,7 @@ def _measure_model(config, options):
     from keras_frcnn import data
     from keras_frcnn.evaluation.metrics import coco, columns
     from keras_frcnn.evaluation.report import voc_files
-    from keras_frcnn.inference.collect import collect
+    from keras_frcnn.inference.over_dataset import detect_dataset
     from keras_frcnn.training import precision
     from keras_frcnn.training.progress import prediction_bar
     from keras_frcnn.weights import checkpoint
@@ -138,7 +138,7 @@ def _measure_model(config, options):
     model = checkpoint.load(options.checkpoint, config)
     num_batches = len(dataset.records) * len(config.sizes(config.test_shorter_sides))
     with prediction_bar(console, num_batches, "evaluate") as callback:
-        detections, proposals = collect(model, dataset, config, callbacks=[callback])
+        detections, proposals = detect_dataset(model, dataset, config, callbacks=[callback])
 
     beside = Path(options.checkpoint).parent / ("evaluation" if measured else "detections")
     folder, truth = Path(options.output_dir or beside), columns.truth_of(dataset, metric)

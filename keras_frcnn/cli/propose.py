@@ -118,13 +118,13 @@ def check_place(path: str) -> None:
 @contextlib.contextmanager
 def _by_rpn(config, options, class_names, console):
     from keras_frcnn.data.dataset import Dataset
-    from keras_frcnn.inference import collect
+    from keras_frcnn.inference.over_dataset import propose_dataset
     from keras_frcnn.training import precision
     from keras_frcnn.weights import checkpoint
 
     config = precision.for_use(config, console.print)
     model = checkpoint.load(options.checkpoint, config)
-    yield lambda records: collect.propose(model, Dataset(class_names, records), config)
+    yield lambda records: propose_dataset(model, Dataset(class_names, records), config)
 
 
 @contextlib.contextmanager

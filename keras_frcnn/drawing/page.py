@@ -8,10 +8,10 @@ import os
 import warnings
 from pathlib import Path
 
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from keras_frcnn.console import plain
-from keras_frcnn.data.images import integrity
+from keras_frcnn.data.images import exif, pillow
 from keras_frcnn.data.images.headers import MAX_PIXELS
 from keras_frcnn.data.images.spans import Span, open_image
 
@@ -119,10 +119,9 @@ def _thumbnail(path: str | os.PathLike, side: int, upright: bool, span: Span | N
     with Image.open(content, formats=("JPEG", "PNG")) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"more than {MAX_PIXELS} pixels are refused")
+        orientation = exif.orientation(image.info.get("exif", b"")) if upright else 1
         image.draft("RGB", (2 * side, 2 * side))
         image.load()
-    if upright:
-        image = ImageOps.exif_transpose(image)
-    image = integrity.with_8_bits(image).convert("RGB")
+    image = pillow.with_8_bits(pillow.upright(image, orientation)).convert("RGB")
     image.thumbnail((side, side))
     return image

@@ -19,7 +19,7 @@ from keras_frcnn.evaluation.metrics import detections as results
 from keras_frcnn.evaluation.report import voc_files
 from keras_frcnn.evaluation.report.console import percent
 from keras_frcnn.training import trainer
-from keras_frcnn.training.callbacks import read_evaluations
+from keras_frcnn.training.run_folder import read_evaluations
 from tests import fakes
 from tests.inspection import markup
 
@@ -202,7 +202,7 @@ def test_what_is_wrong_is_named(refusal, tmp_path):
 
 @pytest.mark.parametrize("value", [0, -1, 1.01])
 def test_an_impossible_iou_threshold_is_named_before_the_work(value, refusal, monkeypatch):
-    monkeypatch.setattr("keras_frcnn.inference.collect.collect", None)
+    monkeypatch.setattr("keras_frcnn.inference.over_dataset.detect_dataset", None)
     message = f"--iou_threshold must be above 0 and at most 1. Received: {value:g}"
     assert refusal(f"--iou_threshold={value}") == message
 

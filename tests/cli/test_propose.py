@@ -8,7 +8,7 @@ import pytest
 from keras_frcnn.cli import propose
 from keras_frcnn.data import load, proposals_file
 from keras_frcnn.data.writers import shapes
-from keras_frcnn.inference.collect import collect
+from keras_frcnn.inference.over_dataset import detect_dataset
 from keras_frcnn.weights import checkpoint
 from tests import fakes
 
@@ -35,7 +35,7 @@ def test_an_rpn_proposes_what_it_proposes_in_evaluation(data, tmp_path, monkeypa
         path = tmp_path / "rpn.npz"
         run(data, path, f"--checkpoint={tmp_path}/a.keras", "--split=eval_split")
         dataset = load(model.config, ("val",))
-        _, expected = collect(model, dataset, model.config)
+        _, expected = detect_dataset(model, dataset, model.config)
         found = proposals_file.read(path)
         assert list(found.image_ids) == [record.image_id for record in dataset.records]
         for boxes, image in zip(np.split(found.boxes, found.splits[1:-1]), expected, strict=True):

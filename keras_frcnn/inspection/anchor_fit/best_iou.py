@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import transforms
+from keras_frcnn.ops import boxes as box_ops
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
 
 KINDS = ("inside", "all", "clipped")
@@ -113,7 +114,8 @@ def objects_of(
     pairs = list(zip(records, wanted, strict=True))
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(r.boxes[w] for r, w in pairs)])
     labels = np.concatenate([np.zeros(0, np.int32), *(r.labels[w] for r, w in pairs)])
-    scaled = transforms.scale_boxes(boxes, original[owner], resized[owner]).numpy()
+    shapes = original[owner], resized[owner]
+    scaled = box_ops.rescale(boxes[:, np.newaxis], *shapes)[:, 0].numpy()
     return Objects(
         boxes=scaled.astype(np.float64),
         labels=labels,

@@ -12,7 +12,7 @@ from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.evaluation.analysis import errors
-from keras_frcnn.inference.collect import collect
+from keras_frcnn.inference.over_dataset import detect_dataset
 from keras_frcnn.inspection.visualize import stages, training_view
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 
@@ -82,7 +82,7 @@ def draw(
                 image, regions["rois"], regions["labels"], names, "5 regions to learn from"
             )
             one = Dataset(names, [record])
-            detections, _ = collect(model, one, config)
+            detections, _ = detect_dataset(model, one, config)
             split = errors.split(one, detections, score_threshold=draw_threshold)
             title = f"6 detections: score >= {draw_threshold:g}"
             panels["6_detections"] = stages.draw_judged(original, split, 0, title)

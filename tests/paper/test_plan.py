@@ -1,4 +1,4 @@
-"""The commands that make a row, what they need, and what they lack."""
+"""The commands that make a row, what they need, and what keeps them from running."""
 
 import json
 
@@ -9,21 +9,21 @@ from keras_frcnn.cli.evaluate import COMMAND as EVALUATE
 from keras_frcnn.cli.propose import COMMAND as PROPOSE
 from keras_frcnn.cli.train import COMMAND as TRAIN
 from keras_frcnn.config import Config
-from keras_frcnn.paper import parts, rows
-from tests.paper.conftest import CONFIGS
+from keras_frcnn.paper import rows
+from keras_frcnn.paper.plan import unfinished
+from tests.paper.conftest import CONFIGS, ROWS_BY_NAME
 
 COMMANDS = {"train": TRAIN, "evaluate": EVALUATE, "propose": PROPOSE}
-BY_NAME = {row.name: row for row in rows.ROWS}
 
 
 def chain(planner, name, seed=0):
-    """All parts of a row in order, by title."""
-    return {p.title: p for p in parts.unfinished([planner.evaluation(BY_NAME[name], seed)])}
+    """Returns all tasks of a row in running order, by title."""
+    return {task.title: task for task in unfinished([planner.evaluation(ROWS_BY_NAME[name], seed)])}
 
 
-def finish(part, text="{}"):
-    part.result.parent.mkdir(parents=True, exist_ok=True)
-    part.result.write_text(text)
+def finish(task, text="{}"):
+    task.result.parent.mkdir(parents=True, exist_ok=True)
+    task.result.write_text(text)
 
 
 def test_a_row_of_its_own_model(make_planner, devkit, tmp_path):
@@ -40,11 +40,11 @@ def test_a_row_of_its_own_model(make_planner, devkit, tmp_path):
         "--seed=3",
         f"--output_dir={folder}",
     )
-    assert train.late_flags() == ()
+    assert train.deferred_flags() == ()
     results = tmp_path / "out" / "evaluations" / "zf_shared" / "seed_3"
     assert evaluate.command == "evaluate"
     assert evaluate.flags == (
-        f"--checkpoint={folder}/last.keras",  # the best on the test set would not be honest
+        f"--checkpoint={folder}/last.keras",  # the best one was chosen on the test set
         f"--data_dir={devkit}",
         "--eval_split=VOC2007/test",
         "--resamples=0",
@@ -103,24 +103,23 @@ def test_fast_rcnn_on_the_proposals_of_an_rpn(make_planner, devkit, tmp_path):
 )
 def test_ablations_of_proposals(make_planner, name, flags):
     planner = make_planner()
-    file = planner.evaluation(BY_NAME[name], 0).needs[1]
-    others = {flag.split("=")[0] for flag in file.flags} - {flag.split("=")[0] for flag in flags}
-    assert flags < set(file.flags)
+    evaluate = planner.evaluation(ROWS_BY_NAME[name], 0)
+    propose = evaluate.needs[1]
+    others = {flag.split("=")[0] for flag in propose.flags} - {flag.split("=")[0] for flag in flags}
+    assert flags < set(propose.flags)
     assert not any(flag.startswith(("--test_", "--rpn_")) for flag in others)
-    assert (
-        f"--test_post_nms_top_k={name.split('_')[-1]}" in planner.evaluation(BY_NAME[name], 0).flags
-    )
+    assert f"--test_post_nms_top_k={name.split('_')[-1]}" in evaluate.flags
 
 
 @pytest.mark.parametrize("row", rows.ROWS, ids=lambda row: row.name)
 def test_every_command_line_is_understood(row, make_planner, monkeypatch, tmp_path):
-    """All flags exist, fit each other, and stand over the flagfiles'."""
+    """All flags exist, agree with each other, and override the flagfiles."""
     for name in ("evaluate", "propose"):
         monkeypatch.setattr(f"keras_frcnn.cli.{name}.checkpoint_settings", lambda _: Config())
-    planner = make_planner(minutes=1.0, overrides=("--pixel_std=50",), coco_dir="coco")
-    for part in parts.unfinished([planner.evaluation(row, 5)]):
-        config, options = parse(COMMANDS[part.command], list(part.flags))
-        if part.command == "train":
+    planner = make_planner(budget_minutes=1.0, overrides=("--pixel_std=50",), coco_dir="coco")
+    for task in unfinished([planner.evaluation(row, 5)]):
+        config, options = parse(COMMANDS[task.command], list(task.flags))
+        if task.command == "train":
             assert (config.seed, config.pixel_std) == (5, 50.0)
             assert str(tmp_path) in config.output_dir
             assert not config.train_proposals.startswith("runs/")
@@ -129,11 +128,10 @@ def test_every_command_line_is_understood(row, make_planner, monkeypatch, tmp_pa
 
 def test_seeds_and_rows_share_what_they_can(make_planner):
     planner = make_planner()
-    wanted = [
-        planner.evaluation(BY_NAME[f"zf_ss_on_zf_rpn_{n}"], s) for n in (100, 300) for s in (0, 1)
-    ]
-    titles = [part.title for part in parts.unfinished(wanted)]
-    assert len(titles) == 2 + 2 * 3 + 4  # two files; of each seed two models and a file; four tests
+    asked = [ROWS_BY_NAME[f"zf_ss_on_zf_rpn_{number}"] for number in (100, 300)]
+    tasks = [planner.evaluation(row, seed) for row in asked for seed in (0, 1)]
+    titles = [task.title for task in unfinished(tasks)]
+    assert len(titles) == 2 + 2 * 3 + 4  # 2 files; per seed 2 models and a file; 4 tests
     assert len(set(titles)) == len(titles)
 
 
@@ -165,60 +163,63 @@ def test_what_is_done_is_not_asked_for_again(make_planner):
 # --- a budget
 
 
-def test_a_budget_is_measured_first(make_planner):
-    planner = make_planner(minutes=2.0)
-    rehearse, train, _ = chain(planner, "zf_dense").values()
-    assert rehearse.title == "rehearse zf_dense"
-    assert set(rehearse.flags) - set(train.flags) == {
+def test_steps_are_timed_before_a_budget_shortens_them(make_planner):
+    planner = make_planner(budget_minutes=2.0)
+    dry_run, train, _ = chain(planner, "zf_dense").values()
+    assert dry_run.title == "time the steps of zf_dense"
+    assert set(dry_run.flags) - set(train.flags) == {
         "--dry_run",
-        f"--dry_run_file={rehearse.result}",
+        f"--dry_run_file={dry_run.result}",
     }
-    with pytest.raises(ValueError, match="not known before zf_dense is rehearsed"):
-        train.late_flags()
+    with pytest.raises(
+        ValueError, match="the schedule of zf_dense follows when its steps are timed"
+    ):
+        train.deferred_flags()
     # 40000 steps of 0.3 s are 200 minutes; 2 are 400 steps, with the drop after 300.
-    finish(rehearse, json.dumps({"images": 3, "phases": [{"step": 0.3, "proposals": 0}]}))
-    flags = train.late_flags()
+    finish(dry_run, json.dumps({"images": 3, "phases": [{"step": 0.3, "proposals": 0}]}))
+    flags = train.deferred_flags()
     assert flags[0] == "--steps=400" and "--lr_boundaries=300" in flags
     assert planner.schedule("zf_dense").total_steps == 400
     config, _ = parse(TRAIN, [*train.flags, *flags])
     assert (config.steps, config.lr_boundaries, config.eval_every) == (400, (300,), 0)
 
 
-def test_one_rehearsal_does_for_all_seeds(make_planner):
-    planner = make_planner(minutes=2.0)
-    wanted = [planner.training("zf_dense", seed) for seed in (0, 1)]
-    assert [part.title for part in parts.unfinished(wanted)] == [
-        "rehearse zf_dense",
+def test_steps_are_timed_once_for_all_seeds(make_planner):
+    planner = make_planner(budget_minutes=2.0)
+    tasks = [planner.training("zf_dense", seed) for seed in (0, 1)]
+    assert [task.title for task in unfinished(tasks)] == [
+        "time the steps of zf_dense",
         "train zf_dense, seed 0",
         "train zf_dense, seed 1",
     ]
 
 
-# --- what is missing
+# --- obstacles
 
 
-def missing(planner, name):
-    return next((p.missing for p in chain(planner, name).values() if p.missing), "")
+def obstacle(planner, name):
+    """Returns the first obstacle of a row."""
+    return next((t.obstacle for t in chain(planner, name).values() if t.obstacle), "")
 
 
 def test_missing_data_are_named(make_planner, devkit):
     planner = make_planner()
-    assert missing(planner, "zf_shared") == ""
+    assert obstacle(planner, "zf_shared") == ""
     both = f"needs VOC2012/trainval in {devkit}; needs VOC2012/test in {devkit}"
-    assert missing(planner, "vgg16_shared_12") == both
-    assert missing(planner, "vgg16_shared_0712") == f"needs VOC2012/trainval in {devkit}"
-    message = missing(make_planner(data_dir=""), "zf_dense")
+    assert obstacle(planner, "vgg16_shared_12") == both
+    assert obstacle(planner, "vgg16_shared_0712") == f"needs VOC2012/trainval in {devkit}"
+    message = obstacle(make_planner(data_dir=""), "zf_dense")
     assert message.startswith("needs --data_dir with VOC2007/trainval; ")
-    message = missing(planner, "vgg16_coco_0712")
+    message = obstacle(planner, "vgg16_coco_0712")
     assert message == "needs --coco_dir with train2017; needs --coco_dir with val2017"
     (devkit / "VOC2007" / "Annotations" / "a.xml").unlink()
-    assert missing(make_planner(), "zf_shared") == "needs the annotations of VOC2007/trainval"
+    assert obstacle(make_planner(), "zf_shared") == "needs the annotations of VOC2007/trainval"
 
 
 def test_a_test_set_without_annotations_is_detected_on_only(make_planner, devkit):
     (devkit / "VOC2007" / "Annotations" / "e.xml").unlink()
     found = chain(make_planner(), "vgg16_ss_07")
-    assert missing(make_planner(), "vgg16_ss_07") == ""
+    assert obstacle(make_planner(), "vgg16_ss_07") == ""
     _, on_test, train, evaluate = found.values()
     assert "--eval_split=VOC2007/test" in on_test.flags
     assert "--eval_split=-" in train.flags and "--eval_split=VOC2007/test" not in train.flags
@@ -230,18 +231,18 @@ def test_missing_coco_files_are_named(make_planner, tmp_path):
     folder.mkdir(parents=True)
     (folder / "instances_train2017.json").write_text("{}")
     planner = make_planner(coco_dir=str(tmp_path / "coco"))
-    part = planner.training("vgg16_coco", 0)
-    assert part.missing == f"needs {folder}/instances_val2017.json"
+    task = planner.training("vgg16_coco", 0)
+    assert task.obstacle == f"needs {folder}/instances_val2017.json"
 
 
 def test_missing_methods_are_named_unless_their_file_is_there(make_planner):
-    planner = make_planner(problem=lambda method: f"needs {method}")
-    assert missing(planner, "zf_edge_boxes") == "needs edge_boxes"
-    assert missing(planner, "zf_unshared") == ""
-    for part in chain(planner, "zf_edge_boxes").values():
-        if part.command == "propose":
-            finish(part)
-    assert missing(planner, "zf_edge_boxes") == ""
+    planner = make_planner(lambda method: f"needs {method}")
+    assert obstacle(planner, "zf_edge_boxes") == "needs edge_boxes"
+    assert obstacle(planner, "zf_unshared") == ""
+    for task in chain(planner, "zf_edge_boxes").values():
+        if task.command == "propose":
+            finish(task)
+    assert obstacle(planner, "zf_edge_boxes") == ""
 
 
 def test_replaced_splits_and_settings_reach_every_command(make_planner, devkit):
@@ -258,15 +259,18 @@ def test_replaced_splits_and_settings_reach_every_command(make_planner, devkit):
     assert {"--train_split=VOC2007/few", "--eval_split=VOC2007/test"} < set(train.flags)
     assert train.flags[1:3] == ("--pixel_std=58", "--on_bad_record=skip")
     assert "--eval_split=VOC2007/test" in evaluate.flags
-    assert planner.data(BY_NAME["zf_ss"]) == "random: VOC2007/few (1) -> VOC2007/test (2)"
+    assert (
+        planner.describe_data(ROWS_BY_NAME["zf_ss"])
+        == "random: VOC2007/few (1) -> VOC2007/test (2)"
+    )
 
 
 def test_data_and_start_in_words(make_planner):
     planner = make_planner()
-    assert planner.data(BY_NAME["vgg16_ss_0712"]) == (
+    assert planner.describe_data(ROWS_BY_NAME["vgg16_ss_0712"]) == (
         "ImageNet: VOC2007/trainval (3) + VOC2012/trainval -> VOC2007/test (2)"
     )
-    assert planner.data(BY_NAME["vgg16_coco_0712"]) == (
+    assert planner.describe_data(ROWS_BY_NAME["vgg16_coco_0712"]) == (
         "ImageNet: train2017 + val2017, then VOC2007/trainval (3) + VOC2012/trainval -> "
         "VOC2007/test (2)"
     )
@@ -281,3 +285,17 @@ def test_curves_of_the_figure(make_planner):
         "rpn-zf_unshared-VOC2007-test-seed_1.npz",
         "rpn-vgg16_unshared_07-VOC2007-test-seed_1.npz",
     ]
+
+
+def test_the_benchmarks_of_table_5_exist(make_planner):
+    """The command lines are parsed as the repository's benchmarks parse them."""
+    from benchmarks import __main__ as benchmarks
+
+    planner, cases = make_planner(), []
+    for name in ("fast_rcnn", "paper"):
+        task = planner.benchmark(name)
+        assert (task.module, task.command) == ("benchmarks", name)
+        flags = [flag for flag in task.flags if not flag.startswith("--json")]
+        cases += benchmarks._parse([task.command, *flags])[0]
+    found = [(case.part, case.backbone, case.size, case.batch) for case in cases]
+    assert found == [(row.benchmark, row.backbone, (600, 1000), 1) for row in rows.TIMING_ROWS]
