@@ -54,6 +54,9 @@ class _Annotations(NamedTuple):
     ids: list
 
 
+available_splits = coco_json.available_splits
+
+
 def read(source: DataSource) -> Reading:
     """Reads annotated images in COCO's form.
 

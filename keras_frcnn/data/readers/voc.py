@@ -37,6 +37,8 @@ VOC_CLASSES = (
 
 _VOC_FOLDER = re.compile(r"VOC20(0[7-9]|1[0-2])")
 
+available_splits = voc_layout.available_splits
+
 
 def read(source: DataSource) -> Reading:
     """Reads annotated images in VOC's layout.

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import transforms
-from keras_frcnn.ops import boxes as box_ops
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
+from keras_frcnn.ops import boxes as box_ops
 
 KINDS = ("inside", "all", "clipped")
 """Which anchors count: those inside the image, all, or all after clipping to the image."""
