@@ -1,4 +1,4 @@
-"""Makes a small data set of drawn shapes in PASCAL VOC's layout, to try things out without data.
+"""Makes a small data set of drawn shapes in PASCAL VOC's layout, to try commands without data.
 
 Example:
   keras-frcnn make-shapes --output_dir=runs/shapes
@@ -13,10 +13,10 @@ COMMAND = Command(
     __doc__,
     options=(
         Option("output_dir", str, "", "Folder to write to.", required=True),
-        Option("num_train", int, 200, "Images to train on."),
-        Option("num_val", int, 40, "Images to choose the best checkpoint on."),
-        Option("num_test", int, 40, "Images to evaluate on."),
-        Option("seed", int, 0, "Same seed, same images."),
+        Option("num_train", int, 200, "Number of images to train on."),
+        Option("num_val", int, 40, "Number of images to choose the best checkpoint on."),
+        Option("num_test", int, 40, "Number of images to evaluate on."),
+        Option("seed", int, 0, "The same seed gives the same images."),
     ),
     settings=(),
 )

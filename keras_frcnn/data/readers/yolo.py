@@ -221,14 +221,8 @@ def _below(root: pathlib.Path, name: str | pathlib.Path) -> pathlib.Path | None:
 
 def _read_image(path: pathlib.Path, data: DataFile, annotated: bool) -> AnnotatedImage:
     """Reads the header of an image and its labels."""
-    relative = path.relative_to(data.root)
-    folders, stem = list(relative.parts[:-1]), relative.stem
-    labels = [*folders, f"{stem}.txt"]
-    if "images" in folders:
-        place = len(folders) - 1 - folders[::-1].index("images")
-        labels[place] = "labels"
-        del folders[place]
-    image_id, labels = "/".join([*folders, stem]), data.root.joinpath(*labels)
+    relative = pathlib.PurePosixPath(path.relative_to(data.root).as_posix())
+    image_id, labels = _image_id(relative), data.root / labels_of(relative)
     if not os.path.isfile(path):
         kind, words, remedy = ProblemKind.MISSING_IMAGE, "the image is missing", Remedy.LEAVE_OUT
         problem = Problem(kind=kind, file=str(path), message=words, remedy=remedy)
@@ -241,6 +235,29 @@ def _read_image(path: pathlib.Path, data: DataFile, annotated: bool) -> Annotate
     objects, faults = read_labels(labels, data.class_names, size)
     problems += faults
     return AnnotatedImage(image_id, str(path), size, orientation, str(labels), objects, problems)
+
+
+def labels_of(image: pathlib.PurePosixPath) -> pathlib.PurePosixPath:
+    """Returns where the labels of an image are, both relative to the folder of the data."""
+    folders = list(image.parts[:-1])
+    place = _last_images(folders)
+    if place is not None:
+        folders[place] = "labels"
+    return pathlib.PurePosixPath(*folders, f"{image.stem}.txt")
+
+
+def _image_id(image: pathlib.PurePosixPath) -> str:
+    folders = list(image.parts[:-1])
+    place = _last_images(folders)
+    if place is not None:
+        del folders[place]
+    return "/".join([*folders, image.stem])
+
+
+def _last_images(folders: Sequence[str]) -> int | None:
+    """Returns the place of the last folder ``images``; None if there is none."""
+    places = [place for place, name in enumerate(folders) if name == "images"]
+    return places[-1] if places else None
 
 
 def _without_repeats(images: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:

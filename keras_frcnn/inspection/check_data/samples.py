@@ -233,6 +233,7 @@ def _to_sample(
     annotated = annotated and all(problem.kind not in unreadable for problem in problems)
     path, file = Path(record.path) if record.path else None, ImageFile()
     if path is not None and _leads_out(path, root):
+        problems = [p for p in problems if p.kind != ProblemKind.BROKEN_IMAGE]
         problems.append(_link_problem(path))
         path = None
     if record.annotation and _leads_out(Path(record.annotation), root):

@@ -403,7 +403,7 @@ def test_joined_data_are_checked_as_one_set(folder, tmp_path):
     empty = [f.image_id for f in report.findings if f.kind == "empty_image"]
     assert empty == ["coco/2", "voc/3"]
     rows = {row["name"]: row["train_objects"] for row in report.statistics["classes"]}
-    assert rows == {"dog": 2, "sofa": 3, "cat": 0}
+    assert rows == {"dog": 2, "sofa": 3, "cat": 0, "truck": 1}
     assert report.statistics["images"] == {"train": 5, "eval": 2}
     assert report.to_dict()["dataset"] == ["voc", "coco"]
 
