@@ -33,6 +33,7 @@ _MAX_YAML_BYTES = 1_000_000  # some ten thousand class names
 _MAX_LABEL_BYTES = 8_000_000  # some hundred thousand boxes
 _BOX_FIELDS = 5  # class cx cy w h
 _LEAST_POLYGON_FIELDS = 7  # class and three points
+_SHOWN = 100  # letters of a value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ def read_data_file(data_dir: str) -> DataFile:
     content = _parse(path)
     root = content.get("path") or "."
     if not is_text(root):
-        raise invalid("the folder of the data as path", reprlib.repr(root), path)
+        raise invalid("the folder of the data as path", _short(root), path)
     root = pathlib.Path(os.path.normpath(path.parent / root))
     if not os.path.isdir(root):  # such as ../datasets/name in a file that was moved into the folder
         root = path.parent
@@ -149,7 +150,7 @@ def _read_split(path: pathlib.Path, key: str, value: Any) -> list[str]:
     entries = value if isinstance(value, list) else [value]
     for entry in entries:
         if not is_text(entry):
-            raise invalid(f"folders or lists of images as {key}", reprlib.repr(entry), path)
+            raise invalid(f"folders or lists of images as {key}", _short(entry), path)
     return entries
 
 
@@ -159,14 +160,15 @@ def _read_names(path: pathlib.Path, content: dict[Any, Any]) -> tuple[str, ...]:
         return tuple(f"class_{number}" for number in range(count))
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise invalid("names by number from 0, none left out", reprlib.repr(names), path)
+            raise invalid("names by number from 0, none left out", _short(names), path)
         names = [names[number] for number in range(len(names))]
-    names = [str(name) if type(name) in (int, float) else name for name in names or ()]
-    if not names or not all(map(is_text, names)):
+    if isinstance(names, list):
+        names = [str(name) if type(name) in (int, float) else name for name in names]
+    if not isinstance(names, list) or not names or not all(map(is_text, names)):
         words = "names as a list of texts (a word such as no or on needs quotation marks)"
-        raise invalid(words, reprlib.repr(names), path)
+        raise invalid(words, _short(names), path)
     if len(set(names)) < len(names):
-        raise invalid("every name once", reprlib.repr(names), path)
+        raise invalid("every name once", _short(names), path)
     return tuple(names)
 
 
@@ -205,7 +207,7 @@ def _images_of(data: DataFile, entry: str, problems: list[Problem]) -> Iterator[
                 kind=ProblemKind.OUTSIDE_PATH,
                 file=str(found),
                 expected=f"names of images inside {data.root}",
-                received=reprlib.repr(line),
+                received=_short(line),
                 remedy=Remedy.LEAVE_OUT,
             )
         )
@@ -318,7 +320,7 @@ def _read_object(
     fields: Sequence[str], class_names: Sequence[str], size: tuple[int, int]
 ) -> AnnotatedObject:
     """Reads one line of labels."""
-    written = reprlib.repr(" ".join(fields))
+    written = _short(" ".join(fields))
     try:
         values = [float(field) for field in fields]
     except ValueError:
@@ -348,3 +350,9 @@ def _read_object(
 def _faulty(kind: ProblemKind, expected: str, received: str) -> AnnotatedObject:
     problem = Problem(kind=kind, expected=expected, received=received, remedy=Remedy.DROP)
     return AnnotatedObject("", None, problem=problem)
+
+
+def _short(value: Any) -> str:
+    """Returns a value for a message, cut to a readable length."""
+    text = reprlib.repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
