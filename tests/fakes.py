@@ -69,20 +69,19 @@ STRIDES = (16,)
 def small_vgg16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> backbones.Backbone:
     """Two convolutions, each with a pooling by four: VGG16's stride 16, rounded down as there."""
     policy = keras.dtype_policies.get(dtype)
-    network = keras.Sequential([keras.Input((None, None, 3), dtype=policy.compute_dtype)])
+    images = x = keras.Input((None, None, 3), dtype=policy.compute_dtype)
     for block, channels in ((1, 8), (2, 16)):
-        network.add(
-            keras.layers.Conv2D(
-                channels,
-                3,
-                padding="same",
-                activation="relu",
-                kernel_initializer="he_normal",
-                name=f"block{block}_conv1",
-                dtype=policy,
-            )
-        )
-        network.add(keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=policy))
+        x = keras.layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"block{block}_conv1",
+            dtype=policy,
+        )(x)
+        x = keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=policy)(x)
+    network = keras.Model(images, x, name="small_vgg16")
     backbone = backbones.Backbone(
         network,
         STRIDES,

@@ -1,20 +1,12 @@
 """Backbones: the shared convolutions that turn images into feature maps, one file a family.
 
-They are imported when first used, so that commands which need none do not wait for TensorFlow.
+They are imported when first used, so that commands that need none do not wait for TensorFlow.
 """
 
 import importlib
 
+from keras_frcnn.config.model import BACKBONES
 from keras_frcnn.data.images.preprocessing import Preprocessing
-
-BACKBONES = {
-    "vgg16": "keras_frcnn.backbones.vgg16:VGG16",
-    "zf": "keras_frcnn.backbones.zf:ZF",
-    "resnet50": "keras_frcnn.backbones.resnet:ResNet50",
-    "resnet101": "keras_frcnn.backbones.resnet:ResNet101",
-    "mobilenet_v3_large": "keras_frcnn.backbones.mobilenet:MobileNetV3Large",
-}
-"""Where the function is that makes the backbone of each name in the settings."""
 
 _HOMES = {
     "Backbone": "keras_frcnn.backbones.backbone:Backbone",
@@ -26,7 +18,7 @@ _HOMES = {
 __all__ = [*_HOMES, "BACKBONES", "make", "preprocessing_of", "strides_of"]
 
 
-def make(name: str, **kwargs):
+def make(name: str, /, **kwargs):
     """Makes the backbone of a name in the settings.
 
     Args:

@@ -1,12 +1,16 @@
 """Feature levels: the maps that a backbone hands to the rest of the detector."""
 
-from typing import NamedTuple
+import dataclasses
 
 import tensorflow as tf
 
 
-class FeatureLevel(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureLevel:
     """One feature map of a batch of images.
+
+    It is not a tuple, since Keras refuses a layer's arguments that mix tensors and numbers; it can
+    be passed to layers by keyword.
 
     Attributes:
         features: [B, h, w, C], zero outside each image's true rows and columns.
@@ -17,3 +21,15 @@ class FeatureLevel(NamedTuple):
     features: tf.Tensor
     shape: tf.Tensor
     stride: int
+
+    def frozen(self):
+        """Returns the same level without gradient."""
+        return dataclasses.replace(self, features=tf.stop_gradient(self.features))
+
+    def __tf_flatten__(self):
+        """Lets functions of TensorFlow take and return levels: the stride, and the tensors."""
+        return (self.stride,), (self.features, self.shape)
+
+    @classmethod
+    def __tf_unflatten__(cls, metadata, components):
+        return cls(*components, *metadata)

@@ -127,7 +127,7 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
     return config.replace(jit_compile=False)
 
 
-def check_output_folder(folder: str) -> None:
+def check_output_folder(folder: str | os.PathLike) -> None:
     """Refuses an ``--output_dir`` that is a file.
 
     Raises:

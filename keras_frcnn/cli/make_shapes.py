@@ -1,12 +1,12 @@
-"""Makes a small data set of drawn shapes in PASCAL VOC's layout, to try commands without data.
+"""Makes a small data set of drawn shapes in PASCAL VOC's layout, for trying things out.
 
-Example:
+Examples:
   keras-frcnn make-shapes --output_dir=runs/shapes
   keras-frcnn make-shapes --output_dir=runs/shapes --num_train=500 --seed=1
 """
 
 from keras_frcnn.cli.command import Command, parse
-from keras_frcnn.config.flags import Option
+from keras_frcnn.config.setting import Option
 
 COMMAND = Command(
     "make-shapes",
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: Its flags; None for those of the process.
 
     Returns:
         The exit code.

@@ -1,19 +1,21 @@
-"""Writes a data set as TFRecords of tf.Example, in the keys of the Object Detection API.
+"""Writes a data set as TFRecords of tf.Example, with the keys of the Object Detection API.
 
 Examples:
   keras-frcnn write-tfrecords --data_dir=VOCdevkit --train_split=VOC2007/trainval
-  --eval_split=VOC2007/test --output_dir=records
+    --eval_split=VOC2007/test --output_dir=records
   keras-frcnn write-tfrecords --dataset=coco --data_dir=coco --train_split=train2017
-  --eval_split=val2017 --output_dir=records
+    --eval_split=val2017 --output_dir=records
 
-To train on them: keras-frcnn train --dataset=tfrecord --data_dir=records --train_split=train
---eval_split=eval. Images are copied as they are. The folder appears when all is done, or not at
-all.
+To train on them:
+  keras-frcnn train --dataset=tfrecord --data_dir=records --train_split=train --eval_split=eval
+
+The images are copied unchanged. The folder appears once everything is written, or not at all.
 """
 
 from typing import TYPE_CHECKING
 
 from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.output import print_notes
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import Option
 
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: Its flags; None for those of the process.
 
     Returns:
         The exit code.
@@ -73,6 +75,8 @@ def read_splits(config: Config, train: str, evaluation: str) -> "dict[str, Datas
     Returns:
         The data sets by name; the second has the classes of the first.
     """
+    from rich.console import Console
+
     from keras_frcnn import data
 
     splits = {train: config.train_split}
@@ -82,8 +86,5 @@ def read_splits(config: Config, train: str, evaluation: str) -> "dict[str, Datas
     for name, entries in splits.items():
         datasets[name] = data.load(config, entries, class_names)
         class_names = datasets[name].class_names
-        for line in datasets[name].remarks:
-            print(line)
-        for line in datasets[name].skipped:
-            print(f"skipped: {line}")
+        print_notes(datasets[name], Console())
     return datasets

@@ -270,9 +270,9 @@ class ModelConfig(Concern):
     )
     rpn_box_normalizer: str = _loss(
         "samples",
-        "Divisor of the RPN's box loss: 'samples' is rpn_num_samples, as in the released code; 'positions' "
-        "is the number of anchor positions, as in the paper, with which a rpn_box_loss_weight of "
-        "10 belongs.",
+        "Divisor of the RPN's box loss: 'samples' is rpn_num_samples, as in the released code; "
+        "'positions' is the number of anchor positions, as in the paper, with which a "
+        "rpn_box_loss_weight of 10 belongs.",
         choices=("samples", "positions"),
         source=CODE,
     )

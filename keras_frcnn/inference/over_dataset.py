@@ -37,7 +37,7 @@ def detect_dataset(
     by_size, proposals = [], []
     for shorter_side, longer_side in config.sizes(config.test_shorter_sides):
         at_size = config.replace(shorter_side=shorter_side, longer_side=longer_side)
-        batches = pipeline.eval_dataset(dataset, at_size, batch_size)
+        batches = pipeline.eval_dataset(dataset, at_size, model.backbone.preprocessing, batch_size)
         with naming_images():
             outputs = model.predict(batches, verbose=0, callbacks=list(callbacks))
         by_size.append([_detections(outputs, row) for row in range(len(dataset.records))])
@@ -101,7 +101,8 @@ def propose_dataset(
     Raises:
         ValueError: if an image cannot be decoded; the error names it.
     """
-    batches = pipeline.eval_dataset(dataset, config.replace(test_proposals="rpn"))
+    config = config.replace(test_proposals="rpn")
+    batches = pipeline.eval_dataset(dataset, config, model.backbone.preprocessing)
 
     def step(inputs):
         return model.propose_step(inputs, training)
@@ -111,7 +112,7 @@ def propose_dataset(
         step = tf.function(step, input_signature=specs, jit_compile=model.jit_compile)
     with naming_images():
         for record, inputs in zip(dataset.records, batches, strict=True):
-            boxes, scores, valid = (output[0].numpy() for output in step(inputs))
+            boxes, scores, valid = (output[0].numpy() for output in step(inputs)[:3])
             # TensorFlow's sigmoid is not monotonic in its last bit, so sorting by logits can leave
             # the scores unsorted by one bit.
             yield record.image_id, boxes[valid], np.minimum.accumulate(scores[valid])

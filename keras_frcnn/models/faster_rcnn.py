@@ -3,9 +3,13 @@
 import keras
 import tensorflow as tf
 
-from keras_frcnn.models.preprocessing import make_inputs, read_images, to_original
+from keras_frcnn.models.preprocessing import (
+    make_inputs,
+    read_images,
+    resize_scale,
+    to_original,
+)
 from keras_frcnn.models.rpn import Proposals
-from keras_frcnn.ops import boxes as box_ops
 from keras_frcnn.ops import losses, sampling
 
 DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
@@ -132,9 +136,11 @@ class FasterRCNN(keras.Model):
                 "FasterRCNN(inputs, training=True) has no answer: training computes losses, by "
                 "model.compute_losses(inputs, targets)"
             )
-        levels = self.backbone(inputs["images"], inputs["image_shape"])
+        levels = self.features(inputs)
         proposals = self.propose(inputs, levels)
-        detections = self.roi_head(levels, proposals, inputs["image_shape"])
+        detections = self.roi_head(
+            levels=levels, proposals=proposals, image_shape=inputs["image_shape"]
+        )
         return {**detections, "proposals": proposals.boxes, "proposal_scores": proposals.scores}
 
     def propose(self, inputs, levels=None, training=False):
@@ -146,34 +152,24 @@ class FasterRCNN(keras.Model):
             training: whether to give the many proposals that training samples from.
         """
         if "proposals" in inputs:
-            return _given_proposals(inputs)
+            return Proposals.of_inputs(inputs)
         predictions = self.rpn.predict(self.rpn_levels(inputs, levels))
         return self._propose(predictions, inputs, training)
 
     def rpn_levels(self, inputs, levels=None):
-        """Returns the feature levels that the RPN stands on; ``levels`` are the backbone's, if they
-        are there already.
+        """Returns the feature levels that the RPN works on: those of its own backbone, or else the
+        shared ones, which are ``levels`` if they are there already.
         """
         if self.rpn_backbone is not None:
-            return _without_gradient(
-                self.rpn_backbone, self.rpn_backbone(inputs["images"], inputs["image_shape"])
-            )
-        if levels is not None:
-            return levels
-        return self.features(inputs)
+            return _features(self.rpn_backbone, inputs)
+        return self.features(inputs) if levels is None else levels
 
     def features(self, inputs):
         """Returns the backbone's feature levels; a frozen backbone gives them no gradient."""
-        return _without_gradient(
-            self.backbone, self.backbone(inputs["images"], inputs["image_shape"])
-        )
+        return _features(self.backbone, inputs)
 
     def _propose(self, predictions, inputs, training):
-        scale = None
-        if "original_shape" in inputs:
-            scale = tf.cast(inputs["image_shape"], tf.float32) / tf.cast(
-                inputs["original_shape"], tf.float32
-            )
+        scale = resize_scale(inputs)
         return self.rpn.propose(predictions, inputs["image_shape"], scale, training)
 
     # --- training
@@ -206,7 +202,7 @@ class FasterRCNN(keras.Model):
             values |= self.rpn.compute_losses(predictions, inputs["image_shape"], targets, keys)
         if "roi" in stages:
             if "proposals" in inputs:
-                proposals = _given_proposals(inputs)
+                proposals = Proposals.of_inputs(inputs)
             else:
                 proposals = self._propose(predictions, inputs, training=True)
             if not self._arguments["proposal_gradient"]:
@@ -293,7 +289,8 @@ class FasterRCNN(keras.Model):
                 "jit_compile=True needs one device: XLA does not compile a step on several. "
                 f"Received: {replicas} replicas"
             )
-        self.rpn.supports_jit = self.roi_head.supports_jit = jit_compile
+        self.rpn.use_xla(jit_compile)
+        self.roi_head.use_xla(jit_compile)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         if self.jit_compile != jit_compile:
             raise ValueError(
@@ -406,18 +403,7 @@ def is_bias(weight):
     return weight.path.endswith("bias")
 
 
-def _without_gradient(backbone, levels):
-    """Stops the gradient into a backbone of which nothing is trained."""
-    if backbone.trainable_weights:
-        return levels
-    return [level._replace(features=tf.stop_gradient(level.features)) for level in levels]
-
-
-def _given_proposals(inputs):
-    """Returns the ``Proposals`` that came with a batch; scores are 0 if none were given."""
-    boxes = tf.cast(inputs["proposals"], tf.float32)
-    valid = box_ops.area(boxes) > 0.0
-    scores = tf.cast(inputs.get("proposal_scores", tf.zeros(tf.shape(valid))), tf.float32)
-    return Proposals(
-        tf.where(valid[..., tf.newaxis], boxes, 0.0), tf.where(valid, scores, 0.0), valid
-    )
+def _features(backbone, inputs):
+    """Returns a backbone's feature levels, without gradient if nothing of it is trained."""
+    levels = backbone(inputs["images"], inputs["image_shape"])
+    return levels if backbone.trainable_weights else [level.frozen() for level in levels]

@@ -42,7 +42,7 @@ class RoIHead(keras.layers.Layer):
         score_threshold, nms_iou_threshold, max_detections: see ``DetectionDecoder``. Defaults 0.05,
             0.3 and 100.
 
-    Call arguments:
+    Call arguments, by keyword:
         levels: list of ``FeatureLevel``.
         proposals: ``Proposals``.
         image_shape: [B, 2] true heights and widths.
@@ -241,15 +241,10 @@ class RoIHead(keras.layers.Layer):
             deltas, target_deltas, weights, self.num_samples, self.smooth_l1_beta
         )
 
-    @property
-    def supports_jit(self):
-        """Whether everything is computed by operations that XLA compiles."""
-        return self.detection_decoder.supports_jit
-
-    @supports_jit.setter
-    def supports_jit(self, value):
+    def use_xla(self, enabled):
+        """Chooses operations that XLA compiles, or those that are faster without it."""
         for layer in (*self.poolings, self.detection_decoder):
-            layer.supports_jit = value
+            layer.supports_jit = enabled
 
     def get_config(self):
         head = keras.saving.serialize_keras_object(self.box_head) if self._has_own_head else None

@@ -15,7 +15,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import drawn_rows
-from keras_frcnn.evaluation.metrics import measure
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.serving.export import export
@@ -89,8 +89,13 @@ def _rehearse_proposals(model, phase, dataset):
 
 def _rehearse_steps(model, phase, dataset, console):
     """Takes a few training steps; returns the median of their seconds without the first."""
-    batches = iter(pipeline.train_dataset(dataset, phase.config))
-    step = tf.function(lambda: model.train_step(next(batches)))
+    batches = iter(pipeline.train_dataset(dataset, phase.config, model.backbone.preprocessing))
+
+    def step():
+        return model.train_step(next(batches))
+
+    if not model.run_eagerly:
+        step = tf.function(step)
     seconds = []
     for _ in range(1 + _TIMED_STEPS):
         started = time.perf_counter()
@@ -113,7 +118,7 @@ def _rehearse_evaluation(model, eval_data, config, console):
     started = time.perf_counter()
     detections, _ = detect_dataset(model, dataset, config)
     seconds = (time.perf_counter() - started) / len(dataset.records)
-    result = measure.measure(dataset, detections)
+    result = evaluate(dataset, detections)
     name, value = next(iter(scalars.of_result(result, {}).items()))
     console.print(
         f"evaluation: {seconds:.2f} s an image, {name} of {len(dataset.records)} images "

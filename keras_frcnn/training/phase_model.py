@@ -6,12 +6,13 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
+from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import run_folder
 from keras_frcnn.training.optimizers import make_optimizer
 from keras_frcnn.training.schemes import MODEL_PARTS, Phase
 from keras_frcnn.weights import checkpoint
-from keras_frcnn.weights.imagenet import load_pretrained
+from keras_frcnn.weights.imagenet import load_imagenet
 from keras_frcnn.weights.start_checkpoint import load_start
 
 
@@ -26,7 +27,7 @@ def build_phase_model(phase: Phase, class_names, console: Console) -> FasterRCNN
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    model = FasterRCNN(phase.model_config, class_names)
+    model = build_detector(phase.model_config, class_names)
     origin = _load_initial_weights(model, phase, console)
     prepare(model, phase)
     _print_description(model, phase, origin, console)
@@ -68,7 +69,7 @@ def _load_initial_weights(model, phase, console):
             for line in report:
                 console.print(f"  {line}", highlight=False)
         return f"weights of {config.start_checkpoint}"
-    layers = load_pretrained(model, config)
+    layers = load_imagenet(model, config)
     return f"{len(layers)} layers from {config.backbone_weights}" if layers else "random weights"
 
 

@@ -20,7 +20,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.training import run_folder
 
 # The parts of the model that a phase can train or freeze, by their attributes of ``FasterRCNN``.
-BACKBONE, RPN_BACKBONE, RPN, ROI_HEAD = "backbone", "rpn_backbone", "rpn_head", "box_head"
+BACKBONE, RPN_BACKBONE, RPN, ROI_HEAD = "backbone", "rpn_backbone", "rpn", "roi_head"
 MODEL_PARTS = (BACKBONE, RPN_BACKBONE, RPN, ROI_HEAD)
 
 

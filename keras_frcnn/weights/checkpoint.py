@@ -142,7 +142,7 @@ def _read(path) -> _Content:
             raise ValueError(f"its class_names must be a list of names. Received: {class_names!r}")
         settings = None
         if "parts" not in values:
-            settings = Config.from_dict(values["config"]).validate()
+            settings, _ = Config.from_checkpoint(values["config"], str(path))
         return _Content(number, settings, tuple(class_names))
     except Exception as error:  # zipfile, zlib and json raise nearly anything on damaged files
         raise ValueError(f"{path} is not a checkpoint of keras_frcnn: {error}") from error

@@ -37,7 +37,8 @@ def rpn_losses(model, image, objects, ignored):
     """Sums over one image alone: cross-entropy, smooth L1, number of objects' anchors."""
     config = model.config
     inputs = fakes.inputs_of([image])
-    ((features, _, _),) = model.backbone(inputs["images"], inputs["image_shape"])
+    (level,) = model.backbone(inputs["images"], inputs["image_shape"])
+    features = level.features
     logits, deltas = (part[0].numpy() for part in model.rpn.head(features))
     h, w = features.shape[1:3]
     anchors = reference.anchors(h, w, config.scales, config.ratios, 16)
@@ -63,7 +64,7 @@ def roi_losses(model, image, objects, ignored):
     config = model.config
     inputs = fakes.inputs_of([image])
     levels = model.backbone(inputs["images"], inputs["image_shape"])
-    ((features, _, _),) = levels
+    features = levels[0].features
     logits, deltas = (part[0].numpy() for part in model.rpn.head(features))
     anchors = reference.anchors(*features.shape[1:3], config.scales, config.ratios, 16)
     proposals, _ = reference.propose(

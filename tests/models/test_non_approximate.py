@@ -210,7 +210,7 @@ def test_every_form_of_the_layers_has_the_same_gradient(form, model, batch):
     other = detector()
     for name, value in form.items():
         setattr(other.rpn.train_generator, name, value)
-    other.roi_head.supports_jit = form.get("supports_jit", False)
+    other.roi_head.use_xla(form.get("supports_jit", False))
 
     @tf.function(jit_compile=form.get("supports_jit", False))
     def compute():
@@ -226,7 +226,7 @@ def test_every_form_of_the_layers_has_the_same_gradient(form, model, batch):
 @pytest.mark.parametrize("supports_jit", [False, True])
 def test_gradients_stay_finite_without_objects_and_from_wild_deltas(objects, supports_jit, batch):
     wild = detector()
-    wild.roi_head.supports_jit = supports_jit
+    wild.roi_head.use_xla(supports_jit)
     wild.rpn.head.deltas.kernel.assign(wild.rpn.head.deltas.kernel * 1000)
     for gradients in gradients_of(wild, (batch[0], fakes.targets_of(objects))).values():
         assert all(np.isfinite(g).all() for g in gradients if g is not None)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_frcnn import layers
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training.trainer import make_optimizer
+from keras_frcnn.training.optimizers import make_optimizer
 from tests import fakes, reference
 from tests.base import as_numpy
 

@@ -173,7 +173,9 @@ def test_rescale_has_a_factor_for_each_axis_and_each_image():
     boxes = np.array([[[1, 2, 3, 4]], [[1, 2, 3, 4]]], "float32")
     scaled = box_ops.rescale(boxes, [[5, 7], [10, 10]], [[10, 70], [5, 10]])
     np.testing.assert_array_equal(scaled, [[[2, 20, 6, 40]], [[0.5, 2, 1.5, 4]]])
-    one_image = box_ops.rescale([[1, 2, 3, 5], [0, 0, 5, 7], [0.5, 6.0, 1.0, 6.5]], [5, 7], [10, 21])
+    one_image = box_ops.rescale(
+        [[1, 2, 3, 5], [0, 0, 5, 7], [0.5, 6.0, 1.0, 6.5]], [5, 7], [10, 21]
+    )
     np.testing.assert_allclose(
         one_image, [[2, 6, 6, 15], [0, 0, 10, 21], [1, 18, 2, 19.5]], rtol=1e-6
     )

@@ -10,8 +10,7 @@ from keras_frcnn.drawing import charts, page
 from keras_frcnn.drawing.charts import Part
 from keras_frcnn.evaluation.analysis import breakdown
 from keras_frcnn.evaluation.analysis.bootstrap import Interval
-from keras_frcnn.evaluation.analysis.errors import ERRORS, ErrorSplit, Kind
-from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
 from keras_frcnn.evaluation.metrics import coco, voc
 from keras_frcnn.evaluation.report import console

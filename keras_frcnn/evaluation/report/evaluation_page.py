@@ -76,7 +76,7 @@ def write(summary: Summary, path: Path, subject: str = "") -> None:
 def used(split: ErrorSplit) -> ErrorSplit:
     """Returns what becomes of the detections that one would use: from the best score on."""
     score = breakdown.best_score(split)
-    return errors.split_columns(split.truth, split.found, split.iou_threshold, split.metric, score)
+    return errors.split(split.truth, split.found, split.iou_threshold, split.metric, score)
 
 
 def name_of_data(summary: Summary) -> str:

@@ -10,8 +10,7 @@ from keras_frcnn.data.dataset import Record
 from keras_frcnn.drawing import page
 from keras_frcnn.drawing.canvas import Canvas, Color
 from keras_frcnn.evaluation.analysis import breakdown
-from keras_frcnn.evaluation.analysis.errors import ERRORS, ErrorSplit, Kind
-from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit, Kind
 from keras_frcnn.evaluation.report.error_sections import SHOWN, kind_name, legend
 
 COLORS: dict[str, Color] = {

@@ -6,12 +6,15 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_frcnn import backbones
 from keras_frcnn.backbones import backbone
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.evaluation.analysis import errors
+from keras_frcnn.evaluation.metrics import ground_truth
+from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.inference.over_dataset import detect_dataset
 from keras_frcnn.inspection.visualize import stages, training_view
 from keras_frcnn.models.faster_rcnn import FasterRCNN
@@ -54,13 +57,16 @@ def draw(
         layers, stride = stack.layers, stack.stride
     else:
         layers, stride = model.backbone.stack, model.backbone.stride
+    preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
     seed = tf.constant([epoch, config.seed], tf.int32)
     names = dataset.class_names
     for row in rows:
         record = dataset.records[row]
         original = to_image(record)
-        ((inputs, targets),) = pipeline.training_examples(dataset, config, [row], epoch)
-        image = pipeline.image_of(inputs, config)
+        ((inputs, targets),) = pipeline.training_examples(
+            dataset, config, preprocessing, [row], epoch
+        )
+        image = pipeline.image_of(inputs, preprocessing)
         truth = {"boxes": record.boxes, "labels": record.labels, "apart": record.difficult}
         learned = pipeline.objects_of(targets)
         learned["apart"] = learned["ignore"]
@@ -83,7 +89,9 @@ def draw(
             )
             one = Dataset(names, [record])
             detections, _ = detect_dataset(model, one, config)
-            split = errors.split(one, detections, score_threshold=draw_threshold)
+            truth = ground_truth.of_records(one)
+            table = to_table(detections, truth)
+            split = errors.split(truth, table, score_threshold=draw_threshold)
             title = f"6 detections: score >= {draw_threshold:g}"
             panels["6_detections"] = stages.draw_judged(original, split, 0, title)
         yield panels

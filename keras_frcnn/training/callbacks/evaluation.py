@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.drawing.detections import draw_panels
-from keras_frcnn.evaluation.metrics import measure, proposal_recall
+from keras_frcnn.evaluation.metrics import proposal_recall
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import console, scalars
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.training import run_folder
@@ -59,7 +60,7 @@ class Evaluator(keras.callbacks.Callback):
             self.model.stop_training = True
             return
         recall = self._recall(proposals)
-        result = None if detections is None else measure.measure(self.dataset, detections)
+        result = None if detections is None else evaluate(self.dataset, detections)
         origin = "rpn" if result is None else self.config.test_proposals
         values = scalars.of_result(result, recall, proposal_recall.source_of(origin))
         self._print(result, recall)
