@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_frcnn import data
 from keras_frcnn.cli.command import parse
 from keras_frcnn.cli.train import COMMAND, main
 from keras_frcnn.config.flags import write_flagfile
@@ -183,10 +182,10 @@ def test_a_missing_folder_is_named_at_once(flag, words, refusal, monkeypatch):
 
 
 def test_data_with_a_folder_of_their_own_need_none(refusal, monkeypatch):
-    def read(source, splits):
-        raise ValueError(f"asked for {splits} in {source.data_dir!r}")
+    def read(source):
+        raise ValueError(f"asked for {source.splits} in {source.data_dir!r}")
 
-    monkeypatch.setitem(data.READERS, "tfds", read)
+    monkeypatch.setattr("keras_frcnn.data.readers.tfds.read", read)
     flags = ("--data_dir=", "--dataset=tfds", "--train_split=voc/2007:train")
     assert refusal(*flags) == "asked for ('voc/2007:train',) in ''"
 

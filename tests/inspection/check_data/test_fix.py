@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from keras_frcnn import data
 from keras_frcnn.config import Config
-from keras_frcnn.inspection.check_data import checks, mend
+from keras_frcnn.inspection.check_data import checks, fix
 from tests.inspection.conftest import scene
 
 
@@ -18,11 +18,11 @@ def _hashes(root):
     }
 
 
-def _mend(check, folder, tmp_path, **settings):
+def _fix(check, folder, tmp_path, **settings):
     before = _hashes(folder.root)
-    changes = mend.write(check(**settings), str(tmp_path / "fixed"))
+    changes = fix.write(check(**settings), str(tmp_path / "fixed"))
     assert _hashes(folder.root) == before
-    assert (tmp_path / "fixed" / mend.CHANGES).read_text() == "".join(f"{c}\n" for c in changes)
+    assert (tmp_path / "fixed" / fix.CHANGES).read_text() == "".join(f"{c}\n" for c in changes)
     return changes, tmp_path / "fixed"
 
 
@@ -33,9 +33,9 @@ def _boxes(root, split="train"):
 
 def test_good_data_is_copied_byte_for_byte(folder, check, tmp_path):
     folder.add("a", image=scene(0)).add("b", image=scene(1), split="val", suffix=".PNG")
-    changes, fixed = _mend(check, folder, tmp_path)
+    changes, fixed = _fix(check, folder, tmp_path)
     copied = _hashes(fixed)
-    del copied[mend.CHANGES]
+    del copied[fix.CHANGES]
     assert changes == [] and copied == _hashes(folder.root)
 
 
@@ -45,7 +45,7 @@ def test_boxes_are_clipped_dropped_and_named(folder, check, tmp_path):
     text = folder.annotation("a").read_text()
     text = text.replace("<object>", "<pose>up</pose><object>").replace("</annotation>", "<object/>")
     folder.annotation("a").write_text(text + "</annotation>")
-    changes, fixed = _mend(check, folder, tmp_path)
+    changes, fixed = _fix(check, folder, tmp_path)
     assert _boxes(fixed) == {"a": [[0, 0, 2, 2], [4, 0, 9, 60], [2, 0, 5, 4]]}
     assert changes == [
         "Annotations/a.xml: object 2 (cat) dropped: box has no area (xmin=5 ymin=7 xmax=5 ymax=9)",
@@ -59,7 +59,7 @@ def test_boxes_are_clipped_dropped_and_named(folder, check, tmp_path):
 
 def test_a_box_of_which_too_little_is_left_is_dropped(folder, check, tmp_path):
     folder.add("a", [("cat", -5, 5, 1, 9), ("cat", 59.5, 5, 90, 9)], image=scene(0))
-    changes, fixed = _mend(check, folder, tmp_path)
+    changes, fixed = _fix(check, folder, tmp_path)
     assert _boxes(fixed) == {"a": [[4, 58.5, 9, 60]]}
     assert [change.split()[4] for change in changes] == ["dropped:", "clipped:"]
 
@@ -74,10 +74,10 @@ def test_what_cannot_be_read_is_left_out(folder, check, tmp_path):
     folder.annotation("no_xml").unlink()
     folder.annotation("bad_xml").write_text("<")
     folder.line("train", "../../x")
-    changes, fixed = _mend(check, folder, tmp_path)
+    changes, fixed = _fix(check, folder, tmp_path)
     assert len(changes) == 5 and all("left out" in change for change in changes)
     assert sorted(_hashes(fixed)) == [
-        "Annotations/good.xml", "ImageSets/Main/train.txt", "JPEGImages/good.jpg", mend.CHANGES,
+        "Annotations/good.xml", "ImageSets/Main/train.txt", "JPEGImages/good.jpg", fix.CHANGES,
     ]  # fmt: skip
     assert (fixed / "ImageSets" / "Main" / "train.txt").read_text() == "good\n"
 
@@ -87,7 +87,7 @@ def test_sizes_are_set_and_names_fit_the_content(folder, check, tmp_path):
     folder.annotate("a", folder.object_xml("cat", 1, 1, 2, 2), height=7, width=8)
     folder.annotation("b").write_text("<annotation><filename>b.jpg</filename></annotation>")
     Image.fromarray(scene(1)).save(folder.image("b"), format="PNG")
-    changes, fixed = _mend(check, folder, tmp_path)
+    changes, fixed = _fix(check, folder, tmp_path)
     assert changes == [
         "Annotations/a.xml: size (width x height) set to 60 x 40, it was 8 x 7",
         "Annotations/b.xml: image renamed from .jpg to .png",
@@ -118,7 +118,7 @@ def test_rotated_images_are_turned_with_their_boxes(
     corners = box[1] + 1, box[0] + 1, box[3], box[2]
     folder.annotate("a", folder.object_xml("cat", *corners), height, width)
     folder.line("train", "a")
-    _, fixed = _mend(check, folder, tmp_path)
+    _, fixed = _fix(check, folder, tmp_path)
     assert _boxes(fixed) == {"a": [upright]}
     with Image.open(fixed / "JPEGImages" / "a.jpg") as mended:
         assert mended.getexif().get(0x112, 1) == 1
@@ -128,7 +128,7 @@ def test_rotated_images_are_turned_with_their_boxes(
 def test_a_mended_copy_has_nothing_left_to_mend(folder, check, tmp_path):
     folder.add("a", [("cat", 5, 5, 5, 9), ("cat", 3, 3, 99, 9)], image=scene(0))
     folder.add("b", image=scene(1)).image("b").write_bytes(b"")
-    _, fixed = _mend(check, folder, tmp_path)
+    _, fixed = _fix(check, folder, tmp_path)
     splits = {"train_split": ("train",), "eval_split": ("train",)}
     assert checks.check(Config(data_dir=str(fixed), **splits)).findings == []
 
@@ -144,7 +144,7 @@ def test_a_devkit_keeps_its_folders(tmp_path):
         train_split=("VOC2007/train", "VOC2012/train"),
         eval_split=("VOC2007/test",),
     )
-    mend.write(checks.check(config), str(tmp_path / "fixed"))
+    fix.write(checks.check(config), str(tmp_path / "fixed"))
     assert [p for p in _hashes(tmp_path / "fixed") if p.endswith((".txt", ".jpg"))] == [
         "VOC2007/ImageSets/Main/test.txt",
         "VOC2007/ImageSets/Main/train.txt",
@@ -164,10 +164,10 @@ def test_the_copy_goes_to_a_new_folder_apart_from_the_data(folder, check, tmp_pa
     (tmp_path / "link").symlink_to(folder.root)
     for target in (folder.root, folder.root / "new", tmp_path, tmp_path / "link"):
         with pytest.raises(ValueError, match="fix must be a folder apart from data_dir"):
-            mend.write(report, str(target))
+            fix.write(report, str(target))
     for target in (tmp_path / "full", tmp_path / "full" / "x"):
         with pytest.raises(ValueError, match="fix must be a new or empty folder"):
-            mend.write(report, str(target))
+            fix.write(report, str(target))
     assert (tmp_path / "full" / "x").read_text() == "mine"
 
 
@@ -176,9 +176,9 @@ def test_only_vocs_layout_is_mended(tmp_path):
     Image.fromarray(scene(0)).save(tmp_path / "data" / "a.png")
     report = checks.check(Config(data_dir=str(tmp_path / "data")))
     with pytest.raises(ValueError, match="fix writes VOC's layout"):
-        mend.write(report, str(tmp_path / "fixed"))
+        fix.write(report, str(tmp_path / "fixed"))
     assert not (tmp_path / "fixed").exists()
     joined = Config(dataset=("voc", "coco"), data_dir=("/a", "/b"))
     words = "Received: data_dir /a,/b with dataset voc,coco in another layout"
     with pytest.raises(ValueError, match=words):
-        mend.check_folder(joined, str(tmp_path / "fixed"))
+        fix.check_folder(joined, str(tmp_path / "fixed"))
