@@ -42,7 +42,7 @@ def small_train_data():
 
 
 def test_the_example_of_the_readme_runs_as_it_is_written(tmp_path, monkeypatch):
-    """With a small network in place of VGG16 and narrow layers; every other argument is as there."""
+    """With a small network in place of VGG16 and narrow layers; all else is as there."""
     (code,) = code_blocks("README.md")
     assert 'keras_frcnn.backbones.VGG16(weights="imagenet", frozen_blocks=2)' in code
     monkeypatch.setattr(

@@ -10,7 +10,6 @@ from PIL import Image
 
 from keras_frcnn.cli import export
 from keras_frcnn.serving import export as exporting
-from keras_frcnn.weights import checkpoint
 from tests import fakes
 
 

@@ -95,7 +95,7 @@ def test_boxes_that_rounding_put_outside_are_served_within_0_and_1(pencil_model,
         return answer | {"boxes": answer["boxes"] * 1.000001}
 
     pencil_model.detect_batch = slightly_outside
-    save(pencil_model, tmp_path / "model")
+    exporting.save(pencil_model, tmp_path / "model")
     serve = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
     answer = answer_of(serve, input_tensor=np.zeros((1, 20, 40, 3), np.uint8))
     assert answer["detection_boxes_pixels"].max() > 40
