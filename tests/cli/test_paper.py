@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from keras_frcnn.backbones import backbone
+from keras_frcnn import backbones
 from keras_frcnn.cli import main as cli
 from keras_frcnn.cli.command import given_settings
 from keras_frcnn.cli.paper import COMMAND, main
@@ -141,7 +141,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(run.subprocess, "Popen", Process)
     fakes.run_eagerly(monkeypatch)
     monkeypatch.setattr(dry_run, "dry_run", a_second_a_step)
-    monkeypatch.setitem(backbone.BACKBONES, "zf", fakes.stack)
+    monkeypatch.setitem(backbones.BACKBONES, "zf", "tests.fakes:small_vgg16")
     return lines
 
 
