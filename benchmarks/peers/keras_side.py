@@ -8,11 +8,7 @@ import keras_frcnn
 from benchmarks import scene
 from benchmarks.peers import workload
 from keras_frcnn.config import Config
-<<<<<<< HEAD
 from keras_frcnn.models.build import build_detector
-=======
-from keras_frcnn.models.faster_rcnn import FasterRCNN
->>>>>>> house
 from keras_frcnn.training.optimizers import make_optimizer
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
