@@ -18,7 +18,7 @@ _HOMES = {
 __all__ = [*_HOMES, "BACKBONES", "make", "preprocessing_of", "strides_of"]
 
 
-def make(name: str, **kwargs):
+def make(name: str, /, **kwargs):
     """Makes the backbone of a name in the settings.
 
     Args:

@@ -1,5 +1,6 @@
 """The shared convolutions of a detector: from padded images to feature maps."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -51,8 +52,8 @@ class Backbone(keras.layers.Layer):
             Default (): none can be frozen.
         frozen_blocks: how many of the first groups are not trained. Default 0.
         rpn_channels: the width of the RPN's 3x3 convolution on these features. Default 512.
-        head_network: a model from pooled regions [N, p, p, C] to [N, q, q, D], whose copies take
-            the place of the box head's dense layers. Default None.
+        head_network: a model, or its serialised form, from pooled regions [N, p, p, C] to
+            [N, q, q, D], whose copies take the place of the box head's dense layers. Default None.
         pretrained: where keras.applications has weights for the network. Default None: nowhere.
 
     Call arguments:
@@ -79,7 +80,7 @@ class Backbone(keras.layers.Layer):
         freeze_groups: Sequence[Sequence[str]] = (),
         frozen_blocks: int = 0,
         rpn_channels: int = 512,
-        head_network: keras.Model | None = None,
+        head_network: keras.Model | dict | None = None,
         pretrained: PretrainedWeights | None = None,
         name: str = "backbone",
         dtype=None,
@@ -96,8 +97,10 @@ class Backbone(keras.layers.Layer):
         self._frozen_blocks = frozen_blocks
         self._freeze()
         self.rpn_channels = rpn_channels
-        # Only its description and weights are kept, lest they count as weights of the backbone.
-        self._head = head_network and keras.saving.serialize_keras_object(head_network)
+        # Only its description is kept, lest its weights count as the backbone's.
+        if isinstance(head_network, keras.Model):
+            head_network = keras.saving.serialize_keras_object(head_network)
+        self._head = head_network
         self._head_weights = None
         self.pretrained = pretrained
         self.built = True
@@ -184,7 +187,7 @@ class Backbone(keras.layers.Layer):
         """
         if self._head is None:
             return None
-        head = keras.saving.deserialize_keras_object(self._head)
+        head = _network_of(self._head)
         if self._head_weights is not None:
             head.set_weights(self._head_weights)
         return head
@@ -222,22 +225,25 @@ class Backbone(keras.layers.Layer):
             "freeze_groups": [list(names) for names in self._freeze_groups],
             "frozen_blocks": self._frozen_blocks,
             "rpn_channels": self.rpn_channels,
-            "head_network": self._head,
+            "head_network": copy.deepcopy(self._head),
             "pretrained": self.pretrained and list(self.pretrained),
         }
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        for name in ("network", "head_network"):
-            if config[name] is not None:
-                config[name] = keras.saving.deserialize_keras_object(config[name])
+        config["network"] = _network_of(config["network"])
         preprocessing, pretrained = config["preprocessing"], config["pretrained"]
         config["preprocessing"] = Preprocessing(
             **{name: _with_tuples(value) for name, value in preprocessing.items()}
         )
         config["pretrained"] = pretrained and PretrainedWeights(*_with_tuples(pretrained))
         return cls(**config)
+
+
+def _network_of(config):
+    """Makes a network of its serialised form, which Keras would empty without a copy."""
+    return keras.saving.deserialize_keras_object(copy.deepcopy(config))
 
 
 def _with_tuples(value):

@@ -104,10 +104,10 @@ def rule_of(operation: keras.Operation, arguments: Mapping[str, Any]) -> Rule:
 
 
 def refusal(operation: keras.Operation, reason: str, remedy: str) -> ValueError:
-    """Returns the error for a layer that cannot be run so that padding changes nothing."""
+    """Returns the error for a layer whose result would depend on an image's padding."""
     return ValueError(
-        f"The layer {operation.name!r} ({type(operation).__name__}) would let an image's padding "
-        f"change its features: {reason}. Instead, {remedy}."
+        f"The layer {operation.name!r} ({type(operation).__name__}) cannot be used in a backbone, "
+        f"whose features must not depend on padding: {reason}. Instead, {remedy}."
     )
 
 

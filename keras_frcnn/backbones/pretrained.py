@@ -14,7 +14,7 @@ Without a network, do one of these:
   - fetch on another machine
       {url}
     and pass --backbone_weights=/path/to/that/file (or put it into ~/.keras/models/);
-  - train from random weights: --backbone_weights=none --pixel_std=58"""
+  - train from random weights: --backbone_weights=none{scale}"""
 
 
 def load_pretrained(
@@ -50,9 +50,9 @@ def load_pretrained(
         for name, shape in backbone.pretrained.top_layers
     )
     if source == "imagenet":
-        original = _download(backbone.pretrained, include_top)
+        original = _download(backbone, include_top)
     else:
-        original = _read(backbone.pretrained, source)
+        original = _read(backbone.pretrained, source, include_top)
     head = backbone.make_head()
     if head is not None:
         _copy(original, head.layers)
@@ -74,21 +74,24 @@ def _copy(original, layers):
     return loaded
 
 
-def _download(pretrained, include_top):
+def _download(backbone, include_top):
     try:
-        return _network(pretrained, include_top=include_top, weights="imagenet")
+        return _network(backbone.pretrained, include_top=include_top, weights="imagenet")
     except Exception as error:  # whatever the network layer raises
-        raise ValueError(_DOWNLOAD_HELP.format(error=error, url=pretrained.url)) from error
+        # Random weights need pixels of about unit size.
+        scale = " --pixel_std=58" if max(backbone.preprocessing.scale) == 1 else ""
+        help_text = _DOWNLOAD_HELP.format(error=error, url=backbone.pretrained.url, scale=scale)
+        raise ValueError(help_text) from error
 
 
-def _read(pretrained, path):
+def _read(pretrained, path, include_top):
     if not os.path.isfile(path):
         raise ValueError(
             f"--backbone_weights must be 'imagenet', 'none' or a weights file. Received: {path}"
         )
     problems = []
-    for include_top in (False, True):
-        original = _network(pretrained, include_top=include_top, weights=None)
+    for with_top in (include_top, not include_top):  # the file may be of either form
+        original = _network(pretrained, include_top=with_top, weights=None)
         try:
             original.load_weights(path)
         except Exception as error:  # h5py and Keras raise nearly anything on a file of another form

@@ -1,4 +1,4 @@
-"""Measures how well anchors fit the objects of a data set, and suggests better ones.
+"""Measures how well the anchors fit the objects of a data set, and suggests better ones.
 
 Examples:
   keras-frcnn anchor-fit --data_dir=mydata --train_split=train
@@ -16,26 +16,43 @@ wrong.
 
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, check_output_folder, parse, user_errors
+from keras_frcnn.cli.output import print_notes
 from keras_frcnn.config import Config
-from keras_frcnn.config.flags import Option, settings_of
+from keras_frcnn.config.flags import settings_of
+from keras_frcnn.config.setting import FRACTION, NOT_NEGATIVE, Option
 
 COMMAND = Command(
     "anchor-fit",
     __doc__,
     options=(
-        Option("output_dir", str, "", "Folder for anchors.json; empty: nothing is written."),
-        Option("num_scales", int, 0, "Number of scales to suggest; 0: as many as --scales has."),
-        Option("num_ratios", int, 0, "Number of ratios to suggest; 0: as many as --ratios has."),
+        Option("output_dir", str, "", "Folder for anchors.json. Empty: nothing is written."),
+        Option(
+            "num_scales",
+            int,
+            0,
+            "Number of scales to suggest; 0 for as many as --scales.",
+            limits=NOT_NEGATIVE,
+        ),
+        Option(
+            "num_ratios",
+            int,
+            0,
+            "Number of ratios to suggest; 0 for as many as --ratios.",
+            limits=NOT_NEGATIVE,
+        ),
         Option(
             "min_coverage",
             float,
             0.0,
-            "Share of objects with an anchor of IoU 0.5, 0 to 1, below which the exit code is 1.",
+            "Share of objects that must have an anchor with an IoU of at least 0.5; below it the "
+            "exit code is 1.",
+            limits=FRACTION,
         ),
     ),
     settings=(
         *settings_of("data"),
+        "seed",
         "backbone",
         "scales",
         "ratios",
@@ -51,25 +68,24 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: the flags of the command; None: those of the process.
+        argv: Its flags; None for those of the process.
 
     Returns:
         The exit code.
     """
-    # No weights are loaded here, so none are needed, whichever the backbone.
+    # No weights are loaded, and not every backbone has pretrained ones.
     config, options = parse(COMMAND, argv, base=lambda _: Config(backbone_weights="none"))
     with user_errors(COMMAND):
         from rich.console import Console
 
-        _check(options)
+        check_output_folder(options.output_dir)
         from keras_frcnn import backbones, data
         from keras_frcnn.inspection.anchor_fit import report
         from keras_frcnn.inspection.anchor_fit.fit import fit
 
         console = Console(highlight=False)
         dataset = data.load(config, config.train_split)
-        for line in dataset.skipped:
-            console.print(f"skipped: {line}", markup=False, soft_wrap=True)
+        print_notes(dataset, console)
         backbone = backbones.make(config.backbone)
         levels = backbone.strides, backbone.level_shapes
         result = fit(dataset, config, *levels, options.num_scales, options.num_ratios)
@@ -80,18 +96,3 @@ def main(argv: list[str] | None = None) -> int:
             report.write_json(result, folder / "anchors.json")
             print(f"Written: {folder}/anchors.json")
     return 1 if result.kinds[result.training]["share_50"] < options.min_coverage else 0
-
-
-def _check(options):
-    if options.num_scales < 0 or options.num_ratios < 0:
-        raise ValueError(
-            "--num_scales and --num_ratios must be at least 0. "
-            f"Received: {options.num_scales} and {options.num_ratios}"
-        )
-    if not 0 <= options.min_coverage <= 1:
-        raise ValueError(
-            f"--min_coverage must be between 0 and 1. Received: {options.min_coverage:g}"
-        )
-    folder = Path(options.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")

@@ -127,7 +127,7 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
     return config.replace(jit_compile=False)
 
 
-def check_output_folder(folder: str) -> None:
+def check_output_folder(folder: str | os.PathLike) -> None:
     """Refuses an ``--output_dir`` that is a file.
 
     Raises:
@@ -149,9 +149,8 @@ def help_text(command: Command) -> str:
         lines += ["", f"{title}:"] if options else []
         for option in options:
             lines.append(f"  --{option.name}  ({config_flags.summary(option)})")
-            lines += textwrap.wrap(
-                option.help, width, initial_indent=indent, subsequent_indent=indent
-            )
+            text = textwrap.wrap(option.help, width - len(indent), break_on_hyphens=False)
+            lines += [indent + line for line in text]
     return "\n".join(lines)
 
 

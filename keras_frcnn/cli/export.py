@@ -26,8 +26,8 @@ COMMAND = Command(
             "output_dir",
             str,
             "",
-            "The folder that TensorFlow Serving watches. The SavedModel becomes a numbered folder in "
-            "it.",
+            "The folder that TensorFlow Serving watches. The SavedModel becomes a numbered folder "
+            "in it.",
             required=True,
         ),
         Option(

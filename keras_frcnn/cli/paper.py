@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING
 
 from keras_frcnn.cli import propose, train
 from keras_frcnn.cli.command import Command, given_settings, parse, user_errors
-from keras_frcnn.config.flags import SETTINGS, Option
+from keras_frcnn.config.flags import SETTINGS
+from keras_frcnn.config.setting import Option
 
 if TYPE_CHECKING:
     from keras_frcnn.paper.settings import Settings
 
 # The settings that make a row what it is. All others may override its flagfile.
 _FIXED_BY_ROWS = (
-    *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "classes_file"),
+    *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "split"),
+    "classes_file",
     *("backbone", "start_checkpoint", "train_proposals", "test_proposals"),
     *("test_ranked_proposals", "test_regressed_proposals", "scheme", "steps", "lr_boundaries"),
     *("alternating_steps", "alternating_lr_boundaries", "eval_every"),

@@ -3,7 +3,7 @@
 Examples:
   keras-frcnn visualize --data_dir=mydata --train_split=train --output_dir=runs/look
   keras-frcnn visualize --checkpoint=runs/mine/best.keras --output_dir=runs/look --number=8
-  keras-frcnn visualize --checkpoint=best.keras --split=eval --image_ids=000012 --output_dir=look
+  keras-frcnn visualize --checkpoint=best.keras --subset=eval --image_ids=000012 --output_dir=look
 
 From the settings alone: 1 the ground truth, 2 the image as training sees it, 3 the anchors that
 match objects, and those sampled. With a checkpoint also: 4 the best proposals, 5 the regions that
@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
+from keras_frcnn.cli.output import distinct
 from keras_frcnn.config import Config
 from keras_frcnn.config.flagfile import nearest
 from keras_frcnn.config.flags import Option, settings_of
@@ -30,11 +31,12 @@ COMMAND = Command(
         Option("checkpoint", str, "", "A .keras file of a run; empty: only stages 1 to 3."),
         Option("output_dir", str, "", "Folder of the drawings.", required=True),
         Option(
-            "split",
+            "subset",
             str,
             "train",
             "Images of --train_split or of --eval_split.",
             choices=("train", "eval"),
+            former=("split",),
         ),
         Option("image_ids", tuple[str, ...], (), "Images by id; empty: the split's first."),
         Option("number", int, 4, "How many of the split's images, without --image_ids."),
@@ -73,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         from keras_frcnn.inspection.visualize import panels as stage_panels
 
         model = _load(options, config) if options.checkpoint else None
-        split = config.train_split if options.split == "train" else config.eval_split
+        split = config.train_split if options.subset == "train" else config.eval_split
         class_names = model and model.class_names
         dataset = data.load(config, split, class_names, strict=model is None)
         rows = _chosen(dataset.records, options)
@@ -91,7 +93,10 @@ def main(argv: list[str] | None = None) -> int:
         image_ids = [str(dataset.records[row].image_id) for row in rows]
         words = f"of {', '.join(split)}; {options.checkpoint or 'no checkpoint'}"
         for image_id, stem, drawn in zip(
-            image_ids, _stems(image_ids), with_progress(panels, "Drawing", len(rows)), strict=True
+            image_ids,
+            file_stems(image_ids),
+            with_progress(panels, "Drawing", len(rows)),
+            strict=True,
         ):
             _write(drawn, folder, stem, f"{image_id} {words}")
     print(f"Images drawn: {len(rows)}, of each the stages and a sheet of them all, in {folder}")
@@ -138,17 +143,10 @@ def _chosen(records: Sequence[Any], options: SimpleNamespace) -> list[int]:
     return list(range(min(options.number, len(records))))
 
 
-def _stems(image_ids: Sequence[str]) -> Iterator[str]:
-    """Yields how each image's files are called: its id without what is risky in names."""
-    taken: set[str] = set()
-    for image_id in image_ids:
-        base = re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH].lstrip(".-") or "image"
-        stem, number = base, 1
-        while stem.casefold() in taken:  # on some disks "A" and "a" are one file
-            number += 1
-            stem = f"{base}_{number}"
-        taken.add(stem.casefold())
-        yield stem
+def file_stems(image_ids: Sequence[str]) -> Iterator[str]:
+    """Yields the start of each image's file names: its id without letters that are risky there."""
+    safe = (re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH] for image_id in image_ids)
+    return distinct(stem.lstrip(".-") or "image" for stem in safe)
 
 
 def _write(panels: dict[str, Any], folder: Path, stem: str, title: str) -> None:

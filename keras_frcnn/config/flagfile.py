@@ -47,7 +47,8 @@ class Reader:
         parsers: For every flag, the function that turns its text into its value; the text of its
             ValueError ends the sentence "--name must be".
         switches: The flags that are true or false: they may be written ``--name`` or ``--noname``.
-        former: Former names of flags, which are read without notice, and their present names.
+        former: Former names of flags, which are read without notice, and their present names. If a
+            former name is now that of another flag, the text decides which one is meant.
     """
 
     def __init__(
@@ -130,14 +131,18 @@ class Reader:
         raise UsageError(f"{where}unknown flag --{flag}.{hint}")
 
     def _name(self, flag: str) -> str:
-        return self._former.get(flag, flag)
+        return flag if flag in self._parsers else self._former.get(flag, flag)
 
     def _given(self, flag: str, text: str, where: str) -> Given:
-        name = self._name(flag)
-        try:
-            return Given(name, self._parsers[name](text), f"--{flag}={text}", where)
-        except ValueError as error:
-            raise UsageError(f"{where}--{flag} must be {error}. Received: {text!r}") from None
+        expected = []
+        for name in dict.fromkeys((flag, self._former.get(flag, flag))):
+            if name in self._parsers:
+                try:
+                    return Given(name, self._parsers[name](text), f"--{flag}={text}", where)
+                except ValueError as error:
+                    expected.append(str(error))
+        expected = " or ".join(expected)
+        raise UsageError(f"{where}--{flag} must be {expected}. Received: {text!r}")
 
 
 def nearest(word: str, known: Iterable[str], form: str) -> str:

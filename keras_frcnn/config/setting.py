@@ -149,7 +149,7 @@ class Option:
             adjective = positive or ("non-empty " if self.limits.nonempty else "")
             if adjective:
                 return f"a {adjective}{noun}"
-            of = "" if not bounds or bounds.startswith("between") else "of "
+            of = "of " if bounds.startswith("at ") else ""
             return f"{article} {noun} {of}{bounds}".rstrip()
         counts = [_COUNTS[length] for length in self.limits.lengths if length]
         count = " or ".join(counts) or ("one or more" if self.limits.nonempty else "a list of")

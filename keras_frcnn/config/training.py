@@ -46,8 +46,9 @@ class TrainingConfig(Concern):
     )
     steps: int = setting(
         70000,
-        "Number of training steps. The released code makes 70000 of two images each. For alternating "
-        "training this is the sum of the four steps, unless alternating_steps is given.",
+        "Number of training steps. The released code makes 70000 of two images each. For "
+        "alternating training this is the sum of the four steps, unless alternating_steps is "
+        "given.",
         group="training",
         limits=POSITIVE,
         common=True,
@@ -113,30 +114,31 @@ class TrainingConfig(Concern):
     )
     accumulate_steps: int = setting(
         1,
-        "Number of steps whose gradients are averaged into one update. The released code's iter_size is 2.",
+        "Number of steps whose gradients are averaged into one update. The released code's "
+        "iter_size is 2.",
         group="training",
         limits=POSITIVE,
     )
     alternating_steps: tuple[int, ...] = setting(
         (),
         "Number of training steps in each of the four steps of alternating training; unshared "
-        "stops after two. Released code: 80000,40000,80000,40000. Empty divides 'steps' in the same "
-        "proportions.",
+        "stops after two. Released code: 80000,40000,80000,40000. Empty divides 'steps' in the "
+        "same proportions.",
         group="training",
         limits=_FOUR_STEPS,
     )
     alternating_lr_boundaries: tuple[int, ...] = setting(
         (),
         "Training step, counted from the start of each of the four steps, at which its learning "
-        "rate drops. Released code: 60000,30000,60000,30000. Empty takes lr_boundaries, shortened from "
-        "'steps' to the length of each step.",
+        "rate drops. Released code: 60000,30000,60000,30000. Empty takes lr_boundaries, shortened "
+        "from 'steps' to the length of each step.",
         group="training",
         limits=_FOUR_STEPS,
     )
     alternating_batch_sizes: tuple[int, ...] = setting(
         (),
-        "Number of images per training step in each of the four steps. Released code: 1,2,1,2. Empty "
-        "takes batch_size.",
+        "Number of images per training step in each of the four steps. Released code: 1,2,1,2. "
+        "Empty takes batch_size.",
         group="training",
         limits=_FOUR_STEPS,
     )

@@ -51,7 +51,7 @@ def iou(a, b):
 
 
 def ioa(a, b):
-    """Computes which share of each box of ``a`` lies inside each box of ``b``; shapes as in ``iou``."""
+    """Computes the share of each box of ``a`` that lies in each of ``b``; shapes as in ``iou``."""
     return tf.math.divide_no_nan(intersection(a, b), area(a)[..., :, tf.newaxis])
 
 

@@ -170,7 +170,7 @@ class Planner:
         image_sets = "_".join(self.settings.splits(getattr(config, split))).replace("/", "-")
         data_dir, train_split, eval_split = self.settings.data_flags(config)
         images = (data_dir, train_split if split == "train_split" else eval_split)
-        images += (f"--split={split}",)
+        images += (f"--subset={split}",)
         if source.model:
             trained = self.training(source.model, seed)
             variant = f"-{source.variant}" if source.variant else ""
@@ -239,7 +239,9 @@ class Planner:
         try:
             measured = json.loads(self._measured_times(name).read_text(encoding="utf-8"))
         except OSError as error:
-            raise ValueError(f"the schedule of {name} follows when its steps are timed") from error
+            raise ValueError(
+                f"the schedule of {name} is not known until its steps are timed"
+            ) from error
         return budget.shorten(config, self.settings.budget_minutes, measured)
 
     def describe_data(self, row: rows.Row) -> str:

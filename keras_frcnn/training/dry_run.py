@@ -90,7 +90,12 @@ def _rehearse_proposals(model, phase, dataset):
 def _rehearse_steps(model, phase, dataset, console):
     """Takes a few training steps; returns the median of their seconds without the first."""
     batches = iter(pipeline.train_dataset(dataset, phase.config, model.backbone.preprocessing))
-    step = tf.function(lambda: model.train_step(next(batches)))
+
+    def step():
+        return model.train_step(next(batches))
+
+    if not model.run_eagerly:
+        step = tf.function(step)
     seconds = []
     for _ in range(1 + _TIMED_STEPS):
         started = time.perf_counter()

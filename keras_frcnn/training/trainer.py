@@ -105,23 +105,23 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
         return
     if phase.proposals_file and not write_proposals(model, phase, train_data, bar, stop):
         return
+    if stop.received:
+        return
+    batches = _batches(model, train_data, phase, step)
     callbacks = [
         stop,
-        Graph(config, _batches(model, train_data, phase, step).element_spec),
+        Graph(config, batches.element_spec),
         Logger(config, bar),
         Checkpoints(config),
         *([evaluator] if evaluator else []),
         *([Profiler(config)] if config.profile_steps else []),
     ]
-    steps_taken = step - phase.first_step
     for first_epoch, end_epoch, steps_per_epoch in _epochs(
-        steps_taken, config.steps, config.steps_per_interval
+        step - phase.first_step, config.steps, config.steps_per_interval
     ):
-        if stop.received:
-            return
         with naming_images():
             model.fit(
-                _batches(model, train_data, phase, int(model.step)),
+                batches,
                 initial_epoch=first_epoch,
                 epochs=end_epoch,
                 steps_per_epoch=steps_per_epoch,
@@ -129,6 +129,10 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
                 shuffle=False,
                 verbose=0,
             )
+        step = int(model.step)
+        if stop.received or step == phase.last_step:
+            return
+        batches = _batches(model, train_data, phase, step)
 
 
 def _lacks_evaluation(phase, step):

@@ -29,19 +29,19 @@ def load(model: FasterRCNN, path: str) -> None:
         archive.open("model.weights.h5") as content,
         h5py.File(content) as file,
     ):
-        for name, layer in _layers(model):
+        layers = list(_layers(model))
+        for name, layer in layers:
             _assign(layer.weights, file[f"{name}/vars"])
         _assign([model.step], file["vars"])
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None:
-            _assign_optimizer(optimizer, file["optimizer"])
+            trained = [weight for _, layer in layers for weight in layer.trainable_weights]
+            _assign_optimizer(optimizer, trained, file["optimizer"])
 
 
 def _layers(model: FasterRCNN) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yields every layer with weights, and its name in the file."""
+    """Yields every layer with weights and its name in the file, in the order of version 0.1."""
     yield from _stack("backbone/stack", model.backbone.network)
-    if model.rpn_backbone is not None:
-        yield from _stack("layers/backbone_1/stack", model.rpn_backbone.network)
     for name in ("conv", "objectness", "deltas"):
         yield f"layers/rpn_head/{name}", getattr(model.rpn.head, name)
     head = model.roi_head.box_head
@@ -51,30 +51,39 @@ def _layers(model: FasterRCNN) -> Iterator[tuple[str, keras.layers.Layer]]:
         yield f"box_head/hidden/{_numbered('dense', number)}", layer
     for name in ("classes", "boxes"):
         yield f"box_head/{name}", getattr(head, name)
+    if model.rpn_backbone is not None:
+        yield from _stack("layers/backbone_1/stack", model.rpn_backbone.network)
 
 
 def _stack(prefix: str, network: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yields the layers of a network as a stack: plain layers numbered by class, and residual
-    blocks, each with a main branch (layers 1 to 3) and a shortcut (layer 0).
+    """Yields the layers of a network as a stack: plain layers, then residual blocks, each with a
+    main branch (layers 1 to 3) and a shortcut (layer 0).
     """
-    counts, blocks = {}, []
+    counts, blocks = {}, {}
     for layer in network.layers:
+        match = _BLOCK_LAYER.fullmatch(layer.name)
         if not layer.weights:
             continue
-        match = _BLOCK_LAYER.fullmatch(layer.name)
-        if match is None:
-            kind = "frozen_normalization" if "normalization" in type(layer).__name__.lower() else ""
-            kind = kind or "conv2d"
-            yield f"{prefix}/{_numbered(kind, counts.setdefault(kind, 0))}", layer
-            counts[kind] += 1
+        if match:
+            branch = blocks.setdefault(match.group(1), ({}, {}))[match.group(2) == "0"]
+            branch[match.group(2), match.group(3)] = layer
             continue
-        block, number, suffix = match.group(1), int(match.group(2)), match.group(3)
-        if block not in blocks:
-            blocks.append(block)
-        residual = _numbered("residual", blocks.index(block))
-        branch = "container" if number else "container_1"
-        kind = _numbered(_CLASSES[suffix], max(number - 1, 0))
-        yield f"{prefix}/{residual}/branches/{branch}/{kind}", layer
+        kind = _CLASSES["bn" if layer.name.endswith("_bn") else "conv"]
+        number = counts.setdefault(kind, 0)
+        counts[kind] += 1
+        yield f"{prefix}/{_numbered(kind, number)}", layer
+    for index, branches in enumerate(blocks.values()):
+        residual = f"{prefix}/{_numbered('residual', index)}/branches"
+        for container, branch in zip(("container", "container_1"), branches, strict=True):
+            for (number, suffix), layer in sorted(branch.items(), key=_rank):
+                kind = _numbered(_CLASSES[suffix], max(int(number) - 1, 0))
+                yield f"{residual}/{container}/{kind}", layer
+
+
+def _rank(item):
+    """Convolution before normalisation, layer by layer."""
+    (number, suffix), _ = item
+    return number, suffix == "bn"
 
 
 def _numbered(name: str, number: int) -> str:
@@ -94,11 +103,17 @@ def _assign(weights, group):
         weight.assign(value[()])
 
 
-def _assign_optimizer(optimizer, group):
+def _assign_optimizer(optimizer, trained, group):
+    """Assigns an optimizer's state, whose order is that of the trained weights in version 0.1."""
     inner = getattr(optimizer, "inner_optimizer", None)
-    if inner is None:
-        _assign(optimizer.variables, group["vars"])
+    if inner is not None:  # loss scaling around another optimizer
+        own = [v for v in optimizer.variables if not any(v is other for other in inner.variables)]
+        _assign(own, group["vars"])
+        _assign_optimizer(inner, trained, group["inner_optimizer"])
         return
-    own = [v for v in optimizer.variables if not any(v is other for other in inner.variables)]
-    _assign(own, group["vars"])
-    _assign_optimizer(inner, group["inner_optimizer"])
+    in_old_order = type(optimizer).from_config(optimizer.get_config())
+    in_old_order.build(trained)
+    _assign(in_old_order.variables, group["vars"])
+    values = {variable.path: variable for variable in in_old_order.variables}
+    for variable in optimizer.variables:
+        variable.assign(values[variable.path])

@@ -34,7 +34,7 @@ def stages(checkpoint, monkeypatch):
     def stage(name, answer=None):
         return lambda *args: calls.setdefault(name, args) and answer
 
-    monkeypatch.setattr(checkpoint, "load", stage("load"))
+    monkeypatch.setattr("keras_frcnn.weights.checkpoint.load", stage("load"))
     monkeypatch.setattr(exporting, "save", stage("save"))
     monkeypatch.setattr(exporting, "verify", stage("verify", answer=1))
     return calls

@@ -8,6 +8,7 @@ import pytest
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import joining, pipeline, proposals_file
+from keras_frcnn.data.images.preprocessing import CAFFE
 from keras_frcnn.evaluation.metrics import coco
 from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.evaluation.metrics.evaluate import evaluate
@@ -275,7 +276,7 @@ def test_difficult_objects_and_crowd_regions_each_have_their_datas_default(
     sizes = {"shorter_side": 40, "longer_side": 60, "flip": "none", "batch_size": 3}
     config = settings(voc, crowd, difficult=difficult, **sizes)
     dataset = data.load(config, ("train", "train"))
-    inputs, targets = next(iter(pipeline.train_dataset(dataset, config)))
+    inputs, targets = next(iter(pipeline.train_dataset(dataset, config, CAFFE)))
     assert sorted(inputs["index"].numpy()) == [0, 1, 2]
     name_of = {0: "monitor", 1: "difficult sofa", 2: "dog", 11: "crowd couch"}  # by the left edge
     found = {
@@ -295,7 +296,7 @@ def test_images_of_nothing_but_left_out_objects_are_background_as_the_setting_sa
     dataset = data.load(config, ("train", "train2017"))
 
     def drawn(config):
-        stream = pipeline.train_dataset(dataset, config).take(len(dataset.records))
+        stream = pipeline.train_dataset(dataset, config, CAFFE).take(len(dataset.records))
         batches = [(int(i["index"][0]), (t["labels"].numpy() >= 0).sum()) for i, t in stream]
         return dict(sorted(batches))
 

@@ -197,7 +197,7 @@ def test_class_names_must_be_distinct_and_some(class_names):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match="pool_size must be positive"):
+    with pytest.raises(ValueError, match="pool_size must be a positive integer"):
         fakes.detector(pool_size=0)
 
 

@@ -69,10 +69,10 @@ def test_fast_rcnn_on_the_proposals_of_an_rpn(make_planner, devkit, tmp_path):
         "--method=selective_search",
         f"--data_dir={devkit}",
         "--train_split=VOC2007/trainval",
-        "--split=train_split",
+        "--subset=train_split",
         f"--output_file={folder}/selective_search-VOC2007-trainval.npz",
     )
-    assert {"--eval_split=VOC2007/test", "--split=eval_split"} < set(ss_test.flags)
+    assert {"--eval_split=VOC2007/test", "--subset=eval_split"} < set(ss_test.flags)
     assert f"--train_proposals={ss_train.result}" in train.flags
     assert f"--test_proposals={ss_test.result}" in train.flags
     assert rpn.flags == (
@@ -80,7 +80,7 @@ def test_fast_rcnn_on_the_proposals_of_an_rpn(make_planner, devkit, tmp_path):
         f"--checkpoint={tmp_path}/out/models/zf_unshared/seed_0/last.keras",
         f"--data_dir={devkit}",
         "--eval_split=VOC2007/test",
-        "--split=eval_split",
+        "--subset=eval_split",
         "--test_regressed_proposals=false",
         "--test_pre_nms_top_k=100000",
         "--test_post_nms_top_k=2000",
@@ -172,7 +172,7 @@ def test_steps_are_timed_before_a_budget_shortens_them(make_planner):
         f"--dry_run_file={dry_run.result}",
     }
     with pytest.raises(
-        ValueError, match="the schedule of zf_dense follows when its steps are timed"
+        ValueError, match="the schedule of zf_dense is not known until its steps are timed"
     ):
         train.deferred_flags()
     # 40000 steps of 0.3 s are 200 minutes; 2 are 400 steps, with the drop after 300.

@@ -42,7 +42,9 @@ def test_commands_say_which_flags_are_not_known_yet(asked):
     lines = report.command_lines(*asked(row_names=["zf_dense"], budget_minutes=1.0))
     dry_run, train, evaluate = lines
     assert dry_run.startswith("keras-frcnn train --flagfile=") and "--dry_run" in dry_run
-    assert train.endswith("# more flags: the schedule of zf_dense follows when its steps are timed")
+    assert train.endswith(
+        "# more flags: the schedule of zf_dense is not known until its steps are timed"
+    )
     assert evaluate.startswith("keras-frcnn evaluate --checkpoint=")
 
 

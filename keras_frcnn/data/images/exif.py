@@ -14,8 +14,7 @@ refer to the turned image. Every reader of this package follows the same rule:
   ``ImageOps.exif_transpose`` does not.
 
 ``orientation`` reads EXIF data in Python. A served model has only TensorFlow's operations, so
-``graph_decoder.orientation`` finds and reads them in a graph. Both are tested with the same table of
-cases.
+``graph_decoder.orientation`` finds and reads them in a graph. One table of cases tests both.
 """
 
 PREFIX = b"Exif\0\0"
@@ -33,8 +32,8 @@ TURNS = (
     (True, True, True),
     (True, False, True),
 )
-"""What turns the stored pixels upright, for orientation 1 to 8: whether rows and columns are swapped
-first, whether left and right are mirrored then, and whether top and bottom are."""
+"""What turns the stored pixels upright, for orientation 1 to 8: whether rows and columns are
+swapped first, and whether left and right, and top and bottom, are swapped after that."""
 
 
 def orientation(exif: bytes) -> int:

@@ -39,7 +39,7 @@ def decode_upright(content: tf.Tensor) -> tf.Tensor:
 
 
 def orientation(data: tf.Tensor) -> tf.Tensor:
-    """Finds the EXIF data in front of the pixels and reads the orientation, by the rule of ``exif``.
+    """Reads the orientation in the bytes of a file, by the rule that ``exif`` states.
 
     Args:
         data: uint8 [N], the bytes of a JPEG or PNG.

@@ -59,7 +59,7 @@ def image_header(path: str | os.PathLike, span: Span | None = None) -> tuple[int
 
 
 def size_problem(header_size: tuple[int, int], decoded_size: tuple[int, int]) -> str:
-    """Returns the message about an image whose decoded size, (height, width), is not its header's."""
+    """Describes an image whose decoded size, (height, width), differs from its header's."""
     (height, width), (decoded_height, decoded_width) = header_size, decoded_size
     return (
         f"{height} x {width} pixels (height x width) by its header, {decoded_height} x "

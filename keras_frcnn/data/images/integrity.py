@@ -110,7 +110,7 @@ def _claimed_pixels(path: Path, span: Span | None) -> int:
 
 
 def _read_image(path: Path, span: Span | None, has_signature: bool, digest: str) -> ImageFile:
-    """Decodes an image whose file is not too large; ``has_signature``: it begins as JPEG or PNG do."""
+    """Decodes a file that is not too large; ``has_signature``: it begins like a JPEG or PNG."""
     try:
         height, width, orientation = headers.image_header(path, span)
     except ValueError as error:

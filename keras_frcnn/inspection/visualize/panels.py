@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_frcnn import backbones
 from keras_frcnn.backbones import backbone
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
@@ -56,13 +57,16 @@ def draw(
         layers, stride = stack.layers, stack.stride
     else:
         layers, stride = model.backbone.stack, model.backbone.stride
+    preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
     seed = tf.constant([epoch, config.seed], tf.int32)
     names = dataset.class_names
     for row in rows:
         record = dataset.records[row]
         original = to_image(record)
-        ((inputs, targets),) = pipeline.training_examples(dataset, config, [row], epoch)
-        image = pipeline.image_of(inputs, config)
+        ((inputs, targets),) = pipeline.training_examples(
+            dataset, config, preprocessing, [row], epoch
+        )
+        image = pipeline.image_of(inputs, preprocessing)
         truth = {"boxes": record.boxes, "labels": record.labels, "apart": record.difficult}
         learned = pipeline.objects_of(targets)
         learned["apart"] = learned["ignore"]

@@ -236,7 +236,7 @@ def test_wrong_folders_and_splits_are_named(voc_folder, tmp_path):
         _load(folder, ("train", "test"))
     with pytest.raises(ValueError, match="none.txt: the split is empty"):
         _load(folder, ("none",))
-    with pytest.raises(ValueError, match="expected image sets.* Received: none"):
+    with pytest.raises(ValueError, match="expected one entry of image sets.* Received: none"):
         _load(folder, ())
     with pytest.raises(ValueError, match="existing folder. Received: ''"):
         _load("")
