@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import transforms
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
-from keras_frcnn.models.rpn import anchor_generators
+from keras_frcnn.models.anchors import anchor_generators
 from keras_frcnn.ops import boxes as box_ops
 
 KINDS = ("inside", "all", "clipped")
