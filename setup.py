@@ -22,6 +22,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["keras_frcnn", "keras_frcnn.*"]),
+    package_data={"": ["templates/*"]},  # the markup, style and script of the HTML pages
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",

@@ -5,7 +5,7 @@ import json
 import statistics
 from collections.abc import Callable
 
-from keras_frcnn.evaluation.report.files import RESULTS
+from keras_frcnn.evaluation.report.result_files import RESULTS
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.parts import Part, Planner
 

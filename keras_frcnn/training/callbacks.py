@@ -18,7 +18,7 @@ from keras_frcnn.data.images.files import to_image
 from keras_frcnn.drawing.detections import draw_panels
 from keras_frcnn.evaluation.metrics import measure
 from keras_frcnn.evaluation.metrics import proposal_recall as proposal_evaluation
-from keras_frcnn.evaluation.report import console, scalars
+from keras_frcnn.evaluation.report import console_tables, scalars
 from keras_frcnn.inference.collect import collect, propose
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.schemes import LAST, Phase
@@ -142,7 +142,7 @@ class Evaluator(keras.callbacks.Callback):
             words = ", ".join(f"{value:.3f} of {n}" for n, value in recall.items())
             self.bar.console.print(f"recall of RPN proposals: {words}", highlight=False)
         else:
-            console.print_table(result, self.bar.console)
+            console_tables.print_table(result, self.bar.console)
         with self.writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)

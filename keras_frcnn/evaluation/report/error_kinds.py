@@ -1,0 +1,35 @@
+"""How reports name, color and explain the kinds of errors."""
+
+from keras_frcnn.drawing.canvas import Color
+from keras_frcnn.evaluation.analysis.errors import ERRORS, Kind
+from keras_frcnn.evaluation.analysis.gains import MISSED
+
+COUNTED = (Kind.CORRECT, *ERRORS)
+"""The kinds of detections that reports count: all but the ignored ones."""
+
+COLORS: dict[str, Color] = {
+    "correct": (0, 158, 115),
+    "localisation": (230, 149, 0),
+    "confusion": (180, 95, 201),
+    "both": (139, 111, 71),
+    "duplicate": (58, 148, 221),
+    "background": (220, 59, 46),
+    "ignored": (134, 139, 148),
+}
+"""The color of each kind of detection, the same in charts and images."""
+
+MEANINGS = {
+    "correct": "has the right class and is the best detection of its object",
+    "localisation": "has the right class, but overlaps the object with an IoU of only 0.1 to {iou:g}",
+    "confusion": "lies on an object of another class",
+    "both": "overlaps an object of another class with an IoU of only 0.1 to {iou:g}",
+    "duplicate": "has the right class, but a better detection has found the object",
+    "background": "lies on nothing that is annotated",
+    MISSED: "an object that no detection has found, nor overlapped or confused as above",
+}
+"""What a detection of each kind does, and what a missed object is. ``iou`` is the IoU threshold."""
+
+
+def kind_name(kind: Kind | int) -> str:
+    """Returns the name of a kind of detection, a key of ``COLORS``."""
+    return Kind(kind).name.lower()
