@@ -17,7 +17,7 @@ from keras_frcnn.cli.evaluate import main
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.metrics import detections as results
 from keras_frcnn.evaluation.report import voc_files
-from keras_frcnn.evaluation.report.console import percent
+from keras_frcnn.evaluation.report.formats import percent
 from keras_frcnn.training import trainer
 from keras_frcnn.training.callbacks import read_evaluations
 from tests import fakes

@@ -43,8 +43,7 @@ def write(report: Report, path: Path) -> None:
         remarks=report.source.remarks,
         kinds=[_kind(report, kind, findings) for kind, findings in kinds],
         classes=_classes(report),
-        small_boxes=check_report.below_stride(report),
-        histograms=_histograms(report),
+        boxes=_boxes(report),
     )
 
 
@@ -64,12 +63,15 @@ def _classes(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
-def _histograms(report: Report) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Returns the title and the (bin, count) of each histogram; none if there are no boxes."""
+def _boxes(report: Report) -> dict[str, Any] | None:
+    """Returns a sentence about small boxes and the histograms, or None if there are no boxes.
+
+    A histogram consists of its title and its pairs (bin, count).
+    """
     sizes, ratios = report.statistics["box_sizes"], report.statistics["aspect_ratios"]
     if not sum(ratios["counts"]):
-        return []
-    return [
+        return None
+    histograms = [
         (title, list(zip(check_report.bin_names(starts), counts, strict=True)))
         for title, starts, counts in (
             ("side (root of area), as stored", sizes["from"], sizes["as_stored"]),
@@ -77,6 +79,7 @@ def _histograms(report: Report) -> list[tuple[str, list[tuple[str, int]]]]:
             ("height / width", ratios["from"], ratios["counts"]),
         )
     ]
+    return {"small": check_report.below_stride(report), "histograms": histograms}
 
 
 def _kind(report: Report, kind: str, findings: list[Finding]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from keras_frcnn.evaluation.analysis import comparison as compare
 from keras_frcnn.evaluation.analysis import errors
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.metrics import columns, voc
-from keras_frcnn.evaluation.report import comparison_tables
+from keras_frcnn.evaluation.report import comparison_tables, result_files
 
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
 FAR = [500, 500, 510, 510]
@@ -164,7 +164,7 @@ def test_many_images_show_both_ends():
 
 
 def test_files(comparison, tmp_path):
-    assert comparison_tables.write(comparison, tmp_path) == [
+    assert result_files.write_comparison(comparison, tmp_path) == [
         *("comparison.json", "comparison_per_class.csv", "comparison_images.csv")
     ]
     values = json.loads((tmp_path / "comparison.json").read_text())
@@ -187,6 +187,6 @@ def test_coco(data, tmp_path):
     both = (make(data, one, "coco") for one in (BEFORE, AFTER))
     result = compare.compare(("x", "y"), *both, 5)
     assert "AP %" in printed(result)
-    comparison_tables.write(result, tmp_path)
+    result_files.write_comparison(result, tmp_path)
     values = json.loads((tmp_path / "comparison.json").read_text())
     assert values["figure"] == "AP" and list(values["intervals"]["means"]) == ["AP", "AP50"]

@@ -148,7 +148,7 @@ def test_many_findings_are_cut_short_and_counted(folder, check, tmp_path, monkey
         folder.add(f"p{n}", [("cat", 5, 5, 5, 9)], image=scene(n))
     text, links = _write(check(), tmp_path)
     assert len(links.loaded) == 2
-    assert "... and 3 more images." in text and "... and 2 more, all in the JSON" in text
+    assert "... and 3 more images." in text and "... and 2 more, all in the JSON file" in text
 
 
 def test_the_console_shows_counts_and_the_first_findings(folder, check, monkeypatch):

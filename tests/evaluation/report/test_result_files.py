@@ -10,7 +10,7 @@ from handmade import dataset, found, random_images, record
 
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.metrics import columns
-from keras_frcnn.evaluation.report import files, scalars
+from keras_frcnn.evaluation.report import result_files, scalars
 
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
 FAR = [500, 500, 510, 510]
@@ -38,7 +38,7 @@ def read_csv(path):
 
 def test_json_has_everything(tmp_path):
     settings = {"seed": 3, "rates": (0.1, float("inf"))}
-    names = files.write(small(settings=settings), tmp_path / "new")
+    names = result_files.write_evaluation(small(settings=settings), tmp_path / "new")
     text = (tmp_path / "new" / "results.json").read_text()
     values = json.loads(text, parse_constant=lambda name: 1 / 0)
     assert sorted(names) == sorted(path.name for path in (tmp_path / "new").iterdir())
@@ -75,7 +75,7 @@ def test_json_has_everything(tmp_path):
 
 
 def test_json_of_the_errors(tmp_path):
-    files.write(small(), tmp_path)
+    result_files.write_evaluation(small(), tmp_path)
     errors = json.loads((tmp_path / "results.json").read_text())["errors"]
     assert (errors["iou_threshold"], errors["score_threshold"]) == (0.5, None)
     assert (errors["correct"], errors["confusion"], errors["background"]) == (1, 1, 1)
@@ -89,14 +89,14 @@ def test_json_of_the_errors(tmp_path):
 
 def test_lists_of_numbers_stand_on_one_line(tmp_path):
     tricky = {"a": [1, 2.5, None], "b": ["[\n 1", "x]"], "c": [], "d": [[1, 2], [3]], "e": "[ 1 ]"}
-    files.write_json(tricky, tmp_path / "x.json")
+    result_files.write_json(tricky, tmp_path / "x.json")
     text = (tmp_path / "x.json").read_text()
     assert json.loads(text) == tricky
     assert '"a": [1, 2.5, null]' in text and "    [1, 2],\n    [3]\n" in text
 
 
 def test_csv(tmp_path):
-    files.write(small(), tmp_path)
+    result_files.write_evaluation(small(), tmp_path)
     header, dog, cat = read_csv(tmp_path / "per_class.csv")
     assert header[:6] == [
         *("class", "num_gt", "num_difficult", "num_detections", "ap_11point", "ap_area")
@@ -119,7 +119,7 @@ def test_csv(tmp_path):
 
 
 def test_coco(tmp_path):
-    names = files.write(small("coco", dataset=None, num_resamples=0), tmp_path)
+    names = result_files.write_evaluation(small("coco", dataset=None, num_resamples=0), tmp_path)
     assert "proposal_recall.csv" not in names
     values = json.loads((tmp_path / "results.json").read_text())
     assert values["AP50"] == pytest.approx(51 / 101) and values["ARl"] is None
@@ -137,7 +137,7 @@ def test_coco(tmp_path):
 def test_nothing_at_all(metric, tmp_path):
     summary = make(dataset(), {}, metric)
     assert summary.intervals is None
-    files.write(summary, tmp_path)
+    result_files.write_evaluation(summary, tmp_path)
     values = json.loads((tmp_path / "results.json").read_text())
     assert values["num_images"] == 0 and values["errors"]["gains"]["missed"] is None
     assert len(read_csv(tmp_path / "per_class.csv")) == 2
@@ -182,6 +182,6 @@ def test_recall_is_named_after_whose_the_proposals_are(given, source, tmp_path):
     summary = small(settings={"test_proposals": given})
     values = scalars.of_summary(summary)
     assert [name for name in values if "_recall" in name] == [f"{source}_recall/1_proposals"]
-    files.write(summary, tmp_path)
+    result_files.write_evaluation(summary, tmp_path)
     values = json.loads((tmp_path / "results.json").read_text())
     assert values["proposal_recall"]["source"] == source
