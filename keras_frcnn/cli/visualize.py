@@ -1,15 +1,16 @@
-"""Draws what each stage of training and detection makes of images, one file a stage.
+"""Draws what each stage of training and detection makes of images, one file for each stage.
 
 Examples:
   keras-frcnn visualize --data_dir=mydata --train_split=train --output_dir=runs/look
   keras-frcnn visualize --checkpoint=runs/mine/best.keras --output_dir=runs/look --number=8
   keras-frcnn visualize --checkpoint=best.keras --split=eval --image_ids=000012 --output_dir=look
 
-From the settings alone: 1 the ground truth, 2 the image as training sees it, 3 the anchors that
-match objects, and those sampled. With a checkpoint also: 4 the best proposals, 5 the regions that
-the box head would learn from, 6 the detections beside the ground truth, right and wrong told apart.
-And all of an image on one sheet. Stages 2 to 5 are of a training step on this image alone, drawn
-from the run's seed as in epoch --epoch. Exit code: 0, or 2 if something is wrong.
+The settings alone are enough to draw three stages: 1 the ground truth, 2 the image as training sees
+it, 3 the anchors that match objects and those that are sampled. With a checkpoint there are three
+more: 4 the best proposals, 5 the regions that the box head would learn from, 6 the detections beside
+the ground truth, with right and wrong ones in different colors. One more file shows all stages on a
+sheet. Stages 2 to 5 show a training step on this image alone, with the random draws of epoch
+--epoch of the run. Exit code: 0, or 2 if something is wrong.
 """
 
 import re
@@ -27,20 +28,32 @@ COMMAND = Command(
     "visualize",
     __doc__,
     options=(
-        Option("checkpoint", str, "", "A .keras file of a run; empty: only stages 1 to 3."),
-        Option("output_dir", str, "", "Folder of the drawings.", required=True),
+        Option(
+            "checkpoint",
+            str,
+            "",
+            "A .keras file of a run; without one, only stages 1 to 3 are drawn.",
+        ),
+        Option("output_dir", str, "", "The folder to write the drawings to.", required=True),
         Option(
             "split",
             str,
             "train",
-            "Images of --train_split or of --eval_split.",
+            "Whether to draw images of --train_split or of --eval_split.",
             choices=("train", "eval"),
         ),
-        Option("image_ids", tuple[str, ...], (), "Images by id; empty: the split's first."),
-        Option("number", int, 4, "How many of the split's images, without --image_ids."),
-        Option("epoch", int, 0, "Another epoch: other flips, crops, colors and samples."),
-        Option("num_proposals", int, 50, "Proposals that are drawn."),
-        Option("draw_threshold", float, 0.5, "Detections scored lower are not drawn."),
+        Option(
+            "image_ids",
+            tuple[str, ...],
+            (),
+            "The ids of the images to draw; without any, the first ones of the split are drawn.",
+        ),
+        Option("number", int, 4, "The number of images to draw if --image_ids is not given."),
+        Option(
+            "epoch", int, 0, "The epoch whose random flips, crops, colors and samples are drawn."
+        ),
+        Option("num_proposals", int, 50, "The number of best proposals to draw."),
+        Option("draw_threshold", float, 0.5, "Detections with a lower score are not drawn."),
     ),
     settings=(
         *(
@@ -56,16 +69,16 @@ COMMAND = Command(
     ),
 )
 
-_NAME_LENGTH = 50  # letters of an image id in a file's name: of four bytes each they still fit
+_NAME_LENGTH = 50  # letters of an image id in a file name, which fit even at four bytes each
 _COLUMNS = 3  # of the sheet
-_QUALITY = 92
+_QUALITY = 92  # of the JPEG files
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: The flags; None for those of the process.
 
     Returns:
         The exit code.
@@ -74,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors(COMMAND):
         from keras_frcnn import data
         from keras_frcnn.console import with_progress
-        from keras_frcnn.inspection.visualize import panels as stage_panels
+        from keras_frcnn.inspection.visualize import panels
 
         model = _load(options, config) if options.checkpoint else None
         split = config.train_split if options.split == "train" else config.eval_split
@@ -83,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         rows = _chosen(dataset.records, options)
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        panels = stage_panels.draw(
+        drawings = panels.draw(
             dataset,
             rows,
             config,
@@ -93,17 +106,16 @@ def main(argv: list[str] | None = None) -> int:
             options.draw_threshold,
         )
         image_ids = [str(dataset.records[row].image_id) for row in rows]
-        words = f"of {', '.join(split)}; {options.checkpoint or 'no checkpoint'}"
-        for image_id, stem, drawn in zip(
-            image_ids, _stems(image_ids), with_progress(panels, "Drawing", len(rows)), strict=True
-        ):
-            _write(drawn, folder, stem, f"{image_id} {words}")
-    print(f"Images drawn: {len(rows)}, of each the stages and a sheet of them all, in {folder}")
+        origin = f"of {', '.join(split)}; {options.checkpoint or 'no checkpoint'}"
+        drawings = with_progress(drawings, "Drawing", len(rows))
+        for image_id, stem, drawn in zip(image_ids, _stems(image_ids), drawings, strict=True):
+            _write(drawn, folder, stem, f"{image_id} {origin}")
+    print(f"Images drawn: {len(rows)}, each stage by stage and on one sheet, in {folder}")
     return 0
 
 
 def _base(options: SimpleNamespace) -> Config:
-    """Returns the checkpoint's settings, if there is one, after a look at the own options."""
+    """Checks the options and returns the settings of the checkpoint, if there is one."""
     for name, least in (("number", 1), ("epoch", 0), ("num_proposals", 1)):
         if getattr(options, name) < least:
             received = getattr(options, name)
@@ -114,7 +126,7 @@ def _base(options: SimpleNamespace) -> Config:
     folder = Path(options.output_dir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
-    # Without a checkpoint no weights are loaded, so that every backbone goes without.
+    # Without a checkpoint no weights are used, so none are downloaded for any backbone.
     return checkpoint_settings(options) if options.checkpoint else Config(backbone_weights="none")
 
 
@@ -126,29 +138,29 @@ def _load(options: SimpleNamespace, config: Config) -> Any:
 
 
 def _chosen(records: Sequence[Any], options: SimpleNamespace) -> list[int]:
-    """Returns the rows of the images that the user wants to see."""
+    """Returns the rows of the images to draw."""
     rows = {str(record.image_id): row for row, record in enumerate(records)}
     unknown = [image_id for image_id in options.image_ids if image_id not in rows]
     if unknown:
         hint = nearest(unknown[0], rows, "{}")
         raise ValueError(
-            f"--image_ids must be of the {len(rows)} images of the split. Received: "
+            f"--image_ids must be among the {len(rows)} images of the split. Received: "
             f"{unknown[0]}.{hint}"
         )
     if options.image_ids:
         return [rows[image_id] for image_id in dict.fromkeys(options.image_ids)]
     if not rows:
-        raise ValueError("There is no image in the split.")
+        raise ValueError("The split contains no images.")
     return list(range(min(options.number, len(records))))
 
 
 def _stems(image_ids: Sequence[str]) -> Iterator[str]:
-    """Yields how each image's files are called: its id without what is risky in names."""
+    """Yields a name for the files of each image: its id without characters unsafe in names."""
     taken: set[str] = set()
     for image_id in image_ids:
         base = re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH].lstrip(".-") or "image"
         stem, number = base, 1
-        while stem.casefold() in taken:  # on some disks "A" and "a" are one file
+        while stem.casefold() in taken:  # some file systems ignore case
             number += 1
             stem = f"{base}_{number}"
         taken.add(stem.casefold())

@@ -138,16 +138,3 @@ def test_a_file_is_complete_in_itself(tmp_path):
     assert ".red { color: #f00; }" in svg.find(f"{name}style").text
     texts = [(t.text, t.get("x"), t.get("y")) for t in svg.findall(f"{name}text")[-2:]]
     assert texts == [("<a>", "56", "314"), ("b", "56", "332")]
-
-
-def test_a_file_is_complete_in_itself(tmp_path):
-    chart = charts.lines("words", UNIT, UNIT, [Line("a", "red", (0, 1), (0, 1))])
-    path = tmp_path / "chart.svg"
-    charts.write_svg(chart, path, [("red", "<a>"), ("red", "b")], {"red": "#f00"})
-    svg = ElementTree.parse(path).getroot()
-    name = "{http://www.w3.org/2000/svg}"
-    assert svg.tag == f"{name}svg" and svg.get("aria-label") == "words"
-    assert svg.get("viewBox") == "0 -18 480 360"  # 318, two lines of 18, and 6 below them
-    assert ".red { color: #f00; }" in svg.find(f"{name}style").text
-    texts = [(t.text, t.get("x"), t.get("y")) for t in svg.findall(f"{name}text")[-2:]]
-    assert texts == [("<a>", "56", "314"), ("b", "56", "332")]

@@ -139,12 +139,8 @@ def _table(
     table = Table(header_style="bold")
     table.add_column("class")
     ends = [] if intervals is None else [_range(interval) for interval in intervals]
-    for title in (
-        "objects",
-        "detections",
-        *titles,
-        *([f"{LEVEL_TEXT} of {interval_of}"] if ends else ()),
-    ):
+    interval_titles = [f"{LEVEL_TEXT} of {interval_of}"] if ends else []
+    for title in ("objects", "detections", *titles, *interval_titles):
         table.add_column(title, justify="right")
     num_gt = num_detections = 0
     for row, (c, figures) in enumerate(rows):

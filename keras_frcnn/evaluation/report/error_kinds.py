@@ -20,12 +20,12 @@ COLORS: dict[str, Color] = {
 
 MEANINGS = {
     "correct": "has the right class and is the best detection of its object",
-    "localisation": "has the right class, but overlaps the object with an IoU of only 0.1 to {iou:g}",
+    "localisation": "has the right class, but an IoU of only 0.1 to {iou:g} with its object",
     "confusion": "lies on an object of another class",
-    "both": "overlaps an object of another class with an IoU of only 0.1 to {iou:g}",
+    "both": "has an IoU of only 0.1 to {iou:g} with an object of another class",
     "duplicate": "has the right class, but a better detection has found the object",
     "background": "lies on nothing that is annotated",
-    MISSED: "an object that no detection has found, nor overlapped or confused as above",
+    MISSED: "an object without a correct, localisation or confusion detection",
 }
 """What a detection of each kind does, and what a missed object is. ``iou`` is the IoU threshold."""
 

@@ -1,4 +1,4 @@
-"""From images to the panels of their stages: the model's layers asked, their answers drawn."""
+"""Runs the stages of training and detection on single images and draws the panel of each stage."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,9 +18,10 @@ from keras_frcnn.models.faster_rcnn import FasterRCNN
 
 _DIFFICULT = {
     "drop": "difficult, left out of training",
-    "keep": "difficult, learned like others",
+    "keep": "difficult, learned like the others",
     "ignore": "difficult, ignored in training",
 }
+"""What the legend says about difficult objects, for each way to treat them."""
 
 
 def draw(
@@ -35,25 +36,20 @@ def draw(
     """Draws the stages of some images.
 
     Args:
-        dataset: the records.
-        rows: of ``dataset.records``.
-        config: settings of the data, and of the model if there is none.
-        model: a detector; None: only stages that need none are drawn.
-        epoch: of training, by which flips, crops, colors and samples are drawn.
-        num_proposals: proposals that are drawn.
-        draw_threshold: detections scored lower are not drawn.
+        dataset: The records.
+        rows: The indices in ``dataset.records`` of the images to draw.
+        config: The settings of the data, and of the model if there is none.
+        model: A detector; None to draw only the stages that need none.
+        epoch: The epoch of training whose random flips, crops, colors and samples are drawn.
+        num_proposals: The number of best proposals to draw.
+        draw_threshold: Detections with a lower score are not drawn.
 
     Yields:
-        For each row its panels, by the names of their files, in the order of the stages.
+        For each image its panels in the order of the stages, by the names of their files.
 
     Raises:
-        ValueError: naming an image that cannot be read.
+        ValueError: If an image cannot be read; the message names its file.
     """
-    if model is None:
-        stack = backbone.BACKBONES[config.backbone]("float32")
-        layers, stride = stack.layers, stack.stride
-    else:
-        layers, stride = model.backbone.stack, model.backbone.stride
     seed = tf.constant([epoch, config.seed], tf.int32)
     names = dataset.class_names
     for row in rows:
@@ -61,11 +57,11 @@ def draw(
         original = to_image(record)
         ((inputs, targets),) = pipeline.training_examples(dataset, config, [row], epoch)
         image = pipeline.image_of(inputs, config)
-        truth = {"boxes": record.boxes, "labels": record.labels, "apart": record.difficult}
+        truth = {"boxes": record.boxes, "labels": record.labels, "dashed": record.difficult}
         learned = pipeline.objects_of(targets)
-        learned["apart"] = learned["ignore"]
+        learned["dashed"] = learned["ignore"]
         shape = inputs["image_shape"]
-        anchors = training_view.lay_anchors(config, layers, stride, shape)
+        anchors = _lay_anchors(config, model, shape)
         matched = training_view.match_anchors(config, anchors, shape, targets, seed)
         title = f"1 ground truth: {_size(original)}"
         difficult = _DIFFICULT[config.resolve_difficult(record.form)]
@@ -81,12 +77,21 @@ def draw(
             panels["5_regions"] = stages.draw_regions(
                 image, regions["rois"], regions["labels"], names, "5 regions to learn from"
             )
-            one = Dataset(names, [record])
-            detections, _ = collect(model, one, config)
-            split = errors.split(one, detections, score_threshold=draw_threshold)
+            single = Dataset(names, [record])
+            detections, _ = collect(model, single, config)
+            split = errors.split(single, detections, score_threshold=draw_threshold)
             title = f"6 detections: score >= {draw_threshold:g}"
-            panels["6_detections"] = stages.draw_judged(original, split, 0, title)
+            panels["6_detections"] = stages.draw_detections(original, split, 0, title)
         yield panels
+
+
+def _lay_anchors(config: Config, model: FasterRCNN | None, image_shape: tf.Tensor) -> tf.Tensor:
+    """Returns the anchors of all feature levels, [N, 4], of the model or else of the settings."""
+    if model is None:
+        stack = backbone.BACKBONES[config.backbone]("float32")
+        return training_view.lay_anchors(config, stack.layers, stack.stride, image_shape)
+    layers, stride = model.backbone.stack, model.backbone.stride
+    return training_view.lay_anchors(config, layers, stride, image_shape)
 
 
 def _size(image: np.ndarray) -> str:

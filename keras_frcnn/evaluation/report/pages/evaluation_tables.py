@@ -153,10 +153,10 @@ def confusions(used: ErrorSplit) -> dict[str, Any] | None:
     """Returns which classes are mistaken for which, or None if no object was confused.
 
     Returns:
-        ``pairs`` of (count, actual class, detected class), most frequent first; the ``names`` of the
-        classes in the matrix; its ``rows``, each of as many cells as there are names and one for
-        missed objects; and whether the matrix is ``cut`` to the most confused classes. A cell is
-        (count, color, strength of the color in percent).
+        ``pairs`` of (count, actual class, detected class), most frequent first; the ``names`` of
+        the classes in the matrix; its ``rows`` of (name, cells), with a cell for each class and one
+        for missed objects; and whether the matrix is ``cut`` to the most confused classes. A cell
+        is (count, color, strength of the color in percent).
     """
     taken = used.confusions().T  # rows: the true class, columns: the detected class
     if not taken.any():
