@@ -36,6 +36,7 @@ setup(
         "google-crc32c>=1.7,<2",
         "protobuf>=6.31,<8",
         "Jinja2>=3.1.5,<4",
+        "MarkupSafe>=2.1,<4",
         "msgspec>=0.19,<1",
         "filelock>=3.16,<4",
         "PyYAML>=6.0.2,<7",

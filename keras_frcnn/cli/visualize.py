@@ -6,11 +6,11 @@ Examples:
   keras-frcnn visualize --checkpoint=best.keras --split=eval --image_ids=000012 --output_dir=look
 
 The settings alone are enough to draw three stages: 1 the ground truth, 2 the image as training sees
-it, 3 the anchors that match objects and those that are sampled. With a checkpoint there are three
-more: 4 the best proposals, 5 the regions that the box head would learn from, 6 the detections beside
-the ground truth, with right and wrong ones in different colors. One more file shows all stages on a
-sheet. Stages 2 to 5 show a training step on this image alone, with the random draws of epoch
---epoch of the run. Exit code: 0, or 2 if something is wrong.
+it, 3 the anchors that match objects and those that are sampled. A checkpoint adds three more: 4 the
+best proposals, 5 the regions that the box head would learn from, 6 the detections beside the ground
+truth, with right and wrong ones in different colors. One more file shows all stages on a sheet.
+Stages 2 to 5 show a training step on this image alone, with the random draws of the epoch that
+--epoch names. Exit code: 0, or 2 if something is wrong.
 """
 
 import re
@@ -32,9 +32,9 @@ COMMAND = Command(
             "checkpoint",
             str,
             "",
-            "A .keras file of a run; without one, only stages 1 to 3 are drawn.",
+            "A .keras file of a run; empty: draws only stages 1 to 3.",
         ),
-        Option("output_dir", str, "", "The folder to write the drawings to.", required=True),
+        Option("output_dir", str, "", "Folder to write the drawings to.", required=True),
         Option(
             "split",
             str,
@@ -46,13 +46,11 @@ COMMAND = Command(
             "image_ids",
             tuple[str, ...],
             (),
-            "The ids of the images to draw; without any, the first ones of the split are drawn.",
+            "Ids of the images to draw; empty: the first --number images.",
         ),
-        Option("number", int, 4, "The number of images to draw if --image_ids is not given."),
-        Option(
-            "epoch", int, 0, "The epoch whose random flips, crops, colors and samples are drawn."
-        ),
-        Option("num_proposals", int, 50, "The number of best proposals to draw."),
+        Option("number", int, 4, "Number of images to draw if --image_ids is empty."),
+        Option("epoch", int, 0, "Epoch whose random flips, crops, colors and samples to show."),
+        Option("num_proposals", int, 50, "Number of best proposals to draw."),
         Option("draw_threshold", float, 0.5, "Detections with a lower score are not drawn."),
     ),
     settings=(

@@ -1,4 +1,4 @@
-"""A comparison of two evaluations as tables for a terminal, and the figures that it compares."""
+"""A comparison of two evaluations as tables for a terminal."""
 
 from collections.abc import Iterable
 
@@ -7,11 +7,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keras_frcnn.evaluation.analysis import bootstrap
+from keras_frcnn.evaluation.analysis.bootstrap import Interval
 from keras_frcnn.evaluation.analysis.comparison import Comparison
 from keras_frcnn.evaluation.analysis.errors import Kind
 from keras_frcnn.evaluation.analysis.gains import MISSED
 from keras_frcnn.evaluation.metrics import voc
+from keras_frcnn.evaluation.report.comparison_figures import (
+    class_figures,
+    difference_intervals,
+    main_figure,
+    verdict,
+)
 from keras_frcnn.evaluation.report.error_kinds import kind_name
 from keras_frcnn.evaluation.report.formats import (
     LEVEL_TEXT,
@@ -19,9 +25,6 @@ from keras_frcnn.evaluation.report.formats import (
     percent,
     signed_percent,
 )
-
-CLASS_FIGURES = dict((*bootstrap.VOC_FIGURES, *bootstrap.COCO_FIGURES))
-"""The figure of a class that each mean figure is the mean of."""
 
 _NUM_IMAGES = 5  # shown of the most improved and of the most worsened
 
@@ -46,49 +49,6 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         console.print(_image_table(comparison, changed))
 
 
-def main_figure(comparison: Comparison) -> tuple[tuple[float, float], str]:
-    """Returns the main figure of both evaluations, and its name."""
-    results = (comparison.before.result, comparison.after.result)
-    if isinstance(results[0], voc.Result):
-        return (results[0].map_area, results[1].map_area), "map_area"
-    return (results[0].figures["AP"], results[1].figures["AP"]), "AP"
-
-
-def class_figures(comparison: Comparison) -> list[tuple[str, float, float]]:
-    """Returns the name of each class and its main figure in both evaluations."""
-    both = zip(comparison.before.result.classes, comparison.after.result.classes, strict=True)
-    if isinstance(comparison.before.result, voc.Result):
-        return [(a.name, a.ap_area, b.ap_area) for a, b in both]
-    return [(a.name, a.figures["AP"], b.figures["AP"]) for a, b in both]
-
-
-def difference_intervals(
-    comparison: Comparison,
-) -> tuple[list[bootstrap.Interval], bootstrap.Interval]:
-    """Returns the intervals of how much the main figure differs: of each class, and of the mean.
-
-    The ends are NaN where no interval is known.
-    """
-    differences = comparison.differences
-    if differences is None:
-        unknown = bootstrap.Interval(float("nan"), float("nan"))
-        return [unknown] * len(comparison.before.result.classes), unknown
-    _, name = main_figure(comparison)
-    return list(differences.classes[CLASS_FIGURES[name]]), differences.means[name]
-
-
-def verdict(comparison: Comparison) -> str:
-    """Returns a sentence: which evaluation is better, as far as the interval can tell."""
-    _, interval = difference_intervals(comparison)
-    if not is_defined(interval):
-        return "No interval of the difference was computed."
-    if interval.low > 0:
-        return "B is better than A: the interval of the difference lies above 0."
-    if interval.high < 0:
-        return "B is worse than A: the interval of the difference lies below 0."
-    return "These images do not tell which is better: the interval of the difference includes 0."
-
-
 def _class_table(comparison: Comparison) -> Table:
     table = Table(header_style="bold")
     table.add_column("class")
@@ -104,7 +64,7 @@ def _class_table(comparison: Comparison) -> Table:
     return table
 
 
-def _cells(a: float, b: float, interval: bootstrap.Interval) -> Iterable[str]:
+def _cells(a: float, b: float, interval: Interval) -> Iterable[str]:
     ends = f"{signed_percent(interval.low)} to {signed_percent(interval.high)}"
     return percent(a), percent(b), signed_percent(b - a), ends if is_defined(interval) else "-"
 

@@ -20,7 +20,7 @@ from keras_frcnn.evaluation.analysis.errors import ErrorSplit, Kind
 from keras_frcnn.evaluation.analysis.gains import MISSED
 from keras_frcnn.evaluation.analysis.summary import Summary
 from keras_frcnn.evaluation.metrics import columns, curves, voc
-from keras_frcnn.evaluation.report.comparison_tables import (
+from keras_frcnn.evaluation.report.comparison_figures import (
     CLASS_FIGURES,
     class_figures,
     difference_intervals,

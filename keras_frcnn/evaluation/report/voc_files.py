@@ -90,10 +90,10 @@ def _parse_voc(line: str, label: int) -> tuple[str, int, float, tuple]:
         numbers = []
     if not numbers or not all(is_number(number) for number in numbers):
         form = "an image id and five finite numbers, score xmin ymin xmax ymax"
-        raise ValueError(f"expected {form}. Received: {_short(line)}")
+        raise ValueError(f"must be {form}. Received: {_short(line)}")
     x1, y1 = xmin - 1, ymin - 1
     if min(xmax - x1, ymax - y1) < -_ROUNDING:
-        raise ValueError(f"expected xmin <= xmax and ymin <= ymax. Received: {_short(line)}")
+        raise ValueError(f"must have xmin <= xmax and ymin <= ymax. Received: {_short(line)}")
     return image_id, label, score, (y1, x1, max(y1, ymax), max(x1, xmax))
 
 

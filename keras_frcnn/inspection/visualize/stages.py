@@ -179,9 +179,8 @@ def draw_detections(image: np.ndarray, split: ErrorSplit, row: int, title: str) 
     canvas, names = _canvas(image), split.truth.class_names
     found = np.flatnonzero(split.found.rows == row)
     found = found[np.argsort(-split.found.scores[found], kind="stable")]
-    not_found = np.flatnonzero(
-        (split.truth.rows == row) & (split.found_by < 0) & ~split.truth.crowd
-    )
+    expected = (split.truth.rows == row) & ~split.truth.crowd
+    not_found = np.flatnonzero(expected & (split.found_by < 0))
     for index in found[::-1]:  # the best is drawn on top
         canvas.box(split.boxes[index], COLORS[kind_name(split.kinds[index])])
     for index in not_found:

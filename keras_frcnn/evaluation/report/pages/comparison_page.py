@@ -8,7 +8,7 @@ from keras_frcnn.drawing import page
 from keras_frcnn.evaluation.analysis.bootstrap import Interval
 from keras_frcnn.evaluation.analysis.comparison import Comparison
 from keras_frcnn.evaluation.analysis.errors import ErrorSplit
-from keras_frcnn.evaluation.report import comparison_tables
+from keras_frcnn.evaluation.report import comparison_figures
 from keras_frcnn.evaluation.report.error_kinds import COLORS
 from keras_frcnn.evaluation.report.formats import (
     LEVEL_TEXT,
@@ -43,7 +43,7 @@ def write(comparison: Comparison, path: Path) -> None:
         colors=COLORS,
         names=list(zip("AB", comparison.names, strict=True)),
         cards=_cards(comparison),
-        verdict=comparison_tables.verdict(comparison),
+        verdict=comparison_figures.verdict(comparison),
         level=LEVEL_TEXT,
         classes=_classes(comparison),
         scores=[(letter, f"{split.score_threshold:.3g}") for letter, split in _lettered(used)],
@@ -68,8 +68,8 @@ def _ends(interval: Interval) -> str:
 
 
 def _cards(comparison: Comparison) -> list[dict[str, str]]:
-    (a, b), _ = comparison_tables.main_figure(comparison)
-    _, interval = comparison_tables.difference_intervals(comparison)
+    (a, b), _ = comparison_figures.main_figure(comparison)
+    _, interval = comparison_figures.difference_intervals(comparison)
     ends = _ends(interval)
     return [
         card(percent(a, 1), "A, mAP"),
@@ -81,8 +81,8 @@ def _cards(comparison: Comparison) -> list[dict[str, str]]:
 def _classes(comparison: Comparison) -> list[dict[str, Any]]:
     """Returns the rows of the table of classes; the bar of a row starts in its middle."""
     rows = []
-    intervals, _ = comparison_tables.difference_intervals(comparison)
-    figures = comparison_tables.class_figures(comparison)
+    intervals, _ = comparison_figures.difference_intervals(comparison)
+    figures = comparison_figures.class_figures(comparison)
     for (name, a, b), interval in zip(figures, intervals, strict=True):
         change = b - a
         rows.append(
