@@ -119,7 +119,7 @@ def test_coco_table_shows_classes_their_mean_and_all_twelve_figures():
 
 
 def summary(metric="voc", **options):
-    """Two images alike: one of two objects is found, one called by the other class."""
+    """Two equal images: one of two objects is found, the other taken for another class."""
     a, b = [0, 0, 10, 10], [100, 100, 120, 140]
     data = dataset(*(record(i, (a, 0), (b, 0)) for i in range(2)), class_names=("cat", "dog"))
     truth = columns.truth_of(data, metric)

@@ -1,4 +1,4 @@
-"""What is written of an evaluation: JSON, CSV and the names of TensorBoard's scalars."""
+"""The files of an evaluation, JSON and CSV, and the names of its TensorBoard scalars."""
 
 import csv
 import dataclasses
@@ -24,7 +24,7 @@ def make(data, detections, metric="voc", **options):
 
 
 def small(metric="voc", **options):
-    """Of two dogs one is found, the other called a cat; a cat is seen where nothing is."""
+    """One of two dogs is found and the other taken for a cat; another cat is found on nothing."""
     data = dataset(record("1", (A, 0), (B, 0)), record("2", (A, 0, True)), class_names=NAMES)
     rows = {"1": found((A, 0.5, 0), (B, 0.75, 1), (FAR, 0.25, 1))}
     options = {"dataset": data, "proposal_boxes": [np.array([B]), np.array([A])]} | options

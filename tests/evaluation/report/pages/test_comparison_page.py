@@ -1,4 +1,4 @@
-"""The page of a comparison: its values are the comparison's, its images in pairs."""
+"""The page of a comparison: it shows the values of the comparison, and images in pairs."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ A, B, FAR = (20, 20, 60, 60), (60, 100, 100, 180), (100, 10, 118, 40)
 
 @pytest.fixture
 def write(tmp_path):
-    """Returns a function that compares and returns the comparison and the page's root."""
+    """Returns a function that compares and returns the comparison and the root of its page."""
 
     def run(data, before, after, names=("x", "y"), metric="voc", resamples=20, dataset=True):
         truth = columns.truth_of(data, metric)
@@ -59,7 +59,8 @@ def test_the_values_are_the_comparisons(data, write):
     for row, (one, two) in zip(markup.rows(classes), pairs, strict=True):
         change = signed_percent(two.ap_area - one.ap_area, 1)
         assert row[:4] == [one.name, percent(one.ap_area, 1), percent(two.ap_area, 1), change]
-    # Of A the two right at 0.8 and one in the background; of B two right at 0.7, one in it.
+    # A has two correct detections from 0.8 on and one on the background; B has two from 0.7 on,
+    # and one on the background.
     shown = {row[0]: row[1:] for row in markup.rows(errors)}
     assert shown["correct"] == ["2", "2", "+0"] and shown["background"] == ["1", "1", "+0"]
     assert shown["missed"] == ["1", "1", "+0"]

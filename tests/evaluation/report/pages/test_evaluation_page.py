@@ -1,4 +1,4 @@
-"""The evaluation's page: its values are the results', its images those of the data."""
+"""The page of an evaluation: it shows the values of the results and the images of the data."""
 
 import os
 
@@ -20,7 +20,7 @@ NEAR_A, OVER_A = (20, 20, 60, 36), (24, 20, 60, 60)
 
 @pytest.fixture
 def write(tmp_path):
-    """Returns a function that evaluates and returns the summary and the page's root."""
+    """Returns a function that evaluates and returns the summary and the root of its page."""
 
     def run(data, detections, metric="voc", subject="", **settings):
         truth = columns.truth_of(data, metric)
@@ -35,7 +35,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def page(images, write):
-    """A page of every kind of error: summary and root."""
+    """The summary and the root of a page with several kinds of errors."""
     dataset = images(
         ("p1", (A, 0), (B, 1)),
         ("p2", (A, 0), (B, 1)),
@@ -53,7 +53,7 @@ def page(images, write):
 
 
 def section(root, anchor):
-    """Returns the elements between a heading and the next."""
+    """Returns the elements from one heading to the next."""
     body = list(root.find("body"))
     start = next(n for n, element in enumerate(body) if element.get("id") == anchor)
     ends = [n for n in range(start + 1, len(body)) if body[n].tag == "h2"]
@@ -90,7 +90,7 @@ def test_the_head_tells_what_was_measured(page):
     ends = f"{percent(interval.low, 1)} to {percent(interval.high, 1)}"
     assert cards[0] == f"mAP (area), IoU 0.5{percent(summary.result.map_area, 1)}95%: {ends}"
     assert cards[1].startswith(f"mAP (11-point), IoU 0.5{percent(summary.result.map_11point, 1)}95")
-    # From 0.8 on, where F1 is best: p1's two and p2's B are right, of six objects.
+    # From 0.8 on, where F1 is best, A and B of p1 and B of p2 are correct, of six objects.
     assert cards[2:] == ["precision75.0at score 0.8 or higher", "recall50.0at score 0.8 or higher"]
 
 
