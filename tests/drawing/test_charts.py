@@ -11,7 +11,6 @@ from keras_frcnn.drawing.charts import Axis, Line, Part
 
 UNIT = Axis("", 0, 1, (0, 1))
 MACROS = page.macros(charts.TEMPLATE)
-MACROS = page.macros(charts.TEMPLATE)
 
 
 def parse(chart):
