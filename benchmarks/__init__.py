@@ -1,1 +1,1 @@
-"""Times everything in the package: ``python -m benchmarks --help``."""
+"""Benchmarks of the whole package: ``python -m benchmarks --help``."""

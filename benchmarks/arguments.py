@@ -1,34 +1,34 @@
-"""Readers of command line arguments, which say what they expect."""
+"""Parsers of command line arguments, for argparse's ``type``."""
 
 import argparse
 from collections.abc import Callable
 
 
-def list_of(kind: Callable) -> Callable:
-    """A reader of values between commas, each of them read by ``kind``."""
-    return lambda text: [kind(word) for word in text.split(",")]
+def list_of(parse: Callable) -> Callable:
+    """Returns a parser of values separated by commas, each parsed by ``parse``."""
+    return lambda text: [parse(word) for word in text.split(",")]
 
 
 def one_of(*known: str) -> Callable:
-    """A reader of one of the known words."""
+    """Returns a parser that accepts only the known words."""
 
-    def read(word):
+    def parse(word):
         if word not in known:
             raise argparse.ArgumentTypeError(f"expected {', '.join(known)}. Received: {word!r}")
         return word
 
-    return read
+    return parse
 
 
 def count(word: str) -> int:
-    """Reads a positive whole number."""
+    """Parses a positive integer."""
     if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive whole number. Received: {word!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive integer. Received: {word!r}")
     return int(word)
 
 
 def size(word: str) -> tuple[int, int]:
-    """Reads a height and a width in pixels, each at least one cell of the features."""
+    """Parses a height and a width in pixels, each at least one cell of the feature map."""
     height, _, width = word.partition("x")
     if not (height.isdecimal() and width.isdecimal()) or min(int(height), int(width)) < 16:
         raise argparse.ArgumentTypeError(

@@ -1,4 +1,4 @@
-"""What there is to time: parts, and the cases that the command line makes of them.
+"""The suites, and the cases that the command line makes of them.
 
 Nothing here imports TensorFlow: each case does so in a process of its own.
 """
@@ -8,21 +8,21 @@ import importlib
 import itertools
 from collections.abc import Mapping, Sequence
 
-from benchmarks import environment, measure
+from benchmarks import environment, timing
 
 ALL_AXES = ("precision", "size", "batch", "backbone")
-ONLY_FOR_USE = ("bfloat16",)  # precisions that models detect in but are not trained in
+INFERENCE_ONLY = ("bfloat16",)  # precisions that models are not trained in
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """A module of ``benchmarks/parts``, which has ``run(case) -> Result``.
+class Suite:
+    """What the module of this name in ``benchmarks/suites`` times.
 
     Attributes:
-        about: what it times, for ``--help``.
-        axes: what its cases differ in; the rest keeps ``Case``'s defaults.
+        about: a description for ``--help``.
+        axes: the axes along which its cases differ; ``Case`` has defaults for the others.
         trains: whether it updates weights or computes their gradients.
-        fixed: values of an axis that it takes whatever is asked for.
+        fixed: values of an axis that the command line does not change.
     """
 
     about: str
@@ -31,42 +31,44 @@ class Part:
     fixed: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
 
-PARTS = {
-    "layers": Part("each layer but the backbone's, alone", ("precision", "size", "batch")),
-    "backbone": Part("forward; forward + backward of the trained blocks", trains=True),
-    "inference": Part("a whole prediction, beside the backbone alone"),
-    "train_step": Part(
+SUITES = {
+    "layers": Suite("each layer except the backbone's, alone", ("precision", "size", "batch")),
+    "backbone": Suite("forward; forward + backward of the trained blocks", trains=True),
+    "inference": Suite("a whole prediction, beside the backbone alone"),
+    "train_step": Suite(
         "a whole training step, beside the backbone forward + backward", trains=True
     ),
-    "optimizer": Part("one update of the detector's 137 M weights", ("precision",), trains=True),
-    "input_pipeline": Part(
-        "images/s from files on one core, and of a step", ("batch",), trains=True
+    "optimizer": Suite("one update of the detector's 137 M weights", ("precision",), trains=True),
+    "input_pipeline": Suite(
+        "images/s from files on one core, beside those of a training step", ("batch",), trains=True
     ),
-    "export": Part("writing, loading and asking a SavedModel", ("precision", "size")),
-    "startup": Part("imports, --help, the first step", (), trains=True),
-    "paper": Part(
+    "export": Suite("writing, loading and calling a SavedModel", ("precision", "size")),
+    "startup": Suite("imports, --help, the first training step", (), trains=True),
+    "paper": Suite(
         "the paper's table 5: convolutions, proposals, regions",
         ("precision", "size", "backbone"),
         fixed={"backbone": ("vgg16", "zf")},
     ),
-    "fast_rcnn": Part("table 5's first row: Selective Search, 2000 regions", ("precision", "size")),
+    "fast_rcnn": Suite(
+        "table 5's first row: Selective Search, 2000 regions", ("precision", "size")
+    ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One process's work.
+    """What one process times.
 
     Attributes:
-        part: a key of ``PARTS``.
-        precision: as ``Config.precision``; "auto" is what a run takes by itself.
+        suite: a key of ``SUITES``.
+        precision: as ``Config.precision``; "auto" is what the command would choose.
         size: height and width of the network's input.
-        batch: images at a time.
+        batch: images in a batch.
         backbone: as ``Config.backbone``.
-        calls: of each function, after the warm-up.
+        calls: timed calls of each function, after the warm-up.
     """
 
-    part: str
+    suite: str
     precision: str = "auto"
     size: tuple[int, int] = (600, 800)
     batch: int = 1
@@ -75,134 +77,62 @@ class Case:
 
     @property
     def label(self) -> str:
-        """What tells it from the part's other cases."""
+        """The values that distinguish it from the other cases of the suite."""
         words = {
             "precision": self.precision,
             "size": f"{self.size[0]}x{self.size[1]}",
             "batch": f"batch {self.batch}",
             "backbone": self.backbone,
         }
-        return ", ".join(words[axis] for axis in PARTS[self.part].axes)
+        return ", ".join(words[axis] for axis in SUITES[self.suite].axes)
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        what: was timed.
-        timing: its milliseconds.
-        gflop: arithmetic of one call in convolutions and dense layers, where there is any.
-        ratio: to ``ratio_to``, another row's name, round by round.
-        facts: further figures by name.
-    """
-
-    what: str
-    timing: measure.Timing
-    gflop: float | None = None
-    ratio_to: str | None = None
-    ratio: measure.Spread | None = None
-    facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a case found: its rows, and facts of the whole, such as the number of detections."""
-
-    rows: Sequence[Row]
-    facts: Mapping[str, object] = dataclasses.field(default_factory=dict)
-
-
-def make_cases(parts: Sequence[str], calls: int, **asked: Sequence) -> list[Case]:
-    """Makes every combination that a part tells apart, part by part.
+def make_cases(suites: Sequence[str], calls: int, **values: Sequence) -> list[Case]:
+    """Makes the cases of suites: every combination of the values on the axes of each.
 
     Args:
-        parts: keys of ``PARTS``.
+        suites: keys of ``SUITES``.
         calls: see ``Case``.
-        **asked: for each of ``ALL_AXES`` the values.
+        **values: the values of each of ``ALL_AXES``.
 
     Returns:
-        The cases. Parts that train have none in a precision that is not for training.
+        The cases. Suites that train have none in a precision that is for inference only.
 
     Raises:
-        ValueError: naming parts that do not exist, or a part without any case.
+        ValueError: naming suites that do not exist, or a suite without any case.
     """
-    unknown = [name for name in parts if name not in PARTS]
+    unknown = [name for name in suites if name not in SUITES]
     if unknown:
-        raise ValueError(f"unknown part: {', '.join(unknown)}. There are {', '.join(PARTS)}")
-    made = []
-    for name in parts:
-        axes = PARTS[name].axes
-        values = [PARTS[name].fixed.get(axis, asked[axis]) for axis in axes]
-        combinations = [dict(zip(axes, c, strict=True)) for c in itertools.product(*values)]
-        if PARTS[name].trains:
-            combinations = [c for c in combinations if c.get("precision") not in ONLY_FOR_USE]
+        raise ValueError(f"unknown suite: {', '.join(unknown)}. There are {', '.join(SUITES)}")
+    cases = []
+    for name in suites:
+        suite = SUITES[name]
+        axis_values = [suite.fixed.get(axis, values[axis]) for axis in suite.axes]
+        combinations = [
+            dict(zip(suite.axes, combination, strict=True))
+            for combination in itertools.product(*axis_values)
+        ]
+        if suite.trains:
+            combinations = [c for c in combinations if c.get("precision") not in INFERENCE_ONLY]
         if not combinations:
-            raise ValueError(f"{name} trains, which {', '.join(ONLY_FOR_USE)} is not for")
-        made += [Case(name, calls=calls, **combination) for combination in combinations]
-    return made
+            raise ValueError(f"{name} trains, which {', '.join(INFERENCE_ONLY)} is not for")
+        cases += [Case(name, calls=calls, **combination) for combination in combinations]
+    return cases
 
 
 def run(case: Mapping) -> dict:
     """Runs one case in this process.
 
     Args:
-        case: fields of a ``Case``, as JSON keeps them.
+        case: the fields of a ``Case``, as JSON keeps them.
 
     Returns:
-        The result as JSON's types: ``rows``, ``facts``, ``device`` and the peaks of memory.
+        The result in JSON's types: ``rows``, ``facts``, ``device`` and the peaks of memory.
     """
     case = Case(**{**case, "size": tuple(case["size"])})
-    result = importlib.import_module(f"benchmarks.parts.{case.part}").run(case)
+    result = importlib.import_module(f"benchmarks.suites.{case.suite}").run(case)
     return {
-        "rows": [_row(row) for row in result.rows],
-        "facts": dict(result.facts),
+        **result.to_dict(),
         "device": environment.device(),
-        **{name: round(value) for name, value in measure.peak_memory().items()},
+        **{name: round(value) for name, value in timing.peak_memory().items()},
     }
-
-
-def timed_rows(
-    timings: Mapping[str, measure.Timing],
-    gflop: Mapping[str, float] | None = None,
-    ratio_to: str | None = None,
-) -> list[Row]:
-    """Makes a row of each timing.
-
-    Args:
-        timings: by name, from one ``measure.interleaved``.
-        gflop: of those that have any.
-        ratio_to: the name that all others are compared with. None: no comparison.
-    """
-    rows = []
-    for name, timing in timings.items():
-        compared = ratio_to is not None and name != ratio_to
-        rows.append(
-            Row(
-                name,
-                timing,
-                gflop=(gflop or {}).get(name),
-                ratio_to=ratio_to if compared else None,
-                ratio=timing.ratio_to(timings[ratio_to]) if compared else None,
-            )
-        )
-    return rows
-
-
-def _row(row):
-    values = {
-        "what": row.what,
-        "calls": len(row.timing.samples),
-        "milliseconds": _rounded(row.timing.spread),
-        "facts": dict(row.facts),
-    }
-    if row.gflop is not None:
-        values["gflop"] = round(row.gflop, 2)
-        values["gflop_per_s"] = round(1000 * row.gflop / row.timing.median, 1)
-    if row.ratio is not None:
-        values["ratio"] = {"to": row.ratio_to, **_rounded(row.ratio)}
-    return values
-
-
-def _rounded(spread):
-    return {name: round(value, 3) for name, value in dataclasses.asdict(spread).items()}

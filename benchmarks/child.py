@@ -1,4 +1,4 @@
-"""Runs a function in a fresh Python process: its own memory, its own crash.
+"""Calls a function in a new Python process, with its own memory and its own crashes.
 
 child.call("benchmarks.cases:run", case)
 """
@@ -18,16 +18,16 @@ from pathlib import Path
 from benchmarks.environment import ROOT
 
 _SIGKILL = -signal.SIGKILL
-_PR_SET_PDEATHSIG = 1  # of Linux' prctl
+_PR_SET_PDEATHSIG = 1  # an option of Linux' prctl
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "MemoryError", "std::bad_alloc")
 
 
 class ChildError(Exception):
-    """A process that ended without an answer.
+    """A process ended without an answer.
 
     Attributes:
-        out_of_memory: whether that was for want of memory.
-        log: everything that the process wrote.
+        out_of_memory: whether it ran out of memory.
+        log: everything that the process printed.
     """
 
     def __init__(self, message: str, out_of_memory: bool, log: str):
@@ -41,14 +41,14 @@ def call(target: str, *arguments, num_cores: int | None = None):
 
     Args:
         target: ``module:function``.
-        *arguments: what JSON can hold.
-        num_cores: the process gets so many of this one's cores. None: all.
+        *arguments: in JSON's types.
+        num_cores: how many of this process's cores the new one may use. None: all.
 
     Returns:
-        The function's answer, which JSON can hold too.
+        The function's result, in JSON's types.
 
     Raises:
-        ChildError: if the process failed, with its exception.
+        ChildError: if the process failed, with the message of its exception.
     """
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         answer, log = Path(folder) / "answer.json", Path(folder) / "log"
@@ -61,32 +61,33 @@ def call(target: str, *arguments, num_cores: int | None = None):
             ).returncode
         if code == 0:
             return json.loads(answer.read_text(encoding="utf-8"))
-        raise _error(code, log.read_text(encoding="utf-8", errors="replace"))
+        raise error_of(code, log.read_text(encoding="utf-8", errors="replace"))
 
 
 def main():
-    """The new process: ``python -m benchmarks.child TASK ANSWER_FILE``."""
+    """Is the new process: ``python -m benchmarks.child TASK ANSWER_FILE``."""
     task = json.loads(sys.argv[1])
     if task["num_cores"]:  # before TensorFlow counts them
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task["num_cores"]])
-    _die_first()
+    _end_with_parent()
     try:
         module, _, function = task["target"].partition(":")
         answer = getattr(importlib.import_module(module), function)(*task["arguments"])
     except Exception as error:
         traceback.print_exc()
-        # TensorFlow's messages go on with lists of nodes.
-        what = next((line for line in str(error).splitlines() if line.strip()), "")
-        print(f"{type(error).__name__}: {what}", flush=True)
+        # The first line only: TensorFlow's messages go on with lists of nodes.
+        message = next((line for line in str(error).splitlines() if line.strip()), "")
+        print(f"{type(error).__name__}: {message}", flush=True)
         raise SystemExit(1) from None
     Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
 
 
-def _error(code, log):
+def error_of(code: int, log: str) -> ChildError:
+    """Returns the error of a process that ended with an exit code, or by the signal -code."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     message = lines[-1] if lines else "no message"
     if code == _SIGKILL:
-        message = "killed, as the system does where memory runs out"
+        message = "killed, as the system does when memory runs out"
     elif code < 0:
         message = f"ended by signal {-code}: {message}"
     searched = log if code < 0 else message
@@ -94,8 +95,8 @@ def _error(code, log):
     return ChildError(message, out_of_memory, log)
 
 
-def _die_first():
-    """Ends this process with the one that started it; and before others, if memory runs out."""
+def _end_with_parent():
+    """Makes the system end this process with its parent, and first of all if memory runs out."""
     with contextlib.suppress(OSError, AttributeError):  # not Linux
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -1,4 +1,4 @@
-"""What a figure depends on besides the code: machine, cores, versions, settings of the shell."""
+"""What the figures depend on besides the code: machine, cores, versions, shell variables."""
 
 import importlib.metadata
 import os
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 _PACKAGES = ("tensorflow", "keras", "numpy")
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "bf16")
-# Variables of the shell that change how fast TensorFlow is.
+# Shell variables that affect the speed of TensorFlow.
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "DNNL_MAX_CPU_ISA",
@@ -28,7 +28,7 @@ _VARIABLES = (
 
 
 def host() -> dict:
-    """Describes machine and software; imports nothing large."""
+    """Describes the machine and the software, without large imports."""
     model, flags = _processor()
     return {
         "processor": model,
@@ -43,14 +43,14 @@ def host() -> dict:
 
 
 def cores() -> list[int]:
-    """Numbers of the cores that this process may use."""
+    """Returns the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def device() -> dict:
-    """Describes what TensorFlow computes on, if this process has imported it; else nothing."""
+    """Describes what TensorFlow runs on; empty if this process has not imported it."""
     tf = sys.modules.get("tensorflow")
     if tf is None:
         return {}
@@ -60,13 +60,13 @@ def device() -> dict:
         "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
     }
-    # 0 is TensorFlow's default: as many as it may use cores.
+    # TensorFlow says 0 for its default, one thread for each core.
     threads = {name: number or len(cores()) for name, number in threads.items()}
     return {"gpu": names[0] if names else None, **threads}
 
 
 def _processor():
-    """``(model, flags)``; without /proc/cpuinfo what Python knows."""
+    """Returns ``(model, flags)``; without /proc/cpuinfo what Python knows."""
     lines = {}
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:

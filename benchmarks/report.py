@@ -1,4 +1,4 @@
-"""Shows results: one table of all cases, the paper's table, one JSON line."""
+"""Prints the results: a table of all cases, the paper's table 5, one line of JSON."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-_WIDTH = 150  # where there is no terminal
-_PAPER = {"paper": "RPN", "fast_rcnn": "Selective Search"}  # parts, and who proposes
+_WIDTH = 150  # without a terminal
+_PAPER = {"paper": "RPN", "fast_rcnn": "Selective Search"}  # suite: source of the proposals
 _COLUMNS = ("ms", "middle half", "fastest", "slowest", "GFLOP", "GFLOP/s", "ratio")
 
 
@@ -17,8 +17,8 @@ def show(report: Mapping) -> None:
     """Prints the tables and, as the last line, ``report`` itself as JSON.
 
     Args:
-        report: ``environment`` and ``cases``; a case has ``part``, ``label``, ``status`` and, if
-            that is "ok", what ``cases.run`` gives, else ``error``.
+        report: ``environment`` and ``cases``. A case has the fields of a ``Case``, ``label`` and
+            ``status``; if that is "ok" also what ``cases.run`` returns, otherwise ``error``.
     """
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(environment_text(report["environment"]), highlight=False)
@@ -29,7 +29,7 @@ def show(report: Mapping) -> None:
 
 
 def environment_text(environment: Mapping) -> str:
-    """Says in a few lines what the figures were taken on."""
+    """Describes in a few lines where the figures were measured."""
     values = {
         name: ", ".join(map(str, value)) if isinstance(value, list) else value
         for name, value in environment.items()
@@ -40,17 +40,17 @@ def environment_text(environment: Mapping) -> str:
 
 
 def table_of(cases: Sequence[Mapping]) -> Table:
-    """Makes the table of all cases, grouped by part."""
+    """Makes the table of all cases, grouped by suite."""
     table = Table(
-        title="Medians in ms after warm-up; ratios are medians of the rounds' ratios",
-        caption="Compare figures of one run only: the load of the machine moves them all.",
+        title="Medians in ms after a warm-up; ratios are medians of the rounds' ratios",
+        caption="Compare only figures of one run: the load of the machine affects all of them.",
     )
     table.add_column("what", no_wrap=True)
     for title in _COLUMNS:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("further", overflow="fold")
     for number, case in enumerate(cases):
-        if number and case["part"] != cases[number - 1]["part"]:
+        if number and case["suite"] != cases[number - 1]["suite"]:
             table.add_section()
         table.add_row(*_heading(case))
         for row in case.get("rows", ()):
@@ -59,34 +59,35 @@ def table_of(cases: Sequence[Mapping]) -> Table:
 
 
 def paper_table(cases: Sequence[Mapping]) -> Table | None:
-    """Makes table 5 of the paper, ours beside theirs; None without cases of its parts."""
-    done = [case for case in cases if case["part"] in _PAPER and case["status"] == "ok"]
+    """Makes table 5 of the paper, with its figures beside ours; None without its suites."""
+    done = [case for case in cases if case["suite"] in _PAPER and case["status"] == "ok"]
     if not done:
         return None
-    table = Table(title="As the paper's table 5, ms an image")
+    table = Table(title="As the paper's table 5, ms per image")
     titles = [row["what"] for row in done[0]["rows"]]
     for title in ("", *titles, "images/s", "total / convolutions"):
         table.add_column(title, justify="right" if title else "left")
     seen = set()
     for case in done:
-        of = f"{case['backbone']}, {_PAPER[case['part']]}"
-        if of not in seen:
-            seen.add(of)
+        detector = f"{case['backbone']}, {_PAPER[case['suite']]}"
+        if detector not in seen:
+            seen.add(detector)
             theirs = [row["facts"]["paper_k40_ms"] for row in case["rows"]]
-            name = f"[dim]{of}, the paper's, NVIDIA K40"
-            table.add_row(name, *_pieces(theirs, theirs[-1] / theirs[0], 0))
+            name = f"[dim]{detector}, the paper's, NVIDIA K40"
+            table.add_row(name, *_paper_cells(theirs, theirs[-1] / theirs[0], 0))
         ours = [row["milliseconds"]["median"] for row in case["rows"]]
-        table.add_row(escape(case["label"]), *_pieces(ours, case["rows"][-1]["ratio"]["median"], 1))
+        ratio = case["rows"][-1]["ratio"]["median"]
+        table.add_row(escape(case["label"]), *_paper_cells(ours, ratio, 1))
     return table
 
 
-def _pieces(milliseconds, ratio, digits):
-    pieces = [f"{ms:.{digits}f}" for ms in milliseconds]
-    return *pieces, f"{1000 / milliseconds[-1]:.1f}", f"{ratio:.2f}"
+def _paper_cells(milliseconds, ratio, digits):
+    cells = [f"{ms:.{digits}f}" for ms in milliseconds]
+    return *cells, f"{1000 / milliseconds[-1]:.1f}", f"{ratio:.2f}"
 
 
 def _heading(case):
-    name = escape(f"{case['part']}: {case['label']}" if case["label"] else case["part"])
+    name = escape(f"{case['suite']}: {case['label']}" if case["label"] else case["suite"])
     if case["status"] != "ok":
         return f"[bold]{name}", f"[red]{case['status']}", *[""] * 6, escape(case["error"])
     memory = {"peak_rss_mib": "MiB", "peak_device_mib": "MiB on the device"}

@@ -1,16 +1,16 @@
-"""The detector, images and objects that are timed: the paper's settings, nothing downloaded.
+"""The detector, images and objects that are timed: the paper's settings, without any download.
 
-New weights answer unlike trained ones: boxes explode and one class takes all. So the last layers
-are scaled to the spread of answers that a trained network has about. What follows from that, the
-number of proposals and detections, is reported with the figures.
+A detector with new weights answers unlike a trained one: boxes explode and one class takes all. So
+the last layers are scaled until their answers have about the spread of a trained detector's. The
+numbers of proposals and detections that result are reported with the timings.
 """
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.cases import PARTS, Case
-from keras_frcnn.backbones.backbone import Backbone
+from benchmarks.cases import SUITES, Case
+from keras_frcnn import backbones
 from keras_frcnn.config import Config
 from keras_frcnn.data.images import transforms
 from keras_frcnn.data.writers import shapes
@@ -22,48 +22,60 @@ CLASS_NAMES = tuple(f"class_{number}" for number in range(20))  # as many as VOC
 
 SETTINGS = Config(
     pixel_std=58.0,  # suits new weights
-    learning_rate=1e-6,  # weights stay what they are, however long a case lasts
+    learning_rate=1e-6,  # keeps the weights nearly constant, however long a case lasts
     lr_boundaries=(),
     warmup_steps=0,
 )
-"""The paper's settings but for these."""
+"""The paper's settings except for these."""
 
-# Standard deviations of what the last layers answer.
+# Standard deviations of the answers of a trained detector's last layers.
 _LOGITS, _DELTAS = 2.0, 0.2
 
 
 def make_config(case: Case) -> Config:
-    """The settings of a case: inputs of ``case.size`` come out of images of that size."""
+    """Returns the settings of a case, under which images of ``case.size`` keep their size."""
     config = SETTINGS.replace(
         precision=case.precision,
         backbone=case.backbone,
-        # Without pretrained weights nothing is frozen; they are named here and never loaded.
+        # Blocks are only frozen with pretrained weights: these are named here, but never loaded.
         backbone_weights="none" if case.backbone == "zf" else "imagenet",
         shorter_side=min(case.size),
         longer_side=max(case.size),
         batch_size=case.batch,
     )
     if case.precision == "auto":
-        resolve = precision.for_training if PARTS[case.part].trains else precision.for_use
+        resolve = precision.for_training if SUITES[case.suite].trains else precision.for_use
         config = resolve(config, say=lambda line: None)
     return config.validate()
 
 
+def make_backbone(case: Case) -> backbones.Backbone:
+    """Makes the backbone of the detector alone."""
+    keras.utils.set_random_seed(0)
+    return build.build_backbone(make_config(case))
+
+
 def make_model(case: Case, inputs: dict) -> FasterRCNN:
-    """Makes a detector whose answers to ``inputs`` are of a usual spread."""
+    """Makes a detector whose answers to ``inputs`` have about the spread of a trained one's."""
     keras.utils.set_random_seed(0)
     config = make_config(case)
-    model = FasterRCNN(config, CLASS_NAMES)
+    model = build.build_detector(config, CLASS_NAMES)
+    rpn_head, box_head = model.rpn.head, model.roi_head.box_head
     first = {name: values[:1] for name, values in inputs.items()}
-    shared = model.shared(first)
-    objectness = shared["objectness_logits"][..., 1] - shared["objectness_logits"][..., 0]
-    _scale(model.rpn_head.objectness, objectness, _LOGITS)
-    _scale(model.rpn_head.deltas, shared["deltas"], _DELTAS)
-    proposals, _, _ = model.propose(model.test_proposal_generator, model.shared(first), first)
-    class_logits, box_deltas = model.head(shared, proposals)
-    _scale(model.box_head.classes, class_logits, _LOGITS)
-    _scale(model.box_head.boxes, box_deltas, _DELTAS / np.mean(config.box_delta_std))
+    levels = model.features(first)
+    predictions = model.rpn.predict(levels)
+    _scale(rpn_head.objectness, objectness(predictions), _LOGITS)
+    _scale(rpn_head.deltas, predictions.deltas, _DELTAS)
+    proposals = model.propose(first, levels)
+    class_logits, box_deltas = model.roi_head.classify(levels, proposals.boxes)
+    _scale(box_head.classes, class_logits, _LOGITS)
+    _scale(box_head.boxes, box_deltas, _DELTAS / np.mean(config.box_delta_std))
     return model
+
+
+def objectness(predictions) -> tf.Tensor:
+    """Returns the log-odds [B, N] of ``RPNPredictions`` that an anchor holds an object."""
+    return predictions.objectness_logits[..., 1] - predictions.objectness_logits[..., 0]
 
 
 def draw(case: Case) -> tuple[np.ndarray, list]:
@@ -80,11 +92,12 @@ def make_batch(case: Case) -> tuple[dict, dict]:
     length = max(map(len, objects))
     boxes = np.zeros((case.batch, length, 4), np.float32)
     labels = np.full((case.batch, length), -1, np.int32)
-    for row, found in enumerate(objects):
-        boxes[row, : len(found)] = [(o.ymin, o.xmin, o.ymax, o.xmax) for o in found]
-        labels[row, : len(found)] = [shapes.CLASS_NAMES.index(o.name) for o in found]
+    for row, of_image in enumerate(objects):
+        boxes[row, : len(of_image)] = [(o.ymin, o.xmin, o.ymax, o.xmax) for o in of_image]
+        labels[row, : len(of_image)] = [shapes.CLASS_NAMES.index(o.name) for o in of_image]
+    preprocessing = backbones.preprocessing_of(case.backbone, SETTINGS.pixel_std)
     inputs = {
-        "images": transforms.normalize(tf.constant(images), SETTINGS.pixel_std),
+        "images": transforms.normalize(tf.constant(images), preprocessing),
         "image_shape": image_shape,
         "original_shape": image_shape,
     }
@@ -96,8 +109,18 @@ def make_batch(case: Case) -> tuple[dict, dict]:
     return inputs, targets
 
 
+def describe_answer(model: FasterRCNN, answer: dict) -> dict:
+    """Returns the numbers of proposals and detections, which decide how much suppression does."""
+    proposals = tf.reduce_sum(tf.cast(answer["proposal_scores"] > 0, tf.int32), axis=1)
+    return {
+        "proposals": proposals.numpy().tolist(),
+        "detections": answer["num_detections"].numpy().tolist(),
+        "score_threshold": model.config.score_threshold,
+    }
+
+
 def _image(rng, height, width):
-    """A drawn image with at least one object."""
+    """Draws an image with at least one object."""
     while True:
         image, objects = shapes.compose(rng, height, width)
         if objects:
@@ -107,19 +130,3 @@ def _image(rng, height, width):
 def _scale(layer, answers, spread):
     factor = spread / tf.math.reduce_std(answers)
     layer.kernel.assign(layer.kernel * tf.cast(factor, layer.kernel.dtype))
-
-
-def make_backbone(case: Case) -> Backbone:
-    """Makes the detector's backbone alone."""
-    keras.utils.set_random_seed(0)
-    return build.backbone(make_config(case))
-
-
-def describe_answer(model: FasterRCNN, answer: dict) -> dict:
-    """What a prediction found, an image: how much the suppressions had to do."""
-    proposals = tf.reduce_sum(tf.cast(answer["proposal_scores"] > 0, tf.int32), axis=1)
-    return {
-        "proposals": proposals.numpy().tolist(),
-        "detections": answer["num_detections"].numpy().tolist(),
-        "score_threshold": model.config.score_threshold,
-    }

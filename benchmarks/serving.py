@@ -1,20 +1,20 @@
-"""The serving side of the export benchmark: a process that has TensorFlow and nothing of ours."""
+"""The serving side of the export suite: a process that needs TensorFlow and nothing of ours."""
 
 import time
 
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import measure
+from benchmarks import timing
 
 
 def serve(folder: str, image_file: str, calls: int) -> dict:
-    """Loads a SavedModel and asks it.
+    """Loads a SavedModel and sends it requests.
 
     Args:
         folder: the SavedModel.
-        image_file: uint8 [1, H, W, 3], by ``numpy.save``.
-        calls: requests after the first one and a warm-up.
+        image_file: uint8 [1, H, W, 3], written by ``numpy.save``.
+        calls: number of timed requests, after the first one and a warm-up.
 
     Returns:
         Milliseconds: ``load``, ``first_request`` and ``requests``, a list; and ``peak_memory``.
@@ -25,16 +25,16 @@ def serve(folder: str, image_file: str, calls: int) -> dict:
     loaded = time.perf_counter()
     request()
     first = time.perf_counter()
-    timing = measure.interleaved({"request": request}, calls)["request"]
+    timings = timing.interleaved({"request": request}, calls)
     return {
         "load": 1000 * (loaded - started),
         "first_request": 1000 * (first - loaded),
-        "requests": timing.samples,
-        "peak_memory": measure.peak_memory(),
+        "requests": timings["request"].samples,
+        "peak_memory": timing.peak_memory(),
     }
 
 
 def requests_to(saved_model, images):
-    """A function that asks ``serving_default`` and has the answer on the host."""
+    """Returns a function that calls ``serving_default`` and copies the answer to the host."""
     signature = saved_model.signatures["serving_default"]
     return lambda: {name: value.numpy() for name, value in signature(input_tensor=images).items()}

@@ -7,10 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.backbones import backbone
+from keras_frcnn import backbones
+from keras_frcnn.backbones.vgg16 import PRETRAINED
 from keras_frcnn.config import Config
+from keras_frcnn.data.images.preprocessing import CAFFE
+from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import callbacks
+from keras_frcnn.training.callbacks.graph import Graph
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
 
@@ -59,29 +62,46 @@ SMALL_VGG16 = Config(
 """The real VGG16 on small images, for what is served."""
 
 
-def stack(dtype) -> backbone.Stack:
+PREPROCESSING = CAFFE  # of the small backbone below, as a backbone's module states them
+STRIDES = (16,)
+
+
+def small_vgg16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> backbones.Backbone:
     """Two convolutions, each with a pooling by four: VGG16's stride 16, rounded down as there."""
-    layers = []
+    policy = keras.dtype_policies.get(dtype)
+    images = x = keras.Input((None, None, 3), dtype=policy.compute_dtype)
     for block, channels in ((1, 8), (2, 16)):
-        layers += [
-            keras.layers.Conv2D(
-                channels,
-                3,
-                padding="same",
-                activation="relu",
-                kernel_initializer="he_normal",
-                name=f"block{block}_conv1",
-                dtype=dtype,
-            ),
-            keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=dtype),
-        ]
-    return backbone.Stack(layers, stride=16, rpn_channels=16)
+        x = keras.layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"block{block}_conv1",
+            dtype=policy,
+        )(x)
+        x = keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=policy)(x)
+    network = keras.Model(images, x, name="small_vgg16")
+    backbone = backbones.Backbone(
+        network,
+        STRIDES,
+        PREPROCESSING,
+        freeze_groups=[[f"block{block}_conv1"] for block in (1, 2)] + [()] * 3,  # five, as VGG16
+        frozen_blocks=frozen_blocks,
+        rpn_channels=16,
+        pretrained=PRETRAINED,
+        name=name,
+        dtype=dtype,
+    )
+    if weights is not None:
+        backbones.load_pretrained(backbone, weights)
+    return backbone
 
 
 @contextlib.contextmanager
 def small_backbone():
-    """While it lasts, ``backbone="vgg16"`` means the stand-in."""
-    with mock.patch.dict(backbone.BACKBONES, vgg16=stack):
+    """While it lasts, ``backbone="vgg16"`` means the small one."""
+    with mock.patch.dict(backbones.BACKBONES, vgg16="tests.fakes:small_vgg16"):
         yield
 
 
@@ -95,7 +115,7 @@ def detector(class_names=CLASS_NAMES, **changes) -> FasterRCNN:
         **changes: settings other than in ``SMALL``.
     """
     with small_backbone():
-        model = FasterRCNN(SMALL.replace(**changes), class_names)
+        model = build_detector(SMALL.replace(**changes), class_names)
     randomize(model)
     return model
 
@@ -113,16 +133,28 @@ def run_eagerly(monkeypatch) -> None:
     """Spares runs of a few steps the seconds that tracing their graphs takes."""
     always = property(lambda self: True, lambda self, value: None)
     monkeypatch.setattr(FasterRCNN, "run_eagerly", always)
-    monkeypatch.setattr(callbacks.Graph, "on_train_begin", lambda self, logs=None: None)
+    monkeypatch.setattr(Graph, "on_train_begin", lambda self, logs=None: None)
 
 
-def inputs_of(images) -> dict[str, tf.Tensor]:
-    """Pads images, float [H, W, 3] of any sizes, to one batch, as the pipeline does."""
+def inputs_of(images, seed=(3, 0)) -> dict[str, tf.Tensor]:
+    """Pads images, float [H, W, 3] of any sizes, to one batch, as the pipeline does.
+
+    Args:
+        images: the images.
+        seed: two numbers that the keys of the images come from; None: the images have no keys.
+    """
     shapes = np.array([image.shape[:2] for image in images], np.int32)
     batch = np.zeros((len(images), *shapes.max(axis=0), 3), np.float32)
     for one, image in zip(batch, images, strict=True):
         one[: image.shape[0], : image.shape[1]] = image
-    return {"images": tf.constant(batch), "image_shape": tf.constant(shapes)}
+    inputs = {"images": tf.constant(batch), "image_shape": tf.constant(shapes)}
+    return inputs if seed is None else with_seed(inputs, seed)
+
+
+def with_seed(inputs, seed) -> dict[str, tf.Tensor]:
+    """Gives the images of a batch keys that come from two numbers."""
+    rows = np.arange(len(inputs["image_shape"]))
+    return {**inputs, "key": tf.constant(np.stack([rows * 0 + seed[0], rows + seed[1]], 1))}
 
 
 def targets_of(objects) -> dict[str, tf.Tensor]:

@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEADS = (
-    "| matter | the paper says | the released code does | we do | the test that proves it |",
-    "| matter | we do | the test that proves it |",
+    "| topic | the paper | the released code | this package | tests |",
+    "| topic | this package | tests |",
 )
 
 
@@ -50,9 +50,8 @@ def test_the_reader_of_tables_sees_what_is_wrong():
 
 def test_the_page_is_complete():
     assert len(ROWS) > 60
-    matters = [cells[0] for cells in ROWS]
     assert all(cell for cells in ROWS for cell in cells)
-    assert len({cells[0] + cells[1] for cells in ROWS}) == len(matters)
+    assert len({cells[0] + cells[1] for cells in ROWS}) == len(ROWS)
 
 
 @pytest.mark.parametrize("cells", ROWS, ids=lambda cells: cells[0])

@@ -1,1 +1,1 @@
-"""Other detectors at the same work, timed in turn with this one: ``python -m benchmarks.peers``."""
+"""Other detectors at the same work, timed in turn with ours: ``python -m benchmarks.peers``."""

@@ -1,14 +1,14 @@
-"""Times torchvision's Faster R-CNN and this package's at the same work, on the processor.
+"""Compares the speed of torchvision's Faster R-CNN and of this package's, on the processor.
 
     python -m benchmarks.peers [--what=inference,train_step] [--precision=float32,bfloat16]
         [--size=600x800] [--batch=1,2] [--pairs=10] [--check] [--json=FILE] [--torch_python=PATH]
 
-Both have VGG16, the same settings, images and weights. Each side is a process of its own, warmed
-up, with the same cores and threads; they are called in turn, so that the machine's load meets both
-alike. A ratio of 2 means that keras_frcnn took half of torchvision's time. --check first sees that
-both find the same features, proposals and detections.
+Both have VGG16, the same settings, images and weights. Each side runs in its own process, warmed
+up, with the same cores and threads. They are called in turn, so that the load of the machine
+affects both alike. A ratio of 2 means that keras_frcnn took half of torchvision's time. --check
+first checks that both find the same features, proposals and detections.
 
-torchvision is no part of this package: without it this says how to install it, and skips.
+torchvision is not a dependency of this package: without it the command explains how to install it.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from rich.table import Table
 
 from benchmarks import environment, report
 from benchmarks.arguments import count, list_of, one_of, size
-from benchmarks.peers import turns, work
-from benchmarks.peers.turns import OURS, PEER
+from benchmarks.peers import workload
+from benchmarks.peers.comparison import OURS, PEER, check, compare
 from keras_frcnn.config import Config
 
-_WIDTH = 150  # where there is no terminal
-_INSTALL = """Install it into an environment of its own and name that one's Python:
+_WIDTH = 150  # without a terminal
+_INSTALL = """Install it into its own environment and give the path of that Python:
   python -m venv peers
   peers/bin/pip install numpy
   peers/bin/pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
@@ -36,13 +36,13 @@ _INSTALL = """Install it into an environment of its own and name that one's Pyth
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compares; prints the pairs, a table of all comparisons and, as the last line, JSON.
+    """Runs the comparisons; prints all pairs, a table and, as the last line, JSON.
 
     Args:
-        argv: the command line; None: the process's.
+        argv: the command line; None: that of the process.
 
     Returns:
-        The exit code: 1 if a side failed or answered otherwise than the other.
+        The exit code: 1 if a side failed or the two sides gave different answers.
     """
     options = _parser().parse_args(argv)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False, markup=False)
@@ -67,35 +67,35 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _compare(options, document, console):
-    """Does what the command line asks for; adds what it finds to the document."""
+    """Runs what the command line asks for and adds the results to the document."""
     settings = make_settings(options.clip_norm)
     threads = len(environment.cores())
     document["settings"] = settings
 
     def jobs(whats, precisions):
         for values in itertools.product(whats, precisions, options.size, options.batch):
-            yield work.Job(*values, threads, options.keep_memory, settings)
+            yield workload.Job(*values, threads, options.keep_memory, settings)
 
     for job in jobs(["inference"], ["float32"]) if options.check else ():
-        found = turns.check(job, options.torch_python)
-        document["checks"].append({"size": job.size, "batch": job.batch, **found})
-        words = ", ".join(f"{name} {value:.2g}" for name, value in found.items())
-        console.print(f"\n{job.label}, the same answers: {words}")
+        agreement = check(job, options.torch_python)
+        document["checks"].append({"size": job.size, "batch": job.batch, **agreement})
+        words = ", ".join(f"{name} {value:.2g}" for name, value in agreement.items())
+        console.print(f"\n{job.label}, same answers: {words}")
     comparisons = []
     for job in jobs(options.what, options.precision):
-        comparisons.append(turns.compare(job, options.pairs, options.torch_python))
+        comparisons.append(compare(job, options.pairs, options.torch_python))
         document["comparisons"].append(comparisons[-1].to_dict())
         console.print(f"\n{job.label}", *_pairs(comparisons[-1]), sep="\n  ")
     console.print("", _table(comparisons), sep="\n")
 
 
 def make_settings(clip_norm: float) -> dict:
-    """The detector's settings that both sides follow: our defaults, which are the paper's."""
+    """Returns the settings of both detectors: our defaults, which are the paper's."""
     return (
         Config(
-            backbone_weights="imagenet",  # as frozen blocks ask for; they are not loaded
+            backbone_weights="imagenet",  # required for frozen blocks; never loaded
             frozen_blocks=2,
-            learning_rate=1e-6,  # weights stay what they are
+            learning_rate=1e-6,  # keeps the weights nearly constant
             gradient_clip_norm=clip_norm,
         )
         .validate()
@@ -104,15 +104,15 @@ def make_settings(clip_norm: float) -> dict:
 
 
 def why_torch_is_missing(python: str) -> str:
-    """Empty if an interpreter can import torch and torchvision, else its complaint."""
+    """Returns why a Python cannot import torch and torchvision; empty if it can."""
     command = [python, "-c", "import torch, torchvision.models.detection"]
     done = subprocess.run(command, capture_output=True, text=True)
-    said = done.stderr.strip().splitlines() or [f"{python} ended with status {done.returncode}"]
-    return said[-1] if done.returncode else ""
+    lines = done.stderr.strip().splitlines() or [f"{python} ended with status {done.returncode}"]
+    return lines[-1] if done.returncode else ""
 
 
 def _pairs(comparison):
-    """Lines about the calls of one comparison, pair by pair, and what both sides had to do."""
+    """Yields a line for each pair of calls, and the amounts of work of both sides."""
     ours, peer = (comparison.timings[name].samples for name in (OURS, PEER))
     cores = zip(*(comparison.busy_cores[name] for name in (PEER, OURS)), strict=True)
     for number, (a, b, (c, d)) in enumerate(zip(ours, peer, cores, strict=True), start=1):
@@ -170,28 +170,30 @@ def _parser():
         type=list_of(one_of("float32", "bfloat16")),
     )
     add("size", "600x800", "Heights and widths of the images.", type=list_of(size))
-    add("batch", "1,2", "Images a call.", type=list_of(count))
-    add("pairs", 10, "Calls of each side that are timed.", type=count)
+    add("batch", "1,2", "Images in a call.", type=list_of(count))
+    add("pairs", 10, "Timed calls of each side.", type=count)
     add(
         "clip_norm",
         0.0,
-        "Gradients are clipped to this norm on both sides; 0: not at all.",
+        "Both sides clip gradients to this norm; 0: no clipping.",
         type=_not_negative,
     )
     add(
         "torch_python",
         sys.executable,
-        "Interpreter that has torch, torchvision and NumPy.",
+        "Python that has torch, torchvision and NumPy.",
         type=_interpreter,
     )
     parser.add_argument(
         "--keep_memory",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="Both sides keep the memory that they have freed, which makes torch faster.",
+        help="Both sides keep memory that they have freed, which makes torch faster.",
     )
-    parser.add_argument("--check", action="store_true", help="First see that both answer the same.")
-    parser.add_argument("--json", metavar="FILE", help="Also write the line of JSON there.")
+    parser.add_argument(
+        "--check", action="store_true", help="First check that both sides give the same answers."
+    )
+    parser.add_argument("--json", metavar="FILE", help="Also write the line of JSON to this file.")
     return parser
 
 
@@ -201,7 +203,7 @@ def _not_negative(text):
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number from 0. Received: {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0. Received: {text!r}")
     return number
 
 

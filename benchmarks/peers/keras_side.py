@@ -1,14 +1,15 @@
-"""keras_frcnn's detector at the same work: what ``model.predict`` and ``model.fit`` run."""
+"""keras_frcnn's side of the comparison: what ``model.predict`` and ``model.fit`` run."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import keras_frcnn
-from benchmarks.peers import work
+from benchmarks import scene
+from benchmarks.peers import workload
 from keras_frcnn.config import Config
-from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training.trainer import make_optimizer
+from keras_frcnn.models.build import build_detector
+from keras_frcnn.training.optimizers import make_optimizer
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -16,7 +17,7 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 class Side:
     """One job, ready to be called; see ``benchmarks.peers.worker``."""
 
-    def __init__(self, job: work.Job):
+    def __init__(self, job: workload.Job):
         tf.config.threading.set_intra_op_parallelism_threads(job.threads)
         self.job = job
         self.versions = {
@@ -25,13 +26,13 @@ class Side:
             "keras": keras.__version__,
         }
         config = Config.from_dict(job.settings).replace(precision=_POLICIES[job.precision])
-        class_names = [f"class {number}" for number in range(work.NUM_CLASSES)]
-        self.model = FasterRCNN(config, class_names)
-        self._load(work.weights(job.settings))
+        class_names = [f"class {number}" for number in range(workload.NUM_CLASSES)]
+        self.model = build_detector(config, class_names)
+        self._load(workload.weights(job.settings))
         image_shape = np.tile(np.array(job.size, np.int32), (job.batch, 1))
-        boxes, labels = work.objects(job)
+        boxes, labels = workload.objects(job)
         self.inputs = {
-            "images": tf.constant(work.images(job)),
+            "images": tf.constant(workload.images(job)),
             "image_shape": tf.constant(image_shape),
         }
         self.targets = {
@@ -50,9 +51,9 @@ class Side:
             self.call = self._predict
 
     def _layers(self):
-        """Layers with weights in the order of ``work.weights``."""
-        rpn, head = self.model.rpn_head, self.model.box_head
-        convolutions = [layer for layer in self.model.backbone.stack if layer.weights]
+        """Returns the layers with weights in the order of ``workload.weights``."""
+        rpn, head = self.model.rpn.head, self.model.roi_head.box_head
+        convolutions = [layer for layer in self.model.backbone.leaf_layers() if layer.weights]
         rpn_layers = [rpn.conv, rpn.objectness, rpn.deltas]
         return [*convolutions, *rpn_layers, *head.hidden, head.classes, head.boxes]
 
@@ -69,9 +70,9 @@ class Side:
         return {name: float(value) for name, value in logs.items()}
 
     def counts(self) -> dict[str, float]:
-        """What there is to do, as ``benchmarks.peers.worker`` says."""
+        """Returns the amounts of work, as ``benchmarks.peers.worker`` describes them."""
         regions = self._count_training() if self.job.what == "train_step" else self._count_test()
-        head = self.model.box_head
+        head = self.model.roi_head.box_head
         sizes = [int(np.prod(d.kernel.shape)) for d in [*head.hidden, head.classes, head.boxes]]
         trained = sum(int(np.prod(weight.shape)) for weight in self.model.trainable_weights)
         return {**regions, "head_weights": sum(sizes), "trained_weights": trained}
@@ -83,23 +84,24 @@ class Side:
         return {"proposals": valid, "regions": valid, "detections": detections}
 
     def _count_training(self):
-        model, targets = self.model, self.targets
-        shared = model.shared(self.inputs)
-        proposals, _, valid = model.propose(model.train_proposal_generator, shared, self.inputs)
-        sampled = model.proposal_sampler(
-            proposals, valid, targets["boxes"], targets["labels"], tf.constant([0, 0])
+        proposals = self.model.propose(self.inputs, training=True)
+        sampled = self.model.roi_head.proposal_sampler(
+            proposals.boxes,
+            proposals.valid,
+            self.targets["boxes"],
+            self.targets["labels"],
+            tf.constant([0, 0]),
         )
         return {
-            "proposals": int(np.sum(valid)),
+            "proposals": int(np.sum(proposals.valid)),
             "regions": int(np.sum(sampled["weights"])),
         }
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """What a prediction gives on its way, as ``benchmarks.peers.worker`` says."""
-        shared, answer = self.model.shared(self.inputs), self._predict()
-        logits = shared["objectness_logits"]
+        """Returns the results of a prediction, as ``benchmarks.peers.worker`` describes them."""
+        (level,), answer = self.model.features(self.inputs), self._predict()
         return {
-            "features": tf.cast(shared["features"], tf.float32).numpy(),
-            "objectness": (logits[..., 1] - logits[..., 0]).numpy(),
+            "features": tf.cast(level.features, tf.float32).numpy(),
+            "objectness": scene.objectness(self.model.rpn.predict([level])).numpy(),
             **{name: answer[name] for name in ("proposals", "boxes", "scores", "labels")},
         }

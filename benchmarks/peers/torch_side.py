@@ -1,9 +1,9 @@
-"""torchvision's Faster R-CNN, set to the work of ours, with torch's best settings for processors.
+"""torchvision's side of the comparison: its Faster R-CNN, set up like ours.
 
-Everything that torchvision can be told is taken from our settings; what it fixes is replaced by
-modules of a few lines: VGG16 for its backbones, RoIPool for RoIAlign, the paper's head with
-dropout, no resizing. It stays torchvision's code that proposes, samples, suppresses and computes
-the losses.
+It runs with torch's best settings for processors. Everything that torchvision can be told is taken
+from our settings. What it does not let one set is replaced by modules of a few lines: VGG16 for its
+backbones, RoIPool for RoIAlign, the paper's head with dropout, no resizing. Proposals, sampling,
+suppression and losses are computed by torchvision's own code.
 """
 
 import contextlib
@@ -16,40 +16,40 @@ from torch import nn
 from torchvision.models.detection import faster_rcnn, image_list, rpn
 from torchvision.ops import roi_pool
 
-from benchmarks.peers import work
+from benchmarks.peers import workload
 
 STRIDE = 16
 CHANNELS = 512
-Y_FIRST = [1, 0, 3, 2]  # turns xyxy into yxyx and back
+Y_FIRST = [1, 0, 3, 2]  # converts xyxy to yxyx and back
 
 
 class Side:
     """One job, ready to be called; see ``benchmarks.peers.worker``."""
 
-    def __init__(self, job: work.Job):
+    def __init__(self, job: workload.Job):
         torch.set_num_threads(job.threads)
         torch.set_flush_denormal(True)
         self.job = job
         self.training = job.what == "train_step"
         self.versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
         self.model = make_detector(job).train(self.training)
-        load(self.model, work.weights(job.settings))
+        load(self.model, workload.weights(job.settings))
         self.model.to(memory_format=torch.channels_last)
-        images = torch.from_numpy(work.images(job)).permute(0, 3, 1, 2)
+        images = torch.from_numpy(workload.images(job)).permute(0, 3, 1, 2)
         self.images = images.contiguous(memory_format=torch.channels_last)
-        boxes, labels = (torch.from_numpy(array) for array in work.objects(job))
+        boxes, labels = (torch.from_numpy(array) for array in workload.objects(job))
         boxes = boxes[..., Y_FIRST]
         self.targets = [{"boxes": b, "labels": c + 1} for b, c in zip(boxes, labels, strict=True)]
         if self.training:
             self.optimizer = make_optimizer(self.model, job.settings)
         elif job.precision == "bfloat16":
-            # Once, instead of in every call by autocast.
+            # Converted once here, instead of by autocast in every call.
             for module in self.model.modules():
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
                     module.to(torch.bfloat16)
 
     def call(self):
-        """One prediction or one training step."""
+        """Makes one prediction or one training step."""
         return self._train_step() if self.training else self._predict()
 
     def _predict(self):
@@ -70,7 +70,7 @@ class Side:
         return {name: float(value) for name, value in losses.items()}
 
     def counts(self) -> dict[str, int]:
-        """What there is to do, as ``benchmarks.peers.worker`` says."""
+        """Returns the amounts of work, as ``benchmarks.peers.worker`` describes them."""
         answer, seen = self._watched_call()
         found = {} if self.training else {"detections": sum(len(a["boxes"]) for a in answer)}
         head = [m.weight.numel() for m in self.model.roi_heads.modules() if type(m) is nn.Linear]
@@ -83,7 +83,7 @@ class Side:
         }
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """What a prediction gives on its way, as ``benchmarks.peers.worker`` says."""
+        """Returns the results of a prediction, as ``benchmarks.peers.worker`` describes them."""
         answer, seen = self._watched_call()
         s = self.job.settings
         logits = seen["rpn_head"][0][0].permute(0, 2, 3, 1)
@@ -100,7 +100,7 @@ class Side:
         }
 
     def _watched_call(self):
-        """Returns the answer of one call and what some modules gave on the way to it."""
+        """Returns the answer of one call, and the outputs of some modules during it."""
         model, seen = self.model, {}
         watched = {
             "features": model.backbone,
@@ -123,13 +123,13 @@ class Side:
         return torch.autocast("cpu", torch.bfloat16)
 
 
-def make_detector(job: work.Job) -> faster_rcnn.FasterRCNN:
-    """torchvision's detector with the figures of our settings."""
+def make_detector(job: workload.Job) -> faster_rcnn.FasterRCNN:
+    """Makes torchvision's detector with our settings."""
     s = job.settings
     num_anchors = len(s["scales"]) * len(s["ratios"])
     backbone = torchvision.models.vgg16(weights=None, init_weights=False).features[:-1]
     backbone.out_channels = CHANNELS
-    num_frozen = sum(convolutions for _, convolutions in work.VGG16[: s["frozen_blocks"]])
+    num_frozen = sum(convolutions for _, convolutions in workload.VGG16[: s["frozen_blocks"]])
     for frozen in [m for m in backbone if isinstance(m, nn.Conv2d)][:num_frozen]:
         frozen.requires_grad_(False)
     detector = faster_rcnn.FasterRCNN(
@@ -146,7 +146,7 @@ def make_detector(job: work.Job) -> faster_rcnn.FasterRCNN:
         rpn_batch_size_per_image=s["rpn_num_samples"],
         rpn_positive_fraction=s["rpn_fg_fraction"],
         box_head=make_head(s),
-        box_predictor=Float32Predictor(s["head_units"][-1], work.NUM_CLASSES + 1),
+        box_predictor=Float32Predictor(s["head_units"][-1], workload.NUM_CLASSES + 1),
         box_score_thresh=s["score_threshold"],
         box_nms_thresh=s["nms_iou_threshold"],
         box_detections_per_img=s["max_detections"],
@@ -163,7 +163,7 @@ def make_detector(job: work.Job) -> faster_rcnn.FasterRCNN:
 
 
 def make_head(settings) -> nn.Sequential:
-    """The paper's fc6 and fc7, with dropout as ours."""
+    """Makes the paper's fc6 and fc7, with dropout, as in our head."""
     width, layers = settings["pool_size"] ** 2 * CHANNELS, [nn.Flatten()]
     for units in settings["head_units"]:
         layers += [
@@ -176,7 +176,7 @@ def make_head(settings) -> nn.Sequential:
 
 
 def make_optimizer(model, settings) -> torch.optim.Optimizer:
-    """SGD in one pass over memory; biases learn faster and do not decay, as ours."""
+    """Makes SGD in one pass over memory; as with ours, biases learn faster and do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     rate = settings["learning_rate"]
     groups = [
@@ -190,7 +190,7 @@ def make_optimizer(model, settings) -> torch.optim.Optimizer:
 
 
 class NoTransform(nn.Module):
-    """Takes images as they are: normalised and of one size, as ours gets them."""
+    """Passes images on as they are: normalised and of one size, as our detector gets them."""
 
     def forward(self, images, targets=None):
         return image_list.ImageList(images, [tuple(images.shape[-2:])] * len(images)), targets
@@ -200,7 +200,7 @@ class NoTransform(nn.Module):
 
 
 class Anchors(rpn.AnchorGenerator):
-    """Anchors of one level, not rounded and centred in their cells; float32 under autocast too."""
+    """Anchors of one level, not rounded, centred in their cells, float32 also under autocast."""
 
     def __init__(self, scales, ratios):
         super().__init__((tuple(scales),), (tuple(ratios),))
@@ -217,7 +217,7 @@ class Anchors(rpn.AnchorGenerator):
 
 
 class Float32RPNHead(rpn.RPNHead):
-    """Gives float32 under autocast too: bfloat16 boxes would lie up to 2 pixels off."""
+    """Returns float32 also under autocast: bfloat16 boxes would be off by up to 2 pixels."""
 
     def forward(self, x):
         logits, deltas = super().forward(x)
@@ -225,14 +225,14 @@ class Float32RPNHead(rpn.RPNHead):
 
 
 class Float32Predictor(faster_rcnn.FastRCNNPredictor):
-    """Gives float32 under autocast too."""
+    """Returns float32 also under autocast."""
 
     def forward(self, x):
         return tuple(t.float() for t in super().forward(x))
 
 
 class RoIPool(nn.Module):
-    """Fast R-CNN's max pooling in place of ``MultiScaleRoIAlign``, in float32: it has no other."""
+    """Fast R-CNN's max pooling in place of ``MultiScaleRoIAlign``, in float32, its only type."""
 
     def __init__(self, pool_size):
         super().__init__()
@@ -243,7 +243,7 @@ class RoIPool(nn.Module):
 
 
 def padded(rows, length, value=0) -> np.ndarray:
-    """One array [B, length, ...] of tensors of up to that length."""
+    """Joins tensors of at most ``length`` rows to one array [B, length, ...]."""
     array = np.full((len(rows), length, *rows[0].shape[1:]), value, np.float32)
     for one, of_image in zip(array, rows, strict=True):
         one[: len(of_image)] = of_image.numpy()
@@ -251,7 +251,7 @@ def padded(rows, length, value=0) -> np.ndarray:
 
 
 def load(model, weights) -> None:
-    """Copies weights in Keras' layout and y-first boxes into the layers, in the same order."""
+    """Copies weights, in Keras' layout and with y-first boxes, into the layers, in order."""
     convolutions = [m for m in model.backbone if isinstance(m, nn.Conv2d)]
     head, predictor = model.roi_heads.box_head, model.roi_heads.box_predictor
     dense = [m for m in head if isinstance(m, nn.Linear)]
@@ -266,12 +266,12 @@ def load(model, weights) -> None:
         predictor.bbox_pred,
     ]
     for layer, (kernel, bias) in zip(layers, weights, strict=True):
-        if layer is rpn_head.cls_logits:  # one logit in place of two: their difference
+        if layer is rpn_head.cls_logits:  # one logit, the difference of our two
             kernel, bias = kernel[..., 1::2] - kernel[..., ::2], bias[1::2] - bias[::2]
         elif layer in (rpn_head.bbox_pred, predictor.bbox_pred):
             kernel = kernel.reshape(*kernel.shape[:-1], -1, 4)[..., Y_FIRST].reshape(kernel.shape)
             bias = bias.reshape(-1, 4)[:, Y_FIRST].ravel()
-        elif dense and layer is dense[0]:  # flattened as channels, rows, columns here
+        elif dense and layer is dense[0]:  # torch flattens channels, rows, columns
             size = model.roi_heads.box_roi_pool.pool_size
             kernel = kernel.reshape(size, size, CHANNELS, -1).transpose(2, 0, 1, 3)
             kernel = kernel.reshape(-1, kernel.shape[-1])

@@ -1,16 +1,17 @@
-"""One side of a comparison, in a process of its own, which answers the parent line by line.
+"""The process of one side of a comparison, which answers its parent line by line.
 
     python -m benchmarks.peers.worker torch_side '{"what": "inference", ...}'
 
-A side is a class ``Side(job)`` with
+A side is a class ``Side(job)`` that has
 
-- ``call()``: one prediction or training step, done when it returns;
-- ``counts()``: what there is to do: ``proposals`` after suppression, ``regions`` that reach the
-  head and, in a prediction, ``detections``, all images together; ``head_weights`` and
-  ``trained_weights``;
-- ``outputs()``: ``features`` [B, h, w, C], ``objectness`` [B, N], ``proposals`` [B, P, 4],
-  ``boxes`` [B, K, 4], ``scores`` and ``labels`` [B, K] of a prediction, yxyx, as ours gives them;
-- ``versions``.
+- ``call()``: makes one prediction or training step and returns when it is done;
+- ``counts()``: returns the amounts of work, of all images together: ``proposals`` after
+  suppression, ``regions`` that reach the head and, for a prediction, ``detections``;
+  ``head_weights`` and ``trained_weights``;
+- ``outputs()``: returns the results of a prediction in the form of our detector: ``features``
+  [B, h, w, C], ``objectness`` [B, N], ``proposals`` [B, P, 4], ``boxes`` [B, K, 4] (yxyx),
+  ``scores`` and ``labels`` [B, K];
+- ``versions``: the versions of its libraries.
 """
 
 import importlib
@@ -21,23 +22,23 @@ import time
 
 import numpy as np
 
-from benchmarks import measure
-from benchmarks.peers import work
+from benchmarks import timing
+from benchmarks.peers import workload
 
 WARMUP = 3
 
 
 def serve(side, commands, answers) -> None:
-    """Warms a side up and obeys, one line a command and one line of JSON an answer.
+    """Warms a side up and answers commands: one line for each, and one line of JSON in return.
 
-    The first answer comes unasked, when the side is ready. ``call`` calls it, ``outputs <file>``
-    writes the outputs. The answer to both says, in seconds, how long the side has ``waited`` since
-    its last answer and its processor time meanwhile (``idle_cpu``), what processor time the command
-    took (``cpu``), and its peak memory.
+    The first answer is sent without a command, when the side is ready. The command ``call`` calls
+    the side, ``outputs <file>`` writes its outputs. The answer to both has, in seconds, how long
+    the side has ``waited`` since its last answer and its processor time during that (``idle_cpu``),
+    the processor time of the command (``cpu``), and the peak memory.
 
     Args:
         side: a ``Side``.
-        commands: lines of text; their end ends the service.
+        commands: lines of text, until their end.
         answers: file to write to.
     """
 
@@ -61,12 +62,12 @@ def serve(side, commands, answers) -> None:
             waited=waited,
             idle_cpu=started - used,
             cpu=time.process_time() - started,
-            **measure.peak_memory(),
+            **timing.peak_memory(),
         )
 
 
 def _forget_peak_memory():
-    """What making the weights took is not what the work takes; Linux can forget it."""
+    """Resets the peak, which on Linux is possible: making the weights is not part of the work."""
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
@@ -76,11 +77,11 @@ def _forget_peak_memory():
 
 def main() -> None:
     """Serves the side that the command line names."""
-    # Libraries may print; what they print must not be taken for an answer.
+    # What libraries print must not be taken for an answer.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     module = importlib.import_module(f"benchmarks.peers.{sys.argv[1]}")
-    serve(module.Side(work.Job(**json.loads(sys.argv[2]))), sys.stdin, answers)
+    serve(module.Side(workload.Job(**json.loads(sys.argv[2]))), sys.stdin, answers)
 
 
 if __name__ == "__main__":

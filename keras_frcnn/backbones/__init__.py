@@ -1,14 +1,60 @@
-"""Backbones: the shared convolutions that turn images into feature maps."""
+"""Backbones: the shared convolutions that turn images into feature maps, one file a family.
 
-from keras_frcnn.data.images.preprocessing import CAFFE, Preprocessing
+They are imported when first used, so that commands that need none do not wait for TensorFlow.
+"""
+
+import importlib
+
+from keras_frcnn.config.model import BACKBONES
+from keras_frcnn.data.images.preprocessing import Preprocessing
+
+_HOMES = {
+    "Backbone": "keras_frcnn.backbones.backbone:Backbone",
+    "FeatureLevel": "keras_frcnn.backbones.levels:FeatureLevel",
+    "PretrainedWeights": "keras_frcnn.backbones.backbone:PretrainedWeights",
+    "load_pretrained": "keras_frcnn.backbones.pretrained:load_pretrained",
+    **{path.partition(":")[2]: path for path in BACKBONES.values()},
+}
+__all__ = [*_HOMES, "BACKBONES", "make", "preprocessing_of", "strides_of"]
+
+
+def make(name: str, /, **kwargs):
+    """Makes the backbone of a name in the settings.
+
+    Args:
+        name: a key of ``BACKBONES``.
+        **kwargs: of the family's function: ``weights``, ``frozen_blocks``, ``dtype``, ``name``.
+
+    Returns:
+        A ``Backbone``.
+    """
+    return _find(BACKBONES[name])(**kwargs)
 
 
 def preprocessing_of(name: str, pixel_std: float = 1.0) -> Preprocessing:
     """Returns how a backbone wants its pixels, without building it.
 
     Args:
-        name: the backbone's name in the settings.
-        pixel_std: a further divisor, the setting of this name.
+        name: a key of ``BACKBONES``.
+        pixel_std: a further divisor of every channel.
     """
-    del name  # every backbone so far has Caffe's normalisation
-    return CAFFE.divided_by(pixel_std)
+    return _module(BACKBONES[name]).PREPROCESSING.divided_by(pixel_std)
+
+
+def strides_of(name: str) -> tuple[int, ...]:
+    """Returns the stride of each level of a backbone, without building it."""
+    return _module(BACKBONES[name]).STRIDES
+
+
+def _module(path):
+    return importlib.import_module(path.partition(":")[0])
+
+
+def _find(path):
+    return getattr(_module(path), path.partition(":")[2])
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return _find(_HOMES[name])
+    raise AttributeError(f"module 'keras_frcnn.backbones' has no attribute {name!r}")

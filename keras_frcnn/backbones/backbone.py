@@ -1,198 +1,266 @@
-"""Backbones: the shared convolutions, step 1 of the way.
+"""The shared convolutions of a detector: from padded images to feature maps."""
 
-A backbone is a ``Stack``; ``BACKBONES`` maps its name to the function that makes it. To add one,
-write such a function and add a line to the table (and to ``Config.backbone``'s choices).
-"""
-
-import functools
-from collections.abc import Callable
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.backbones import stacks
-from keras_frcnn.backbones.stacks import Residual, Stack, Stage
+from keras_frcnn.backbones.levels import FeatureLevel
+from keras_frcnn.backbones.normalization import FrozenNormalization
+from keras_frcnn.backbones.padding_exact import PaddingExactNetwork
+from keras_frcnn.data.images.preprocessing import Preprocessing
 
 
-def vgg16(dtype) -> Stack:
-    """VGG16 of keras.applications up to conv5_3, with He initialisation (Simonyan & Zisserman
-    2014).
+class PretrainedWeights(NamedTuple):
+    """Where keras.applications has ImageNet weights for a backbone.
+
+    Attributes:
+        application: the name of the function in keras.applications that makes the network.
+        url: the address of the weights, for those who must fetch them by hand.
+        top_layers: names and kernel shapes of dense layers that the weights include too if the
+            network is made with its top.
     """
-    template = _template(keras.applications.VGG16)
-    names = list(template)
-    layers = [_copy(template[name], dtype) for name in names[1 : names.index("block5_conv3") + 1]]
-    return Stack(layers, stride=16, rpn_channels=512)
 
-
-def zf(dtype) -> Stack:
-    """ZF's five convolutions with He initialisation (Zeiler & Fergus 2014, as the released code has
-    it).
-    """
-    conv = functools.partial(
-        keras.layers.Conv2D, activation="relu", kernel_initializer="he_normal", dtype=dtype
-    )
-    pad = functools.partial(keras.layers.ZeroPadding2D, dtype=dtype)
-    pool = functools.partial(keras.layers.MaxPooling2D, 3, 2, dtype=dtype)
-    return Stack(
-        [
-            pad(3, name="block1_pad"),
-            conv(96, 7, 2, name="block1_conv"),
-            WithinChannelNormalization(name="block1_norm", dtype=dtype),
-            pad(1, name="block1_pool_pad"),
-            pool(name="block1_pool"),
-            pad(2, name="block2_pad"),
-            conv(256, 5, 2, name="block2_conv"),
-            WithinChannelNormalization(name="block2_norm", dtype=dtype),
-            pad(1, name="block2_pool_pad"),
-            pool(name="block2_pool"),
-            conv(384, 3, padding="same", name="block3_conv"),
-            conv(384, 3, padding="same", name="block4_conv"),
-            conv(256, 3, padding="same", name="block5_conv"),
-        ],
-        stride=16,
-        rpn_channels=256,
-    )
-
-
-def resnet(application, dtype) -> Stack:
-    """A ResNet of keras.applications up to its fourth stage (C4), the fifth being the box head's
-    (He et al. 2016, "Deep Residual Learning", section 4 and its appendix on detection).
-
-    Its normalisations keep what ImageNet taught them: a batch is far too small for its own. The
-    fifth stage has no stride: it sees in 7 x 7 pooled cells what others see of 14 x 14 with one.
-    """
-    template = _template(application)
-
-    def branch(prefix, numbers, **changes):
-        names = [f"{prefix}_{n}_{part}" for n in numbers for part in ("conv", "bn", "relu")]
-        return [_copy(template[name], dtype, **changes) for name in names if name in template]
-
-    def stage(number, **changes):
-        names = [name.removesuffix("_1_conv") for name in template if name.endswith("_1_conv")]
-        return [
-            Residual(
-                branch(name, (1, 2, 3), **changes),
-                branch(name, (0,), **changes),
-                name=name,
-                dtype=dtype,
-            )
-            for name in names
-            if name.startswith(f"conv{number}_")
-        ]
-
-    stem = ("conv1_pad", "conv1_conv", "conv1_bn", "conv1_relu", "pool1_pad", "pool1_pool")
-    layers = [_copy(template[name], dtype) for name in stem]
-    layers += [block for number in (2, 3, 4) for block in stage(number)]
-
-    def make_head():
-        return Stage(stage(5, strides=(1, 1)), name="stage5", dtype=dtype)
-
-    return Stack(layers, stride=16, rpn_channels=512, make_head=make_head)
-
-
-_BLOCK_WORDS = ("block", "conv")  # of layers' names, by which blocks are frozen
-
-
-def _template(application) -> dict[str, tuple[type, dict]]:
-    """The class and the settings of every layer of a network of keras.applications, by name."""
-    network = application(include_top=False, weights=None)
-    return {layer.name: (type(layer), layer.get_config()) for layer in network.layers}
-
-
-def _copy(template, dtype, **changes):
-    """Makes a layer like one of a template, He-initialised, its settings changed if it has them."""
-    kind, settings = template
-    settings = {name: changes.get(name, value) for name, value in settings.items()}
-    settings["dtype"] = dtype
-    if "kernel_initializer" in settings:
-        settings["kernel_initializer"] = "he_normal"
-    if kind is keras.layers.BatchNormalization:
-        kind = FrozenNormalization
-    if settings["name"].endswith("_3_bn"):  # lest activations grow with depth from random weights
-        settings["gamma_initializer"] = keras.initializers.Constant(0.25)
-    return kind.from_config(settings)
+    application: str
+    url: str
+    top_layers: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
-class FrozenNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation by statistics, scales and shifts that nothing ever trains."""
-
-    trainable = property(lambda self: False, lambda self, value: None)
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        for weight in self.weights:
-            weight.trainable = False
-
-
-@keras.saving.register_keras_serializable("keras_frcnn")
-class WithinChannelNormalization(keras.layers.Layer):
-    """Divides by a local mean square: ``x / (1 + 5e-5 mean of x^2 over 3 x 3 cells) ^ 0.75``.
-
-    Caffe's LRN layer with WITHIN_CHANNEL and the constants of the released ZF. Borders count zeros.
-    """
-
-    alpha, size, reads_border = 5e-5, 3, True
-
-    def call(self, x):
-        border = self.size // 2
-        squares = tf.pad(tf.square(x), [[0, 0], [border, border], [border, border], [0, 0]])
-        scale = tf.math.rsqrt(1.0 + self.alpha * tf.nn.avg_pool2d(squares, self.size, 1, "VALID"))
-        return x * scale * tf.sqrt(scale)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-BACKBONES: dict[str, Callable[..., Stack]] = {
-    "vgg16": vgg16,
-    "zf": zf,
-    "resnet50": functools.partial(resnet, keras.applications.ResNet50),
-    "resnet101": functools.partial(resnet, keras.applications.ResNet101),
-}
-
-
 class Backbone(keras.layers.Layer):
     """Computes the feature maps of a batch of images of different sizes.
 
-    Each image's features equal those it would have alone, see ``stacks.apply``. Batches without
-    padding pay nothing for it.
+    1. Pad the batch with zeros to at least the largest stride.
+    2. Run the network so that each image's features equal those it would have alone.
+    3. Set the features outside each image's true area to zero.
+
+    Batches without padding pay nothing for 2 and 3. Gradient flows to the weights and the images.
+    There is no randomness: dropout layers do nothing and batch normalisation uses its moving
+    statistics, in training too.
 
     Args:
-        name: a key of ``BACKBONES``.
-        frozen_blocks: how many first blocks are not trained. Default 0.
+        network: a Functional or Sequential Keras model from normalised images [B, H, W, 3] to one
+            map or a list of maps, the finest first.
+        strides: the number of image pixels from one cell to the next, one for each map. One map:
+            the number alone will do.
+        preprocessing: how the network wants its pixels.
+        freeze_groups: names of layers that are frozen together, the group nearest the image first.
+            Default (): none can be frozen.
+        frozen_blocks: how many of the first groups are not trained. Default 0.
+        rpn_channels: the width of the RPN's 3x3 convolution on these features. Default 512.
+        head_network: a model, or its serialised form, from pooled regions [N, p, p, C] to
+            [N, q, q, D], whose copies take the place of the box head's dense layers. Default None.
+        pretrained: where keras.applications has weights for the network. Default None: nowhere.
 
     Call arguments:
-        images: [B, H, W, 3] normalised, 0 in the padding; H and W at least the stride.
-        image_shape: [B, 2] int32, true heights and widths.
+        images: [B, H, W, 3] normalised, 0 in the padding.
+        image_shape: [B, 2] integers, true heights and widths.
 
     Returns:
-        ``(features [B, h, w, C], feature_shape [B, 2] int32)``: the maps, 0 in the padding, and
-        their true sizes, at least one cell.
+        A list of ``FeatureLevel``s, one for each map of the network, in the compute dtype.
+
+    Raises:
+        ValueError: naming a layer whose result would depend on the padding, a stride that is not
+            the network's, or a group that cannot be frozen.
+
+    Differences from the paper: it resizes each image and runs it alone, which gives the same.
+
+    Reference: Ren et al. 2015, section 3.
     """
 
-    def __init__(self, name, frozen_blocks=0, **kwargs):
-        super().__init__(name=name, autocast=False, **kwargs)
-        stack = BACKBONES[name](self.dtype_policy)
-        self.stack, self.stride, self.rpn_channels = stack.layers, stack.stride, stack.rpn_channels
-        self.make_head = stack.make_head
-        for layer in self.stack:
-            layer.trainable = not layer.name.startswith(
-                tuple(f"{word}{n + 1}_" for n in range(frozen_blocks) for word in _BLOCK_WORDS)
-            )
-        self.channels = stacks.build(self.stack, (None, None, None, 3))[-1]
+    def __init__(
+        self,
+        network: keras.Model,
+        strides: int | Sequence[int],
+        preprocessing: Preprocessing,
+        freeze_groups: Sequence[Sequence[str]] = (),
+        frozen_blocks: int = 0,
+        rpn_channels: int = 512,
+        head_network: keras.Model | dict | None = None,
+        pretrained: PretrainedWeights | None = None,
+        name: str = "backbone",
+        dtype=None,
+        **kwargs,
+    ):
+        dtype = network.dtype_policy if dtype is None else dtype
+        super().__init__(name=name, dtype=dtype, autocast=False, **kwargs)
+        self.network = network
+        self._exact = PaddingExactNetwork(network)
+        self._strides = (strides,) if isinstance(strides, int) else tuple(strides)
+        self._check_strides()
+        self._preprocessing = preprocessing
+        self._freeze_groups = tuple(tuple(names) for names in freeze_groups)
+        self._frozen_blocks = frozen_blocks
+        self._freeze()
+        self.rpn_channels = rpn_channels
+        # Only its description is kept, lest its weights count as the backbone's.
+        if isinstance(head_network, keras.Model):
+            head_network = keras.saving.serialize_keras_object(head_network)
+        self._head = head_network
+        self._head_weights = None
+        self.pretrained = pretrained
         self.built = True
+
+    def _check_strides(self):
+        outputs = self.network.outputs
+        if len(outputs) != len(self._strides):
+            raise ValueError(
+                f"strides must name one stride for each of the network's {len(outputs)} maps. "
+                f"Received: {self._strides}"
+            )
+        for i, (output, stride) in enumerate(zip(outputs, self._strides, strict=True)):
+            if len(output.shape) != 4 or output.shape[-1] is None:
+                raise ValueError(
+                    "The network must give maps [B, h, w, C] with a fixed number of channels. "
+                    f"Received: a result of shape {output.shape}"
+                )
+            image_shape = np.array([[2048, 2048 + 64 * stride]], np.int32)
+            ((rows, columns),) = self._exact.output_shapes(image_shape)[i]
+            if columns - rows != 64:
+                raise ValueError(
+                    f"strides must be those of the network's maps. Received: {self._strides}, but "
+                    f"{64 * stride} more pixels give {columns - rows} more cells of map {i}, not 64"
+                )
+
+    def _freeze(self):
+        layers = {layer.name: layer for layer in self.leaf_layers()}
+        unknown = [n for names in self._freeze_groups for n in names if n not in layers]
+        if unknown:
+            raise ValueError(
+                f"freeze_groups must name layers of the network. Received: {unknown}, which it "
+                "does not have"
+            )
+        if self._frozen_blocks not in range(len(self._freeze_groups) + 1):
+            raise ValueError(
+                f"frozen_blocks must be between 0 and {len(self._freeze_groups)}, the number of "
+                f"groups of this backbone. Received: {self._frozen_blocks}"
+            )
+        for names in self._freeze_groups[: self._frozen_blocks]:
+            for layer_name in names:
+                layers[layer_name].trainable = False
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Image pixels from one cell to the next, for each level."""
+        return self._strides
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The number of channels of each level."""
+        return tuple(output.shape[-1] for output in self.network.outputs)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the network wants its pixels."""
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, value: Preprocessing):
+        self._preprocessing = value
+
+    @property
+    def freeze_groups(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the layers that are frozen together, the group nearest the image first."""
+        return self._freeze_groups
 
     @property
     def frozen(self) -> list[str]:
-        """What of it does not train: blocks by name, then batch normalisation, which never does."""
-        fixed = [part for part in stacks.leaves(self.stack) if part.weights and not part.trainable]
-        kept = [part for part in fixed if not isinstance(part, FrozenNormalization)]
-        blocks = list(dict.fromkeys(part.name.partition("_")[0] for part in kept))
+        """Words for what is not trained: groups by name, then batch normalisation."""
+        words = _words(self._freeze_groups)
+        fixed = [layer for layer in self.leaf_layers() if layer.weights and not layer.trainable]
+        kept = [layer for layer in fixed if not isinstance(layer, FrozenNormalization)]
+        blocks = list(dict.fromkeys(words.get(layer.name, layer.name) for layer in kept))
         return blocks if kept == fixed else [*blocks, "batch normalisation"]
 
+    def leaf_layers(self) -> list[keras.layers.Layer]:
+        """Returns the network's layers in order, those of contained models in their place."""
+        return self._exact.layers
+
+    def make_head(self) -> keras.Model | None:
+        """Makes a new copy of the head network; None if the box head is to have dense layers.
+
+        Its weights are random, or the pretrained ones once these were loaded into the backbone.
+        """
+        if self._head is None:
+            return None
+        head = _network_of(self._head)
+        if self._head_weights is not None:
+            head.set_weights(self._head_weights)
+        return head
+
+    def set_head_weights(self, weights: list[np.ndarray]) -> None:
+        """Sets the weights that ``make_head`` gives to its copies."""
+        self._head_weights = weights
+
     def call(self, images, image_shape):
+        image_shape = tf.cast(image_shape, tf.int32)
+        missing = tf.maximum(max(self._strides) - tf.shape(images)[1:3], 0)  # at least one cell
+        images = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
         images = tf.cast(images, self.compute_dtype)
         is_padded = tf.reduce_any(image_shape < tf.shape(images)[1:3])
-        features, shape = stacks.apply(self.stack, images, image_shape, is_padded)
-        return stacks.clear_padding(features, shape, is_padded), shape
+        maps = self._exact(images, image_shape, is_padded)
+        return [FeatureLevel(*one, stride) for one, stride in zip(maps, self._strides, strict=True)]
+
+    def level_shapes(self, image_shape) -> list[tf.Tensor]:
+        """Computes the true sizes of all levels without any pixel.
+
+        Args:
+            image_shape: [B, 2] integers, true heights and widths.
+
+        Returns:
+            [B, 2] int32 for each level, rows and columns.
+        """
+        return self._exact.output_shapes(tf.cast(image_shape, tf.int32))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "strides": list(self._strides),
+            "preprocessing": dataclasses.asdict(self._preprocessing),
+            "freeze_groups": [list(names) for names in self._freeze_groups],
+            "frozen_blocks": self._frozen_blocks,
+            "rpn_channels": self.rpn_channels,
+            "head_network": copy.deepcopy(self._head),
+            "pretrained": self.pretrained and list(self.pretrained),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["network"] = _network_of(config["network"])
+        preprocessing, pretrained = config["preprocessing"], config["pretrained"]
+        config["preprocessing"] = Preprocessing(
+            **{name: _with_tuples(value) for name, value in preprocessing.items()}
+        )
+        config["pretrained"] = pretrained and PretrainedWeights(*_with_tuples(pretrained))
+        return cls(**config)
+
+
+def _network_of(config):
+    """Makes a network of its serialised form, which Keras would empty without a copy."""
+    return keras.saving.deserialize_keras_object(copy.deepcopy(config))
+
+
+def _with_tuples(value):
+    """Returns nested lists, as JSON has them, as tuples."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _words(groups):
+    """Maps each layer of the groups to the name of its group.
+
+    That is what the layers' names begin with, such as "block1", if this tells the groups apart.
+    Otherwise it is the group's number.
+    """
+    starts = [{name.partition("_")[0] for name in names} for names in groups]
+    are_names = sum(map(len, starts)) == len(set().union(*starts)) <= len(groups)
+    return {
+        name: name.partition("_")[0] if are_names else f"group {i}"
+        for i, names in enumerate(groups, start=1)
+        for name in names
+    }

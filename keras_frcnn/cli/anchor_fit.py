@@ -1,41 +1,58 @@
-"""Measures how well anchors fit the objects of a data set, and suggests better ones.
+"""Measures how well the anchors fit the objects of a data set, and suggests better ones.
 
 Examples:
   keras-frcnn anchor-fit --data_dir=mydata --train_split=train
   keras-frcnn anchor-fit --flagfile=configs/own_data.cfg --data_dir=mydata --shorter_side=800
   keras-frcnn anchor-fit --data_dir=mydata --num_scales=4 --output_dir=runs/anchors
 
-Of every object in --train_split the best IoU with the anchors that the network would lay over its
-image, exactly: by size and class, in training (anchors inside the image) and for proposals
-(all, clipped); the objects that the region proposal network has a hard time with; the best scales
-and ratios found, as flags to paste; and what other sizes of the images would give. Exit code: 0,
-or 1 if fewer objects than --min_coverage have an anchor of IoU 0.5 in training, or 2 if the command
-line or the data is wrong.
+For every object in --train_split it computes the exact best IoU with the anchors that the network
+would lay over the image. It shows these by size and by class, in training (anchors inside the
+image) and for proposals (all anchors, clipped to the image); the objects that the region proposal
+network has difficulties with; the best scales and ratios that it found, as flags to paste; and the
+coverage at other sizes of the images. The exit code is 0; it is 1 if fewer objects than
+--min_coverage have an anchor of IoU 0.5 in training, and 2 if the command line or the data is
+wrong.
 """
 
-import functools
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, check_output_folder, parse, user_errors
+from keras_frcnn.cli.output import print_notes
 from keras_frcnn.config import Config
-from keras_frcnn.config.flags import Option, settings_of
+from keras_frcnn.config.flags import settings_of
+from keras_frcnn.config.setting import FRACTION, NOT_NEGATIVE, Option
 
 COMMAND = Command(
     "anchor-fit",
     __doc__,
     options=(
-        Option("output_dir", str, "", "Folder for anchors.json; empty: only print."),
-        Option("num_scales", int, 0, "Scales to suggest; 0: as many as --scales."),
-        Option("num_ratios", int, 0, "Ratios to suggest; 0: as many as --ratios."),
+        Option("output_dir", str, "", "Folder for anchors.json. Empty: nothing is written."),
+        Option(
+            "num_scales",
+            int,
+            0,
+            "Number of scales to suggest; 0 for as many as --scales.",
+            limits=NOT_NEGATIVE,
+        ),
+        Option(
+            "num_ratios",
+            int,
+            0,
+            "Number of ratios to suggest; 0 for as many as --ratios.",
+            limits=NOT_NEGATIVE,
+        ),
         Option(
             "min_coverage",
             float,
             0.0,
-            "Share of objects, 0 to 1, below which the exit code is 1; 0: never.",
+            "Share of objects that must have an anchor with an IoU of at least 0.5; below it the "
+            "exit code is 1.",
+            limits=FRACTION,
         ),
     ),
     settings=(
-        *(option.name for option in settings_of("data")),
+        *settings_of("data"),
+        "seed",
         "backbone",
         "scales",
         "ratios",
@@ -51,49 +68,31 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: Its flags; None for those of the process.
 
     Returns:
         The exit code.
     """
-    # No weights are loaded, so that every backbone goes without.
+    # No weights are loaded, and not every backbone has pretrained ones.
     config, options = parse(COMMAND, argv, base=lambda _: Config(backbone_weights="none"))
     with user_errors(COMMAND):
         from rich.console import Console
 
-        _check(options)
-        from keras_frcnn import data
-        from keras_frcnn.backbones import backbone, stacks
-        from keras_frcnn.inspection.anchor_fit import fit as anchor_fit
+        check_output_folder(options.output_dir)
+        from keras_frcnn import backbones, data
         from keras_frcnn.inspection.anchor_fit import report
+        from keras_frcnn.inspection.anchor_fit.fit import fit
 
         console = Console(highlight=False)
         dataset = data.load(config, config.train_split)
-        for line in dataset.skipped:
-            console.print(f"skipped: {line}", markup=False, soft_wrap=True)
-        stack = backbone.BACKBONES[config.backbone]("float32")
-        feature_shape = functools.partial(stacks.true_shape, stack.layers)
-        counts = options.num_scales, options.num_ratios
-        fit = anchor_fit.fit(dataset, config, stack.stride, feature_shape, *counts)
-        report.print_fit(fit, console)
+        print_notes(dataset, console)
+        backbone = backbones.make(config.backbone)
+        levels = backbone.strides, backbone.level_shapes
+        result = fit(dataset, config, *levels, options.num_scales, options.num_ratios)
+        report.print_fit(result, console)
         if options.output_dir:
             folder = Path(options.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            report.write_json(fit, folder / "anchors.json")
+            report.write_json(result, folder / "anchors.json")
             print(f"Written: {folder}/anchors.json")
-    return 1 if fit.kinds[fit.training]["share_50"] < options.min_coverage else 0
-
-
-def _check(options):
-    if options.num_scales < 0 or options.num_ratios < 0:
-        raise ValueError(
-            "--num_scales and --num_ratios must be at least 0. "
-            f"Received: {options.num_scales} and {options.num_ratios}"
-        )
-    if not 0 <= options.min_coverage <= 1:
-        raise ValueError(
-            f"--min_coverage must be between 0 and 1. Received: {options.min_coverage:g}"
-        )
-    folder = Path(options.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
+    return 1 if result.kinds[result.training]["share_50"] < options.min_coverage else 0

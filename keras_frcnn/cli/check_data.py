@@ -2,7 +2,7 @@
 
 Examples:
   keras-frcnn check-data --data_dir=mydata --train_split=train --eval_split=val
-  python check_data.py --data_dir=mydata --output_dir=runs/check --fix=mydata_mended
+  keras-frcnn check-data --data_dir=mydata --output_dir=runs/check --fix=mydata_mended
 
 Finds unreadable images, impossible or doubled boxes, unknown classes, wrong sizes, images in
 both sets and more; prints them with the counts of classes and boxes. A folder without annotations
@@ -42,7 +42,7 @@ COMMAND = Command(
         ),
         Option("allow", tuple[str, ...], (), "Kinds of findings that are no problem here."),
     ),
-    settings=tuple(option.name for option in settings_of("data")),
+    settings=(*settings_of("data"), "seed"),
 )
 
 _SHOWN_CHANGES = 20

@@ -1,4 +1,4 @@
-"""What a command takes from its command line, and how that is read.
+"""Reading the command line of a command: its own flags and the settings that it uses.
 
 COMMAND = Command(
     "detect", __doc__, options=(Option("checkpoint", str, "", "A model.", required=True),)
@@ -10,6 +10,7 @@ def main(argv: list[str] | None = None) -> int:
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import os
 import shutil
@@ -21,15 +22,17 @@ from types import SimpleNamespace
 from absl import flags as absl_flags
 
 from keras_frcnn.config import Config
+from keras_frcnn.config import flags as config_flags
 from keras_frcnn.config.flagfile import Reader, UsageError
-from keras_frcnn.config.flags import GROUPS, SETTINGS, Option, define, settings_of, to_config
+from keras_frcnn.config.flags import GROUPS, SETTINGS
+from keras_frcnn.config.setting import Option
 
 _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
 _GENERAL = """General:
   --flagfile=FILE
-      Take flags from a file, one --name=value a line. The command line wins over it.
+      Read flags from a file with one --name=value per line. The command line wins over the file.
   --help
-      Print this and stop."""
+      Print this help and stop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +41,10 @@ class Command:
 
     Args:
         name: Its name on the command line.
-        doc: Text above the flags in ``--help``: its module's docstring, with examples.
-        options: Its own flags. One may take over the name of a setting not in ``settings``.
-        settings: Names of the settings that it uses. Others are refused on the command line but
-            passed over in a flagfile, so that one flagfile serves every command.
+        doc: The text above the flags in ``--help``: its module's docstring, with examples.
+        options: Its own flags. One may take the name of a setting that is not in ``settings``.
+        settings: Names of the settings that it uses. All others are refused on the command line
+            but ignored in a flagfile, so that one flagfile serves every command.
     """
 
     name: str
@@ -62,20 +65,20 @@ def parse(
 ) -> tuple[Config, SimpleNamespace]:
     """Reads a command line.
 
-    Prints the help and exits with 0 if asked to. Says on stderr what is wrong and exits with 2 if
-    something is.
+    If help is asked for, prints it and exits with 0. If something is wrong, says on stderr what it
+    is and exits with 2.
 
     Args:
         command: What may be given.
-        argv: The arguments after the command's name; None: those of the process.
-        base: Gives, from the command's own options, the config that the flags are laid over: for
-            example that of ``options.checkpoint``. Its ValueErrors are shown as the user's.
+        argv: The arguments after the command's name; None for those of the process.
+        base: Returns the config whose settings hold where no flag is given, for example that of
+            ``options.checkpoint``. Its ValueErrors are shown to the user.
 
     Returns:
         The validated config, and the command's own options as attributes.
     """
     argv = sys.argv[1:] if argv is None else argv
-    # What TensorFlow's C++ side logs of missing GPUs; its errors come as Python's exceptions too.
+    # Hides TensorFlow's C++ messages about missing GPUs. Its errors are Python exceptions as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
         print(help_text(command))
@@ -83,15 +86,15 @@ def parse(
     with user_errors(command):
         flag_values = _read(command, argv)
         options = SimpleNamespace(**{o.name: flag_values[o.name].value for o in command.options})
-        return to_config(flag_values, base(options), command.settings), options
+        return config_flags.to_config(flag_values, base(options), command.settings), options
 
 
 def given_settings(command: Command, argv: list[str] | None = None) -> dict[str, str]:
-    """Returns the settings that a command line gives, flagfiles included, as they are written.
+    """Returns the settings that a command line and its flagfiles give, as text.
 
     Args:
         command: What may be given.
-        argv: As for ``parse``, which has accepted it.
+        argv: The arguments that ``parse`` has accepted.
     """
     given = _reader(command).read_argv(sys.argv[1:] if argv is None else argv)
     return {name: one.text for name, one in given.items() if name in command.settings}
@@ -99,10 +102,10 @@ def given_settings(command: Command, argv: list[str] | None = None) -> dict[str,
 
 @contextlib.contextmanager
 def user_errors(command: Command) -> Iterator[None]:
-    """Says on stderr, without a traceback, what the user must mend, and exits with 2.
+    """Turns a ValueError into a message on stderr, without a traceback, and exits with 2.
 
-    The package raises ValueError for what is wrong with flags, data and files; any other error is
-    a defect of ours and keeps its traceback.
+    The package raises ValueError for anything that is wrong with flags, data and files. Any other
+    error is a defect of the package and keeps its traceback.
     """
     try:
         yield
@@ -113,9 +116,9 @@ def user_errors(command: Command) -> Iterator[None]:
 
 
 def checkpoint_settings(options: SimpleNamespace) -> Config:
-    """A ``base`` for ``parse``: the settings of the checkpoint that ``--checkpoint`` names.
+    """Returns the settings of the checkpoint that ``--checkpoint`` names: a ``base`` for ``parse``.
 
-    A loaded model is never compiled by XLA, so images need no padding to few shapes.
+    A loaded model is never compiled by XLA, so its images need no padding to a few shapes.
     """
     print("Loading TensorFlow ...", flush=True)
     from keras_frcnn.weights.checkpoint import read_settings
@@ -124,19 +127,28 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
     return config.replace(jit_compile=False)
 
 
+def check_output_folder(folder: str | os.PathLike) -> None:
+    """Refuses an ``--output_dir`` that is a file.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ValueError(f"--output_dir must be a folder. Received the file {folder}")
+
+
 def help_text(command: Command) -> str:
     """Returns what ``--help`` prints."""
     sections = {f"Flags of {command.name}": command.options}
     for group, title in GROUPS.items():
-        sections[title] = [
-            option for option in settings_of(group) if option.name in command.settings
-        ]
+        names = [n for n in config_flags.settings_of(group) if n in command.settings]
+        sections[title] = [SETTINGS[name] for name in names]
     width, indent = min(shutil.get_terminal_size().columns, 100), " " * 6
     lines = [_USAGE.format(name=command.name), "", inspect.cleandoc(command.doc), "", _GENERAL]
     for title, options in sections.items():
         lines += ["", f"{title}:"] if options else []
         for option in options:
-            lines.append(f"  --{option.name}  ({option.summary})")
+            lines.append(f"  --{option.name}  ({config_flags.summary(option)})")
             lines += textwrap.wrap(
                 option.help, width, initial_indent=indent, subsequent_indent=indent
             )
@@ -145,20 +157,31 @@ def help_text(command: Command) -> str:
 
 def _reader(command: Command) -> Reader:
     known = SETTINGS | command.flags
-    switches = [name for name, option in known.items() if option.type is bool]
-    return Reader({name: option.parse for name, option in known.items()}, switches)
+    return Reader(
+        {name: functools.partial(config_flags.parse, option) for name, option in known.items()},
+        switches=[name for name, option in known.items() if option.type is bool],
+        former={former: name for name, option in known.items() for former in option.former},
+    )
 
 
 def _read(command: Command, argv: list[str]) -> absl_flags.FlagValues:
     flag_values = absl_flags.FlagValues()
-    define(flag_values, command.flags.values())
+    config_flags.define(flag_values, command.flags.values())
     for name, given in _reader(command).read_argv(argv).items():
         if name in flag_values:
             setattr(flag_values, name, given.value)
         elif not given.where:
             raise UsageError(f"--{name} is not used by this command")
     flag_values.mark_as_parsed()
-    for option in command.options:
-        if option.required and flag_values[option.name].value == option.default:
-            raise UsageError(f"--{option.name} is missing: {option.help}")
+    problems = []
+    for option in command.options:  # settings are checked together, by the config
+        value = flag_values[option.name].value
+        if option.required and value == option.default:
+            problems.append(f"--{option.name} is missing: {option.help}")
+        elif not option.allows(value):
+            problems.append(
+                f"--{option.name} must be {config_flags.form(option)}. Received: {value!r}"
+            )
+    if problems:
+        raise UsageError("\n".join(problems))
     return flag_values

@@ -1,46 +1,58 @@
-"""Finds the objects in images: draws them, and writes them down in detections.json.
+"""Finds the objects in images, draws them, and writes them to detections.json.
 
 Examples:
   keras-frcnn detect --checkpoint=runs/voc07/best.keras --images=photos --output_dir=detected
   python detect.py --checkpoint=best.keras --images=a.jpg,'trip/*.jpg' --output_dir=detected
   python detect.py --checkpoint=best.keras --images=a.jpg --output_dir=detected --draw_threshold=0.8
 
-detections.json holds all detections scored above --score_threshold; drawn are those scored at least
---draw_threshold. Settings not given are the checkpoint's. The exit code is 1 if an image could not
-be read; the others are done.
+detections.json holds all detections with a score of at least --score_threshold; those with at least
+--draw_threshold are drawn. Settings that are not given are those of the checkpoint. The exit code
+is 1 if an image could not be read; all others are still processed.
 """
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
+from keras_frcnn.cli.command import (
+    Command,
+    check_output_folder,
+    checkpoint_settings,
+    parse,
+    user_errors,
+)
+from keras_frcnn.cli.output import distinct
 from keras_frcnn.config import Config
-from keras_frcnn.config.flags import Option
+from keras_frcnn.config.setting import FRACTION, Option
 
 COMMAND = Command(
     "detect",
     __doc__,
     options=(
-        Option("checkpoint", str, "", "A .keras file of a run.", required=True),
+        Option("checkpoint", str, "", "The .keras file of a run.", required=True),
         Option(
             "images",
             tuple[str, ...],
             (),
-            "Files, folders (their .jpg, .jpeg and .png files) and patterns such as 'trip/*.jpg'.",
+            "Files, folders (with .jpg, .jpeg and .png files) and patterns such as 'trip/*.jpg'.",
             required=True,
         ),
         Option(
             "output_dir",
             str,
             "",
-            "Folder of the drawn images and detections.json: new, empty, or of this command.",
+            "Folder for drawn images and detections.json: new, empty, or written by this command.",
             required=True,
         ),
-        Option("draw_threshold", float, 0.5, "Detections scored lower are not drawn."),
+        Option(
+            "draw_threshold",
+            float,
+            0.5,
+            "Detections with a lower score are not drawn.",
+            limits=FRACTION,
+        ),
     ),
     settings=(
         "precision",
@@ -61,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: Its flags; None for those of the process.
 
     Returns:
         The exit code.
@@ -85,9 +97,9 @@ def main(argv: list[str] | None = None) -> int:
         }
         try:
             _detect_all(model, find_images(options.images), folder, results)
-        finally:  # also when the user has seen enough
+        finally:  # also when the user interrupts
             text = json.dumps(results, indent=1, ensure_ascii=False)
-            # A file's name may hold bytes that are no text; JSON can say them as \\udc80 and so on.
+            # A file's name may hold bytes that are not text; JSON can write them as \\udc80.
             (folder / _RESULTS).write_text(text, encoding="utf-8", errors="backslashreplace")
     count = sum(len(image["detections"]) for image in results["images"])
     print(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
@@ -97,45 +109,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _base(options: SimpleNamespace) -> Config:
-    """Returns the checkpoint's settings, after a look at the command's own options."""
-    if not 0 <= options.draw_threshold <= 1:
-        received = options.draw_threshold
-        raise ValueError(f"--draw_threshold must be between 0 and 1. Received: {received}")
+    """Returns the checkpoint's settings, once the folders are known to be fit."""
     config = checkpoint_settings(options)
     from keras_frcnn.data.images.files import find_images
 
-    _check_place(Path(options.output_dir), find_images(options.images))
+    _check_folder(Path(options.output_dir), find_images(options.images))
     return config
 
 
-def _check_place(folder: Path, paths: list[Path]) -> None:
-    """Makes sure that no drawing can take the place of an image or of anything else."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output_dir must be a folder. Received the file {folder}")
+def _check_folder(folder: Path, paths: list[Path]) -> None:
+    """Makes sure that no drawing can overwrite an image or any other file."""
+    check_output_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _RESULTS).is_file():
         raise ValueError(
-            f"--output_dir must be new, empty, or of an earlier detect. Received: {folder}, which "
-            f"holds other files and no {_RESULTS}"
+            "--output_dir must be new, empty, or written by an earlier detect. Received: "
+            f"{folder}, which holds other files and no {_RESULTS}"
         )
     for path in paths:
         if path.resolve().parent == folder.resolve():
-            raise ValueError(f"--output_dir must not be a folder of --images. Received: {folder}")
-
-
-def _drawing_names(paths: Iterable[Path]) -> Iterator[str]:
-    """Yields a name for each image's drawing: its stem, numbered where another has it already."""
-    taken = set()
-    for path in paths:
-        name, number = path.stem, 1
-        while name.casefold() in taken:  # on some disks "A.png" and "a.png" are one file
-            number += 1
-            name = f"{path.stem}_{number}"
-        taken.add(name.casefold())
-        yield f"{name}.png"
+            raise ValueError(
+                f"--output_dir must not be a folder that holds --images. Received: {folder}"
+            )
 
 
 def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, Any]) -> None:
-    """Detects on all images, draws them into the folder, adds what was found to the results."""
+    """Detects on all images, draws them into the folder, and adds the detections to the results."""
     from PIL import Image
     from rich.console import Console
     from rich.progress import track
@@ -145,7 +143,7 @@ def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, 
 
     console = Console()
     watched = track(paths, "detect", console=console, disable=not console.is_terminal)
-    for path, name in zip(watched, _drawing_names(paths), strict=True):
+    for path, stem in zip(watched, distinct(path.stem for path in paths), strict=True):
         try:
             image = to_image(path)
         except ValueError as error:
@@ -155,18 +153,19 @@ def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, 
         count = answer["num_detections"]
         found = [answer[key][:count] for key in ("boxes", "labels", "scores")]
         drawn = draw_detections(image, *found, model.class_names, results["draw_threshold"])
-        Image.fromarray(drawn).save(folder / name)
-        entry = {"file": str(path), "drawing": name}
+        drawing = f"{stem}.png"
+        Image.fromarray(drawn).save(folder / drawing)
+        entry = {"file": str(path), "drawing": drawing}
         entry |= {"height": image.shape[0], "width": image.shape[1]}
         entry["detections"] = [
-            _written(model.class_names[label], float(score), box.tolist())
+            _entry(model.class_names[label], float(score), box.tolist())
             for box, label, score in zip(*found, strict=True)
         ]
         results["images"].append(entry)
 
 
-def _written(class_name: str, score: float, box: list[float]) -> dict[str, Any]:
-    """Returns a detection as detections.json holds it, in pixels of the image as displayed."""
+def _entry(class_name: str, score: float, box: list[float]) -> dict[str, Any]:
+    """Returns a detection for detections.json, in pixels of the image as it is displayed."""
     y1, x1, y2, x2 = box
     return {
         "class": class_name,

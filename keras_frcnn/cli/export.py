@@ -1,12 +1,13 @@
-"""Writes a trained detector as a SavedModel for TensorFlow Serving, proved to answer as the model.
+"""Exports a trained detector as a SavedModel and verifies that it answers as the model does.
 
 Examples:
   keras-frcnn export --checkpoint=runs/voc07/best.keras --output_dir=served/voc07
   python export.py --checkpoint=runs/voc07/best.keras --output_dir=served/voc07 --images=photos
   python export.py --checkpoint=runs/new/best.keras --output_dir=served/voc07 --version=2
 
-The SavedModel takes images as arrays, as JPEG or PNG files or as tf.Examples, any number of any
-size. It needs no Python, no keras_frcnn and no custom op. Settings not given are the checkpoint's.
+The SavedModel is for TensorFlow Serving. It accepts any number of images of any size: as arrays,
+as JPEG or PNG files, or as tf.Examples. It needs no Python, no keras_frcnn and no custom op.
+Settings that are not given are those of the checkpoint.
 """
 
 import shlex
@@ -20,22 +21,28 @@ COMMAND = Command(
     "export",
     __doc__,
     options=(
-        Option("checkpoint", str, "", "A .keras file of a run.", required=True),
+        Option("checkpoint", str, "", "The checkpoint: a .keras file.", required=True),
         Option(
             "output_dir",
             str,
             "",
-            "Folder that TensorFlow Serving watches; the SavedModel is a numbered folder in it.",
+            "The folder that TensorFlow Serving watches. The SavedModel becomes a numbered folder "
+            "in it.",
             required=True,
         ),
-        Option("version", int, 1, "Number of that folder; TensorFlow Serving takes the highest."),
+        Option(
+            "version",
+            int,
+            1,
+            "The number of the SavedModel's folder. TensorFlow Serving uses the highest.",
+        ),
         Option(
             "images",
             tuple[str, ...],
             (),
-            "Images on which SavedModel and model are compared, the first 8 of them: files, "
-            "folders or patterns. Images with objects make the surest test; without any, made "
-            "ones are taken.",
+            "Images on which to compare the SavedModel with the model: files, folders or patterns, "
+            "of which the first 8 are used. Images with objects make the best test. By default "
+            "synthetic images are used.",
         ),
     ),
     settings=(
@@ -55,23 +62,23 @@ _MAX_IMAGES = 8
 _DONE = """
 Done: {folder}
 
-It takes N images (signature: input)
+It accepts N images (signature: input)
   serving_default: input_tensor, uint8 [N, H, W, 3], RGB from 0 to 255
-  serve_bytes: image_bytes, string [N], JPEG or PNG files, each of any size
+  serve_bytes: image_bytes, string [N], JPEG or PNG files of any size
   serve_examples: examples, string [N], serialized tf.Examples with image/encoded
-and gives K = {num_rows} rows for each, best first
-  detection_boxes [N, K, 4]: y1, x1, y2, x2 from 0 to 1 of height and width
+and returns K = {num_rows} rows an image, best first
+  detection_boxes [N, K, 4]: y1, x1, y2, x2 as fractions of height and width
   detection_boxes_pixels [N, K, 4]: the same in pixels
   detection_scores [N, K], detection_classes [N, K] (from 1), detection_class_names [N, K]
   num_detections [N]; rows past it are padding
-Files are turned upright by their EXIF orientation, as detect does.
+Files are turned upright according to their EXIF orientation, as by the detect command.
 
-Look at it:
+Inspect it:
   saved_model_cli show --all --dir {folder}
-Try it on an array of images, saved by numpy.save:
+Run it on an array of images that numpy.save wrote:
   saved_model_cli run --dir {folder} --tag_set serve \\
     --signature_def serving_default --inputs input_tensor=images.npy
-Serve it, installed or in a container:
+Serve it by an installed TensorFlow Serving, or in a container:
   tensorflow_model_server --rest_api_port=8501 --model_name=detector \\
     --model_base_path={base}
   docker run --rm -p 8501:8501 -e MODEL_NAME=detector \\
@@ -86,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: The flags; by default those of the process.
 
     Returns:
         The exit code.
@@ -111,11 +118,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _base(options: SimpleNamespace) -> Config:
-    """Returns the checkpoint's settings, after a look at where the SavedModel shall go."""
+    """Returns the checkpoint's settings, after checking that the SavedModel can be written."""
     config = checkpoint_settings(options)
-    from keras_frcnn.serving.export import check_place
+    from keras_frcnn.serving.export import version_folder
 
-    check_place(options.output_dir, options.version)
+    version_folder(options.output_dir, options.version)
     return config
 
 

@@ -1,6 +1,6 @@
-"""``keras-frcnn <command> [--flags]``: finds the command and hands it its flags.
+"""``keras-frcnn <command> [--flags]``: finds the command and passes the flags to it.
 
-Nothing here imports TensorFlow, so that help and mistakes answer at once.
+Nothing here imports TensorFlow, so that help and error messages appear at once.
 """
 
 import importlib
@@ -13,12 +13,12 @@ COMMANDS = {
     "evaluate": ("keras_frcnn.cli.evaluate", "Measure a trained detector on an image set."),
     "detect": ("keras_frcnn.cli.detect", "Find and draw the objects in images."),
     "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),
-    "check-data": ("keras_frcnn.cli.check_data", "Find what is wrong with a data set."),
-    "anchor-fit": ("keras_frcnn.cli.anchor_fit", "Find out whether anchors fit the objects."),
-    "visualize": ("keras_frcnn.cli.visualize", "Draw what each stage makes of images."),
-    "propose": ("keras_frcnn.cli.propose", "Write the regions of every image to a file."),
+    "check-data": ("keras_frcnn.cli.check_data", "Find errors in a data set."),
+    "anchor-fit": ("keras_frcnn.cli.anchor_fit", "Measure how well anchors fit the objects."),
+    "visualize": ("keras_frcnn.cli.visualize", "Draw what each stage does with images."),
+    "propose": ("keras_frcnn.cli.propose", "Write region proposals for every image to a file."),
     "write-tfrecords": ("keras_frcnn.cli.write_tfrecords", "Write a data set as TFRecords."),
-    "paper": ("keras_frcnn.cli.paper", "Make the paper's tables again."),
+    "paper": ("keras_frcnn.cli.paper", "Reproduce the paper's tables."),
     "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),
 }
 
@@ -27,10 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: The command's name and its flags; None: those of the process.
+        argv: The command's name and its flags; None for those of the process.
 
     Returns:
-        The process's exit code: 0 if all went well, 2 if the command line is wrong.
+        The exit code of the process: 0 if all went well, 2 if the command line is wrong.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("help", "-h", "--help"):
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 def _overview() -> str:
     lines = ["Usage: keras-frcnn <command> [--flagfile=FILE] [--name=value ...]", "", "Commands:"]
     lines += [f"  {name:<16} {summary}" for name, (_, summary) in COMMANDS.items()]
-    lines += ["", "keras-frcnn <command> --help lists a command's flags."]
+    lines += ["", "keras-frcnn <command> --help lists the flags of a command."]
     return "\n".join(lines)
 
 

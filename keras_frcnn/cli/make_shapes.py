@@ -1,22 +1,22 @@
-"""Makes a small data set of drawn shapes in PASCAL VOC's layout, to try things out without data.
+"""Makes a small data set of drawn shapes in PASCAL VOC's layout, for trying things out.
 
-Example:
+Examples:
   keras-frcnn make-shapes --output_dir=runs/shapes
   keras-frcnn make-shapes --output_dir=runs/shapes --num_train=500 --seed=1
 """
 
 from keras_frcnn.cli.command import Command, parse
-from keras_frcnn.config.flags import Option
+from keras_frcnn.config.setting import Option
 
 COMMAND = Command(
     "make-shapes",
     __doc__,
     options=(
         Option("output_dir", str, "", "Folder to write to.", required=True),
-        Option("num_train", int, 200, "Images to train on."),
-        Option("num_val", int, 40, "Images to choose the best checkpoint on."),
-        Option("num_test", int, 40, "Images to evaluate on."),
-        Option("seed", int, 0, "Same seed, same images."),
+        Option("num_train", int, 200, "Number of images to train on."),
+        Option("num_val", int, 40, "Number of images to choose the best checkpoint on."),
+        Option("num_test", int, 40, "Number of images to evaluate on."),
+        Option("seed", int, 0, "The same seed gives the same images."),
     ),
     settings=(),
 )
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: Its flags; None for those of the process.
 
     Returns:
         The exit code.

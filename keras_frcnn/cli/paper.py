@@ -1,4 +1,4 @@
-"""Makes the paper's tables and figure 4 again: trains and measures row after row.
+"""Reproduces the paper's tables 2 to 10 and figure 4: trains and evaluates one row after the other.
 
 Examples:
   keras-frcnn paper --list
@@ -6,26 +6,31 @@ Examples:
   keras-frcnn paper --table=2 --figure=4 --data_dir=VOCdevkit --budget=30
   keras-frcnn paper --rows=zf_shared,zf_dense --data_dir=VOCdevkit --budget=5 --dry_run
 
-Each row is trained from its flagfile in configs/paper with the other commands, one at a time, and a
-model that several rows need is trained once. A stopped command goes on where it was when it is
-given again. --output_dir gets table_2.md, .csv and so on: ours beside the paper's figure, with
-steps, seeds and data. Where data or time is missing the cell says so.
+Each row is trained from its flagfile in configs/paper by the other commands, one at a time. A model
+that several rows need is trained once. A command that was stopped continues where it was when you
+run it again. In --output_dir, table_2.md, table_2.csv and so on show our figures beside the
+paper's, with steps, seeds and data. Where data or time is missing, the cell says so.
 
-Any setting given here stands over all flagfiles, and is named under the tables: without a network,
-for example, --backbone_weights=none --pixel_std=58. --replace_splits names image sets to use in
-place of the paper's.
+Any setting given here overrides the flagfiles of all rows and is noted below the tables. Without a
+network, for example, use --backbone_weights=none --pixel_std=58. --replace_splits names image sets
+to use in place of the paper's.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from keras_frcnn.cli import propose, train
 from keras_frcnn.cli.command import Command, given_settings, parse, user_errors
-from keras_frcnn.config.flags import SETTINGS, Option
+from keras_frcnn.config.flags import SETTINGS
+from keras_frcnn.config.setting import Option
 
-# What a row is; the other settings may stand over its flagfile's.
-_OF_ROWS = (
-    *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "classes_file"),
+if TYPE_CHECKING:
+    from keras_frcnn.paper.settings import Settings
+
+# The settings that make a row what it is. All others may override its flagfile.
+_FIXED_BY_ROWS = (
+    *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "split"),
+    "classes_file",
     *("backbone", "start_checkpoint", "train_proposals", "test_proposals"),
     *("test_ranked_proposals", "test_regressed_proposals", "scheme", "steps", "lr_boundaries"),
     *("alternating_steps", "alternating_lr_boundaries", "eval_every"),
@@ -35,34 +40,39 @@ COMMAND = Command(
     "paper",
     __doc__,
     options=(
-        Option("table", tuple[int, ...], (), "Tables to make, of 2 to 10."),
-        Option("figure", tuple[int, ...], (), "Figures to make: 4."),
-        Option("rows", tuple[str, ...], (), "Rows to make, of the tables or alone; empty: all."),
-        Option("list", bool, False, "Show the rows, what is done and what is missing; then stop."),
-        Option("dry_run", bool, False, "Show the commands that would run; then stop."),
-        Option("data_dir", str, "", "VOC's devkit, with VOC2007 and VOC2012 in it."),
-        Option("coco_dir", str, "", "COCO's folder, for the rows that start from COCO."),
+        Option("table", tuple[int, ...], (), "Numbers of the tables to make, from 2 to 10."),
+        Option("figure", tuple[int, ...], (), "Number of the figure to make: 4."),
+        Option(
+            "rows",
+            tuple[str, ...],
+            (),
+            "Names of the rows to make. With --table, only rows of those tables; empty: all rows.",
+        ),
+        Option("list", bool, False, "List the rows, what is done and what is missing, and stop."),
+        Option("dry_run", bool, False, "Show the commands that would run, and stop."),
+        Option("data_dir", str, "", "The VOCdevkit folder, with VOC2007 and VOC2012 in it."),
+        Option("coco_dir", str, "", "The COCO folder, for the rows that start from COCO."),
         Option(
             "replace_splits",
             tuple[str, ...],
             (),
-            "Image sets that take others' places in all rows, such as "
+            "Image sets to use in place of the paper's in all rows, as PAPERS:YOURS pairs such as "
             "VOC2007/trainval:VOC2007/train,VOC2007/test:VOC2007/val.",
         ),
-        Option("seeds", tuple[int, ...], (0,), "A run of each row for each of these."),
+        Option("seeds", tuple[int, ...], (0,), "Seeds. Each row is run once for each of them."),
         Option(
             "budget",
             str,
             "full",
-            "The full schedules, or so many minutes of training steps for each model: its schedule "
-            "is shortened to that, by the steps' time measured before. Starting and evaluations "
-            "come on top.",
+            "'full' for the full schedules, or the minutes of training steps for each model. Its "
+            "steps are timed first, then its schedule is shortened to fit. Start-up and "
+            "evaluations take extra time.",
         ),
-        Option("output_dir", str, "runs/paper", "Folder of the tables and of all runs."),
-        Option("configs_dir", str, "configs/paper", "Folder of the rows' flagfiles."),
-        Option("edge_model", str, "", "EdgeBoxes' model.yml.gz, from OpenCV's extra data."),
+        Option("output_dir", str, "runs/paper", "Folder for the tables and all runs."),
+        Option("configs_dir", str, "configs/paper", "Folder with the flagfiles of the rows."),
+        Option("edge_model", str, "", "The EdgeBoxes model: model.yml.gz from opencv_extra."),
     ),
-    settings=tuple(name for name in SETTINGS if name not in _OF_ROWS),
+    settings=tuple(name for name in SETTINGS if name not in _FIXED_BY_ROWS),
 )
 
 
@@ -70,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: its flags; None: those of the process.
 
     Returns:
         The exit code: 1 if a row failed, 128 + the signal's number if it was stopped.
@@ -80,66 +90,73 @@ def main(argv: list[str] | None = None) -> int:
         overrides = given_settings(COMMAND, argv)
         from rich.console import Console
 
-        from keras_frcnn.paper import parts, run, wanted
+        from keras_frcnn.paper import report, run
+        from keras_frcnn.paper.plan import Planner
+        from keras_frcnn.paper.request import make_request
 
         console = Console(highlight=False)
 
         def say(line):
             console.print(line, markup=False, soft_wrap=True)
 
-        chosen = wanted.choose(options.table, options.figure, options.rows, options.list)
+        request = make_request(options.table, options.figure, options.rows, options.list)
         settings = _settings(options, overrides)
-        planner = parts.Planner(settings, _reader(settings), _proposals_problem(options))
-        work = wanted.Work(chosen, planner)
+        planner = Planner(settings, _config_reader(settings), _method_checker(options.edge_model))
+
+        def write_tables():
+            return report.write(request, planner, runner.obstacle)
+
+        runner = run.Runner(say, write_tables)
         if options.list:
-            work.print_list(console)
+            console.print(report.status_table(request, planner, runner.obstacle))
             return 0
         if options.dry_run:
-            for line in work.commands():
+            for line in report.command_lines(request, planner, runner.obstacle):
                 say(line)
             return 0
         run.claim(settings)
-        runner = run.Runner(say, lambda: work.write(runner.problem))
-        runner.make(work.parts)
-        say(f"Written: {', '.join(work.write(runner.problem))}")
+        runner.run(request.tasks(planner))
+        say(f"Wrote {', '.join(map(str, write_tables()))}.")
         if runner.stopped:
-            say("Stopped. Give the same command again to go on.")
+            say("Stopped. Run the same command again to continue.")
             return 128 + runner.stopped
         return int(runner.has_failed)
 
 
-def _settings(options: Any, overrides: dict[str, str]) -> Any:
+def _settings(options, overrides: dict[str, str]) -> "Settings":
+    """Checks the options and joins them with the overriding settings.
+
+    Raises:
+        ValueError: naming the flag that is wrong.
+    """
     from keras_frcnn.paper import rows
     from keras_frcnn.paper.settings import Settings
 
-    try:
-        minutes = None if options.budget == "full" else float(options.budget)
-    except ValueError:
-        minutes = 0.0
-    if minutes is not None and not 0 < minutes < float("inf"):
+    replaced = dict(pair.partition(":")[::2] for pair in options.replace_splits)
+    if not all(split and own for split, own in replaced.items()):
         raise ValueError(
-            f"--budget must be 'full' or minutes above 0. Received: {options.budget!r}"
+            "--replace_splits must be pairs of image sets, the paper's and yours, as in a:b,c:d. "
+            f"Received: {','.join(options.replace_splits)}"
         )
-    pairs = {old: new for old, _, new in (p.partition(":") for p in options.replace_splits)}
-    if not all(old and new for old, new in pairs.items()):
-        raise ValueError(
-            "--replace_splits must be pairs of image sets, the paper's and the one in its place, "
-            f"as a:b,c:d. Received: {','.join(options.replace_splits)}"
-        )
-    unknown = sorted(set(pairs) - set(rows.SPLITS))
+    unknown = sorted(set(replaced) - set(rows.SPLITS))
     if unknown:
-        known = ", ".join(rows.SPLITS)
-        raise ValueError(f"--replace_splits: no row has {', '.join(unknown)}. There are: {known}")
+        raise ValueError(
+            f"--replace_splits must name image sets of the rows, which are "
+            f"{', '.join(rows.SPLITS)}. Received: {', '.join(unknown)}"
+        )
     if not options.seeds or len(set(options.seeds)) < len(options.seeds) or min(options.seeds) < 0:
-        raise ValueError(f"--seeds must be different numbers from 0. Received: {options.seeds}")
+        raise ValueError(
+            "--seeds must be different numbers from 0 on. "
+            f"Received: {','.join(map(str, options.seeds)) or 'none'}"
+        )
     return Settings(
         output_dir=Path(options.output_dir),
         configs_dir=Path(options.configs_dir),
         data_dir=options.data_dir,
         coco_dir=options.coco_dir,
-        replaced_splits=pairs,
+        replaced_splits=replaced,
         seeds=options.seeds,
-        minutes=minutes,
+        budget_minutes=_minutes(options.budget),
         overrides=tuple(f"--{name}={text}" for name, text in overrides.items()),
         data_overrides=tuple(
             f"--{name}={text}"
@@ -150,7 +167,21 @@ def _settings(options: Any, overrides: dict[str, str]) -> Any:
     )
 
 
-def _reader(settings):
+def _minutes(budget: str) -> float | None:
+    if budget == "full":
+        return None
+    try:
+        minutes = float(budget)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        raise ValueError(f"--budget must be 'full' or minutes above 0. Received: {budget!r}")
+    return minutes
+
+
+def _config_reader(settings: "Settings"):
+    """Returns a function that reads a model's settings by the name of its flagfile."""
+
     def read_config(name):
         file = settings.configs_dir / f"{name}.cfg"
         config, _ = parse(train.COMMAND, [f"--flagfile={file}", *settings.overrides])
@@ -159,16 +190,18 @@ def _reader(settings):
     return read_config
 
 
-def _proposals_problem(options):
-    def problem(method):
+def _method_checker(edge_model: str):
+    """Returns a function that says what a method lacks to make proposals; empty: nothing."""
+
+    def obstacle(method):
         from keras_frcnn.inference.classic_proposals import proposer
 
-        if method == "edge_boxes" and not options.edge_model:
-            return "needs EdgeBoxes' model (--edge_model)"
+        if method == "edge_boxes" and not edge_model:
+            return "needs the EdgeBoxes model (--edge_model)"
         try:
-            proposer(method, options.edge_model)
+            proposer(method, edge_model)
         except ValueError as error:
             return str(error)
         return ""
 
-    return problem
+    return obstacle

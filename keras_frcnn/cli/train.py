@@ -1,4 +1,4 @@
-"""Trains a detector, or goes on with a run that was stopped: give the same command again.
+"""Trains a detector. To resume a run that was stopped, give the same command again.
 
 Examples:
   keras-frcnn train --flagfile=configs/voc07.cfg --data_dir=VOCdevkit
@@ -6,9 +6,9 @@ Examples:
   python train.py --flagfile=configs/voc07.cfg --data_dir=VOCdevkit --dry_run
   python train.py --flagfile=configs/quickstart.cfg --scheme=alternating --output_dir=runs/steps
 
-The run folder (--output_dir) holds best.keras and last.keras, config.cfg with every setting, and
-what TensorBoard reads; under --scheme=alternating also the checkpoint of each of the four steps.
-Under --eval_split=- nothing is evaluated, so there is no best.keras.
+The run folder (--output_dir) holds the checkpoints best.keras and last.keras, every setting in
+config.cfg, and the logs for TensorBoard. Under --scheme=alternating it also holds the checkpoint
+of each of the four steps. Under --eval_split=- nothing is evaluated, so there is no best.keras.
 """
 
 import dataclasses
@@ -18,8 +18,7 @@ from pathlib import Path
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import Option, write_flagfile
-
-CONFIG_FILE = "config.cfg"
+from keras_frcnn.training import run_folder
 
 COMMAND = Command(
     "train",
@@ -29,10 +28,15 @@ COMMAND = Command(
             "dry_run",
             bool,
             False,
-            "Take a few images through data, step, evaluation and export, and report parameters, "
-            "memory and time. Writes nothing.",
+            "Rehearse the run on a few images: read, train, evaluate and export them, and print "
+            "the parameters, the memory and the estimated time. Nothing is written.",
         ),
-        Option("dry_run_file", str, "", "A .json file for the seconds that --dry_run measures."),
+        Option(
+            "dry_run_file",
+            str,
+            "",
+            "A .json file to which --dry_run writes the seconds that it measured.",
+        ),
     ),
 )
 
@@ -41,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: The flags; by default those of the process.
 
     Returns:
         The exit code.
@@ -63,53 +67,60 @@ def main(argv: list[str] | None = None) -> int:
             if options.dry_run_file:
                 Path(options.dry_run_file).write_text(json.dumps(seconds), encoding="utf-8")
             return 0
-        _record(config)
+        _record_settings(config)
         folder = trainer.train(config, console)
-    _say_what_next(folder)
+    _print_next_commands(folder)
     return 0
 
 
 def _check(config):
-    if not config.data_dir and set(config.dataset) != {"tfds"}:  # which have a folder of their own
-        raise ValueError("--data_dir is missing: the data to train on")
+    """Refuses, before TensorFlow is loaded, settings with which no run can begin."""
+    needs_folder = set(config.dataset) != {"tfds"}  # TensorFlow Datasets has a folder of its own.
+    if needs_folder and not config.data_dir:
+        raise ValueError("--data_dir is missing: the folder of the data to train on")
     if not config.output_dir:
-        raise ValueError("--output_dir is missing: a folder for the run")
+        raise ValueError("--output_dir is missing: the folder for the run")
     for splits in (config.train_split, *([config.eval_split] if config.is_evaluated else [])):
-        config.sources(splits)  # raises what is wrong with them before anything is read
+        config.sources(splits)
 
 
-def _record(config):
-    """Writes the run's settings beside its checkpoints; refuses to go on with other ones."""
-    path = Path(config.output_dir) / CONFIG_FILE
-    # Without a checkpoint, as after a mistake in the first command, there is nothing to go on with.
+def _record_settings(config):
+    """Writes the settings into the run folder; refuses to resume a run with other settings."""
+    path = Path(config.output_dir) / run_folder.CONFIG
+    # Without a checkpoint there is nothing to resume: the first command may have been a mistake.
     if path.exists() and any(path.parent.glob("*.keras")):
-        # A run of several phases cannot be lengthened: its finished ones would end elsewhere.
-        may_change = {"output_dir", "data_dir"} | (
-            {"steps"} if len(config.phase_steps) == 1 else set()
-        )
-        before, _ = parse(COMMAND, [f"--flagfile={path}"])
-        changed = [
-            f"--{field.name} was {getattr(before, field.name)}, is {getattr(config, field.name)}"
-            for field in dataclasses.fields(Config)
-            if getattr(before, field.name) != getattr(config, field.name)
-            and field.metadata["group"] != "watching"
-            and field.name not in may_change
-        ]
-        if changed:
+        changes = _forbidden_changes(path, config)
+        if changes:
             raise ValueError(
                 f"{config.output_dir} holds a run with other settings. Use another --output_dir, "
-                "or those of the run:\n" + "\n".join(changed)
+                "or the settings of the run:\n" + "\n".join(changes)
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_flagfile(config, path)
 
 
-def _say_what_next(folder):
-    best = folder / "best.keras"
-    words, checkpoint = ("Best", best) if best.exists() else ("Last", folder / "last.keras")
+def _forbidden_changes(path, config):
+    """Describes the settings that differ from those of a run and may not be changed in it."""
+    may_change = {"output_dir", "data_dir"}
+    if len(config.phase_steps) == 1:
+        may_change.add("steps")  # A longer run of several phases would have other earlier phases.
+    recorded, _ = parse(COMMAND, [f"--flagfile={path}"])
+    return [
+        f"--{field.name} was {getattr(recorded, field.name)}, is {getattr(config, field.name)}"
+        for field in dataclasses.fields(Config)
+        if getattr(recorded, field.name) != getattr(config, field.name)
+        and field.metadata["group"] != "watching"
+        and field.name not in may_change
+    ]
+
+
+def _print_next_commands(folder):
+    title, checkpoint = "Best", folder / run_folder.BEST_CHECKPOINT
+    if not checkpoint.exists():
+        title, checkpoint = "Last", folder / run_folder.LAST_CHECKPOINT
     print(
-        f"\n{words} checkpoint: {checkpoint}"
-        f"\nWatch:           tensorboard --logdir={folder}"
+        f"\n{title} checkpoint: {checkpoint}"
+        f"\nTensorBoard:     tensorboard --logdir={folder}"
         f"\nEvaluate:        python evaluate.py --checkpoint={checkpoint}"
         f"\nDetect:          python detect.py --checkpoint={checkpoint} --images=IMAGE"
         f"\nExport:          python export.py --checkpoint={checkpoint} --output_dir=saved_model"

@@ -3,7 +3,7 @@
 Examples:
   keras-frcnn visualize --data_dir=mydata --train_split=train --output_dir=runs/look
   keras-frcnn visualize --checkpoint=runs/mine/best.keras --output_dir=runs/look --number=8
-  keras-frcnn visualize --checkpoint=best.keras --split=eval --image_ids=000012 --output_dir=look
+  keras-frcnn visualize --checkpoint=best.keras --subset=eval --image_ids=000012 --output_dir=look
 
 The settings alone are enough to draw three stages: 1 the ground truth, 2 the image as training sees
 it, 3 the anchors that match objects and those that are sampled. A checkpoint adds three more: 4 the
@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
+from keras_frcnn.cli.output import distinct
 from keras_frcnn.config import Config
 from keras_frcnn.config.flagfile import nearest
 from keras_frcnn.config.flags import Option, settings_of
@@ -36,11 +37,12 @@ COMMAND = Command(
         ),
         Option("output_dir", str, "", "Folder to write the drawings to.", required=True),
         Option(
-            "split",
+            "subset",
             str,
             "train",
             "Whether to draw images of --train_split or of --eval_split.",
             choices=("train", "eval"),
+            former=("split",),
         ),
         Option(
             "image_ids",
@@ -54,11 +56,7 @@ COMMAND = Command(
         Option("draw_threshold", float, 0.5, "Detections with a lower score are not drawn."),
     ),
     settings=(
-        *(
-            option.name
-            for group in ("data", "augmentation", "rpn", "roi", "detections")
-            for option in settings_of(group)
-        ),
+        *settings_of("data", "augmentation", "rpn", "roi", "detections"),
         "seed",
         "precision",
         "backbone",
@@ -88,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         from keras_frcnn.inspection.visualize import panels
 
         model = _load(options, config) if options.checkpoint else None
-        split = config.train_split if options.split == "train" else config.eval_split
+        split = config.train_split if options.subset == "train" else config.eval_split
         class_names = model and model.class_names
         dataset = data.load(config, split, class_names, strict=model is None)
         rows = _chosen(dataset.records, options)
@@ -106,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         image_ids = [str(dataset.records[row].image_id) for row in rows]
         origin = f"of {', '.join(split)}; {options.checkpoint or 'no checkpoint'}"
         drawings = with_progress(drawings, "Drawing", len(rows))
-        for image_id, stem, drawn in zip(image_ids, _stems(image_ids), drawings, strict=True):
+        for image_id, stem, drawn in zip(image_ids, file_stems(image_ids), drawings, strict=True):
             _write(drawn, folder, stem, f"{image_id} {origin}")
     print(f"Images drawn: {len(rows)}, each stage by stage and on one sheet, in {folder}")
     return 0
@@ -152,17 +150,10 @@ def _chosen(records: Sequence[Any], options: SimpleNamespace) -> list[int]:
     return list(range(min(options.number, len(records))))
 
 
-def _stems(image_ids: Sequence[str]) -> Iterator[str]:
+def file_stems(image_ids: Sequence[str]) -> Iterator[str]:
     """Yields a name for the files of each image: its id without characters unsafe in names."""
-    taken: set[str] = set()
-    for image_id in image_ids:
-        base = re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH].lstrip(".-") or "image"
-        stem, number = base, 1
-        while stem.casefold() in taken:  # some file systems ignore case
-            number += 1
-            stem = f"{base}_{number}"
-        taken.add(stem.casefold())
-        yield stem
+    safe = (re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH] for image_id in image_ids)
+    return distinct(stem.lstrip(".-") or "image" for stem in safe)
 
 
 def _write(panels: dict[str, Any], folder: Path, stem: str, title: str) -> None:

@@ -1,5 +1,22 @@
 """Settings: what each one is, how they are checked, and how flags and flagfiles set them."""
 
-from keras_frcnn.config.experiment import Config, DataSource, element_type, type_name
+from keras_frcnn.config.augmentation import AugmentationConfig
+from keras_frcnn.config.concern import SettingsError
+from keras_frcnn.config.data import DATASETS, DataConfig, DataSource
+from keras_frcnn.config.evaluation import EvaluationConfig
+from keras_frcnn.config.experiment import Config
+from keras_frcnn.config.model import BACKBONES, ModelConfig
+from keras_frcnn.config.training import TrainingConfig
 
-__all__ = ["Config", "DataSource", "element_type", "type_name"]
+__all__ = [
+    "BACKBONES",
+    "DATASETS",
+    "AugmentationConfig",
+    "Config",
+    "DataConfig",
+    "DataSource",
+    "EvaluationConfig",
+    "ModelConfig",
+    "SettingsError",
+    "TrainingConfig",
+]

@@ -1,29 +1,43 @@
-"""The form of a command line and of a flagfile.
+"""Reading command lines and flagfiles: which form they have, and which value wins.
 
-A flagfile holds one ``--name=value`` a line, comment lines that start with ``#``, and
-``--flagfile=other`` lines, relative to the file they stand in. The nearer word wins, whatever the
-order: the command line over a flagfile, a flagfile's own lines over those of files that it
-includes. Of two files included in one place, and of two words on the command line, the later wins.
-Whatever would be misread in silence is an error that names file and line.
+A flagfile holds one ``--name=value`` per line, comment lines that start with ``#``, and
+``--flagfile=other`` lines, whose path is relative to the file itself. A value wins over those that
+are further away, whatever the order: the command line wins over flagfiles, and a flagfile's own
+lines win over those of the files that it includes. Of two files that are included by the same one,
+and of two values on the command line, the later wins. Anything that could be misread without notice
+is an error that names the file and the line.
 """
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 
 class UsageError(ValueError):
-    """A command line or flagfile that cannot be meant; its text is made for the user."""
+    """A command line or flagfile that is wrong; its text is written for the user."""
 
 
 class Given(NamedTuple):
-    """A flag's value, as it was written, and where: "file:line: ", or "" for the command line."""
+    """A flag that was given.
 
+    Attributes:
+        name: Its present name.
+        value: Its value.
+        written: "--flag=text" as the user wrote it, perhaps under a former name.
+        where: "file:line: ", or "" for the command line.
+    """
+
+    name: str
     value: Any
-    text: str
+    written: str
     where: str
+
+    @property
+    def text(self) -> str:
+        """The value as it was written."""
+        return self.written.partition("=")[2]
 
 
 class Reader:
@@ -33,14 +47,22 @@ class Reader:
         parsers: For every flag, the function that turns its text into its value; the text of its
             ValueError ends the sentence "--name must be".
         switches: The flags that are true or false: they may be written ``--name`` or ``--noname``.
+        former: Former names of flags, which are read without notice, and their present names. If a
+            former name is now that of another flag, the text decides which one is meant.
     """
 
-    def __init__(self, parsers: dict[str, Callable[[str], Any]], switches: Iterable[str] = ()):
+    def __init__(
+        self,
+        parsers: Mapping[str, Callable[[str], Any]],
+        switches: Iterable[str] = (),
+        former: Mapping[str, str] | None = None,
+    ):
         self._parsers = parsers
         self._switches = frozenset(switches)
+        self._former = former or {}
 
     def read_argv(self, argv: list[str]) -> dict[str, Given]:
-        """Returns what a command line gives, flagfiles included.
+        """Returns what a command line gives, including its flagfiles.
 
         Raises:
             UsageError: saying what was expected and what was received.
@@ -48,15 +70,16 @@ class Reader:
         included, own = {}, {}
         tokens = iter(argv)
         for token in tokens:
-            name, text = self._split(token, "")
+            flag, text = self._split(token, "")
             if text is None:
                 text = next(tokens, "--")
                 if text.startswith("--"):
-                    raise UsageError(f"--{name} needs a value: --{name}=...")
-            if name == "flagfile":
+                    raise UsageError(f"--{flag} needs a value: --{flag}=...")
+            if flag == "flagfile":
                 included |= self.read_flagfile(Path(text))
             else:
-                own[name] = self._given(name, text, "")
+                given = self._given(flag, text, "")
+                own[given.name] = given
         return included | own
 
     def read_flagfile(
@@ -66,64 +89,70 @@ class Reader:
 
         Args:
             path: The file.
-            where: File and line that include it.
-            parents: The files on the way to it.
+            where: The file and line that include it.
+            parents: The files that led to it.
 
         Raises:
-            UsageError: naming file and line.
+            UsageError: naming the file and the line.
         """
         path = path.expanduser()
         chain = (*parents, path.resolve())
         if chain[-1] in parents:
-            way = " -> ".join(map(str, chain))
-            raise UsageError(f"{where}a flagfile must not include itself. Received: {way}")
+            received = " -> ".join(map(str, chain))
+            raise UsageError(f"{where}a flagfile must not include itself. Received: {received}")
         included, own = {}, {}
-        for place, line in _lines(path, where):
-            name, text = self._split(line, place)
+        for here, line in _lines(path, where):
+            flag, text = self._split(line, here)
             if text is None:
-                raise UsageError(f"{place}--{name} needs a value: --{name}=...")
-            if name == "flagfile":
+                raise UsageError(f"{here}--{flag} needs a value: --{flag}=...")
+            if flag == "flagfile":
                 nested = path.parent / Path(text).expanduser()
-                included |= self.read_flagfile(nested, place, chain)
+                included |= self.read_flagfile(nested, here, chain)
                 continue
-            given = self._given(name, text, place)
-            first = own.setdefault(name, given)
+            given = self._given(flag, text, here)
+            first = own.setdefault(given.name, given)
             if first.value != given.value:
-                raise UsageError(
-                    f"{place}--{name}={text} contradicts {first.where}--{name}={first.text}"
-                )
+                raise UsageError(f"{here}{given.written} contradicts {first.where}{first.written}")
         return included | own
 
     def _split(self, token: str, where: str) -> tuple[str, str | None]:
-        """Splits ``--name=value``; the text is None where no value is written."""
+        """Splits ``--flag=text``. The text is None where no value is written."""
         if not re.match(r"--[^-=]", token):
             raise UsageError(f"{where}expected --name=value. Received: {token!r}")
-        name, equals, text = token[2:].partition("=")
-        if name not in self._parsers and name != "flagfile":
-            switch = name.removeprefix("no")
-            if not equals and switch in self._switches:
-                return switch, "false"
-            hint = nearest(name, [*self._parsers, "flagfile"], "--{}")
-            raise UsageError(f"{where}unknown flag --{name}.{hint}")
-        if not equals and name in self._switches:
-            return name, "true"
-        return name, text if equals else None
+        flag, equals, text = token[2:].partition("=")
+        if flag == "flagfile" or self._name(flag) in self._parsers:
+            if equals:
+                return flag, text
+            return flag, "true" if self._name(flag) in self._switches else None
+        switch = flag.removeprefix("no")
+        if not equals and self._name(switch) in self._switches:
+            return switch, "false"
+        hint = nearest(flag, [*self._parsers, "flagfile"], "--{}")
+        raise UsageError(f"{where}unknown flag --{flag}.{hint}")
 
-    def _given(self, name: str, text: str, where: str) -> Given:
-        try:
-            return Given(self._parsers[name](text), text, where)
-        except ValueError as error:
-            raise UsageError(f"{where}--{name} must be {error}. Received: {text!r}") from None
+    def _name(self, flag: str) -> str:
+        return flag if flag in self._parsers else self._former.get(flag, flag)
+
+    def _given(self, flag: str, text: str, where: str) -> Given:
+        expected = []
+        for name in dict.fromkeys((flag, self._former.get(flag, flag))):
+            if name in self._parsers:
+                try:
+                    return Given(name, self._parsers[name](text), f"--{flag}={text}", where)
+                except ValueError as error:
+                    expected.append(str(error))
+        expected = " or ".join(expected)
+        raise UsageError(f"{where}--{flag} must be {expected}. Received: {text!r}")
 
 
 def nearest(word: str, known: Iterable[str], form: str) -> str:
-    """Returns " Did you mean ...?" for a mistyped word, "" where no known word is near."""
+    """Returns " Did you mean ...?" for a mistyped word, or "" if no known word is similar."""
     matches = difflib.get_close_matches(word, list(known), n=1)
     return f" Did you mean {form.format(matches[0])}?" if matches else ""
 
 
 def _lines(path: Path, where: str) -> Iterable[tuple[str, str]]:
-    """Yields the place and text of every flag line."""
+    """Yields "file:line: " and the text of every line that holds a flag."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -135,7 +164,7 @@ def _lines(path: Path, where: str) -> Iterable[tuple[str, str]]:
 
 
 def check_line(line: str, where: str) -> None:
-    """Refuses a flag line whose meaning is not what it looks like.
+    """Refuses a line whose meaning is not what it looks like.
 
     Raises:
         UsageError: saying what was expected and what was received.

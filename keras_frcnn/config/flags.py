@@ -1,11 +1,8 @@
-"""Config's settings as absl flags, and back: the command line's half of ``config.py``.
+"""Settings as flags of the command line, and back: defining, reading and writing them.
 
-What a command takes and how it is read is in ``cli/command.py``; what a flagfile may hold, and
-which word wins, in ``flagfile.py``.
+``cli/command.py`` says what each command takes; ``flagfile.py`` reads command lines and flagfiles.
 """
 
-import dataclasses
-import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,78 +10,62 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from keras_frcnn.config import Config, element_type, type_name
+from keras_frcnn.config.concern import SettingsError
+from keras_frcnn.config.experiment import Config
 from keras_frcnn.config.flagfile import UsageError, check_line
+from keras_frcnn.config.setting import Option, element_type
 
+# The sections of --help and of a written flagfile, in the order in which users need them.
 GROUPS = {
     "run": "The run",
     "data": "Data",
-    "augmentation": "Augmentation, of training images",
     "model": "Model",
+    "training": "Training",
+    "watching": "Monitoring a run",
+    "detections": "Detections",
+    "augmentation": "Augmentation of training images",
     "rpn": "Region proposal network",
     "roi": "Sampled regions",
     "loss": "Losses",
-    "training": "Training",
-    "watching": "Watching a run",
-    "detections": "Detections",
+}
+
+# Every setting by name: in the order of GROUPS, and in each of them the common ones first.
+SETTINGS = {
+    option.name: option
+    for option in sorted(
+        Config.options().values(), key=lambda o: (list(GROUPS).index(o.group), not o.common)
+    )
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """One flag: a setting of ``Config``, or a command's own.
+def settings_of(*groups: str) -> tuple[str, ...]:
+    """Returns the names of the settings of some of ``GROUPS``, in order."""
+    return tuple(name for name, option in SETTINGS.items() if option.group in groups)
 
-    Args:
-        name: The flag without its dashes.
-        type: str, int, float, bool or ``tuple[one of these, ...]``.
-        default: Value without the flag.
-        help: What ``--help`` says.
-        group: Key of ``GROUPS`` for a setting; empty for a command's own.
-        choices: The allowed values of a str; empty: any.
-        required: Whether the command refuses to start without it.
+
+def form(option: Option) -> str:
+    """Returns what a flag's text must be, in words."""
+    return option.form("separated by commas")
+
+
+def summary(option: Option) -> str:
+    """Returns a flag's form and default in words."""
+    if option.required:
+        return f"{form(option)}; required"
+    source = f", from {option.source}" if option.source else ""
+    return f"{form(option)}; default {_text(option.default) or 'empty'}{source}"
+
+
+def parse(option: Option, text: str) -> Any:
+    """Returns the value that a flag's text stands for.
+
+    Raises:
+        ValueError: with the words for what was expected.
     """
-
-    name: str
-    type: Any
-    default: Any
-    help: str
-    group: str = ""
-    choices: tuple[str, ...] = ()
-    required: bool = False
-
-    @property
-    def form(self) -> str:
-        """What a value looks like, in words."""
-        if not element_type(self.type):
-            return f"one of {', '.join(self.choices)}" if self.choices else type_name(self.type)
-        each = f"a list, each one of {', '.join(self.choices)}," if self.choices else ""
-        return f"{each or type_name(self.type) + ','} separated by commas"
-
-    @property
-    def summary(self) -> str:
-        """Its form and what holds when it is left out, in words."""
-        default = "required" if self.required else f"default {_text(self.default) or 'empty'}"
-        return f"{self.form}; {default}"
-
-    @property
-    def parser(self) -> absl_flags.ArgumentParser:
-        """Turns its text into its value."""
-        element = element_type(self.type)
-        one = (
-            absl_flags.EnumParser(self.choices) if self.choices else _SCALARS[element or self.type]
-        )
-        return one if element is None else _TupleParser(one)
-
-    def parse(self, text: str) -> Any:
-        """Returns the value that a text means.
-
-        Raises:
-            ValueError: with the words for what was expected.
-        """
-        try:
-            return self.parser.parse(text)
-        except (ValueError, TypeError, OverflowError):
-            raise ValueError(self.form) from None
+    try:
+        return _parser(option).parse(text)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(form(option)) from None
 
 
 class _TupleParser(absl_flags.ArgumentParser):
@@ -96,10 +77,10 @@ class _TupleParser(absl_flags.ArgumentParser):
     def parse(self, argument: str | tuple) -> tuple:
         if isinstance(argument, tuple):  # absl parses defaults too
             return argument
-        parts = [part.strip() for part in argument.split(",")] if argument.strip() else []
-        if not all(parts):
+        elements = [part.strip() for part in argument.split(",")] if argument.strip() else []
+        if not all(elements):
             raise ValueError("an element is empty")
-        return tuple(self._element.parse(part) for part in parts)
+        return tuple(self._element.parse(element) for element in elements)
 
 
 _SCALARS = {
@@ -109,15 +90,15 @@ _SCALARS = {
     bool: absl_flags.BooleanParser(),
 }
 
-SETTINGS = {
-    field.name: Option(field.name, field.type, field.default, **field.metadata)
-    for field in dataclasses.fields(Config)
-}
 
-
-def settings_of(group: str) -> list[Option]:
-    """Returns the settings of one of ``GROUPS``, in order."""
-    return [option for option in SETTINGS.values() if option.group == group]
+def _parser(option: Option) -> absl_flags.ArgumentParser:
+    element = element_type(option.type)
+    one = (
+        absl_flags.EnumParser(option.choices)
+        if option.choices
+        else _SCALARS[element or option.type]
+    )
+    return one if element is None else _TupleParser(one)
 
 
 def define(flag_values: absl_flags.FlagValues, options: Iterable[Option]) -> None:
@@ -126,54 +107,54 @@ def define(flag_values: absl_flags.FlagValues, options: Iterable[Option]) -> Non
         if option.type is bool:
             absl_flags.DEFINE_bool(option.name, option.default, option.help, flag_values)
         else:
-            args = (option.parser, option.name, option.default, option.help, flag_values)
+            args = (_parser(option), option.name, option.default, option.help, flag_values)
             absl_flags.DEFINE(*args)
 
 
 def to_config(
     flag_values: absl_flags.FlagValues, base: Config | None = None, names: Iterable[str] = SETTINGS
 ) -> Config:
-    """Lays the flags that were given over a config.
+    """Returns a config with the values of the flags that were given.
 
     Args:
         flag_values: Flags made by ``define``.
-        base: Where the other settings come from; None: the defaults.
+        base: The config that gives the other settings; None for the defaults.
         names: The flags that are settings.
 
     Raises:
-        UsageError: naming every flag that is out of range or contradicts another, one a line.
+        UsageError: naming every flag that is out of range or contradicts another, one per line.
     """
     given = {n: flag_values[n].value for n in names if not flag_values[n].using_default_value}
     try:
         return (base or Config()).replace(**given).validate()
-    except ValueError as error:
-        raise UsageError(_name_flags(str(error))) from None
+    except SettingsError as error:
+        raise UsageError("\n".join(p.text(dashes="--") for p in error.problems)) from None
 
 
 def write_flagfile(config: Config, path: str | Path) -> None:
-    """Writes every setting, commented, so that ``--flagfile`` reads the identical config.
+    """Writes every setting, with a comment, so that ``--flagfile`` reads the same config.
 
     Raises:
         ValueError: naming a setting that a flagfile cannot hold, such as a folder whose name ends
             in a space.
     """
-    lines = ["# Every setting of one run. Use them again: keras-frcnn train --flagfile=<this file>"]
+    lines = ["# Every setting of one run. To use them again: keras-frcnn train --flagfile=<file>"]
     for group, title in GROUPS.items():
         lines += ["", f"# --- {title} ---"]
-        for option in settings_of(group):
-            lines += textwrap.wrap(
-                f"{option.help} ({option.summary})", 98, initial_indent="# ", subsequent_indent="# "
-            )
-            lines.append(_line(option, getattr(config, option.name)))
+        for name in settings_of(group):
+            option = SETTINGS[name]
+            comment = f"{option.help} ({summary(option)})"
+            lines += textwrap.wrap(comment, 98, initial_indent="# ", subsequent_indent="# ")
+            lines.append(_line(option, getattr(config, name)))
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _line(option: Option, value: Any) -> str:
-    """Writes one setting; refuses a value that would not read back."""
+    """Returns the line of one setting; refuses a value that would not read back."""
     line = f"--{option.name}={_text(value)}"
     try:
         check_line(line, "")
-        fits = line.strip().splitlines() == [line] and option.parse(_text(value)) == value
+        fits = line.strip().splitlines() == [line] and parse(option, _text(value)) == value
     except ValueError:
         fits = False
     if not fits:
@@ -182,18 +163,9 @@ def _line(option: Option, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """Writes a value as a flag's text, from which it reads back to the last bit."""
+    """Returns a value as a flag's text, from which it reads back to the last bit."""
     if isinstance(value, tuple):
         return ",".join(map(_text, value))
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-def _name_flags(problems: str) -> str:
-    """Puts dashes before the settings named in a config's list of problems."""
-    names = "|".join(SETTINGS)
-    lines = problems.removeprefix("Invalid settings:\n").splitlines()
-    # "steps" is a flag in "must divide steps (100)" and a word in "after the last of 100 steps".
-    flag = re.compile(rf"^({names})\b|\b({names})(?= \(|=)|\b(?=\w*_)({names})\b")
-    return "\n".join(flag.sub(r"--\g<0>", line.removeprefix("  - ")) for line in lines)

@@ -1,4 +1,4 @@
-"""The order of training: rows drawn anew each epoch, and batches of images of like shapes."""
+"""The order of training: rows shuffled anew each epoch, in batches of images of similar shape."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,23 +8,23 @@ import numpy as np
 from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Record
 
-_WINDOW_BATCHES = 64  # sorted at a time: more pad less, fewer leave more to chance
-_WINDOWS = 4  # an epoch at least, so that in small sets too partners change
+_WINDOW_BATCHES = 64  # sorted at a time: more mean less padding, fewer mean more randomness
+_WINDOWS = 4  # at least, in an epoch, so that batches change from epoch to epoch in small sets too
 
 
 def aspects_of(records: Sequence[Record], config: Config) -> dict[int, float]:
     """Finds the images to train on.
 
     Args:
-        records: images.
-        config: without ``include_empty``, those that have no object to learn are left out; those
-            marked difficult count where ``difficult`` keeps them.
+        records: the images.
+        config: without ``include_empty``, images without an object to learn are left out. Objects
+            marked difficult are such objects if ``difficult`` keeps them.
 
     Returns:
-        Height / width by row of the records.
+        The aspect ratio, height / width, by row of the records.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such image.
     """
     aspects = {
         row: record.height / record.width
@@ -42,41 +42,41 @@ def aspects_of(records: Sequence[Record], config: Config) -> dict[int, float]:
 
 
 def drawn_rows(records: Sequence[Record], config: Config, start_step: int, steps: int) -> list[int]:
-    """Finds the images that a stretch of training draws: all, unless it is short.
+    """Finds the images that a number of training steps draw: all images, unless it is small.
 
     Args:
-        records: images.
+        records: the images.
         config: as for ``aspects_of``; and ``batch_size`` and ``seed``.
-        start_step: number of batches before.
-        steps: number of batches.
+        start_step: number of batches before the first of these steps.
+        steps: number of steps.
 
     Returns:
-        Rows of the records, in order.
+        Rows of the records, in ascending order.
 
     Raises:
         ValueError: as ``aspects_of``.
     """
     aspects, drawn = aspects_of(records, config), set()
-    order = batches(aspects, config.batch_size, config.seed)
-    for places in itertools.islice(order, start_step, start_step + steps):
-        drawn.update(places[:, 0].tolist())
+    stream = batches(aspects, config.batch_size, config.seed)
+    for batch in itertools.islice(stream, start_step, start_step + steps):
+        drawn.update(batch[:, 0].tolist())
         if len(drawn) == len(aspects):
             break
     return sorted(drawn)
 
 
 def batches(aspects: Mapping[int, float], batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Draws the order of training, for ever.
+    """Draws batches of rows, without end.
 
     Args:
-        aspects: for each row to draw, its image's height / width. The rows of a batch are on one
-            side of 1 and mostly close.
+        aspects: the aspect ratio, height / width, of the image in each row to draw. The images of a
+            batch are all portraits (above 1) or all others, and mostly similar.
         batch_size: rows a batch.
         seed: the run's seed.
 
     Yields:
-        int64 [batch_size, 2]: row, and the epoch in which it was drawn. Each epoch draws every row
-        once; rows that fill no batch wait for the following epoch's.
+        int64 [batch_size, 2]: each row, and the epoch in which it was drawn. Every epoch draws each
+        row once; rows that fill no batch are joined with those of the next epoch.
     """
     rows = np.fromiter(aspects, np.int64)
     drawn = np.zeros([0, 2], np.int64)
@@ -90,26 +90,26 @@ def batches(aspects: Mapping[int, float], batch_size: int, seed: int) -> Iterato
 
 
 def _group(aspects: np.ndarray, batch_size: int) -> np.ndarray:
-    """Puts images into batches of like shapes.
+    """Puts images into batches of similar shapes.
 
-    Of each orientation windows are cut from the drawn order, and each window is sorted by aspect.
-    A batch then stands where its tallest image was drawn (of equals the last), so that batches
-    come in random order; images of one shape stay in the drawn order.
+    The drawn order of each orientation is cut into windows, and each window is sorted by aspect
+    ratio. A batch takes the position at which its tallest image was drawn (the last one among
+    equals), so that batches come in random order. Images of one shape keep the drawn order.
 
     Args:
-        aspects: float [N], height / width of the images as drawn.
+        aspects: float [N], height / width of the images in the drawn order.
         batch_size: images a batch.
 
     Returns:
-        int64 [n, batch_size], places in ``aspects``. The last drawn of each orientation, fewer than
-        a batch, are left out.
+        int64 [n, batch_size], indices into ``aspects``. The last images of each orientation that do
+        not fill a batch are left out.
     """
     grouped = [np.zeros([0, batch_size], np.int64)]
-    for places in (np.flatnonzero(aspects > 1), np.flatnonzero(aspects <= 1)):
-        full = len(places) // batch_size
+    for indices in (np.flatnonzero(aspects > 1), np.flatnonzero(aspects <= 1)):
+        full = len(indices) // batch_size
         size = batch_size * min(max(full // _WINDOWS, 1), _WINDOW_BATCHES)
         for start in range(0, full * batch_size, size):
-            window = places[start : min(start + size, full * batch_size)]
+            window = indices[start : min(start + size, full * batch_size)]
             window = window[np.argsort(aspects[window], kind="stable")]
             grouped.append(window.reshape(-1, batch_size))
     grouped = np.concatenate(grouped)

@@ -1,8 +1,8 @@
-"""From records to batches: shuffle, decode, augment, resize, normalise, pad.
+"""The input pipeline: shuffle records, decode, augment, resize, normalise and pad into batches.
 
-What is shuffled are row numbers, never pixels, and the order is a function of the seed alone: batch
-k is the same whether the run started at step 0 or was resumed at step k. Memory does not grow with
-the number of steps: no pixel is kept.
+Row numbers are shuffled, never pixels, and their order is a function of the seed alone: batch k is
+the same whether the run started at step 0 or was resumed at step k. Memory does not grow with the
+number of steps, because no pixels are kept.
 """
 
 import itertools
@@ -12,61 +12,67 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import proposals_file
-from keras_frcnn.data.augment import augment
+from keras_frcnn.data import augment, proposals_file
 from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.data.epoch_order import aspects_of, batches, drawn_rows
 from keras_frcnn.data.images import transforms
 from keras_frcnn.data.images.decoding import image_reader
+from keras_frcnn.data.images.preprocessing import Preprocessing
+from keras_frcnn.ops import boxes as box_ops
 
 _PREFETCHED_BATCHES = 2
 _DRAWN_BATCHES = 1000  # at a time, so that tf.data hardly ever waits for Python
+_EVAL_EPOCH = -1  # no epoch of training: the keys of evaluation are those of no training batch
 _PADDING = {"boxes": 0.0, "labels": -1, "ignore": False}
 
 
 def train_dataset(
-    dataset: Dataset, config: Config, start_step: int = 0, steps: int | None = None
+    dataset: Dataset,
+    config: Config,
+    preprocessing: Preprocessing,
+    start_step: int = 0,
+    steps: int | None = None,
 ) -> tf.data.Dataset:
     """Makes the endless stream of training batches.
 
-    Every image comes once an epoch, in an order drawn anew, changed at random as the settings of
-    the augmentation group say. With ``batch_size`` above 1 a batch holds images of one
-    orientation (landscape or portrait) and of nearly one shape, so that little is padded: below 1 %
-    of VOC's batches of 4, more with sizes or crops drawn for each image. Images that fill no
-    batch by the end of an epoch wait for the next.
+    Every image comes once an epoch, in a new random order, and changed at random as the settings of
+    the augmentation group say. With ``batch_size`` above 1, a batch holds images of one orientation
+    (landscape or portrait) and of nearly one shape, so that there is little padding: below 1 % in
+    VOC's batches of 4, and more if sizes or crops are drawn for each image. Images that fill no
+    batch by the end of an epoch wait for the next one.
 
     Args:
         dataset: the records.
         config: settings of the groups data and augmentation, ``seed``, ``jit_compile`` and
-            ``train_proposals``.
-            ``difficult`` decides about objects marked so; without ``include_empty`` images
-            without other objects are left out.
-        start_step: number of batches to leave out, those that a resumed run has seen.
-        steps: number of batches that will be taken; only of their images a proposals file must
-            tell. None: of all.
+            ``train_proposals``. ``difficult`` decides what becomes of objects marked difficult.
+            Without ``include_empty``, images that have no other objects are left out.
+        preprocessing: what the backbone expects.
+        start_step: number of batches to leave out, because a resumed run has seen them.
+        steps: number of batches that will be taken; a proposals file must have the images of these
+            batches only. None: it must have all images.
 
     Returns:
-        Batches ``(inputs, targets)``. inputs: see ``eval_dataset``. targets: "boxes" float32
-        [B, G, 4], yxyx pixels of the resized images; "labels" int32 [B, G]; "ignore" bool [B, G].
-        Padding rows have label -1 and zero boxes; G is at least 1, and the same for all batches
-        under ``jit_compile``.
+        Batches ``(inputs, targets)``. inputs: see ``eval_dataset``; here "key" is new in every
+        epoch. targets: "boxes" float32 [B, G, 4], yxyx pixels of the resized images; "labels" int32
+        [B, G]; "ignore" bool [B, G]. Padding rows have label -1 and zero boxes. G is at least 1,
+        and the same for all batches under ``jit_compile``.
 
     Raises:
-        ValueError: if no image is left to train on; or naming a proposals file and what is wrong
+        ValueError: if no image is left to train on, or naming a proposals file and what is wrong
             with it.
     """
     aspects = aspects_of(dataset.records, config)
     rows = aspects if steps is None else drawn_rows(dataset.records, config, start_step, steps)
-    load = _training_loader(dataset.records, config, rows)
+    load = _training_loader(dataset.records, config, preprocessing, rows)
 
-    def places() -> Iterator[np.ndarray]:
-        order = batches(aspects, config.batch_size, config.seed)
-        order = itertools.islice(order, start_step, None)
+    def rows_and_epochs() -> Iterator[np.ndarray]:
+        drawn = batches(aspects, config.batch_size, config.seed)
+        drawn = itertools.islice(drawn, start_step, None)
         while True:
-            yield np.concatenate(list(itertools.islice(order, _DRAWN_BATCHES)))
+            yield np.concatenate(list(itertools.islice(drawn, _DRAWN_BATCHES)))
 
     stream = tf.data.Dataset.from_generator(
-        places, output_signature=tf.TensorSpec([None, 2], tf.int64)
+        rows_and_epochs, output_signature=tf.TensorSpec([None, 2], tf.int64)
     )
     stream = stream.unbatch().map(load, tf.data.AUTOTUNE)
     inputs_spec, targets_spec = stream.element_spec
@@ -82,58 +88,73 @@ def train_dataset(
 
 
 def training_examples(
-    dataset: Dataset, config: Config, rows: Sequence[int], epoch: int = 0
+    dataset: Dataset,
+    config: Config,
+    preprocessing: Preprocessing,
+    rows: Sequence[int],
+    epoch: int = 0,
 ) -> Iterator[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
-    """Makes batches of one image each, as training sees it in one of its epochs, to look at.
+    """Makes batches of one image each, as training sees it in a given epoch, to look at.
 
     Args:
         dataset: the records.
         config: see ``train_dataset``.
-        rows: of ``dataset.records``.
-        epoch: another epoch, other draws.
+        preprocessing: what the backbone expects.
+        rows: rows of ``dataset.records``.
+        epoch: the epoch, which decides the random draws.
 
     Yields:
         For each row ``(inputs, targets)``, as ``train_dataset`` makes them.
     """
-    places = np.stack([np.asarray(rows, np.int64), np.full(len(rows), epoch)], axis=1)
-    stream = tf.data.Dataset.from_tensor_slices(places)
-    yield from stream.map(_training_loader(dataset.records, config, rows)).batch(1)
+    rows_and_epochs = np.stack([np.asarray(rows, np.int64), np.full(len(rows), epoch)], axis=1)
+    stream = tf.data.Dataset.from_tensor_slices(rows_and_epochs)
+    yield from stream.map(_training_loader(dataset.records, config, preprocessing, rows)).batch(1)
 
 
-def image_of(inputs: dict[str, tf.Tensor], config: Config) -> np.ndarray:
-    """Returns the image of a batch of one, to look at: uint8 [H, W, 3] RGB, without padding."""
+def image_of(inputs: dict[str, tf.Tensor], preprocessing: Preprocessing) -> np.ndarray:
+    """Returns the image in a batch of one, to look at: uint8 [H, W, 3] RGB, without padding."""
     height, width = inputs["image_shape"][0].numpy()
-    image = transforms.denormalize(inputs["images"][0, :height, :width], config.pixel_std)
-    return image.numpy()
+    return transforms.denormalize(inputs["images"][0, :height, :width], preprocessing).numpy()
 
 
 def objects_of(targets: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    """Returns the targets of a batch of one without padding rows, arrays of the same names."""
+    """Returns the targets of a batch of one without padding rows: arrays with the same names."""
     valid = targets["labels"][0].numpy() >= 0
     return {name: values[0].numpy()[valid] for name, values in targets.items()}
 
 
-def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.data.Dataset:
+def eval_dataset(
+    dataset: Dataset, config: Config, preprocessing: Preprocessing, batch_size: int = 1
+) -> tf.data.Dataset:
     """Makes the batches of all images, once, in the order of the records.
 
-    XLA compiles a model once for each shape of its inputs. So under ``jit_compile``, here and in
-    training, landscapes are padded to ``shorter_side`` x ``longer_side`` (in multi-scale training
-    the largest of these) and portraits to ``longer_side`` x ``shorter_side``; only a batch of both,
-    which training has not, is padded to ``longer_side`` x ``longer_side``.
+    XLA compiles a model once for each shape of its inputs. Under ``jit_compile`` there are
+    therefore few shapes, here and in training: landscapes are padded to ``shorter_side`` x
+    ``longer_side`` (in multi-scale training the largest of these) and portraits to ``longer_side``
+    x ``shorter_side``. Only a batch that holds both, which training never makes, is padded to
+    ``longer_side`` x ``longer_side``.
 
     Args:
         dataset: the records.
-        config: settings ``shorter_side``, ``longer_side``, ``pixel_std``, ``jit_compile`` and
+        config: settings ``shorter_side``, ``longer_side``, ``seed``, ``jit_compile`` and
             ``test_proposals``.
+        preprocessing: what the backbone expects.
         batch_size: images a batch; the last batch may hold fewer.
 
     Returns:
-        Batches of inputs: "images" float32 [B, H, W, 3], resized and normalised, padded with zeros
-        at the bottom and right; "image_shape" int32 [B, 2], heights and widths without padding;
-        "original_shape" int32 [B, 2], before resizing (in training, of what is left of a cropped
-        image); "index" int32 [B], rows of ``dataset.records``. With proposals of a file:
-        "proposals" float32 [B, P, 4], yxyx pixels of the resized images, best first, boxes
-        without area past the end, and "proposal_scores" float32 [B, P]; P is the same for all.
+        Batches of inputs:
+
+        - "images" float32 [B, H, W, 3], resized and normalised, padded with zeros at the bottom and
+          at the right.
+        - "image_shape" int32 [B, 2], heights and widths without padding.
+        - "original_shape" int32 [B, 2], heights and widths before resizing; in training, those of
+          the crop.
+        - "index" int32 [B], rows of ``dataset.records``.
+        - "key" int32 [B, 2], each image's own key for the model's random draws: a function of the
+          seed, the epoch and the row, whatever the batch. In evaluation it is the same every time.
+        - With a proposals file, "proposals" float32 [B, P, 4], yxyx pixels of the resized images,
+          best first, boxes without area past the end; and "proposal_scores" float32 [B, P]. P is
+          the same for all batches.
 
     Raises:
         ValueError: naming a proposals file and what is wrong with it.
@@ -148,7 +169,8 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
     def load(row: tf.Tensor) -> dict[str, tf.Tensor]:
         image = read_image(row)
         resized, shape = transforms.resize(image, *sides), tf.shape(image)[:2]
-        inputs = _inputs(resized, shape, row, proposals_of(row), config)
+        key = augment.image_key(config.seed, _EVAL_EPOCH, row)
+        inputs = _inputs(resized, shape, row, key, proposals_of(row), preprocessing)
         return _pad_for_xla(inputs, shape, sides) if config.jit_compile else inputs
 
     stream = tf.data.Dataset.range(len(dataset.records)).map(load, tf.data.AUTOTUNE)
@@ -158,22 +180,22 @@ def eval_dataset(dataset: Dataset, config: Config, batch_size: int = 1) -> tf.da
 def _object_table(
     records: Sequence[Record], config: Config
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Lays the objects of all records out flat, for look-up in the graph.
+    """Stores the objects of all records in flat tensors, for look-up in the graph.
 
     Args:
         records: the records.
         config: ``difficult``, resolved for the form of each record: "drop" leaves difficult objects
-            out, "keep" does not tell them apart, "ignore" marks them.
+            out, "keep" treats them like the others, "ignore" marks them.
 
     Returns:
-        A function from a row to its targets, boxes in pixels of the original image.
+        A function from a row to its targets, with boxes in pixels of the original image.
     """
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(r.boxes for r in records)])
     labels = np.concatenate([np.zeros(0, np.int32), *(r.labels for r in records)])
-    flags = np.concatenate([np.zeros(0, bool), *(r.difficult for r in records)])
+    difficult = np.concatenate([np.zeros(0, bool), *(r.difficult for r in records)])
     owners = np.repeat(np.arange(len(records)), [len(r.labels) for r in records])
-    ways = np.array([config.resolve_difficult(r.form) for r in records], str)[owners]
-    kept, ignored = ~(flags & (ways == "drop")), flags & (ways == "ignore")
+    modes = np.array([config.resolve_difficult(r.form) for r in records], str)[owners]
+    kept, ignored = ~(difficult & (modes == "drop")), difficult & (modes == "ignore")
     splits = np.searchsorted(owners[kept], np.arange(len(records) + 1))
     flat = {"boxes": boxes, "labels": labels, "ignore": ignored}
     flat = {name: tf.constant(values[kept]) for name, values in flat.items()}
@@ -186,18 +208,19 @@ def _object_table(
 
 
 def _training_loader(
-    records: Sequence[Record], config: Config, rows: Iterable[int]
+    records: Sequence[Record], config: Config, preprocessing: Preprocessing, rows: Iterable[int]
 ) -> Callable[[tf.Tensor], tuple[dict, dict]]:
-    """Returns a function from (row, epoch), int64 [2], to an image's inputs and targets; ``rows``
-    are those that a proposals file must have.
+    """Returns a function from (row, epoch), int64 [2], to an image's inputs and targets.
+
+    ``rows`` are the rows that a proposals file must have.
     """
     read_image, targets_of = image_reader(records), _object_table(records, config)
     proposals_of = proposals_file.lookup(
         config.train_proposals, records, config.train_post_nms_top_k, rows
     )
 
-    def load(place: tf.Tensor) -> tuple[dict, dict]:
-        row, epoch = tf.unstack(place)
+    def load(row_and_epoch: tf.Tensor) -> tuple[dict, dict]:
+        row, epoch = tf.unstack(row_and_epoch)
         key = augment.image_key(config.seed, epoch, row)
         original, targets, proposals = read_image(row), targets_of(row), proposals_of(row)
         if proposals:
@@ -208,10 +231,10 @@ def _training_loader(
         original_shape = tf.shape(image)[:2]
         resized = transforms.resize(image, *augment.draw_sides(key, config))
         resized = augment.change_colors(resized, key, config)
-        inputs = _inputs(resized, original_shape, row, proposals, config)
+        inputs = _inputs(resized, original_shape, row, key, proposals, preprocessing)
         if config.jit_compile:
             inputs = _pad_for_xla(inputs, tf.shape(original)[:2], augment.largest_sides(config))
-        boxes = transforms.scale_boxes(targets["boxes"], original_shape, inputs["image_shape"])
+        boxes = box_ops.rescale(targets["boxes"], original_shape, inputs["image_shape"])
         return inputs, _at_least_one_row({**targets, "boxes": boxes})
 
     return load
@@ -221,19 +244,21 @@ def _inputs(
     resized: tf.Tensor,
     original_shape: tf.Tensor,
     row: tf.Tensor,
+    key: tf.Tensor,
     proposals: Mapping[str, tf.Tensor],
-    config: Config,
+    preprocessing: Preprocessing,
 ) -> dict[str, tf.Tensor]:
-    """Normalises one resized image and says what it was; its proposals are resized with it."""
+    """Makes the inputs of one resized image; ``proposals`` are resized with it."""
     image_shape = tf.shape(resized)[:2]
     if proposals:
-        scaled = transforms.scale_boxes(proposals["proposals"], original_shape, image_shape)
+        scaled = box_ops.rescale(proposals["proposals"], original_shape, image_shape)
         proposals = {**proposals, "proposals": scaled}
     return {
-        "images": transforms.normalize(resized, config.pixel_std),
+        "images": transforms.normalize(resized, preprocessing),
         "image_shape": image_shape,
         "original_shape": original_shape,
         "index": tf.cast(row, tf.int32),
+        "key": augment.model_key(key),
         **proposals,
     }
 
@@ -241,9 +266,10 @@ def _inputs(
 def _pad_for_xla(
     inputs: dict[str, tf.Tensor], full_shape: tf.Tensor, sides: tuple[int, int]
 ) -> dict[str, tf.Tensor]:
-    """Pads an image to ``(shorter_side, longer_side)``, or as a portrait the other way round.
+    """Pads an image to ``(shorter_side, longer_side)``, or for a portrait the other way round.
 
-    Not its resized shape decides, nor that of a crop: both may make a square of a portrait.
+    The shape of the whole original image decides: resizing or cropping can make a square of a
+    portrait.
     """
     is_portrait = full_shape[0] > full_shape[1]
     height, width = tf.unstack(tf.where(is_portrait, sides[::-1], sides))
@@ -252,7 +278,7 @@ def _pad_for_xla(
 
 
 def _at_least_one_row(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Gives an image without objects a row of padding, to spare reductions an empty axis."""
+    """Adds a padding row to an image without objects, so that no reduction has an empty axis."""
     missing = tf.cast(tf.equal(tf.size(targets["labels"]), 0), tf.int32)
     padded = {}
     for name, values in targets.items():
@@ -262,7 +288,7 @@ def _at_least_one_row(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def _finish(stream: tf.data.Dataset) -> tf.data.Dataset:
-    """Fixes the order and the memory, and lets every worker of a cluster take its share."""
+    """Fixes the order, bounds the memory, and lets each worker of a cluster take its own share."""
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA

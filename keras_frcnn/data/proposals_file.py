@@ -1,14 +1,14 @@
-"""Proposals files: regions found beforehand, for the second stage to learn from or to classify.
+"""Proposals files: regions found beforehand, which the second stage learns from or classifies.
 
-A file is an NPZ archive (``numpy.savez``) of four arrays, one image after the other:
+A file is an NPZ archive (``numpy.savez``) with four arrays, one image after the other:
 
-- ``image_ids`` [N]: text or whole numbers, as the records have them.
-- ``counts`` [N] whole numbers: proposals of each image.
-- ``boxes`` [M, 4] float32: yxyx pixels of the original image, far edge exclusive, the best of
-  each image first.
-- ``scores`` [M] float32: falling within an image; on any scale, or all equal.
+- ``image_ids`` [N]: strings or whole numbers, as in the records.
+- ``counts`` [N], whole numbers: how many proposals each image has.
+- ``boxes`` [M, 4] float32: yxyx pixels of the original image, far edge exclusive; within an image
+  the best comes first.
+- ``scores`` [M] float32: on any scale; within an image they never rise.
 
-A file whose name ends in .json is read and written as ``proposals_json`` says.
+A file whose name ends in .json is in COCO's results format, see ``proposals_json``.
 """
 
 import dataclasses
@@ -24,20 +24,22 @@ import tensorflow as tf
 from keras_frcnn.console import with_progress
 from keras_frcnn.data import proposals_json
 from keras_frcnn.data.dataset import MAX_OVERHANG, Record
+from keras_frcnn.ops import boxes as box_ops
 
-_PART = 200  # images: a minute or so of the slow methods
+_PART_IMAGES = 200  # a minute or so with the slow methods
 _MAX_BYTES = 16 * 2**30
-_FORMS = {"image_ids": ("iuU", 1), "counts": ("iu", 1), "boxes": ("f", 2), "scores": ("f", 1)}
+# For each array NumPy's letters of the types that it may have, and its number of dimensions.
+_ARRAYS = {"image_ids": ("iuU", 1), "counts": ("iu", 1), "boxes": ("f", 2), "scores": ("f", 1)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Proposals:
-    """Proposals of many images as columns.
+    """The proposals of many images, in columns.
 
     Attributes:
         image_ids: names or numbers of the images.
-        splits: int64 [N + 1]; the proposals of image n are rows ``splits[n]`` to ``splits[n +
-            1]``.
+        splits: int64 [N + 1]; the proposals of image n are the rows from ``splits[n]`` up to, and
+            without, ``splits[n + 1]``.
         boxes: float32 [M, 4], yxyx pixels of the original image, best first.
         scores: float32 [M].
     """
@@ -51,14 +53,14 @@ class Proposals:
 def write(
     path: str | os.PathLike, proposals: Iterable[tuple[str | int, np.ndarray, np.ndarray]]
 ) -> None:
-    """Writes a proposals file, which is whole at any moment: until it is complete there is none.
+    """Writes a proposals file. It appears under its name only when it is complete.
 
     Args:
-        path: of the file; an older one is replaced.
+        path: the file; an existing one is replaced.
         proposals: for each image its id, boxes [P, 4] and scores [P], best first.
 
     Raises:
-        ValueError: as ``read``; then nothing is written.
+        ValueError: as ``read``; nothing is written then.
     """
     image_ids, boxes, scores = [*zip(*proposals, strict=True)] or [()] * 3
     content = {
@@ -85,28 +87,29 @@ def write_in_parts(
     path: str | os.PathLike,
     records: Sequence[Record],
     propose: Callable[[Sequence[Record]], Iterable[tuple[str | int, np.ndarray, np.ndarray]]],
-    decided_by: str,
+    settings: str,
 ) -> None:
-    """Writes a proposals file over hours: a stopped call goes on where it was.
+    """Writes a proposals file that takes hours, so that a stopped call can be continued.
 
     Args:
-        path: of the file. The parts lie beside it until it is whole.
+        path: the file. Its finished parts are kept in a folder beside it until it is complete.
         records: the images.
-        propose: gives, for some of them and in their order, what ``write`` takes.
-        decided_by: what else decides the proposals, as text: parts of others are not gone on with.
+        propose: returns, for some of the records and in their order, what ``write`` takes.
+        settings: a text that states everything else that decides the proposals. A call with another
+            text does not continue the parts.
 
     Raises:
-        ValueError: as ``write``; or naming a folder of parts that were decided by something else.
+        ValueError: as ``write``; or naming a folder with parts that other settings decided.
     """
     folder = Path(path).with_suffix(".parts")
     folder.mkdir(exist_ok=True)
-    settings = folder / "settings.txt"
-    if settings.exists() and settings.read_text(encoding="utf-8") != decided_by:
+    settings_file = folder / "settings.txt"
+    if settings_file.exists() and settings_file.read_text(encoding="utf-8") != settings:
         raise ValueError(
-            f"{folder} holds parts of a file that other settings or images decide. Give the "
-            "flags of then to finish it, or remove the folder"
+            f"{folder} holds parts of a file that was begun with other settings or images. Repeat "
+            "the flags of that time to finish it, or remove the folder"
         )
-    settings.write_text(decided_by, encoding="utf-8")
+    settings_file.write_text(settings, encoding="utf-8")
     counter = iter(with_progress(records, "Proposing", len(records)))
 
     def counted(rows):
@@ -114,8 +117,8 @@ def write_in_parts(
             yield row
 
     parts = []
-    for start in range(0, len(records), _PART):
-        some = records[start : start + _PART]
+    for start in range(0, len(records), _PART_IMAGES):
+        some = records[start : start + _PART_IMAGES]
         parts.append(folder / f"{start:08}.npz")
         if parts[-1].exists():
             list(counted(some))
@@ -134,11 +137,11 @@ def write_in_parts(
 
 
 def read(path: str | os.PathLike) -> Proposals:
-    """Reads a proposals file, from whatever source: nothing in it is executed.
+    """Reads a proposals file, which may come from anywhere: nothing in it is executed.
 
     Raises:
-        ValueError: naming the file, and the image if one is at fault: boxes that are not finite,
-            that end before they begin, or scores that do not fall.
+        ValueError: naming the file, and the image whose boxes are not finite or end before they
+            begin, or whose scores rise.
     """
     if not os.path.isfile(path):
         raise ValueError(f"There is no proposals file {path}")
@@ -155,11 +158,11 @@ def _is_json(path):
 def _read_archive(path):
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(part.file_size for part in archive.infolist())
+            size = sum(member.file_size for member in archive.infolist())
         if size > _MAX_BYTES:
             raise ValueError(f"it holds {size} bytes, more than {_MAX_BYTES} are refused")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in _FORMS}
+            return {name: file[name] for name in _ARRAYS}
     except Exception as error:  # zipfile, zlib and NumPy raise nearly anything on damaged files
         raise ValueError(f"{path} is not a proposals file: {error}") from error
 
@@ -168,35 +171,36 @@ def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> 
     """Reads the best proposals of some records.
 
     Args:
-        path: a proposals file; it may hold other images too.
+        path: a proposals file, which may hold other images too.
         records: the images.
-        limit: proposals an image, at most.
+        limit: the largest number of proposals for an image.
 
     Returns:
-        Proposals of exactly the records, in their order, clipped to their images.
+        The proposals of exactly these records, in their order, clipped to the images.
 
     Raises:
-        ValueError: as ``read``; or naming file and image where one has no entry, or a box that
-            leaves it.
+        ValueError: as ``read``; or naming the file and an image that has no entry in it, or whose
+            proposals leave the image.
     """
     found = read(path)
-    places = {image_id: place for place, image_id in enumerate(found.image_ids)}
-    missing = [record.image_id for record in records if record.image_id not in places]
+    indices = {image_id: index for index, image_id in enumerate(found.image_ids)}
+    missing = [record.image_id for record in records if record.image_id not in indices]
     if missing:
         raise ValueError(
             f"{path} has no proposals of {len(missing)} of {len(records)} images; the first is "
             f"{missing[0]!r}"
         )
-    rows = np.array([places[record.image_id] for record in records], np.int64)
+    rows = np.array([indices[record.image_id] for record in records], np.int64)
     counts = np.minimum(found.splits[rows + 1] - found.splits[rows], limit)
     splits = np.concatenate([[0], np.cumsum(counts)])
     within = np.arange(splits[-1]) - np.repeat(splits[:-1], counts)
     taken = np.repeat(found.splits[rows], counts) + within
     boxes = found.boxes[taken]
 
-    sizes = np.array([[r.height, r.width] * 2 for r in records], np.float32).reshape(-1, 4)
-    sizes = np.repeat(sizes, counts, axis=0)
-    outside = np.any((boxes < -MAX_OVERHANG) | (boxes > sizes + MAX_OVERHANG), axis=1)
+    shapes = np.array([[r.height, r.width] for r in records], np.float32).reshape(-1, 2)
+    shapes = np.repeat(shapes, counts, axis=0)
+    limits = np.tile(shapes, 2) + MAX_OVERHANG
+    outside = np.any((boxes < -MAX_OVERHANG) | (boxes > limits), axis=1)
     if outside.any():
         row = int(np.argmax(outside))
         record = records[np.searchsorted(splits, row, side="right") - 1]
@@ -204,69 +208,69 @@ def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> 
             f"{path}: a proposal of image {record.image_id!r} leaves its height {record.height} "
             f"and width {record.width}: {boxes[row].tolist()} (yxyx)"
         )
-    boxes = np.clip(boxes, 0, sizes)
+    boxes = box_ops.clip(boxes[:, np.newaxis], shapes)[:, 0].numpy()
     return Proposals([r.image_id for r in records], splits, boxes, found.scores[taken])
 
 
 def lookup(
-    source: str, records: Sequence[Record], limit: int, wanted: Iterable[int]
+    source: str, records: Sequence[Record], limit: int, rows: Iterable[int]
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Lays the proposals of all records out for look-up in the graph.
+    """Stores the proposals of records in flat tensors, for look-up in the graph.
 
     Args:
-        source: a proposals file; or "rpn" or "dense": there are none to look up.
+        source: a proposals file; or "rpn" or "dense", for which there is nothing to look up.
         records: the images.
-        limit: proposals an image, at most.
-        wanted: rows of the records that will be looked up.
+        limit: the largest number of proposals for an image.
+        rows: rows of the records that will be looked up.
 
     Returns:
         A function from a row of the records to "proposals" float32 [P, 4], yxyx pixels of the
-        original image, and "proposal_scores" float32 [P], best first; P is the same for all
-        images, boxes past the end have no area. For "rpn" and "dense" it returns an empty dict.
+        original image, and "proposal_scores" float32 [P], best first. P is the same for all images;
+        boxes past the end have no area. For "rpn" and "dense" the function returns an empty dict.
 
     Raises:
         ValueError: as ``read_for``.
     """
     if source in ("rpn", "dense"):
         return lambda row: {}
-    wanted = sorted(wanted)
-    found = read_for(source, [records[row] for row in wanted], limit)
+    rows = sorted(rows)
+    found = read_for(source, [records[row] for row in rows], limit)
     counts = np.zeros(len(records), np.int64)
-    counts[wanted] = np.diff(found.splits)
+    counts[rows] = np.diff(found.splits)
     longest = int(counts.max(initial=1))
     columns = {"proposals": tf.constant(found.boxes), "proposal_scores": tf.constant(found.scores)}
     splits = tf.constant(np.concatenate([[0], np.cumsum(counts)]))
 
     def padded(values, row):
         own = values[splits[row] : splits[row + 1]]
-        rows = [0, longest - tf.shape(own)[0]]
-        own = tf.pad(own, [rows] + [[0, 0]] * (own.shape.rank - 1))
+        missing = [0, longest - tf.shape(own)[0]]
+        own = tf.pad(own, [missing] + [[0, 0]] * (own.shape.rank - 1))
         return tf.ensure_shape(own, [longest, *own.shape[1:]])
 
     return lambda row: {name: padded(values, row) for name, values in columns.items()}
 
 
 def _check(content, path):
-    """Checks the arrays of a file; returns the splits that the counts make."""
-    for name, (kinds, rank) in _FORMS.items():
+    """Checks the arrays of a file, and returns the splits that result from the counts."""
+    for name, (types, rank) in _ARRAYS.items():
         array = content[name]
-        if array.dtype.kind not in kinds or array.ndim != rank:
+        if array.dtype.kind not in types or array.ndim != rank:
             raise ValueError(
-                f"{path}: {name} must be of {rank} dimension(s) and of kind {kinds}. "
+                f"{path}: {name} must have {rank} dimension(s) and one of the NumPy types {types}. "
                 f"Received: {array.dtype} of shape {array.shape}"
             )
-    image_ids, counts, boxes, scores = (content[name] for name in _FORMS)
+    image_ids, counts, boxes, scores = (content[name] for name in _ARRAYS)
     shapes = [array.shape for array in (image_ids, counts, boxes, scores)]
     total = int(counts.sum(dtype=np.float64)) if (counts >= 0).all() else -1
     if shapes != [(len(image_ids),)] * 2 + [(total, 4), (total,)]:
         raise ValueError(
-            f"{path}: as many counts as image_ids are expected, and as many boxes (of 4) and "
-            f"scores as the counts add up to. Received shapes: {shapes}, counts of {total}"
+            f"{path}: expected one count for each image id, and as many boxes (with 4 numbers) and "
+            f"scores as the counts add up to. Received shapes: {shapes}, counts of {total} in all"
         )
     unique, times = np.unique(image_ids, return_counts=True)
     if len(unique) < len(image_ids):
         twice = unique[np.argmax(times)].item()
-        raise ValueError(f"{path}: image {twice!r} is in it {times.max()} times")
+        raise ValueError(f"{path}: image {twice!r} occurs {times.max()} times")
     splits = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     is_bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
     is_rising = np.diff(scores, prepend=np.inf) > 0
@@ -274,13 +278,13 @@ def _check(content, path):
     for wrong, words in (
         (is_bad, "has a box that is not finite or ends before it begins"),
         (~np.isfinite(scores), "has a score that is not finite"),
-        (is_rising, "does not have its best proposal first: scores must fall"),
+        (is_rising, "does not have its best proposal first: scores must not rise"),
     ):
         if wrong.any():
             row = int(np.argmax(wrong))
-            place = np.searchsorted(splits, row, side="right") - 1
+            image_id = image_ids[np.searchsorted(splits, row, side="right") - 1].item()
             raise ValueError(
-                f"{path}: image {image_ids[place].item()!r} {words}: {boxes[row].tolist()} "
+                f"{path}: image {image_id!r} {words}: {boxes[row].tolist()} "
                 f"(yxyx), score {scores[row]:g}"
             )
     return splits

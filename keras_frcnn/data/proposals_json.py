@@ -1,8 +1,8 @@
-"""Proposals as COCO's results JSON, the form in which most other tools give and take them.
+"""Proposals in COCO's results format (JSON), which most other tools read and write.
 
-A list of {image_id, bbox: [x, y, width, height], score}; other keys are not looked at. The entries
-of an image may stand anywhere and in any order. Ten times as large and slow as an archive, and a
-image without any proposal has no place in it.
+The file holds a list of {image_id, bbox: [x, y, width, height], score}; other keys are ignored. The
+entries of an image may be anywhere in the list and in any order. Such a file is ten times as large
+and slow as an archive, and it cannot name an image that has no proposals.
 """
 
 import json
@@ -19,22 +19,21 @@ _short = reprlib.repr  # a value for a message, cut to a readable length
 
 
 def write(file: BinaryIO, content: Mapping[str, np.ndarray]) -> None:
-    """Writes the arrays of a proposals file, checked, as JSON. Read back, boxes and scores are the
-    same to the bit.
+    """Writes the arrays of a proposals file as JSON; ``read`` gives the same bits back.
 
     Args:
-        file: where to write.
-        content: ``image_ids``, ``counts``, ``boxes`` and ``scores``.
+        file: the file to write to.
+        content: ``image_ids``, ``counts``, ``boxes`` and ``scores``, which have been checked.
     """
     image_ids = np.repeat(content["image_ids"], content["counts"]).tolist()
     corners, scores = content["boxes"].astype(np.float64), content["scores"].tolist()
     bboxes = np.concatenate([corners[:, 1::-1], (corners[:, 2:] - corners[:, :2])[:, ::-1]], axis=1)
     file.write(b"[")
-    for place, (image_id, bbox, score) in enumerate(
+    for number, (image_id, bbox, score) in enumerate(
         zip(image_ids, bboxes.tolist(), scores, strict=True)
     ):
         entry = {"image_id": image_id, "category_id": 1, "bbox": bbox, "score": score}
-        file.write(b",\n" * bool(place) + json.dumps(entry).encode())
+        file.write(b",\n" * bool(number) + json.dumps(entry).encode())
     file.write(b"]\n")
 
 
@@ -42,7 +41,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the arrays of a proposals file from JSON, the best proposals of each image first.
 
     Raises:
-        ValueError: naming the file, and the entry that is wrong, counted from 0.
+        ValueError: naming the file, and the number of the wrong entry, counted from 0.
     """
     try:
         if os.path.getsize(path) > MAX_BYTES:
@@ -61,7 +60,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
             raise ValueError(f"{path}, entry {number}: {error}") from error
         rows.setdefault(image_id, []).append(values)
     if len({type(image_id) for image_id in rows}) > 1:
-        raise ValueError(f"{path}: image ids must be all texts or all numbers")
+        raise ValueError(f"{path}: image ids must be all strings or all numbers")
     found = [value for values in rows.values() for value in _best_first(values)]
     x, y, width, height = np.array([box for box, _ in found], np.float64).reshape(-1, 4).T
     return {
@@ -82,7 +81,7 @@ def _parse(entry: Any) -> tuple[str | int, list[float], float]:
         raise ValueError(f"must be an object with {', '.join(keys)}. Received: {_short(entry)}")
     image_id, bbox, score = (entry[key] for key in keys)
     if not is_id(image_id):
-        raise ValueError(f"image_id must be a text or an integer. Received: {_short(image_id)}")
+        raise ValueError(f"image_id must be a string or an integer. Received: {_short(image_id)}")
     if type(bbox) is not list or len(bbox) != 4 or not all(map(is_number, bbox)):
         raise ValueError(
             f"bbox must be four finite numbers: x, y, width, height. Received: {_short(bbox)}"

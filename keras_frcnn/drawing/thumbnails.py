@@ -6,9 +6,9 @@ import os
 import warnings
 
 from markupsafe import Markup
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
-from keras_frcnn.data.images import integrity
+from keras_frcnn.data.images import exif, pillow
 from keras_frcnn.data.images.headers import MAX_PIXELS
 from keras_frcnn.data.images.spans import Span, open_image
 
@@ -57,10 +57,9 @@ def _read(path: str | os.PathLike, side: int, upright: bool, span: Span | None) 
         if image.width * image.height > MAX_PIXELS:
             size = f"{image.width} x {image.height}"
             raise ValueError(f"expected at most {MAX_PIXELS} pixels. Received: {size}")
+        orientation = exif.orientation(image.info.get("exif", b"")) if upright else 1
         image.draft("RGB", (2 * side, 2 * side))
         image.load()
-    if upright:
-        image = ImageOps.exif_transpose(image)
-    image = integrity.with_8_bits(image).convert("RGB")
+    image = pillow.with_8_bits(pillow.upright(image, orientation)).convert("RGB")
     image.thumbnail((side, side))
     return image

@@ -1,1 +1,1 @@
-"""Judging detections and proposals: result files, metrics, reports. Knows NumPy, not TensorFlow."""
+"""Evaluation of detections and proposals: metrics, analysis and reports."""

@@ -1,25 +1,26 @@
-"""Reads what is judged without a model: the ground truth, detections of a run or of any tool."""
+"""Inputs of an evaluation without a model: the ground truth, and detections read from files."""
 
 import dataclasses
 import glob
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from keras_frcnn.config import Config
 
 DETECTIONS = "detections.json"
 
 
-class Known(NamedTuple):
+class EvaluatedRun(NamedTuple):
     """What ``evaluate`` wrote beside its detections, as far as another evaluation needs it.
 
     Attributes:
-        class_names: of labels 0, 1, ...
-        category_ids: of the classes, in the file of detections.
+        class_names: names of the labels 0, 1, ...
+        category_ids: ids of the classes in the file of detections.
         metric: "voc" or "coco".
-        fingerprint: of the ground truth.
+        fingerprint: fingerprint of the ground truth.
         config: the settings.
     """
 
@@ -30,29 +31,29 @@ class Known(NamedTuple):
     config: Config
 
 
-class Written(NamedTuple):
-    """Detections that were written.
+class DetectionFiles(NamedTuple):
+    """Detections on disk.
 
     Attributes:
-        name: as the user calls them.
-        path: a file of COCO's results form, or a folder of the devkit's text files.
-        known: what else is known; None for detections from elsewhere.
+        name: the name that the user gave.
+        path: a COCO results file, or a folder of the development kit's text files.
+        run: what ``evaluate`` wrote beside them; None for detections of other tools.
     """
 
     name: str
     path: Path
-    known: Known | None
+    run: EvaluatedRun | None
 
 
-def locate(name: str) -> Written:
-    """Finds detections.
+def locate(name: str) -> DetectionFiles:
+    """Finds detections on disk.
 
     Args:
-        name: a run's folder, a folder that ``evaluate`` wrote, a file of COCO's results form or a
-            folder of the devkit's text files.
+        name: the folder of a run, a folder that ``evaluate`` wrote, a COCO results file, or a
+            folder of the development kit's text files.
 
     Returns:
-        Where they are.
+        Where the detections are.
 
     Raises:
         ValueError: naming what is missing or wrong.
@@ -62,26 +63,26 @@ def locate(name: str) -> Written:
     path = Path(name)
     for folder in (path, path / "evaluation"):
         if (folder / DETECTIONS).is_file() and (folder / RESULTS).is_file():
-            return Written(name, folder / DETECTIONS, _read_known(folder / RESULTS))
+            return DetectionFiles(name, folder / DETECTIONS, _read_run(folder / RESULTS))
     if path.is_file() or any(path.glob("comp4_det_*.txt")):
-        return Written(name, path, None)
+        return DetectionFiles(name, path, None)
     raise ValueError(
         f"{name}: expected a folder with {DETECTIONS} and {RESULTS}, as evaluate writes them, the "
-        "folder of such a run, a file of COCO's results form or a folder of VOC's text files"
+        "folder of such a run, a COCO results file, or a folder of VOC's text files"
     )
 
 
-def read_data(config: Config, metric: str, class_names=None):
-    """Reads what to measure detections on.
+def read_dataset(config: Config, metric: str, class_names=None):
+    """Reads the data set to evaluate detections on.
 
     Args:
-        config: settings of the data group.
+        config: the data settings.
         metric: "auto", "voc" or "coco".
-        class_names: classes in the order of their labels; None: those of the classes file, or as
-            the data have them.
+        class_names: classes in the order of their labels; None: those of the classes file, or in
+            the data's own order.
 
     Returns:
-        The dataset. COCO's metric on COCO's data needs no images, and then it has no records.
+        The data set. For COCO's metric on COCO's data no images are needed, and it has no records.
 
     Raises:
         ValueError: naming the file, split or flag that is wrong.
@@ -89,21 +90,22 @@ def read_data(config: Config, metric: str, class_names=None):
     from keras_frcnn import data
 
     forms = {source.dataset for source in config.sources(config.eval_split)}
-    images = metric == "voc" or forms != {"coco"}
-    return data.load(config, config.eval_split, class_names, strict=False, images=images)
+    needs_images = metric == "voc" or forms != {"coco"}
+    return data.load(config, config.eval_split, class_names, strict=False, images=needs_images)
 
 
 def read_images(dataset, config: Config, truth):
-    """Returns a dataset with the images for a page to show, if they are there.
+    """Finds the images that a page shows, if they are there.
 
     Args:
-        dataset: of ``read_data``.
-        config: settings of the data group.
-        truth: the ground truth made of the dataset.
+        dataset: what ``read_dataset`` returned.
+        config: the data settings.
+        truth: the ground truth of the data set.
 
     Returns:
-        The dataset if it has records, else one that has those of the truth's images in their
-        order. That of an image which is missing or unreadable names no file. None if all are.
+        The data set if it has records. Otherwise one with a record for each image of the ground
+        truth, in the same order; the record of a missing or unreadable image has no path. None if
+        no image is there.
     """
     import numpy as np
 
@@ -114,95 +116,113 @@ def read_images(dataset, config: Config, truth):
         return dataset
     config = config.replace(on_bad_record="skip")
     try:
-        found = data.load(config, config.eval_split, truth.class_names, strict=False)
-    except ValueError:  # of the images, since the annotations have been read before
+        with_images = data.load(config, config.eval_split, truth.class_names, strict=False)
+    except ValueError:  # it is about the images: the annotations have been read before
         return None
-    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
-    records = dict.fromkeys(truth.image_ids, Record("", "", 1, 1, *nothing))
-    records |= {record.image_id: record for record in found.records}
-    return dataclasses.replace(found, records=[records[name] for name in truth.image_ids])
+    no_objects = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
+    records = dict.fromkeys(truth.image_ids, Record("", "", 1, 1, *no_objects))
+    records |= {record.image_id: record for record in with_images.records}
+    records = [records[image_id] for image_id in truth.image_ids]
+    return dataclasses.replace(with_images, records=records)
 
 
-def read_found(written: Written, config: Config, truth):
-    """Reads detections, with the numbers as they were written.
+def read_detections(files: DetectionFiles, config: Config, truth):
+    """Reads detections, with the numbers as they are written.
 
     Args:
-        written: of ``locate``.
-        config: its evaluation split names text files.
-        truth: what they are compared with.
+        files: what ``locate`` returned.
+        config: its evaluation split names the text files.
+        truth: the ground truth that they are compared with.
 
     Returns:
-        The detections as columns.
+        The ``DetectionTable``.
 
     Raises:
-        ValueError: naming the file and the line or entry that is wrong, or classes that differ.
+        ValueError: naming the file and the line or entry that is wrong, or classes that differ from
+            those of the ground truth.
     """
     import numpy as np
 
-    from keras_frcnn.evaluation.metrics import coco, columns
-    from keras_frcnn.evaluation.report import voc_files
+    from keras_frcnn.evaluation.metrics.detections import to_table
+    from keras_frcnn.evaluation.report import coco_files, voc_files
 
-    if written.path.is_dir():
+    if files.path.is_dir():
         names = split_names(config)
-        found = [n for n in names if any(written.path.glob(f"comp4_det_{glob.escape(n)}_*.txt"))]
-        split = [*found, names[0]][0]
-        return columns.found_of(voc_files.read_voc(written.path, truth.class_names, split), truth)
-    if written.known is None:
-        return coco.read_found(written.path, truth)
-    names, category_ids, *_ = written.known
-    if set(names) != set(truth.class_names):
+        present = [n for n in names if any(files.path.glob(f"comp4_det_{glob.escape(n)}_*.txt"))]
+        split = [*present, names[0]][0]
+        return to_table(voc_files.read_voc(files.path, truth.class_names, split), truth)
+    if files.run is None:
+        return coco_files.read(files.path, truth)
+    class_names, category_ids, *_ = files.run
+    if set(class_names) != set(truth.class_names):
         raise ValueError(
-            f"{written.name} must have the classes of the ground truth, "
-            f"{', '.join(truth.class_names)}. Received: {', '.join(names)}"
+            f"{files.name} must have the classes of the ground truth, "
+            f"{', '.join(truth.class_names)}. Received: {', '.join(class_names)}"
         )
-    own = dataclasses.replace(truth, class_names=names, category_ids=category_ids)
-    found = coco.read_found(written.path, own)
-    labels = np.array([truth.class_names.index(name) for name in names], np.int64)
-    return dataclasses.replace(found, labels=labels[found.labels])
+    own_truth = dataclasses.replace(truth, class_names=class_names, category_ids=category_ids)
+    table = coco_files.read(files.path, own_truth)
+    labels = np.array([truth.class_names.index(name) for name in class_names], np.int64)
+    return dataclasses.replace(table, labels=labels[table.labels])
 
 
-def check_same_truth(both: Sequence[Written], metric: str, fingerprint: str) -> None:
-    """Checks that detections were measured as they now will be, as far as that is known.
+def check_same_truth(pair: Sequence[DetectionFiles], metric: str, fingerprint: str) -> None:
+    """Checks that detections were evaluated on the ground truth that they are now compared on.
 
     Args:
-        both: two of ``locate``.
-        metric: that which they will be compared by.
-        fingerprint: of the ground truth that they will be compared with.
+        pair: two that ``locate`` returned. Those of other tools are not checked.
+        metric: the metric of the comparison.
+        fingerprint: fingerprint of the ground truth of the comparison.
 
     Raises:
-        ValueError: naming those that were not.
+        ValueError: naming the detections that were evaluated otherwise.
     """
-    known = [(written.name, written.known) for written in both if written.known]
-    for name, one in known:
-        if one.metric != metric:
+    runs = [(files.name, files.run) for files in pair if files.run]
+    for name, run in runs:
+        if run.metric != metric:
             raise ValueError(
-                f"{name} was measured with --metric={one.metric}, to be compared by {metric}: "
-                "measure both by the same metric"
+                f"{name} was measured with --metric={run.metric}, but is to be compared by "
+                f"{metric}: measure both by the same metric"
             )
-    if len({one.fingerprint for _, one in known}) > 1:
+    if len({run.fingerprint for _, run in runs}) > 1:
         raise ValueError(
-            f"{both[0].name} and {both[1].name} were measured on different ground truths: other "
-            "images, classes or objects"
+            f"{pair[0].name} and {pair[1].name} were measured on different ground truths: their "
+            "images, classes or objects differ"
         )
-    for name, one in known:
-        if one.fingerprint != fingerprint:
+    for name, run in runs:
+        if run.fingerprint != fingerprint:
             raise ValueError(
-                f"{name} was measured on another ground truth than the one that is there now: "
-                "other images, classes or objects"
+                f"{name} was measured on another ground truth than the present one: images, "
+                "classes or objects differ"
             )
 
 
 def split_names(config: Config) -> tuple[str, str]:
-    """Returns the names that the image set may have in the names of text files, first that which is
-    written: of a single one the devkit's, which its server expects; of several with their folders.
+    """Returns the two names that the image set may have in the names of VOC's text files.
+
+    The first is the one that is written. For a single split it is the development kit's, which its
+    server expects ("test"); for several splits it contains their folders ("VOC2007-test_...").
     """
     splits = [split for source in config.sources(config.eval_split) for split in source.splits]
     names = "_".join(splits).replace("/", "-"), "_".join(s.rpartition("/")[2] for s in splits)
     return names[::-1] if len(splits) == 1 else names
 
 
-def _read_known(path: Path) -> Known:
-    """Reads what evaluate wrote.
+class _GroundTruthResults(msgspec.Struct):
+    metric: Literal["voc", "coco"]
+    sha256: str
+
+
+class _Results(msgspec.Struct):
+    """The fields of results.json that are needed here."""
+
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    ground_truth: _GroundTruthResults
+    settings: dict[str, Any]
+
+
+def _read_run(path: Path) -> EvaluatedRun:
+    """Reads what ``evaluate`` wrote.
 
     Raises:
         ValueError: naming the file.
@@ -211,22 +231,16 @@ def _read_known(path: Path) -> Known:
 
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES} bytes are refused")
-        values = json.loads(path.read_bytes())
-        truth = values["ground_truth"]
-        known = Known(
-            class_names=tuple(values["class_names"]),
-            category_ids=tuple(values["category_ids"]),
-            metric=truth["metric"],
-            fingerprint=truth["sha256"],
-            config=Config.from_dict(values["settings"]).validate(),
+            raise ValueError(f"files of more than {MAX_BYTES} bytes are refused")
+        results = msgspec.json.decode(path.read_bytes(), type=_Results)
+        return EvaluatedRun(
+            class_names=results.class_names,
+            category_ids=results.category_ids,
+            metric=results.ground_truth.metric,
+            fingerprint=results.ground_truth.sha256,
+            config=Config.from_dict(results.settings).validate(),
         )
-        if not all(type(name) is str for name in known.class_names):
-            raise ValueError("class_names must be texts")
-        if known.metric not in ("voc", "coco"):
-            raise ValueError(f"metric must be voc or coco. Received: {known.metric!r}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{path} must be of evaluate, with settings of this version: {error}"
+            f"{path} must be a file that evaluate wrote, with settings of this version: {error}"
         ) from error
-    return known

@@ -1,73 +1,100 @@
-"""Regions from before there were RPNs: Selective Search and EdgeBoxes, by OpenCV's modules.
+"""Selective Search and EdgeBoxes: region proposals without a network, by OpenCV.
 
-Needs ``pip install keras-frcnn[proposals]``. TensorFlow is not imported: these methods take a
-second an image, and the processes that share the work should start fast.
+Needs ``pip install keras-frcnn[proposals]``. These methods take about a second an image, so several
+processes share the work. They do not import TensorFlow, in order to start fast and to stay small:
+the caller reads the images and sends the pixels.
 """
 
+import collections
+import contextlib
 import ctypes
+import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 
 import numpy as np
-from PIL import Image, ImageOps
-
-from keras_frcnn.data.dataset import Record
-from keras_frcnn.data.images.spans import open_image
 
 METHODS = ("selective_search", "edge_boxes")
 
 _Proposed = tuple[np.ndarray, np.ndarray]
-_EDGE_BOXES_AT_MOST = 10_000
+_MAX_EDGE_BOXES = 10_000
 
 
 def proposer(method: str, edge_model: str = "", limit: int = 2000) -> Callable[..., _Proposed]:
-    """Makes the function that proposes regions by a method.
+    """Makes a function that proposes the regions of an image.
 
     Args:
-        method: "selective_search" (Uijlings et al. 2013, in its fast mode, as Fast R-CNN's files
-            have it) or "edge_boxes" (Zitnick and Dollar 2014).
-        edge_model: EdgeBoxes' model of structured edges, ``model.yml.gz`` of OpenCV's extra data.
-        limit: regions an image, at most.
+        method: "selective_search" (Uijlings et al. 2013, in the fast mode that Fast R-CNN used) or
+            "edge_boxes" (Zitnick and Dollar 2014).
+        edge_model: the structured-edge model of EdgeBoxes, ``model.yml.gz`` from OpenCV's extra
+            data.
+        limit: the largest number of regions for an image.
 
     Returns:
         A function from an image, uint8 [H, W, 3] RGB, to ``(boxes [P, 4], scores [P])``: float32,
-        yxyx pixels of the image, far edge exclusive, the best first. Equal images give equal
-        answers.
+        yxyx pixels of the image, far edge exclusive, best first. Equal images give equal results.
 
     Raises:
-        ValueError: if OpenCV's modules or the model are missing.
+        ValueError: if OpenCV's contrib modules or the model are missing.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}. Received: {method!r}")
     cv2 = _opencv()
-    cv2.setNumThreads(1)  # the processes beside this one are the parallel part
+    cv2.setNumThreads(1)  # processes work in parallel, not threads
     if method == "selective_search":
         return lambda image: _finish(*_selective_search(cv2, image), image, limit)
     if not os.path.isfile(edge_model):
         raise ValueError(
-            "edge_boxes needs the model of structured edges, model.yml.gz of opencv_extra "
+            "edge_boxes needs the structured-edge model, model.yml.gz from opencv_extra "
             f"(testdata/cv/ximgproc). Received: {edge_model!r}"
         )
     try:
         detector = cv2.ximgproc.createStructuredEdgeDetection(edge_model)
     except cv2.error as error:
-        raise ValueError(f"{edge_model} is no model of structured edges: {error}") from error
+        raise ValueError(f"{edge_model} is not a structured-edge model: {error}") from error
     return lambda image: _finish(*_edge_boxes(cv2, detector, image), image, limit)
 
 
-_worker: dict[str, Callable[..., _Proposed]] = {}  # of this process, by start_worker
+@contextlib.contextmanager
+def processes(
+    count: int, *arguments
+) -> Iterator[Callable[[Iterable[np.ndarray]], Iterator[_Proposed]]]:
+    """Starts processes that share the work.
+
+    Args:
+        count: number of processes; 0 starts one for each core.
+        *arguments: the arguments of ``proposer``.
+
+    Yields:
+        A function from images to the boxes and scores of each, in order. It takes an image from the
+        iterable only when a process will soon be free for it.
+    """
+    count = count or len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(count, context, _start_process, arguments) as pool:
+
+        def propose(images):
+            running = collections.deque()
+            for image in images:
+                running.append(pool.submit(_propose, image))
+                if len(running) > 2 * count:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+
+        yield propose
 
 
-def start_worker(*arguments) -> None:
-    """Makes this process one that ``propose`` can be called in; arguments as for ``proposer``."""
-    _worker["proposer"] = proposer(*arguments)
+_of_this_process: dict[str, Callable[..., _Proposed]] = {}  # set by _start_process
 
 
-def propose(record: Record) -> tuple[str | int, np.ndarray, np.ndarray]:
-    """Proposes regions of a record's image; returns its id, boxes and scores."""
-    with open_image(record.path, record.span) as file, Image.open(file) as image:
-        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    return record.image_id, *_worker["proposer"](pixels)
+def _start_process(*arguments):
+    _of_this_process["proposer"] = proposer(*arguments)
+
+
+def _propose(image):
+    return _of_this_process["proposer"](image)
 
 
 def _opencv():
@@ -75,7 +102,7 @@ def _opencv():
         import cv2
 
         if not hasattr(cv2, "ximgproc"):
-            raise ImportError("the OpenCV that is installed lacks ximgproc")
+            raise ImportError("the installed OpenCV lacks ximgproc")
     except ImportError as error:
         raise ValueError(
             "Selective Search and EdgeBoxes need OpenCV with its contrib modules: "
@@ -88,10 +115,10 @@ def _selective_search(cv2, image):
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(np.ascontiguousarray(image[..., ::-1]))
     search.switchToSelectiveSearchFast()
-    # The order within a level of the hierarchy is drawn by C's rand(), which all images share.
+    # C's rand(), whose state all images share, draws the order within a level of the hierarchy.
     ctypes.CDLL(None).srand(0)
     rectangles = np.asarray(search.process(), np.float32).reshape(-1, 4)
-    return rectangles, -np.arange(len(rectangles), dtype=np.float32)  # there are ranks only
+    return rectangles, -np.arange(len(rectangles), dtype=np.float32)  # there are only ranks
 
 
 def _edge_boxes(cv2, detector, image):
@@ -99,17 +126,17 @@ def _edge_boxes(cv2, detector, image):
     orientation = detector.computeOrientation(edges)
     thin = detector.edgesNms(edges, orientation)
     boxes = cv2.ximgproc.createEdgeBoxes()
-    boxes.setMaxBoxes(_EDGE_BOXES_AT_MOST)
+    boxes.setMaxBoxes(_MAX_EDGE_BOXES)
     rectangles, scores = boxes.getBoundingBoxes(thin, orientation)
-    scores = [] if scores is None else scores  # of none at all
+    scores = [] if scores is None else scores  # None stands for no boxes
     return np.asarray(rectangles, np.float32).reshape(-1, 4), np.asarray(scores, float).ravel()
 
 
 def _finish(rectangles, scores, image, limit):
-    """Turns the best rectangles (x, y, width, height) into boxes within the image."""
-    order = np.argsort(-scores, kind="stable")[:limit]
-    x, y, width, height = rectangles[order].T
+    """Turns the best rectangles (x, y, width, height) into boxes, clipped to the image."""
+    best = np.argsort(-scores, kind="stable")[:limit]
+    x, y, width, height = rectangles[best].T
     boxes = np.stack([y, x, y + height, x + width], axis=1)
-    rows, columns = image.shape[:2]
-    boxes = np.clip(boxes, 0, np.array([rows, columns] * 2, np.float32))
-    return boxes.astype(np.float32), scores[order].astype(np.float32)
+    # By NumPy, since boxes.clip would load TensorFlow into every process.
+    boxes = np.clip(boxes, 0, np.float32(image.shape[:2] * 2))
+    return boxes.astype(np.float32), scores[best].astype(np.float32)

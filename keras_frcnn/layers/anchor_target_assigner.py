@@ -1,26 +1,29 @@
-"""Which anchors the RPN learns from, and what: a training-only step beside the way."""
+"""Anchor targets: which anchors the RPN learns from, and what it learns from them."""
 
 import keras
 import tensorflow as tf
 
 from keras_frcnn.ops import boxes as box_ops
-from keras_frcnn.ops import matching
+from keras_frcnn.ops import matching, sampling
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class AnchorTargetAssigner(keras.layers.Layer):
-    """Labels all anchors by IoU with the objects and samples those that enter the RPN's loss.
+    """Labels all anchors by their IoU with the objects and samples those that the RPN learns from.
 
-    1. Anchors that cross the image's true border take no part (unless ``border_anchors``); nor do
-       anchors of the batch's padding.
-    2. Positive: the anchors of highest IoU with an object, and those with IoU >=
-       ``fg_iou_threshold`` with any. Negative: IoU < ``bg_iou_threshold`` with all. The rest, and
-       anchors half inside a region to ignore, are left out.
-    3. ``num_samples`` are drawn, at most ``fg_fraction`` of them positive; negatives fill up.
-    4. Positives regress onto their object of highest IoU.
+    1. Anchors that cross the image's true border take no part, unless ``border_anchors``. Anchors
+       in the padding of the batch never take part.
+    2. An anchor is positive if it has the highest IoU with some object, or an IoU of at least
+       ``fg_iou_threshold`` with any object. It is negative if its IoU with every object is below
+       ``bg_iou_threshold``. All other anchors are left out, and so are negatives that lie half or
+       more inside a region to ignore.
+    3. ``num_samples`` anchors are drawn, at most ``fg_fraction`` of them positive. Negatives fill
+       up.
+    4. Each positive anchor regresses onto the object with which its IoU is highest.
 
     Coordinates: yxyx pixels of the network's input. Padding rows of objects (label -1) match
-    nothing; padding rows of the result have weight 0. No gradient. Random by ``seed`` alone.
+    nothing. Padding rows of the result have weight 0. Gradient: none. Randomness: the draw depends
+    on the image's seed and the anchors' ids alone.
 
     Args:
         fg_iou_threshold, bg_iou_threshold, num_samples, fg_fraction: see above. Defaults 0.7, 0.3,
@@ -32,9 +35,10 @@ class AnchorTargetAssigner(keras.layers.Layer):
         gt_boxes: [B, G, 4].
         gt_labels: [B, G] int, -1 for padding.
         image_shape: [B, 2] true heights and widths.
-        seed: [2] int32.
-        valid: [B, N] bool, False for anchors of the batch's padding. None: all are true.
+        seed: int [B, 2], one seed per image; or [2], from which each row gets its own.
+        valid: [B, N] bool, False for anchors in the padding of the batch. None: all are valid.
         ignore: [B, G] bool, rows that are regions to ignore. None: none.
+        ids: int32 [N], numbers of the anchors that do not depend on the padding. None: their rows.
 
     Returns:
         Dict of ``indices`` [B, S] int32 (rows of ``anchors``), ``labels`` [B, S] int32 (1 object, 0
@@ -64,7 +68,7 @@ class AnchorTargetAssigner(keras.layers.Layer):
         self.border_anchors = border_anchors
 
     def assign(self, anchors, gt_boxes, gt_labels, image_shape, valid=None, ignore=None):
-        """Rules 1 and 2 for all anchors, before sampling.
+        """Applies rules 1 and 2 to all anchors, before sampling.
 
         Returns:
             ``(assignment [B, N], gt_index [B, N])`` as ``matching.assign`` gives them.
@@ -92,9 +96,14 @@ class AnchorTargetAssigner(keras.layers.Layer):
         )
         return assignment, gt_index
 
-    def call(self, anchors, gt_boxes, gt_labels, image_shape, seed, valid=None, ignore=None):
+    def call(
+        self, anchors, gt_boxes, gt_labels, image_shape, seed, valid=None, ignore=None, ids=None
+    ):
         assignment, gt_index = self.assign(anchors, gt_boxes, gt_labels, image_shape, valid, ignore)
-        indices, sampled = matching.sample(assignment, self.num_samples, self.fg_fraction, seed)
+        keys = sampling.image_keys(seed, tf.shape(assignment)[0])
+        indices, sampled = sampling.sample(
+            assignment, self.num_samples, self.fg_fraction, keys, sampling.Purpose.ANCHORS, ids
+        )
         positive = sampled & (
             tf.gather(assignment, indices, batch_dims=1) == int(matching.Assignment.POSITIVE)
         )

@@ -1,38 +1,40 @@
-"""The Fast R-CNN head: step 6 of the way."""
+"""The Fast R-CNN head: classes and boxes of pooled RoIs."""
 
 import math
 
 import keras
 import tensorflow as tf
 
-from keras_frcnn.ops import matching
+from keras_frcnn.ops import sampling
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class BoxHead(keras.layers.Layer):
-    """Classifies pooled regions and regresses their boxes, one set of deltas for each class.
+    """Classifies pooled RoIs and regresses their boxes, with one set of deltas for each class.
 
-    1. Flatten each region (rows, columns, channels: the order of Keras' VGG16 ``fc1``).
-    2. Dense layers with ReLU, each followed by dropout in training.
-    3. Two sibling dense layers: class logits and per-class deltas, in float32 under every policy.
+    1. Flatten each RoI by rows, columns and channels, the order of Keras' VGG16 ``fc1``.
+    2. Apply dense layers with ReLU, each followed by dropout in training.
+    3. Apply two sibling dense layers, which give class logits and per-class deltas in float32 under
+       every policy.
 
-    With ``stage``, a ResNet's last convolutions and the mean of their cells take the place of 1
-    and 2.
+    With ``stage``, a ResNet's last convolutions and the mean over their cells replace steps 1 and
+    2.
 
-    Gradient flows to the weights and the pooled features. Dropout is random by ``seed`` alone. New
-    weights are N(0, 0.01) for the classes and N(0, 0.001) for the boxes (released code), He for the
-    hidden layers; biases 0.
+    Gradient: flows to the weights and the pooled features. Randomness: dropout depends on the
+    image's seed alone. New weights are N(0, 0.01) for the classes and N(0, 0.001) for the boxes, as
+    in the released code, and He normal for the hidden layers. New biases are 0.
 
     Args:
         num_classes: C, without background.
         units: widths of the hidden layers. Default (4096, 4096).
-        dropout: share of hidden units dropped in training. Default 0.5.
-        stage: a layer from [N, p, p, channels] to [N, q, q, D], in place of the hidden layers and
-            their dropout. Default None.
+        dropout: the share of hidden units that training drops. Default 0.5.
+        stage: a layer or model from [N, p, p, channels] to [N, q, q, D], which replaces the hidden
+            layers and their dropout. Default None.
 
     Call arguments:
         pooled: [B, R, p, p, channels].
-        seed: [2] int32 for dropout; None (inference): no dropout.
+        seed: int [B, 2], one seed per image; or [2], from which each row gets its own. None, as in
+            inference: no dropout.
 
     Returns:
         ``(class_logits [B, R, C + 1], box_deltas [B, R, C + 1, 4])`` float32; class 0 is
@@ -92,7 +94,8 @@ class BoxHead(keras.layers.Layer):
         for i, layer in enumerate(self.hidden):
             x = layer(x)
             if seed is not None and self.dropout:
-                x = _drop(x, self.dropout, seed + [0, i])
+                keys = sampling.image_keys(seed, batch_size)
+                x = _drop(x, self.dropout, keys, (num_rois, layer.units), i)
         class_logits = tf.reshape(self.classes(x), [batch_size, num_rois, self.num_classes + 1])
         box_deltas = tf.reshape(self.boxes(x), [batch_size, num_rois, self.num_classes + 1, 4])
         return class_logits, box_deltas
@@ -112,8 +115,9 @@ class BoxHead(keras.layers.Layer):
         return cls(**{**config, "stage": stage})
 
 
-def _drop(x, share, seed):
-    """Zeros a share of ``x`` and scales the rest up to the same mean."""
-    bits = matching.random_bits(tf.shape(x), seed)
-    kept = bits >= round(share * 2**matching.RANDOM_BITS)
+def _drop(x, share, keys, shape, layer_index):
+    """Zeros a share of ``x`` [B * R, units] and scales the rest up to the same mean."""
+    purpose = sampling.Purpose.DROPOUT + layer_index
+    bits = sampling.random_bits_of_shape(keys, shape, purpose)
+    kept = tf.reshape(bits, tf.shape(x)) >= round(share * 2**sampling.RANDOM_BITS)
     return tf.where(kept, x / (1.0 - share), tf.zeros([], x.dtype))

@@ -1,4 +1,4 @@
-"""All anchors as proposals: step 4 of the way where there is no first stage."""
+"""Dense proposals: every anchor is one, for detection in a single stage."""
 
 import keras
 import tensorflow as tf
@@ -8,22 +8,22 @@ from keras_frcnn.ops import boxes as box_ops
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class DenseProposals(keras.layers.Layer):
-    """Proposes every anchor, clipped to its image: the second stage alone is then the detector.
+    """Proposes every anchor, clipped to its image, so that the second stage alone is the detector.
 
     Coordinates: yxyx pixels of the network's input, float32. Gradient: none. No randomness.
 
     Call arguments:
-        objectness_logits, deltas: not used; here so that it takes ``ProposalGenerator``'s place.
+        objectness_logits, deltas, scale, level_sizes, ids: not used. They are here so that this
+            layer can replace ``ProposalGenerator``.
         anchors: [N, 4].
         image_shape: [B, 2] true heights and widths.
-        valid: [B, N] bool, False for anchors of the batch's padding. None: all are true.
-        scale: not used.
+        valid: [B, N] bool, False for anchors in the padding of the batch. None: all are valid.
 
     Returns:
-        ``(proposals [B, N, 4], scores [B, N], valid [B, N])`` in the anchors' order. Scores are 1,
-        and boxes and scores 0 where not valid.
+        ``(proposals [B, N, 4], scores [B, N], valid [B, N])`` in the order of the anchors. Scores
+        are 1. Boxes and scores are 0 where not valid.
 
-    Differences from the paper: its windows are the anchors' shapes without the clipping.
+    Differences from the paper: its windows have the shapes of anchors but are not clipped.
 
     Reference: Ren et al. 2015, section 4.1, "One-Stage Detection vs. Two-Stage Proposal +
     Detection", after OverFeat.
@@ -35,7 +35,17 @@ class DenseProposals(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
 
-    def call(self, objectness_logits, deltas, anchors, image_shape, valid=None, scale=None):
+    def call(
+        self,
+        objectness_logits,
+        deltas,
+        anchors,
+        image_shape,
+        valid=None,
+        scale=None,
+        level_sizes=None,
+        ids=None,
+    ):
         batch_size = tf.shape(image_shape)[0]
         boxes = tf.repeat(anchors[tf.newaxis], batch_size, axis=0)
         boxes = box_ops.clip(boxes, image_shape)

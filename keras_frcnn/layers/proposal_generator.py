@@ -1,59 +1,64 @@
-"""Proposals from the RPN's output: step 4 of the way."""
-
-import functools
+"""Proposals: the best boxes of the RPN, after non-maximum suppression."""
 
 import keras
 import tensorflow as tf
 
 from keras_frcnn.ops import boxes as box_ops
-from keras_frcnn.ops import nms
+from keras_frcnn.ops import nms, sampling
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class ProposalGenerator(keras.layers.Layer):
-    """Turns scored, regressed anchors into the best few hundred boxes of each image.
+    """Turns scored and regressed anchors into the best few hundred boxes of each image.
 
-    1. Keep the ``pre_nms_top_k`` anchors of highest objectness, or any if not ``ranked``. Anchors
-       that cross the border take part.
-    2. Apply their deltas if ``regressed`` and clip the boxes to the image.
+    1. On each feature level, keep the ``pre_nms_top_k`` anchors of highest objectness, or random
+       ones if not ``ranked``. Anchors that cross the border take part.
+    2. Apply their deltas, if ``regressed``, and clip the boxes to the image.
     3. Drop boxes with a side below ``min_size``.
-    4. Non-maximum suppression at ``nms_iou_threshold``; keep the best ``post_nms_top_k``.
+    4. Suppress non-maxima on each level at ``nms_iou_threshold``, and keep the best
+       ``post_nms_top_k`` boxes of all levels. Ties in score go to the earlier level.
 
-    Coordinates: yxyx pixels of the network's input, float32 under every policy. Where fewer boxes
-    survive the result is padded with zero boxes. Gradient flows from the proposals to the deltas
-    (the picks themselves have none): stop it outside for approximate joint training. Randomness:
-    none, but if not ``ranked``; then equal logits draw equal boxes.
+    Coordinates: yxyx pixels of the network's input, float32 under every policy. If fewer boxes
+    survive, the result is padded with zero boxes. Gradient: flows from the proposals to the deltas,
+    not through the choice of boxes; stop it after this layer for approximate joint training.
+    Randomness: none, unless not ``ranked``; equal logits then draw equal boxes.
 
     Args:
-        pre_nms_top_k: default 6000, the released code's value in test (12000 in training).
+        pre_nms_top_k: default 6000, the released code's value in test (12000 in training). It holds
+            for each level.
         post_nms_top_k: default 300, the paper's value in test (2000 in training).
         nms_iou_threshold: default 0.7.
         min_size: pixels of the *original* image, as in the released code. Default 0: keep all.
-        on_cpu: suppress by a kernel that exists for processors only, there 2 to 3 times as fast.
-            Default False: by one that GPUs have too.
-        supports_jit: suppress by operations that XLA compiles, which take longer without it; goes
-            before ``on_cpu``. Default False. Neither changes a proposal.
-        ranked: False draws the boxes at random and suppresses none: the paper's "no cls" (table 2),
-            which asks what the scores are worth. Default True.
-        regressed: False takes the anchors as they are: its "no reg". Default True.
+        on_cpu: suppress with a kernel that exists only for CPUs and is 2 to 3 times as fast there.
+            Default False: a kernel that GPUs have too. The proposals are the same.
+        supports_jit: suppress with operations that XLA compiles, which are slower without XLA. It
+            takes precedence over ``on_cpu``. Default False. The proposals are the same.
+        ranked: False draws the boxes at random and suppresses none. This is "no cls" in table 2 of
+            the paper, which measures what the scores are worth. Default True.
+        regressed: False takes the anchors as they are, "no reg" in the same table. Default True.
 
     Call arguments:
         objectness_logits: [B, N, 2], index 1 = object.
         deltas: [B, N, 4].
         anchors: [N, 4].
         image_shape: [B, 2] true heights and widths.
-        valid: [B, N] bool, False for anchors of the batch's padding. None: all are true.
+        valid: [B, N] bool, False for anchors in the padding of the batch. None: all are valid.
         scale: [B, 2] resized size over original size, for ``min_size``. None: 1.
+        level_sizes: the number of anchors of each feature level, a list that sums to N. None: one
+            level.
+        ids: int32 [N], numbers of the anchors that do not depend on the padding, for the random
+            draw. None: their rows.
 
     Returns:
-        ``(proposals [B, P, 4], scores [B, P], valid [B, P])``, best first. A score is the object's
-        probability.
+        ``(proposals [B, P, 4], scores [B, P], valid [B, P])``, best first. A score is the
+        probability of an object.
 
-    Differences from the paper: none. The released code drops small boxes before it keeps the best;
-    here that is done after, on the kept ones, which matters only where more than ``pre_nms_top_k``
-    anchors exist.
+    Differences from the paper: none. The released code drops small boxes before it keeps the best.
+    Here the small ones are dropped from those kept, which matters only if there are more than
+    ``pre_nms_top_k`` anchors.
 
-    Reference: Ren et al. 2015, section 3.3, "Implementation details".
+    Reference: Ren et al. 2015, section 3.3, "Implementation details"; levels: Lin et al. 2017
+    (Feature Pyramid Networks), section 4.1.
     """
 
     def __init__(
@@ -79,29 +84,55 @@ class ProposalGenerator(keras.layers.Layer):
         self.ranked = ranked
         self.regressed = regressed
 
-    def call(self, objectness_logits, deltas, anchors, image_shape, valid=None, scale=None):
+    def call(
+        self,
+        objectness_logits,
+        deltas,
+        anchors,
+        image_shape,
+        valid=None,
+        scale=None,
+        level_sizes=None,
+        ids=None,
+    ):
         objectness_logits = tf.cast(objectness_logits, tf.float32)
         # The difference of the two logits orders boxes as the softmax does, without its saturation
         # at 1.
         objectness = objectness_logits[..., 1] - objectness_logits[..., 0]
         if not self.ranked:
-            objectness = _noise_of(objectness_logits)
+            objectness = _noise_of(objectness_logits, ids)
         if not self.regressed:
             deltas = tf.zeros_like(deltas)
         if valid is not None:
             objectness = tf.where(valid, objectness, -tf.float32.max)
+        smallest = tf.constant([self.min_size, self.min_size], tf.float32)
+        if scale is not None:
+            smallest *= tf.cast(scale, tf.float32)[:, tf.newaxis, :]
+        arguments = (objectness, deltas, anchors)
+        if level_sizes is None or len(level_sizes) == 1:
+            proposals, objectness, kept = self._best_of_level(*arguments, image_shape, smallest)
+        else:
+            splits = (
+                tf.split(values, level_sizes, axis=axis, num=len(level_sizes))
+                for values, axis in zip(arguments, (1, 1, 0), strict=True)
+            )
+            found = [
+                self._best_of_level(*level, image_shape, smallest)
+                for level in zip(*splits, strict=True)
+            ]
+            proposals, objectness, kept = _best_of_levels(found, self.post_nms_top_k)
+        scores = tf.sigmoid(objectness)
+        return tf.where(kept[..., tf.newaxis], proposals, 0.0), tf.where(kept, scores, 0.0), kept
+
+    def _best_of_level(self, objectness, deltas, anchors, image_shape, smallest):
+        """Returns boxes, objectness and validity [B, P] of one level's survivors, best first."""
         k = tf.minimum(self.pre_nms_top_k, tf.shape(objectness)[1])
         objectness, best = tf.math.top_k(objectness, k)
         boxes = box_ops.decode(tf.gather(anchors, best), tf.gather(deltas, best, batch_dims=1))
         boxes = box_ops.clip(boxes, image_shape)
-
         usable = objectness > -tf.float32.max
         sides = boxes[..., 2:] - boxes[..., :2]
-        smallest = tf.constant([self.min_size, self.min_size], tf.float32)
-        if scale is not None:
-            smallest *= tf.cast(scale, tf.float32)[:, tf.newaxis, :]
         usable &= tf.reduce_all((sides >= smallest) & (sides > 0.0), axis=-1)
-
         picks, kept = nms.suppress(
             tf.stop_gradient(boxes),
             objectness,
@@ -111,9 +142,8 @@ class ProposalGenerator(keras.layers.Layer):
             on_cpu=self.on_cpu,
             supports_jit=self.supports_jit,
         )
-        proposals = tf.gather(boxes, picks, batch_dims=1)
-        scores = tf.sigmoid(tf.gather(objectness, picks, batch_dims=1))
-        return tf.where(kept[..., tf.newaxis], proposals, 0.0), tf.where(kept, scores, 0.0), kept
+        boxes = tf.gather(boxes, picks, batch_dims=1)
+        return boxes, tf.gather(objectness, picks, batch_dims=1), kept
 
     def get_config(self):
         return {
@@ -129,9 +159,17 @@ class ProposalGenerator(keras.layers.Layer):
         }
 
 
-def _noise_of(objectness_logits):
-    """Uniform numbers [B, N] that are a function of each image's logits [B, N, 2] alone."""
-    seeds = tf.bitcast(objectness_logits[:, 0], tf.int32)
-    shape = tf.shape(objectness_logits)[1:2]
-    draw = functools.partial(tf.random.stateless_uniform, shape)
-    return tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec([None], tf.float32))
+def _best_of_levels(found, k):
+    """Merges the survivors of several levels: the best ``k`` of all."""
+    boxes, objectness, kept = (tf.concat(values, axis=1) for values in zip(*found, strict=True))
+    objectness, best = tf.math.top_k(tf.where(kept, objectness, -tf.float32.max), k)
+    boxes, kept = (tf.gather(values, best, batch_dims=1) for values in (boxes, kept))
+    return boxes, objectness, kept
+
+
+def _noise_of(objectness_logits, ids):
+    """Returns random numbers [B, N] that depend on each image's logits [B, N, 2] alone."""
+    keys = tf.bitcast(objectness_logits[:, 0], tf.int32)
+    ids = tf.range(tf.shape(objectness_logits)[1]) if ids is None else ids
+    bits = sampling.random_bits(keys, ids, sampling.Purpose.ORDER)
+    return tf.cast(bits, tf.float32) / 2**sampling.RANDOM_BITS

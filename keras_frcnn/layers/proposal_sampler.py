@@ -1,32 +1,38 @@
-"""Which proposals the box head learns from, and what: a training-only step on the way."""
+"""RoI targets: which proposals the box head learns from, and what it learns from them."""
 
 import keras
 import tensorflow as tf
 
 from keras_frcnn.ops import boxes as box_ops
-from keras_frcnn.ops import matching
+from keras_frcnn.ops import matching, sampling
+
+# Objects are numbered apart from the proposals, whose number differs between batches.
+_FIRST_OBJECT_ID = 2**30
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class ProposalSampler(keras.layers.Layer):
-    """Samples regions from the proposals and gives each its class and regression target.
+    """Samples RoIs from the proposals and gives each its class and regression target.
 
-    1. The true boxes join the proposals (``append_gt_boxes``), so that objects are seen from the
-       first step on.
-    2. Foreground: IoU >= ``fg_iou_threshold``. Background: IoU in [``bg_iou_threshold_low``,
-       ``bg_iou_threshold``); half inside a region to ignore is neither.
-    3. ``num_samples`` are drawn, at most ``fg_fraction`` of them foreground; background fills up.
-    4. Foreground regresses onto its object of highest IoU; targets are divided by
-       ``box_delta_std``.
+    1. The true boxes join the proposals (``append_gt_boxes``), so that the head sees objects from
+       the first step on.
+    2. A proposal is foreground if its best IoU is at least ``fg_iou_threshold``. It is background
+       if its best IoU is in [``bg_iou_threshold_low``, ``bg_iou_threshold``), unless half of it or
+       more lies in a region to ignore.
+    3. ``num_samples`` RoIs are drawn, at most ``fg_fraction`` of them foreground. Background fills
+       up.
+    4. Each foreground RoI regresses onto the object with which its IoU is highest. Targets are
+       divided by ``box_delta_std``.
 
     Coordinates: yxyx pixels of the network's input. Padding rows of proposals and objects are never
-    drawn; padding rows of the result are zero boxes of weight 0. Gradient flows to the proposals
-    from the rois and from the targets, which are relative to them: stop it before for approximate
-    joint training. The choices themselves have none. Random by ``seed`` alone.
+    drawn. Padding rows of the result are zero boxes of weight 0. Gradient: flows to the proposals
+    from the rois and from the targets, which are relative to them; stop it before this layer for
+    approximate joint training. The choices themselves have no gradient. Randomness: the draw
+    depends on the image's seed and the proposals' ids alone.
 
     Args:
         fg_iou_threshold, bg_iou_threshold, bg_iou_threshold_low: defaults 0.5, 0.5, 0.
-        num_samples: regions an image. Default 128.
+        num_samples: RoIs per image. Default 128.
         fg_fraction: default 0.25.
         append_gt_boxes: default True.
         box_delta_std: divisors of (ty, tx, th, tw). Default (0.1, 0.1, 0.2, 0.2).
@@ -36,15 +42,17 @@ class ProposalSampler(keras.layers.Layer):
         valid: [B, P] bool.
         gt_boxes: [B, G, 4].
         gt_labels: [B, G] int, 0..C-1, -1 for padding.
-        seed: [2] int32.
+        seed: int [B, 2], one seed per image; or [2], from which each row gets its own.
         ignore: [B, G] bool, rows that are regions to ignore. None: none.
+        ids: int32 [P], numbers of the proposals that do not depend on the padding. None: their
+            rows.
 
     Returns:
         Dict of ``rois`` [B, R, 4], ``labels`` [B, R] int32 (0 background, c + 1 for class c),
         ``deltas`` [B, R, 4] (0 but for foreground) and ``weights`` [B, R] float32 (0 for padding).
 
-    Differences from the paper: the lower background bound is 0, as in the released code's
-    experiments; 0.1 can leave an image without any background.
+    Differences from the paper: the lower bound of background is 0, as in the released code's
+    experiments. With 0.1 an image can be left without any background.
 
     Reference: Girshick 2015 (Fast R-CNN), section 2.3.
     """
@@ -70,12 +78,14 @@ class ProposalSampler(keras.layers.Layer):
         self.append_gt_boxes = append_gt_boxes
         self.box_delta_std = tuple(box_delta_std)
 
-    def call(self, proposals, valid, gt_boxes, gt_labels, seed, ignore=None):
+    def call(self, proposals, valid, gt_boxes, gt_labels, seed, ignore=None, ids=None):
         gt_valid = gt_labels >= 0
         if ignore is not None:
             ignore &= gt_valid
             gt_valid &= ~ignore
+        ids = tf.range(tf.shape(proposals)[1]) if ids is None else ids
         if self.append_gt_boxes:
+            ids = tf.concat([ids, _FIRST_OBJECT_ID + tf.range(tf.shape(gt_boxes)[1])], axis=0)
             proposals = tf.concat([proposals, tf.cast(gt_boxes, tf.float32)], axis=1)
             valid = tf.concat([valid, gt_valid & (box_ops.area(gt_boxes) > 0.0)], axis=1)
         assignment, gt_index, _ = matching.assign(
@@ -88,7 +98,10 @@ class ProposalSampler(keras.layers.Layer):
             eligible=valid,
             ignore=ignore,
         )
-        indices, sampled = matching.sample(assignment, self.num_samples, self.fg_fraction, seed)
+        keys = sampling.image_keys(seed, tf.shape(assignment)[0])
+        indices, sampled = sampling.sample(
+            assignment, self.num_samples, self.fg_fraction, keys, sampling.Purpose.ROIS, ids
+        )
         foreground = sampled & (
             tf.gather(assignment, indices, batch_dims=1) == int(matching.Assignment.POSITIVE)
         )

@@ -1,70 +1,116 @@
-"""The detector: all parts joined, trained in one step or stage by stage."""
+"""The detector: a backbone, a region proposal network and a second stage, joined and trained."""
+
+import dataclasses
 
 import keras
 import tensorflow as tf
 
-from keras_frcnn.config import Config
-from keras_frcnn.models import build
-from keras_frcnn.models.preprocessing import make_inputs, read_images
-from keras_frcnn.models.stage_losses import COUNTS, LOSSES, all_losses, present
-from keras_frcnn.models.train_step import is_bias, take_step
+from keras_frcnn.models.preprocessing import make_inputs, read_images, to_original
+from keras_frcnn.models.rpn import Proposals
+from keras_frcnn.ops import boxes as box_ops
+from keras_frcnn.ops import losses, sampling
+
+DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
+LOSSES = (*DETECTION_LOSSES, "weight_decay_loss", "loss")
+COUNTS = ("rpn_foreground", "roi_foreground")
+
+FORMAT = 2
+"""The format number of checkpoints: 1 was version 0.1, whose detector had other parts."""
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class FasterRCNN(keras.Model):
     """Faster R-CNN (Ren et al. 2015): one network that proposes regions and classifies them.
 
-    The way of a batch: backbone -> RPN head and anchors -> [anchor targets -> RPN losses] ->
-    proposals -> [sampled regions and their targets] -> RoI pooling -> box head -> [head losses] or
-    detections; what stands in brackets is training only. No gradient flows into the proposals'
-    coordinates: this is what "approximate" joint training means; under
-    ``scheme="non_approximate"`` it does. Under ``scheme="unshared"`` the RPN stands on convolutions
-    of its own, ``rpn_backbone``; else that is None.
+    1. The backbone turns the images into feature levels.
+    2. The RPN proposes regions on them.
+    3. The RoI head turns the proposals into detections.
+
+    In training, each of the two stages measures its own losses on the way. No gradient flows into
+    the coordinates of the proposals: this is what "approximate" joint training means. With
+    ``proposal_gradient`` it does.
+
+    A stage that is not ``trainable`` has no losses, and nothing is computed for them: this is how
+    alternating training trains one stage at a time.
 
     Args:
-        config: the settings of the model, its targets and losses.
+        backbone: a ``Backbone``.
+        rpn: a ``RegionProposalNetwork``.
+        roi_head: a ``RoIHead`` for as many classes as there are names.
         class_names: names of the C classes, without background, in the order of the labels.
+        rpn_backbone: a second ``Backbone`` for the RPN alone, for unshared training. Default None:
+            both stages share one.
+        shorter_side, longer_side: ``detect`` scales images so that the shorter side has this many
+            pixels, but the longer side no more than that. Defaults 600 and 1000.
+        weight_decay: L2 as Caffe means it, ``weight_decay * w`` in the gradient. Default 5e-4.
+        decay_biases: whether biases decay too. Default False.
+        bias_lr_factor: how much faster biases learn than other weights. Default 2.
+        proposal_gradient: whether the second stage's gradient flows through the coordinates of the
+            proposals into the RPN (non-approximate joint training). Default False.
+        seed: the seed of the draws for batches whose images have no keys. Default 0.
 
     Call arguments:
-        inputs: dict of ``images`` [B, H, W, 3] (normalised, zero padding) and ``image_shape`` [B,
-            2]; optional ``original_shape`` [B, 2], the sizes before resizing, by which ``min_size``
-            is measured and to which ``predict`` scales its answers; optional ``proposals``
-            [B, P, 4] in pixels of the network's input (boxes without area past the end) and
-            ``proposal_scores`` [B, P], the second stage's regions instead of the RPN's.
+        inputs: dict of ``images`` [B, H, W, 3], normalised as ``backbone.preprocessing`` says and
+            zero-padded, and ``image_shape`` [B, 2], their true sizes. Optional: ``original_shape``
+            [B, 2], the sizes before resizing, by which ``min_size`` is measured and to which
+            ``predict`` scales its answers; ``key`` int32 [B, 2], by which the random draws of an
+            image are made in training; ``proposals`` [B, P, 4] in pixels of the network's input
+            (boxes without area past the end) with optional ``proposal_scores`` [B, P], which
+            replace the RPN's.
 
     Returns:
-        Dict of ``boxes`` [B, K, 4], ``scores`` [B, K], ``labels`` [B, K] (-1 past the end),
-        ``num_detections`` [B], and what they came from, ``proposals`` [B, P, 4] (zero boxes past
-        the end) and ``proposal_scores`` [B, P]. Boxes are in pixels of the network's input.
+        Dict of ``boxes`` [B, K, 4], ``scores`` [B, K], ``labels`` [B, K] (-1 past the end) and
+        ``num_detections`` [B], and of the ``proposals`` [B, P, 4] (zero boxes past the end) and
+        ``proposal_scores`` [B, P] that they came from. Boxes are in pixels of the network's input.
     """
 
-    def __init__(self, config: Config, class_names, **kwargs):
+    def __init__(
+        self,
+        backbone,
+        rpn,
+        roi_head,
+        class_names,
+        *,
+        rpn_backbone=None,
+        shorter_side=600,
+        longer_side=1000,
+        weight_decay=5e-4,
+        decay_biases=False,
+        bias_lr_factor=2.0,
+        proposal_gradient=False,
+        seed=0,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)
-        self.config = config.validate()
         self.class_names = tuple(class_names)
         if not self.class_names or len(set(self.class_names)) != len(self.class_names):
             raise ValueError(
                 f"class_names must be distinct names, at least one. Received: {self.class_names}"
             )
-        self.backbone = build.backbone(config)
-        self.anchor_generator = build.anchor_generator(config, self.backbone.stride)
-        num_anchors = self.anchor_generator.num_anchors
-        self.rpn_head = build.rpn_head(config, num_anchors, self.backbone.rpn_channels)
-        # On others' proposals the second stage learns alone: Fast R-CNN.
-        self.rpn_head.trainable = config.train_proposals == "rpn"
-        self.anchor_target_assigner = build.anchor_target_assigner(config)
-        self.train_proposal_generator = build.proposal_generator(config, training=True)
-        self.test_proposal_generator = build.proposal_generator(config, training=False)
-        self.proposal_sampler = build.proposal_sampler(config)
-        self.roi_pooling = build.roi_pooling(config, self.backbone.stride)
-        self.box_head = build.box_head(config, len(self.class_names), self.backbone)
-        self.detection_decoder = build.detection_decoder(config)
-        self.rpn_backbone = None
-        if config.scheme == "unshared":
-            with keras.name_scope("rpn_backbone"):
-                self.rpn_backbone = build.backbone(config)
-        # The run's clock: steps, not updates, which are fewer where gradients are accumulated or a
-        # float16 step overflows.
+        if roi_head.num_classes != len(self.class_names):
+            raise ValueError(
+                f"roi_head must be for as many classes as there are names. Expected: "
+                f"{len(self.class_names)}. Received: {roi_head.num_classes}"
+            )
+        self._arguments = {
+            "shorter_side": shorter_side,
+            "longer_side": longer_side,
+            "weight_decay": weight_decay,
+            "decay_biases": decay_biases,
+            "bias_lr_factor": bias_lr_factor,
+            "proposal_gradient": proposal_gradient,
+            "seed": seed,
+        }
+        # The settings that build_detector made the model from; None if it was composed from parts.
+        self.config = None
+        # Whether the model can only classify proposals that come with the inputs.
+        self.needs_proposals = False
+        self.backbone = backbone
+        self.rpn = rpn
+        self.roi_head = roi_head
+        self.rpn_backbone = rpn_backbone
+        # The clock of a run: steps, not updates, which are fewer where gradients are accumulated or
+        # a float16 step overflows.
         self.step = self.add_weight(
             shape=(),
             dtype="int64",
@@ -75,115 +121,184 @@ class FasterRCNN(keras.Model):
         )
         self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
         self._detect_function = None
-        self._build_parts()
-
-    def _build_parts(self):
-        """Makes every weight now, so that loading, saving and counting need no first batch."""
-        self.rpn_head.build((None, None, None, self.backbone.channels))
-        size = self.config.pool_size
-        self.box_head.build((None, None, size, size, self.backbone.channels))
-        for layer in self.layers:
-            if not layer.built:
-                layer.build(None)
+        # Every weight is made now, so that loading, saving and counting need no first batch.
+        rpn.build_for(rpn_backbone or backbone)
+        roi_head.build_for(backbone)
         self.built = True
 
-    # --- the way
+    # --- inference
 
     def call(self, inputs, training=False):
         if training:
             raise ValueError(
-                "FasterRCNN(inputs, training=True) has no answer: what training computes are "
-                "losses, by model.compute_losses(inputs, targets, seed)"
+                "FasterRCNN(inputs, training=True) has no answer: training computes losses, by "
+                "model.compute_losses(inputs, targets)"
             )
-        shared = self.shared(inputs, rpn="proposals" not in inputs)
-        proposals, proposal_scores, valid = self.propose(
-            self.test_proposal_generator, shared, inputs
+        levels = self.backbone(inputs["images"], inputs["image_shape"])
+        proposals = self.propose(inputs, levels)
+        detections = self.roi_head(
+            levels=levels, proposals=proposals, image_shape=inputs["image_shape"]
         )
-        class_logits, box_deltas = self.head(shared, proposals)
-        detections = self.detection_decoder(
-            proposals, valid, class_logits, box_deltas, inputs["image_shape"]
-        )
-        return {**detections, "proposals": proposals, "proposal_scores": proposal_scores}
+        return {**detections, "proposals": proposals.boxes, "proposal_scores": proposals.scores}
 
-    def shared(self, inputs, rpn=True, features=True):
-        """Computes what both stages stand on: the convolutions, the RPN head, the anchors.
+    def propose(self, inputs, levels=None, training=False):
+        """Returns the ``Proposals`` of a batch: those that came with it, or else the RPN's.
 
         Args:
             inputs: as for a call.
-            rpn: whether the RPN's half is wanted.
-            features: whether the second stage's is.
-
-        Returns:
-            Dict of ``features`` [B, h, w, C], which the second stage pools; ``objectness_logits``
-            [B, N, 2], ``deltas`` [B, N, 4], ``anchors`` [N, 4] and ``anchor_valid`` [B, N], the
-            RPN's; and ``feature_shape`` [B, 2] of both.
-        """
-        shared = {}
-        if features or self.rpn_backbone is None:
-            shared["features"], shared["feature_shape"] = self._features(self.backbone, inputs)
-        if rpn:
-            of_rpn = shared.get("features")
-            if self.rpn_backbone is not None:
-                of_rpn, shared["feature_shape"] = self._features(self.rpn_backbone, inputs)
-            shared |= self._rpn(of_rpn, shared["feature_shape"])
-        return shared
-
-    def _features(self, backbone, inputs):
-        """A backbone's maps of a batch, and their true shapes; frozen, they have no gradient."""
-        image_shape, images = tf.cast(inputs["image_shape"], tf.int32), inputs["images"]
-        missing = tf.maximum(backbone.stride - tf.shape(images)[1:3], 0)  # at least one cell
-        images = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
-        features, feature_shape = backbone(images, image_shape)
-        return features if backbone.trainable_weights else tf.stop_gradient(features), feature_shape
-
-    def _rpn(self, features, feature_shape):
-        """The RPN head's answers, and the anchors that they are about."""
-        objectness_logits, deltas = self.rpn_head(features)
-        num_anchors = self.anchor_generator.num_anchors
-        return {
-            "objectness_logits": objectness_logits,
-            "deltas": deltas,
-            "anchors": self.anchor_generator(features),
-            "anchor_valid": build.anchor_valid(features, feature_shape, num_anchors),
-        }
-
-    def propose(self, generator, shared, inputs):
-        """Proposals, their scores and validity: those that came with the inputs, or else the RPN's,
-        from what ``shared`` gives.
+            levels: the feature levels of the backbone, if they are there already.
+            training: whether to give the many proposals that training samples from.
         """
         if "proposals" in inputs:
-            return build.given_proposals(inputs)
+            return _given_proposals(inputs)
+        predictions = self.rpn.predict(self.rpn_levels(inputs, levels))
+        return self._propose(predictions, inputs, training)
+
+    def rpn_levels(self, inputs, levels=None):
+        """Returns the feature levels that the RPN stands on; ``levels`` are the backbone's, if they
+        are there already.
+        """
+        if self.rpn_backbone is not None:
+            return _without_gradient(
+                self.rpn_backbone, self.rpn_backbone(inputs["images"], inputs["image_shape"])
+            )
+        if levels is not None:
+            return levels
+        return self.features(inputs)
+
+    def features(self, inputs):
+        """Returns the backbone's feature levels; a frozen backbone gives them no gradient."""
+        return _without_gradient(
+            self.backbone, self.backbone(inputs["images"], inputs["image_shape"])
+        )
+
+    def _propose(self, predictions, inputs, training):
         scale = None
         if "original_shape" in inputs:
             scale = tf.cast(inputs["image_shape"], tf.float32) / tf.cast(
                 inputs["original_shape"], tf.float32
             )
-        return generator(
-            shared["objectness_logits"],
-            shared["deltas"],
-            shared["anchors"],
-            inputs["image_shape"],
-            shared["anchor_valid"],
-            scale,
-        )
-
-    def head(self, shared, rois, seed=None):
-        """Class logits and box deltas of regions; ``seed`` switches dropout on."""
-        pooled = self.roi_pooling(shared["features"], rois, shared["feature_shape"])
-        return self.box_head(pooled, seed)
+        return self.rpn.propose(predictions, inputs["image_shape"], scale, training)
 
     # --- training
 
-    def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
-        """As ``keras.Model.compile``, but XLA is used only where it is asked for.
+    @property
+    def learning_stages(self):
+        """The stages that learn: "rpn", "roi" or both."""
+        stages = {"rpn": self.rpn, "roi": self.roi_head}
+        return tuple(name for name, stage in stages.items() if stage.trainable)
 
-        With ``jit_compile=True`` it compiles ``fit``, ``evaluate`` and ``predict``, once for each
-        size of a batch; ``detect`` and exported models stay without it.
+    def compute_losses(self, inputs, targets, training=True):
+        """Measures the stages that learn on a batch.
+
+        Args:
+            inputs: as for a call.
+            targets: dict of ``boxes`` [B, G, 4] in pixels of the network's input, ``labels`` [B, G]
+                (-1: padding) and ``ignore`` [B, G] bool.
+            training: whether dropout is on.
+
+        Returns:
+            Dict of scalar float32: ``LOSSES``, and ``COUNTS``, the mean number of objects among an
+            image's samples; without those of a stage that does not learn.
+        """
+        keys, stages, values = self._keys(inputs, training), self.learning_stages, {}
+        levels = self.features(inputs) if "roi" in stages or self.rpn_backbone is None else None
+        predictions = None
+        if "rpn" in stages or "proposals" not in inputs:
+            predictions = self.rpn.predict(self.rpn_levels(inputs, levels))
+        if "rpn" in stages:
+            values |= self.rpn.compute_losses(predictions, inputs["image_shape"], targets, keys)
+        if "roi" in stages:
+            if "proposals" in inputs:
+                proposals = _given_proposals(inputs)
+            else:
+                proposals = self._propose(predictions, inputs, training=True)
+            if not self._arguments["proposal_gradient"]:
+                proposals = proposals._replace(boxes=tf.stop_gradient(proposals.boxes))
+            values |= self.roi_head.compute_losses(levels, proposals, targets, keys, training)
+        values["weight_decay_loss"] = losses.weight_decay_loss(
+            self.decayed_weights(), self._arguments["weight_decay"]
+        )
+        values["loss"] = tf.add_n([values[name] for name in LOSSES if name in values])
+        return values
+
+    def _keys(self, inputs, training):
+        """Returns the keys [B, 2] of the images' draws. Images without keys have one for each step
+        and row, and outside training one for each row.
+        """
+        if "key" in inputs:
+            return tf.cast(inputs["key"], tf.int32)
+        step = tf.cast(self.step, tf.int32) if training else tf.constant(0)
+        seed = tf.stack([step, tf.constant(self._arguments["seed"], tf.int32)])
+        return sampling.image_keys(seed, tf.shape(inputs["images"])[0])
+
+    def train_step(self, data):
+        """Updates what learns once, and returns the running means of the losses.
+
+        Args:
+            data: ``(inputs, targets)`` as for ``compute_losses``.
+        """
+        inputs, targets = data
+        with tf.GradientTape() as tape:
+            values = self.compute_losses(inputs, targets)
+            loss = values["loss"]
+            if getattr(self.optimizer, "l2", 0.0):  # it adds the gradient of the decay itself
+                loss = tf.add_n([values[name] for name in DETECTION_LOSSES if name in values])
+            # Keras sums gradients over replicas, each of which has its share of the batch.
+            loss /= tf.distribute.get_strategy().num_replicas_in_sync
+            loss = self.optimizer.scale_loss(loss)
+        weights = self.trainable_weights
+        gradients = tape.gradient(loss, weights)
+        factor = self._arguments["bias_lr_factor"]
+        gradients = [
+            gradient * factor if is_bias(weight) else gradient
+            for gradient, weight in zip(gradients, weights, strict=True)
+        ]
+        self.optimizer.apply(gradients, weights)
+        self.step.assign_add(1)
+        return self._update_meters(values)
+
+    def test_step(self, data):
+        """Returns the losses of a batch, without dropout and on a fixed draw of samples."""
+        return self._update_meters(self.compute_losses(*data, training=False))
+
+    @property
+    def metrics(self):
+        absent = tuple(f"{stage}_" for stage in ("rpn", "roi") if stage not in self.learning_stages)
+        return [meter for name, meter in self._meters.items() if not name.startswith(absent)]
+
+    def _update_meters(self, values):
+        for meter in self.metrics:
+            meter.update_state(values[meter.name])
+        return {meter.name: meter.result() for meter in self.metrics}
+
+    def decayed_weights(self):
+        """Returns the trainable weights that decay."""
+        decay_biases = self._arguments["decay_biases"]
+        return [w for w in self.trainable_weights if decay_biases or not is_bias(w)]
+
+    def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
+        """Does what ``keras.Model.compile`` does, but uses XLA only if asked to.
+
+        With ``jit_compile=True`` XLA compiles ``fit``, ``evaluate`` and ``predict``, once for each
+        size of a batch. ``detect`` and exported models do without.
 
         Raises:
-            ValueError: where XLA is wanted and cannot be had; Keras alone would only warn.
+            ValueError: if XLA is wanted and cannot be had; Keras alone would only warn.
         """
-        build.set_jit_compile(self, jit_compile)
+        if not isinstance(jit_compile, bool):
+            raise ValueError(
+                "jit_compile must be True or False: XLA is never chosen for you. "
+                f"Received: {jit_compile!r}"
+            )
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if jit_compile and replicas > 1:
+            raise ValueError(
+                "jit_compile=True needs one device: XLA does not compile a step on several. "
+                f"Received: {replicas} replicas"
+            )
+        self.rpn.use_xla(jit_compile)
+        self.roi_head.use_xla(jit_compile)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         if self.jit_compile != jit_compile:
             raise ValueError(
@@ -192,77 +307,52 @@ class FasterRCNN(keras.Model):
             )
 
     def get_compile_config(self):
-        """None: a run makes its optimizer from its settings, and a model in use needs none."""
-
-    @property
-    def learning_stages(self):
-        """Which stages learn, "rpn", "roi" or both: those whose head is trainable."""
-        heads = {"rpn": self.rpn_head, "roi": self.box_head}
-        return tuple(stage for stage, head in heads.items() if head.trainable)
-
-    def compute_losses(self, inputs, targets, seed, training=True):
-        """All losses of a batch: see ``all_losses``."""
-        return all_losses(self, inputs, targets, seed, training)
-
-    def train_step(self, data):
-        """One step of training on ``(inputs, targets)``; returns the running means."""
-        return self._update_meters(take_step(self, *data))
-
-    def test_step(self, data):
-        """The losses of a batch, without dropout, on a fixed draw of samples."""
-        return self._update_meters(
-            self.compute_losses(*data, seed=tf.zeros([2], tf.int32), training=False)
-        )
-
-    def predict_step(self, data):
-        """Detections and proposals of a batch, in pixels of the original images."""
-        inputs = data[0] if isinstance(data, tuple) else data
-        answer = self(inputs)
-        for name in ("boxes", "proposals"):
-            answer[name] = build.to_original(answer[name], inputs)
-        return answer
-
-    def propose_step(self, inputs, training=False):
-        """The RPN's proposals of a batch, in pixels of the original images; the detector does not
-        run.
-
-        Args:
-            inputs: as for a call, without ``proposals``.
-            training: whether to give the many that training samples from, or those of test.
-
-        Returns:
-            ``(proposals [B, P, 4], scores [B, P], valid [B, P])``, best first.
-        """
-        generator = self.train_proposal_generator if training else self.test_proposal_generator
-        shared = self.shared(inputs, features=False)
-        proposals, scores, valid = self.propose(generator, shared, inputs)
-        return build.to_original(proposals, inputs), scores, valid
-
-    @property
-    def metrics(self):
-        return [self._meters[name] for name in present(self._meters, self.learning_stages)]
-
-    def _update_meters(self, values):
-        for meter in self.metrics:
-            meter.update_state(values[meter.name])
-        return {meter.name: meter.result() for meter in self.metrics}
-
-    def decayed_weights(self):
-        return [w for w in self.trainable_weights if self.config.decay_biases or not is_bias(w)]
+        """Returns None: a run makes its optimizer from its settings, and inference needs none."""
 
     # --- use
 
+    def predict_step(self, data):
+        """Returns detections and proposals of a batch, in pixels of the original images."""
+        inputs = data[0] if isinstance(data, tuple) else data
+        answer = self(inputs)
+        return {
+            name: to_original(value, inputs) if name in ("boxes", "proposals") else value
+            for name, value in answer.items()
+        }
+
+    def propose_step(self, inputs, training=False):
+        """Returns the RPN's proposals of a batch, without running the second stage.
+
+        Args:
+            inputs: as for a call, without ``proposals``.
+            training: whether to give the many proposals that training samples from.
+
+        Returns:
+            ``Proposals``, in pixels of the original images.
+        """
+        proposals = self.propose(inputs, training=training)
+        return proposals._replace(boxes=to_original(proposals.boxes, inputs))
+
     def detect_batch(self, images):
-        """Detects on images of one size: the whole way from pixels to pixels, as the SavedModel
-        serves it.
+        """Detects on images of one size, from pixels to pixels, as the SavedModel serves it.
 
         Args:
             images: [B, H, W, 3] uint8, RGB.
 
         Returns:
-            As a call, in pixels of ``images``.
+            The answer of a call, in pixels of ``images``.
+
+        Raises:
+            ValueError: if the model needs proposals that new images lack.
         """
-        return self.predict_step(make_inputs(images, self.config))
+        if self.needs_proposals:
+            raise ValueError(
+                "this detector has no RPN that has learned: it was trained with train_proposals="
+                f"{self.config.train_proposals}. It can be evaluated on proposals of a file, but "
+                "neither detect on other images nor be exported"
+            )
+        sides = self._arguments["shorter_side"], self._arguments["longer_side"]
+        return self.predict_step(make_inputs(images, self.backbone.preprocessing, *sides))
 
     def detect(self, images):
         """Detects objects on images of any sizes.
@@ -288,9 +378,53 @@ class FasterRCNN(keras.Model):
             name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names
         }
 
+    # --- saving
+
     def get_config(self):
-        return {"config": self.config.to_dict(), "class_names": list(self.class_names)}
+        common = {"format": FORMAT, "class_names": list(self.class_names)}
+        if self.config is not None:
+            return {**common, "config": self.config.to_dict()}
+        parts = {
+            name: getattr(self, name) and keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("backbone", "rpn", "roi_head", "rpn_backbone")
+        }
+        return {**common, "parts": parts, **self._arguments, "name": self.name}
 
     @classmethod
     def from_config(cls, config):
-        return cls(Config.from_dict(config["config"]), config["class_names"])
+        config = dict(config)
+        config.pop("format", None)
+        if "config" in config:
+            from keras_frcnn.config import Config
+            from keras_frcnn.models.build import build_detector
+
+            return build_detector(Config.from_dict(config["config"]), config["class_names"])
+        parts = {
+            name: part and keras.saving.deserialize_keras_object(part)
+            for name, part in config.pop("parts").items()
+        }
+        return cls(**parts, **config)
+
+
+def is_bias(weight):
+    """Returns whether a weight is a bias, which learns faster and mostly does not decay."""
+    return weight.path.endswith("bias")
+
+
+def _without_gradient(backbone, levels):
+    """Stops the gradient into a backbone of which nothing is trained."""
+    if backbone.trainable_weights:
+        return levels
+    return [
+        dataclasses.replace(level, features=tf.stop_gradient(level.features)) for level in levels
+    ]
+
+
+def _given_proposals(inputs):
+    """Returns the ``Proposals`` that came with a batch; scores are 0 if none were given."""
+    boxes = tf.cast(inputs["proposals"], tf.float32)
+    valid = box_ops.area(boxes) > 0.0
+    scores = tf.cast(inputs.get("proposal_scores", tf.zeros(tf.shape(valid))), tf.float32)
+    return Proposals(
+        tf.where(valid[..., tf.newaxis], boxes, 0.0), tf.where(valid, scores, 0.0), valid
+    )

@@ -1,4 +1,4 @@
-"""From raw images to the network's inputs, where no pipeline does it: in use and when served."""
+"""From raw images to the network's inputs and back, where no data pipeline does it."""
 
 import os
 from collections.abc import Iterator
@@ -6,37 +6,41 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.config import Config
 from keras_frcnn.data.images import transforms
 from keras_frcnn.data.images.files import to_image
+from keras_frcnn.data.images.preprocessing import Preprocessing
+from keras_frcnn.ops import boxes as box_ops
 
 
-def make_inputs(images: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
+def make_inputs(
+    images: tf.Tensor, preprocessing: Preprocessing, shorter_side: int, longer_side: int
+) -> dict[str, tf.Tensor]:
     """Resizes and normalises images of one size.
 
     Args:
         images: [B, H, W, 3] uint8, RGB.
-        config: settings of the data group.
+        preprocessing: how the backbone wants its pixels.
+        shorter_side, longer_side: see ``transforms.target_shape``.
 
     Returns:
         Inputs for a call of the model, with ``original_shape``.
-
-    Raises:
-        ValueError: if the model was trained on proposals of a file, which new images lack.
     """
-    if config.needs_proposals_file:
-        raise ValueError(
-            "this detector has no RPN that has learned: it was trained with train_proposals="
-            f"{config.train_proposals}. It can be evaluated on proposals of a file, but neither "
-            "detect on other images nor be exported"
-        )
-    resized = transforms.resize(images, config.shorter_side, config.longer_side)
+    resized = transforms.resize(images, shorter_side, longer_side)
     batch_size = tf.shape(images)[0]
     return {
-        "images": transforms.normalize(resized, config.pixel_std),
+        "images": transforms.normalize(resized, preprocessing),
         "image_shape": tf.broadcast_to(tf.shape(resized)[1:3], [batch_size, 2]),
         "original_shape": tf.broadcast_to(tf.shape(images)[1:3], [batch_size, 2]),
     }
+
+
+def to_original(boxes: tf.Tensor, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Moves boxes [B, N, 4] from the network's input to the images before resizing, if their sizes
+    are known.
+    """
+    if "original_shape" not in inputs:
+        return boxes
+    return box_ops.rescale(boxes, inputs["image_shape"], inputs["original_shape"])
 
 
 def read_images(images) -> Iterator[np.ndarray]:
@@ -53,8 +57,8 @@ def read_images(images) -> Iterator[np.ndarray]:
     """
     if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) != 4:
         raise ValueError(
-            "detect needs a list of images or an array [B, H, W, 3]; put a single image "
-            f"into a list. Received: {getattr(images, 'shape', images)}"
+            "detect needs a list of images or an array [B, H, W, 3]; put a single image into a "
+            f"list. Received: {getattr(images, 'shape', images)}"
         )
     if not len(images):
         raise ValueError("detect needs at least one image. Received: none")

@@ -1,18 +1,18 @@
-"""Box algebra on the package's one convention.
+"""Box operations: area, IoU, deltas, clipping and rescaling.
 
-Boxes are ``yxyx`` in absolute pixels, float32, with an exclusive far edge: height is ``y2 - y1``,
-no "+1". Deltas are ``(ty, tx, th, tw)`` in centre form (Ren et al. 2015, section 3.1.2). Every
-function casts to float32, so that a mixed precision policy never reaches a coordinate. Leading
-dimensions broadcast.
+Boxes are ``yxyx`` in absolute pixels, float32, with an exclusive far edge: the height is
+``y2 - y1``, without "+1". Deltas are ``(ty, tx, th, tw)`` in centre form (Ren et al. 2015, section
+3.1.2). Every function casts to float32, so that a mixed precision policy never affects a
+coordinate. Leading dimensions broadcast.
 """
 
 import math
 
 import tensorflow as tf
 
-# exp() of a regressed log-size is bounded so that one wild delta cannot make an infinite box, whose
-# clipped copy # would then turn 0 * inf into NaN. A 16-pixel anchor may still grow to 1000 pixels,
-# the longest side of an image.
+# The exponent of a regressed log-size is bounded, so that one extreme delta cannot make an infinite
+# box, whose gradient through the clip would be 0 * inf = NaN. A 16-pixel anchor may still grow to
+# 1000 pixels, the longest side of an image.
 MAX_LOG_SIZE_DELTA = math.log(1000 / 16)
 
 # Keeps encode() finite for degenerate boxes; below any size that survives min_size or a data check.
@@ -20,18 +20,14 @@ _SMALLEST_SIDE = 1e-6
 
 
 def area(boxes):
-    """Returns areas in square pixels, 0 for inverted boxes. Shape [..., N] for boxes [..., N,
-    4].
-    """
+    """Returns the areas [..., N] of boxes [..., N, 4] in square pixels; 0 for inverted boxes."""
     y1, x1, y2, x2 = tf.unstack(tf.cast(boxes, tf.float32), axis=-1)
     return tf.maximum(y2 - y1, 0.0) * tf.maximum(x2 - x1, 0.0)
 
 
 def intersection(a, b):
-    """Returns the areas shared by all pairs. Shape [..., N, M] for boxes [..., N, 4] and [..., M,
-    4].
-    """
-    # Each coordinate for itself: four times as fast as pairs of them in a last dimension of two.
+    """Returns the shared area of every pair: [..., N, M] for boxes [..., N, 4] and [..., M, 4]."""
+    # One tensor per coordinate is four times as fast as y and x together in a last axis of two.
     top, left, bottom, right = tf.unstack(tf.cast(a, tf.float32)[..., :, tf.newaxis, :], axis=-1)
     y1, x1, y2, x2 = tf.unstack(tf.cast(b, tf.float32)[..., tf.newaxis, :, :], axis=-1)
     height = tf.minimum(bottom, y2) - tf.maximum(top, y1)
@@ -40,7 +36,7 @@ def intersection(a, b):
 
 
 def iou(a, b):
-    """Intersection over union of all pairs.
+    """Computes the intersection over union of every pair.
 
     Args:
         a: boxes [..., N, 4].
@@ -55,9 +51,7 @@ def iou(a, b):
 
 
 def ioa(a, b):
-    """Intersection over the area of ``a``: how much of each ``a`` lies in each ``b``. Shapes as
-    ``iou``.
-    """
+    """Computes the share of each box of ``a`` that lies in each of ``b``; shapes as in ``iou``."""
     return tf.math.divide_no_nan(intersection(a, b), area(a)[..., :, tf.newaxis])
 
 
@@ -67,7 +61,7 @@ def _centre_form(boxes):
 
 
 def encode(anchors, gt_boxes, std=(1.0, 1.0, 1.0, 1.0)):
-    """Deltas that move anchors (or proposals) onto boxes.
+    """Computes the deltas that move anchors (or proposals) onto boxes.
 
     Args:
         anchors: reference boxes [..., 4].
@@ -87,8 +81,8 @@ def encode(anchors, gt_boxes, std=(1.0, 1.0, 1.0, 1.0)):
 
 
 def decode(anchors, deltas, std=(1.0, 1.0, 1.0, 1.0)):
-    """Applies deltas to anchors: the inverse of ``encode``, with bounded growth
-    (``MAX_LOG_SIZE_DELTA``).
+    """Applies deltas to anchors: the inverse of ``encode``, except that ``MAX_LOG_SIZE_DELTA``
+    bounds the growth.
 
     Args:
         anchors: reference boxes [..., 4].
@@ -121,16 +115,32 @@ def clip(boxes, image_shape):
     return tf.clip_by_value(tf.cast(boxes, tf.float32), 0.0, tf.concat([limits, limits], axis=-1))
 
 
-def scale(boxes, factors):
-    """Multiplies y by ``factors[..., 0]`` and x by ``factors[..., 1]``: boxes [..., N, 4], factors
-    [..., 2].
+def rescale(boxes, old_shape, new_shape):
+    """Carries boxes from an image to its resized copy, or back.
+
+    Each axis has its own factor, which is computed from the true sizes: rounding a resized image to
+    whole pixels makes the two differ slightly. A box on the image's border stays exactly on it.
+
+    Args:
+        boxes: [..., N, 4], pixels of images of ``old_shape``.
+        old_shape: heights and widths [..., 2] of the images that the boxes refer to.
+        new_shape: heights and widths [..., 2] of the images that the result refers to.
+
+    Returns:
+        Boxes of the same shape, float32.
     """
-    factors = tf.cast(factors, tf.float32)[..., tf.newaxis, :]
-    return tf.cast(boxes, tf.float32) * tf.concat([factors, factors], axis=-1)
+    old, new = (tf.cast(shape, tf.float32)[..., tf.newaxis, :] for shape in (old_shape, new_shape))
+    old, new = (tf.concat([shape, shape], axis=-1) for shape in (old, new))
+    # The product comes first: (old * new) / old is exact at the border, old * (new / old) is not.
+    return tf.cast(boxes, tf.float32) * new / old
 
 
 def inside(boxes, image_shape):
-    """Returns [..., N] bool: which boxes lie wholly inside images of ``image_shape`` [..., 2]."""
+    """Tells which boxes [..., N, 4] lie wholly inside images of ``image_shape`` [..., 2].
+
+    Returns:
+        bool [..., N]; a box on the border is inside.
+    """
     limits = tf.cast(image_shape, tf.float32)[..., tf.newaxis, :]
     boxes = tf.cast(boxes, tf.float32)
     return tf.reduce_all(boxes[..., :2] >= 0, axis=-1) & tf.reduce_all(

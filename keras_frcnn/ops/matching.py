@@ -1,6 +1,4 @@
-"""Which box belongs to which object, and which boxes are trained on: batched, masked, of fixed
-size.
-"""
+"""Assignment of boxes to objects by IoU, for batches of images."""
 
 import enum
 
@@ -17,16 +15,13 @@ class Assignment(enum.IntEnum):
     POSITIVE = 1
 
 
-# Relative difference up to which two IoUs are equal. Anchors of one area around a small object all
-# tie, but sides like 90.51 are rounded differently at each place; without a tolerance the last bit
-# would pick a few of them.
+# Two IoUs count as equal up to this relative difference. All anchors of one area around a small
+# object tie, but sides like 90.51 are rounded differently at each position: without a tolerance the
+# last bit would pick a few of them.
 TIE_TOLERANCE = 1e-5
 
-# Random bits of a number: those of which TensorFlow makes a random float32.
-RANDOM_BITS = 23
-
-# Share of a box that must lie in a region to ignore (VOC difficult, COCO crowd) for it to stop
-# being background.
+# A box stops being background if this share of it lies in a region to ignore (VOC's difficult
+# objects, COCO's crowds).
 IGNORE_IOA_THRESHOLD = 0.5
 
 
@@ -44,14 +39,14 @@ def assign(
 ):
     """Assigns boxes to objects by IoU.
 
-    1. A box is NEGATIVE if its best IoU lies in [``bg_iou_threshold_low``, ``bg_iou_threshold``).
-    2. With ``force_best`` every box that shares the highest IoU of an object (all ties, above 0) is
-       POSITIVE.
+    1. A box is NEGATIVE if its best IoU is in [``bg_iou_threshold_low``, ``bg_iou_threshold``).
+    2. With ``force_best``, each object's box of highest IoU is POSITIVE, and so are all that tie
+       with it, if that IoU is above 0.
     3. A box is POSITIVE if its best IoU is at least ``fg_iou_threshold``. Positive wins over
        negative.
-    4. A NEGATIVE box of which half or more lies in a region to ignore becomes IGNORE.
+    4. A NEGATIVE box becomes IGNORE if half of it or more lies in a region to ignore.
 
-    Padding rows match nothing: an image without objects has negatives only.
+    Padding rows match nothing. An image without objects has only negatives.
 
     Args:
         candidates: boxes [N, 4] or [B, N, 4].
@@ -109,65 +104,3 @@ def gather(values, index):
     """
     padding = [[0, 0], [0, 1]] + [[0, 0]] * (values.shape.rank - 2)
     return tf.gather(tf.pad(values, padding), index, batch_dims=1)
-
-
-def sample(assignment, num_samples, fg_fraction, seed):
-    """Draws a fixed number of boxes from each image, objects first, background filling up.
-
-    At most ``int(num_samples * fg_fraction)`` POSITIVE boxes are drawn, uniformly without
-    replacement, then NEGATIVE ones up to ``num_samples``. Where an image has too few of both, the
-    rest of its samples are padding.
-
-    Args:
-        assignment: [B, N] int32 of ``assign``.
-        num_samples: S, a Python integer.
-        fg_fraction: largest share of positives.
-        seed: [2] int32, the stateless seed; the same seed draws the same boxes.
-
-    Returns:
-        ``(indices [B, S] int32, valid [B, S] bool)``; padding has index 0.
-    """
-    priority = random_bits(tf.shape(assignment), seed)
-    # Two top-k draws and a merge: exact counts even where two random priorities are
-    # equal.
-    num_candidates = tf.shape(assignment)[1]
-    positive = _draw(
-        priority,
-        assignment == int(Assignment.POSITIVE),
-        int(num_samples * fg_fraction),
-        num_candidates,
-    )
-    negative = _draw(priority, assignment == int(Assignment.NEGATIVE), num_samples, num_candidates)
-    indices = tf.concat([positive[0], negative[0]], axis=1)
-    drawn = tf.concat([positive[1], negative[1]], axis=1)
-    valid, order = tf.math.top_k(
-        tf.cast(drawn, tf.int32), num_samples
-    )  # top_k keeps the order of equals
-    indices = tf.gather(indices, order, batch_dims=1)
-    return tf.where(valid > 0, indices, 0), valid > 0
-
-
-def random_bits(shape, seed):
-    """Draws whole numbers from 0 to ``2^RANDOM_BITS - 1``, the same with XLA and without it: of
-    random floats XLA would draw other ones than the kernels do.
-
-    Args:
-        shape: of the result.
-        seed: [2] int32, the stateless seed.
-
-    Returns:
-        int32 of that shape.
-    """
-    bits = tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox")
-    return tf.bitwise.bitwise_and(bits, 2**RANDOM_BITS - 1)
-
-
-def _draw(priority, mask, k, num_candidates):
-    """The ``k`` masked entries of highest priority: indices [B, k] and drawn [B, k], padded where
-    there are fewer.
-    """
-    available = tf.minimum(k, num_candidates)
-    values, indices = tf.math.top_k(tf.where(mask, priority, -1), available)
-    padding = [[0, 0], [0, k - available]]
-    indices = tf.ensure_shape(tf.pad(indices, padding), [None, k])
-    return indices, tf.ensure_shape(tf.pad(values >= 0, padding), [None, k])

@@ -1,57 +1,51 @@
-"""Schedules scaled to the time that there is: fewer steps, all else of them in proportion."""
+"""Shortens a training schedule to a budget of minutes, with everything in it in proportion."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from keras_frcnn.config import Config
 
-_LEAST_STEPS = 2  # of each phase; of fewer there is nothing to say
+_MIN_STEPS = 2  # in each phase; a run with fewer shows nothing
 
 
-def scaled(config: Config, minutes: float, rehearsed: Mapping[str, Any]) -> Config:
-    """Shortens a schedule so that its steps, and the proposals that it makes, take a given time.
+def shorten(config: Config, minutes: float, measured: Mapping[str, Any]) -> Config:
+    """Shortens a schedule until its steps, and the proposals it computes, fit the budget.
 
-    Drops of the rate and the warm-up stay at the same share of it. Reading data, starting and
-    evaluations are not counted.
+    The learning-rate drops and the warm-up keep their share of the schedule. The time for start-up,
+    reading data and evaluations is not counted.
 
     Args:
         config: the full schedule.
-        minutes: to train in.
-        rehearsed: what ``train --dry_run_file`` wrote.
+        minutes: the budget.
+        measured: the times that ``train --dry_run_file`` wrote.
 
     Returns:
-        The settings; as they were if the full schedule fits.
+        The shortened settings, or ``config`` itself if the full schedule fits.
 
     Raises:
-        ValueError: naming the time that would do, if it is too short to learn anything at all.
+        ValueError: if the budget is too small to train at all. The message says how much is needed.
     """
-    least, most = min(1.0, _LEAST_STEPS / min(config.phase_steps)), 1.0
-    needed = _minutes(config, least, rehearsed)
+    low, high = min(1.0, _MIN_STEPS / min(config.phase_steps)), 1.0
+    needed = _minutes(config, low, measured)
     if needed > minutes:
-        raise ValueError(f"needs {needed:.1f} minutes at least, for {_LEAST_STEPS} steps a phase")
-    if _minutes(config, most, rehearsed) <= minutes:
+        raise ValueError(
+            f"needs at least {needed:.1f} minutes for {_MIN_STEPS} steps in each phase"
+        )
+    if _minutes(config, high, measured) <= minutes:
         return config
-    for _ in range(60):  # halved: in parts it rises more steeply, where images are still new
-        middle = (least + most) / 2
-        fits = _minutes(config, middle, rehearsed) <= minutes
-        least, most = (middle, most) if fits else (least, middle)
-    return _shortened(config, least)
-
-
-def _minutes(config, share, rehearsed):
-    """The time of a share of a schedule; each image that is drawn has its proposals made once."""
-    phases = zip(config.phase_steps, config.phase_batch_sizes, rehearsed["phases"], strict=True)
-    seconds = 0.0
-    for number, batch_size, phase in phases:
-        images = min(rehearsed["images"], share * number * batch_size)
-        seconds += share * number * phase["step"] + images * phase["proposals"]
-    return seconds / 60
+    # Bisection, because time is not linear in the share: while images are still new to a phase,
+    # each step also costs the time of their proposals.
+    for _ in range(60):
+        middle = (low + high) / 2
+        fits = _minutes(config, middle, measured) <= minutes
+        low, high = (middle, high) if fits else (low, middle)
+    return _shortened(config, low)
 
 
 def schedule_flags(full: Config, config: Config) -> tuple[str, ...]:
-    """Returns the flags that make the full schedule a scaled one; none if it is the full one.
+    """Returns the flags that turn the full schedule into a shortened one; none if they are equal.
 
-    A scaled run is evaluated, and its checkpoint written, once, at its end.
+    A shortened run evaluates and writes its checkpoint only once, at its end.
     """
     if config == full:
         return ()
@@ -63,6 +57,16 @@ def schedule_flags(full: Config, config: Config) -> tuple[str, ...]:
         *changed,
         "--eval_every=0",
     )
+
+
+def _minutes(config, share, measured):
+    """Returns the time of a share of the schedule; an image's proposals are computed only once."""
+    phases = zip(config.phase_steps, config.phase_batch_sizes, measured["phases"], strict=True)
+    seconds = 0.0
+    for steps, batch_size, phase in phases:
+        images = min(measured["images"], share * steps * batch_size)
+        seconds += share * steps * phase["step"] + images * phase["proposals"]
+    return seconds / 60
 
 
 def _shortened(config, share):

@@ -1,7 +1,7 @@
-"""Every row of the paper's tables: what is trained, how it is tested, the published figures.
+"""The rows of the paper's tables: what is trained, how it is tested, and the published figures.
 
-Figures are those of Ren, He, Girshick, Sun 2015 (arXiv 1506.01497), in percent. A row that stands
-in several tables is here once.
+The figures are those of Ren, He, Girshick, Sun 2015 (arXiv 1506.01497), in percent. A row that
+appears in several tables is listed once.
 """
 
 import dataclasses
@@ -16,34 +16,35 @@ SELECTIVE_SEARCH, EDGE_BOXES, RPN = METHODS = ("selective_search", "edge_boxes",
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model to train: the flagfile of its name in configs/paper.
+    """A model to train, which has a flagfile of its own in configs/paper.
 
     Attributes:
-        name: the flagfile, without ".cfg".
-        proposals: the method whose proposals of the training images it needs; empty: none.
-        start: the model from whose checkpoint it starts; empty: none.
+        name: the flagfile's name, without ".cfg".
+        proposal_method: the method whose proposals it is trained on; empty: the model's own RPN, or
+            none.
+        start_model: the model from whose checkpoint it starts; empty: none.
     """
 
     name: str
-    proposals: str = ""
-    start: str = ""
+    proposal_method: str = ""
+    start_model: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Proposals:
-    """Proposals of the test images.
+    """A source of proposals.
 
     Attributes:
         method: one of ``METHODS``.
-        model: whose RPN proposes; empty for the other methods.
-        kind: what is special about them; empty: nothing.
-        flags: of ``propose``, that make them so.
+        model: the model whose RPN proposes; empty for the other methods.
+        variant: what is switched off in that RPN, as part of a file's name; empty: nothing.
+        propose_flags: the flags of ``propose`` for it.
     """
 
     method: str
     model: str = ""
-    kind: str = ""
-    flags: tuple[str, ...] = ()
+    variant: str = ""
+    propose_flags: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +52,13 @@ class Row:
     """A trained model, tested in one way.
 
     Attributes:
-        name: unlike any other's.
-        tables: the paper's tables that it stands in.
-        title: what it is, in words.
-        published: mean AP.
-        proposals: of the test images, of others; None: the model's own.
-        number: of them that are taken from an image; 0: as many as the flagfile says.
-        tests: the model, a key of ``MODELS``; empty: that of the row's name.
+        name: the row's unique name.
+        tables: the paper's tables that it appears in.
+        title: a description for people.
+        published: the paper's mean AP.
+        proposals: the source of the test images' proposals; None: the model itself.
+        num_proposals: how many of them are used in each image; 0: as many as the flagfile says.
+        tested_model: the model, a key of ``MODELS``; empty: the one with the row's name.
     """
 
     name: str
@@ -65,28 +66,28 @@ class Row:
     title: str
     published: float
     proposals: Proposals | None = None
-    number: int = 0
-    tests: str = ""
+    num_proposals: int = 0
+    tested_model: str = ""
 
     @property
     def model(self) -> str:
         """The model that is tested."""
-        return self.tests or self.name
+        return self.tested_model or self.name
 
     @property
     def per_class(self) -> tuple[float, ...]:
-        """Published AP of each of ``CLASSES``; empty where the paper has none."""
+        """The published AP of each of ``CLASSES``; empty where the paper has none."""
         return tuple(map(float, _PER_CLASS.get(self.name, "").split()))
 
     @property
-    def flags(self) -> tuple[str, ...]:
-        """Flags of ``evaluate``."""
-        return (f"--test_post_nms_top_k={self.number}",) if self.number else ()
+    def evaluate_flags(self) -> tuple[str, ...]:
+        """The flags of ``evaluate`` for it."""
+        return (f"--test_post_nms_top_k={self.num_proposals}",) if self.num_proposals else ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A curve of figure 4: the recall of one source's proposals."""
+    """A curve of figure 4: the recall of the proposals of one source."""
 
     name: str
     title: str
@@ -95,8 +96,8 @@ class Curve:
 
 _SS = Proposals(SELECTIVE_SEARCH)
 _EB = Proposals(EDGE_BOXES)
-# Not cut before suppression, as the code proposes to train on. The best 300 are then those that
-# the RPN gives in test, and one file serves every number.
+# No limit before suppression, as when the released code makes proposals to train on. The first 300
+# are then those that the RPN gives in test, and one file serves every number of proposals.
 _BEST = ("--test_pre_nms_top_k=100000", "--test_post_nms_top_k=2000")
 _OF_ZF = Proposals(RPN, "zf_unshared", "", _BEST)
 _OF_VGG16 = Proposals(RPN, "vgg16_unshared_07", "", _BEST)
@@ -127,8 +128,8 @@ MODELS = {
         Model("vgg16_shared_12"),
         Model("vgg16_shared_07pp12"),
         Model("vgg16_coco"),
-        Model("vgg16_coco_0712", start="vgg16_coco"),
-        Model("vgg16_coco_07pp12", start="vgg16_coco"),
+        Model("vgg16_coco_0712", start_model="vgg16_coco"),
+        Model("vgg16_coco_07pp12", start_model="vgg16_coco"),
         Model("vgg16_anchors_128"),
         Model("vgg16_anchors_256"),
         Model("vgg16_anchors_128_3_ratios"),
@@ -142,10 +143,10 @@ MODELS = {
 }
 
 
-def _ablation(kind: str, number: int, published: float, proposals: Proposals) -> Row:
-    """A row of table 2 in which Fast R-CNN, trained on Selective Search, is tested on others."""
-    title = f"Selective Search in training, {kind} in test, {number}"
-    name = f"zf_ss_on_{proposals.model.split('_')[0]}_{proposals.kind or 'rpn'}_{number}"
+def _ablation(words: str, number: int, published: float, proposals: Proposals) -> Row:
+    """Returns a row of table 2 that tests the Selective Search detector on other proposals."""
+    title = f"Selective Search in training, {words} in test, {number}"
+    name = f"zf_ss_on_{proposals.model.split('_')[0]}_{proposals.variant or 'rpn'}_{number}"
     return Row(name, (2,), title, published, proposals, number, "zf_ss")
 
 
@@ -180,18 +181,18 @@ ROWS = (
     Row("zf_edge_boxes", (2,), "EdgeBoxes, 2000", 58.6, _EB, 2000),
     Row("zf_shared", (2,), "RPN, shared, 300", 59.9),
     Row("zf_unshared", (2, 10), "RPN, unshared, 300", 58.7),
-    _ablation("the RPN's best", 100, 55.1, _OF_ZF),
-    _ablation("the RPN's best", 300, 56.8, _OF_ZF),
-    _ablation("the RPN's best", 1000, 56.3, _OF_ZF),
-    _ablation("the RPN's best without suppression", 6000, 55.2, _NO_NMS),
-    _ablation("any of the RPN's (no cls)", 100, 44.6, _NO_CLS),
-    _ablation("any of the RPN's (no cls)", 300, 51.4, _NO_CLS),
-    _ablation("any of the RPN's (no cls)", 1000, 55.8, _NO_CLS),
-    _ablation("the RPN's anchors (no reg)", 300, 52.1, _NO_REG),
-    _ablation("the RPN's anchors (no reg)", 1000, 51.3, _NO_REG),
-    _ablation("the best of VGG16's RPN", 300, 59.2, _OF_VGG16),
+    _ablation("best RPN proposals", 100, 55.1, _OF_ZF),
+    _ablation("best RPN proposals", 300, 56.8, _OF_ZF),
+    _ablation("best RPN proposals", 1000, 56.3, _OF_ZF),
+    _ablation("best RPN proposals without NMS", 6000, 55.2, _NO_NMS),
+    _ablation("unranked RPN proposals (no cls)", 100, 44.6, _NO_CLS),
+    _ablation("unranked RPN proposals (no cls)", 300, 51.4, _NO_CLS),
+    _ablation("unranked RPN proposals (no cls)", 1000, 55.8, _NO_CLS),
+    _ablation("RPN anchors (no reg)", 300, 52.1, _NO_REG),
+    _ablation("RPN anchors (no reg)", 1000, 51.3, _NO_REG),
+    _ablation("best proposals of VGG16's RPN", 300, 59.2, _OF_VGG16),
     # --- tables 3 and 6: VGG16, tested on VOC 2007
-    Row("vgg16_ss_07", (3, 6), "Selective Search, 2000; 07 (68.1 when run again)", 66.9, _SS, 2000),
+    Row("vgg16_ss_07", (3, 6), "Selective Search, 2000; 07 (68.1 in a rerun)", 66.9, _SS, 2000),
     Row("vgg16_ss_0712", (3, 6), "Selective Search, 2000; 07+12", 70.0, _SS, 2000),
     Row("vgg16_unshared_07", (3, 6), "RPN, unshared, 300; 07", 68.5),
     Row("vgg16_shared_07", (3, 6, 8), "RPN, shared, 300; 07; 3 scales, 3 ratios", 69.9),
@@ -223,13 +224,13 @@ SPLITS = (
     *("VOC2007/trainval", "VOC2007/test", "VOC2012/trainval", "VOC2012/test"),
     *("train2017", "val2017"),
 )
-"""The image sets of all rows."""
+"""The image sets that the rows use."""
 
-TABLES = {
+TABLE_TITLES = {
     2: "ZF, trained on VOC 2007 trainval, tested on VOC 2007 test",
     3: "VGG16, tested on VOC 2007 test",
     4: "VGG16, tested on VOC 2012 test",
-    5: "milliseconds an image",
+    5: "milliseconds per image",
     6: "VGG16, tested on VOC 2007 test, AP of each class",
     7: "VGG16, tested on VOC 2012 test, AP of each class",
     8: "anchors: VGG16, trained on VOC 2007 trainval, tested on VOC 2007 test",
@@ -237,11 +238,11 @@ TABLES = {
     10: "one stage or two: ZF, trained on VOC 2007 trainval, tested on VOC 2007 test",
 }
 PER_CLASS_TABLES = (6, 7)
-TIMES_TABLE = 5
+TIMING_TABLE = 5
 
 FIGURE = 4
 FIGURE_TITLE = "recall of proposals against IoU, VOC 2007 test"
-FIGURE_NUMBERS = (300, 1000, 2000)
+FIGURE_NUM_PROPOSALS = (300, 1000, 2000)
 CURVES = (
     Curve("selective_search", "Selective Search", _SS),
     Curve("edge_boxes", "EdgeBoxes", _EB),
@@ -251,21 +252,21 @@ CURVES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Times:
-    """A row of table 5: milliseconds an image, on an NVIDIA K40 (Selective Search on a processor).
+class TimingRow:
+    """A row of table 5: milliseconds per image on an NVIDIA K40, Selective Search on a CPU.
 
     Attributes:
-        title: what it is, in words.
-        part: of the benchmarks that times it.
-        backbone: as ``--backbone`` names it.
-        convolutions: the shared convolutions.
-        proposal: the RPN's own layers, or Selective Search.
-        regions: suppression, pooling, dense layers, softmax.
-        total: of the three.
+        title: a description for people.
+        benchmark: the name of the benchmark that times it.
+        backbone: the ``--backbone``.
+        convolutions: the time of the shared convolutions.
+        proposal: the time of the RPN's own layers, or of Selective Search.
+        regions: the time of suppression, pooling, dense layers and softmax.
+        total: the sum of the three.
     """
 
     title: str
-    part: str
+    benchmark: str
     backbone: str
     convolutions: int
     proposal: int
@@ -273,13 +274,13 @@ class Times:
     total: int
 
 
-TIMES = (
-    Times("VGG16, Selective Search + Fast R-CNN", "fast_rcnn", "vgg16", 146, 1510, 174, 1830),
-    Times("VGG16, RPN + Fast R-CNN", "paper", "vgg16", 141, 10, 47, 198),
-    Times("ZF, RPN + Fast R-CNN", "paper", "zf", 31, 3, 25, 59),
+TIMING_ROWS = (
+    TimingRow("VGG16, Selective Search + Fast R-CNN", "fast_rcnn", "vgg16", 146, 1510, 174, 1830),
+    TimingRow("VGG16, RPN + Fast R-CNN", "paper", "vgg16", 141, 10, 47, 198),
+    TimingRow("ZF, RPN + Fast R-CNN", "paper", "zf", 31, 3, 25, 59),
 )
 
 
 def rows_of(table: int) -> list[Row]:
-    """Returns the rows of a table, in order."""
+    """Returns the rows of a table, in the paper's order."""
     return [row for row in ROWS if table in row.tables]

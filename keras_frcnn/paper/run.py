@@ -1,82 +1,83 @@
-"""Makes parts, one process after the other; stops and goes on where it was."""
+"""Runs tasks one after the other, each in a process of its own; can be stopped and continued."""
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from keras_frcnn.paper import parts
-from keras_frcnn.paper.parts import Part
+from keras_frcnn.paper.plan import DONE, Task, unfinished
 from keras_frcnn.paper.settings import Settings
 
 SETTINGS_FILE = "paper.json"
 
 
 class Runner:
-    """Makes parts.
-
-    Attributes:
-        stopped: number of the signal that ended it; 0: none.
-        has_failed: whether a command ended without what it should have made.
+    """Runs tasks.
 
     Args:
         say: takes a line for the user.
-        changed: called whenever a part is done.
+        on_change: called whenever a task has ended.
+
+    Attributes:
+        stopped: the number of the signal that stopped it; 0: none.
+        has_failed: whether a command ended without making its result.
     """
 
-    def __init__(self, say: Callable[[str], None], changed: Callable[[], None] = lambda: None):
+    def __init__(self, say: Callable[[str], None], on_change: Callable[[], None] = lambda: None):
         self.stopped, self.has_failed = 0, False
-        self._say, self._changed = say, changed
-        self._problems: dict[Path, str] = {}
+        self._say, self._on_change = say, on_change
+        self._failures: dict[Path, str] = {}
         self._process: subprocess.Popen | None = None
 
-    def make(self, wanted: list[Part]) -> None:
-        """Makes all parts that can be made and are not yet, and what they need.
+    def run(self, tasks: Iterable[Task]) -> None:
+        """Runs all tasks that are not done and can run, and the tasks that they need.
 
-        What fails is said and kept for ``problem``; the others go on.
+        A failure is reported, and kept for ``obstacle``; the other tasks still run.
         """
-        todo = parts.unfinished(part for part in wanted if not self.problem(part))
+        todo = unfinished(task for task in tasks if not self.obstacle(task))
         with _on_signals(self._stop):
-            for number, part in enumerate(todo, start=1):
-                if not self.stopped and not self.problem(part):
-                    self._say(f"[{number}/{len(todo)}] {part.title}")
-                    self._make(part)
+            for number, task in enumerate(todo, start=1):
+                if not self.stopped and not self.obstacle(task):
+                    self._say(f"[{number}/{len(todo)}] {task.title}")
+                    self._run(task)
 
-    def problem(self, part: Part) -> str:
-        """Says why a part is not there and cannot be; empty: it is or may be made."""
-        if part.is_done:
+    def obstacle(self, task: Task) -> str:
+        """Says why a task is not done and cannot run; empty: it is done, or may run."""
+        if task.is_done:
             return ""
-        before = next(filter(None, map(self.problem, part.needs)), "")
-        return before or part.missing or self._problems.get(part.result, "")
+        before = next(filter(None, map(self.obstacle, task.needs)), "")
+        return before or task.obstacle or self._failures.get(task.result, "")
 
-    def _make(self, part: Part) -> None:
+    def _run(self, task: Task) -> None:
         try:
-            line = command_line(part)
+            line = command_line(task)
         except ValueError as error:
-            self._problems[part.result] = str(error)
+            self._failures[task.result] = str(error)
             self._say(str(error))
             return
-        part.result.parent.mkdir(parents=True, exist_ok=True)
+        task.result.parent.mkdir(parents=True, exist_ok=True)
         code = self._call(line)
         if self.stopped:
             return
-        if code == 0 and part.result.name == parts.DONE:
-            part.result.write_text(json.dumps({"command": line[3:]}, indent=1), encoding="utf-8")
-        if not part.is_done:
+        if code == 0 and task.result.name == DONE:
+            document = {"command": line[line.index(task.module) + 1 :]}
+            task.result.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        if not task.is_done:
             self.has_failed = True
-            self._problems[part.result] = f"failed: {part.title} (exit code {code})"
-            self._say(self._problems[part.result])
-        self._changed()
+            self._failures[task.result] = f"failed: {task.title} (exit code {code})"
+            self._say(self._failures[task.result])
+        self._on_change()
 
     def _call(self, line: list[str]) -> int:
-        """Runs a process to its end; what stops this one is passed on to it.
+        """Runs a process until it ends, and passes a signal that stops this process on to it.
 
-        Its session is its own, so that it hears of Ctrl-C once, from ``_stop``.
+        The process has its own session, so that it receives Ctrl-C only once, from ``_stop``.
         """
-        self._process = subprocess.Popen(line, start_new_session=True)
+        self._process = subprocess.Popen([*_ends_with_parent(), *line], start_new_session=True)
         if self.stopped:
             self._process.send_signal(self.stopped)
         return self._process.wait()
@@ -98,34 +99,43 @@ def _on_signals(handler: Callable) -> Iterator[None]:
             signal.signal(number, old)
 
 
-def command_line(part: Part) -> list[str]:
-    """Returns the command line that makes a part.
+def _ends_with_parent() -> list[str]:
+    """Returns what comes before a command so that it is stopped even if this process is killed.
+
+    It needs Linux. Elsewhere a command outlives a parent that is killed, and runs to its end.
+    """
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "TERM"] if program else []
+
+
+def command_line(task: Task) -> list[str]:
+    """Returns the command line of a task.
 
     Raises:
-        ValueError: saying what is missing.
+        ValueError: saying why not all its flags are known.
     """
-    flags = [*part.flags, *part.late_flags()]
-    return [sys.executable, "-m", part.module, part.command, *flags]
+    flags = [*task.flags, *task.deferred_flags()]
+    return [sys.executable, "-m", task.module, task.command, *flags]
 
 
 def claim(settings: Settings) -> None:
-    """Writes what all rows of an output folder share into it.
+    """Writes the settings that all rows of an output folder share into it.
 
     Raises:
-        ValueError: naming what differs if the folder has rows of other settings.
+        ValueError: if the folder has rows with other settings; it names the differences.
     """
     file = settings.output_dir / SETTINGS_FILE
     if file.exists():
         before = json.loads(file.read_text(encoding="utf-8"))
         changed = [
-            f"{name} was {before.get(name)}, is {value}"
-            for name, value in settings.shared.items()
+            f"{name} was {before.get(name)} and is now {value}"
+            for name, value in settings.fixed.items()
             if before.get(name) != value
         ]
         if changed:
             raise ValueError(
                 f"{settings.output_dir} holds rows with other settings. Use another --output_dir, "
-                "or those of before:\n" + "\n".join(changed)
+                "or the earlier settings:\n" + "\n".join(changed)
             )
     settings.output_dir.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(settings.shared, indent=1), encoding="utf-8")
+    file.write_text(json.dumps(settings.fixed, indent=1), encoding="utf-8")

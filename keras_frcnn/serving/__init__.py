@@ -1,1 +1,1 @@
-"""The trained detector as a SavedModel, and the proof that it answers as the model does."""
+"""Serving: a trained detector as a SavedModel, verified to answer as the model does."""

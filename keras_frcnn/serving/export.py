@@ -1,10 +1,11 @@
-"""Writing a detector as one SavedModel that TensorFlow Serving runs without any Python of ours.
+"""Exports a detector as one SavedModel, which TensorFlow Serving runs without any of our Python.
 
-Every signature answers with K = ``max_detections`` rows an image, best first; rows past
+Every signature returns K = ``max_detections`` rows an image, best first; rows past
 ``num_detections`` are padding. The names are those that clients of TensorFlow's detection models
-read:
+expect:
 
-- ``detection_boxes`` [N, K, 4] float32: yxyx, 0 to 1 of the image's height and width; padding 0.
+- ``detection_boxes`` [N, K, 4] float32: yxyx, as fractions of the image's height and width;
+  padding 0.
 - ``detection_boxes_pixels`` [N, K, 4] float32: yxyx pixels of the image, far edge exclusive;
   padding 0.
 - ``detection_scores`` [N, K] float32: padding 0.
@@ -25,7 +26,7 @@ from keras_frcnn.data.images import graph_decoder
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.serving.verify import verify
 
-_MADE_SIZES = ((120, 160), (160, 120), (97, 131))
+_SYNTHETIC_SIZES = ((120, 160), (160, 120), (97, 131))
 
 
 def export(
@@ -35,78 +36,79 @@ def export(
     version: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Writes a SavedModel, proves that it answers as the model, and only then puts it in its place.
+    """Writes a SavedModel to a temporary folder, verifies it, and only then moves it into place.
 
     Args:
         model: the detector.
         output_dir: the folder that TensorFlow Serving watches (``--model_base_path``).
-        images: images to prove it on, uint8 [H, W, 3]; by default some are made up.
-        version: number of the folder inside ``output_dir``. TensorFlow Serving takes the highest.
+        images: images to verify it on, uint8 [H, W, 3]; by default synthetic ones.
+        version: number of the folder inside ``output_dir``. TensorFlow Serving uses the highest.
         say: called with a line of text at each stage.
 
     Returns:
-        The SavedModel's folder, ``output_dir/version``. An earlier SavedModel there is replaced.
+        The SavedModel's folder, ``output_dir/version``. A SavedModel that was there is replaced.
 
     Raises:
-        ValueError: if something else is in its place, or if its answers differ from the model's.
+        ValueError: if the folder holds something else, or if the SavedModel's answers differ from
+            the model's.
     """
-    target = check_place(output_dir, version)
-    images = made_images() if images is None else images
+    target = version_folder(output_dir, version)
+    images = synthetic_images() if images is None else images
     with _replacing(target) as folder:
         say("Writing the SavedModel ...")
         save(model, folder)
-        say(f"Comparing it with the model in a fresh Python process, {len(images)} image(s) ...")
+        say(f"Comparing it with the model in a fresh Python process, on {len(images)} image(s) ...")
         count = verify(folder, model, images)
-        say(f"It answers as the model, on {count} detections.")
+        say(f"It answers as the model does, on {count} detections.")
     if not count:
-        say("That shows little: give --images with objects to compare detections too.")
+        say("That proves little: give --images with objects to compare detections too.")
     return target
 
 
 def save(model: FasterRCNN, folder: str | Path) -> None:
     """Writes a SavedModel: ``serving_default``, ``serve_bytes`` and ``serve_examples``.
 
-    The class names are packed as ``assets/labels.txt`` too, one a line.
+    The class names are also stored as ``assets/labels.txt``, one a line.
 
     Args:
         model: the detector.
-        folder: where to; is made.
+        folder: the folder to write to; it is created.
     """
-    content = tf.Module(name="keras_frcnn")
-    # The weights alone, not the Keras model, whose own functions and objects nobody needs to load.
-    content.weights = [weight.value for weight in model.weights]
+    module = tf.Module(name="keras_frcnn")
+    # Only the weights, because loading the Keras model itself would need Keras and our classes.
+    module.weights = [weight.value for weight in model.weights]
     with tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch) / "labels.txt"
         labels.write_text("".join(f"{name}\n" for name in model.class_names), encoding="utf-8")
-        content.labels = tf.saved_model.Asset(str(labels))
-        tf.saved_model.save(content, str(folder), signatures=_signatures(model))
+        module.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(module, str(folder), signatures=_signatures(model))
 
 
-def check_place(output_dir: str | Path, version: int) -> Path:
-    """Returns the folder of a version.
+def version_folder(output_dir: str | Path, version: int) -> Path:
+    """Returns the folder of a version, after checking that it can be written.
 
     Raises:
-        ValueError: naming the folder, if it holds something that is no SavedModel; or the version,
-            if it is not positive.
+        ValueError: if the folder holds something other than a SavedModel, or the version is not
+            positive.
     """
     if version < 1:
         raise ValueError(f"version must be at least 1. Received: {version}")
     target = Path(output_dir) / str(version)
     for folder in (target, *target.parents):
         if folder.exists() and not folder.is_dir():
-            raise ValueError(f"the SavedModel needs the folder {folder}. Found: a file")
+            raise ValueError(f"The SavedModel needs the folder {folder}. Found: a file")
     if target.exists() and any(target.iterdir()) and not (target / "saved_model.pb").is_file():
         raise ValueError(
-            f"{target} holds something else than a SavedModel and is not replaced: use another "
+            f"{target} holds something other than a SavedModel and is not replaced. Use another "
             "--output_dir or --version"
         )
     return target
 
 
-def made_images() -> list[np.ndarray]:
-    """Returns a few images of soft random blobs, uint8 [H, W, 3], of different sizes."""
-    random = np.random.default_rng(0)
-    blobs = [tf.image.resize(random.uniform(0, 255, (6, 6, 3)), size) for size in _MADE_SIZES]
+def synthetic_images() -> list[np.ndarray]:
+    """Returns a few images of smooth random blobs, uint8 [H, W, 3], of different sizes."""
+    rng = np.random.default_rng(0)
+    blobs = [tf.image.resize(rng.uniform(0, 255, (6, 6, 3)), size) for size in _SYNTHETIC_SIZES]
     return [blob.numpy().astype(np.uint8) for blob in blobs]
 
 
@@ -128,17 +130,21 @@ def _signatures(model: FasterRCNN) -> dict[str, Callable]:
         }
 
     batch_spec = serve_images.get_concrete_function().structured_outputs
-    spec = {name: tf.TensorSpec(part.shape[1:], part.dtype) for name, part in batch_spec.items()}
+    image_spec = {
+        name: tf.TensorSpec(spec.shape[1:], spec.dtype) for name, spec in batch_spec.items()
+    }
 
-    def detect_in_file(content):
+    def serve_file(content):
         answer = serve_images(graph_decoder.decode_upright(content)[tf.newaxis])
         return {name: value[0] for name, value in answer.items()}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
     def serve_bytes(contents):
-        # Each at its own size: an answer does not depend on its neighbours. One after the other:
-        # nor does the memory on their number.
-        return tf.map_fn(detect_in_file, contents, parallel_iterations=1, fn_output_signature=spec)
+        # Every image is detected at its own size, so an answer does not depend on the other images
+        # of the request; and one after the other, so the memory does not depend on their number.
+        return tf.map_fn(
+            serve_file, contents, parallel_iterations=1, fn_output_signature=image_spec
+        )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def serve_examples(examples):
@@ -154,17 +160,19 @@ def _signatures(model: FasterRCNN) -> dict[str, Callable]:
 
 @contextlib.contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """Gives a folder to fill; it takes the target's place at the end, or vanishes on an error."""
+    """Gives an empty folder to write to. It replaces the target at the end, or is deleted if an
+    error occurs.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving passes over folders that are not numbers.
+    # TensorFlow Serving ignores folders whose names are not numbers.
     with tempfile.TemporaryDirectory(prefix="unfinished_", dir=target.parent) as scratch:
-        folder, old = Path(scratch) / "new", Path(scratch) / "old"
-        folder.mkdir()
-        yield folder
+        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        new.mkdir()
+        yield new
         if target.exists():
             target.rename(old)
         try:
-            folder.rename(target)
+            new.rename(target)
         except OSError:
             if old.exists():
                 old.rename(target)

@@ -1,7 +1,7 @@
-"""Proof that a SavedModel answers as the model that it was made of.
+"""Verifies that a SavedModel answers as the model that it was made of.
 
-The SavedModel is loaded by this very file, run on its own in a fresh process; so nothing here
-imports the package.
+This file is also the program of the fresh process that loads the SavedModel, so it imports nothing
+of the package.
 """
 
 import subprocess
@@ -13,23 +13,23 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-# Both sides compute the same, so all that may differ is the order of sums.
+# Both sides compute the same operations; only the order of sums may differ.
 _PIXEL_TOLERANCE = 1e-3
 _TOLERANCE = 1e-5
 
-_PROGRAM_LINES_SHOWN = 20
+_SHOWN_ERROR_LINES = 20
 
 
 def verify(saved_model_dir: str | Path, model, images: Sequence[np.ndarray]) -> int:
-    """Compares a SavedModel with the model that it was made of.
+    """Compares the answers of a SavedModel with those of the model that it was made of.
 
     The SavedModel is loaded in a fresh Python process that can import neither keras_frcnn nor
-    Keras. It is asked for each image alone, for two of one size at once, and for all at once as
-    PNG files and as examples. Both sides compute on the processor even where there is a GPU, whose
-    kernels each process chooses anew.
+    Keras. It is asked for each image alone, for two images of one size in a batch, and for all
+    images as PNG files and as examples. Both sides compute on the CPU, even if there is a GPU:
+    each process chooses its GPU kernels anew, and their results may differ.
 
     Args:
-        saved_model_dir: its folder.
+        saved_model_dir: the SavedModel's folder.
         model: the FasterRCNN.
         images: uint8 [H, W, 3], at least one.
 
@@ -37,48 +37,53 @@ def verify(saved_model_dir: str | Path, model, images: Sequence[np.ndarray]) -> 
         The number of detections on the images.
 
     Raises:
-        ValueError: naming the answer that differs and by how much, or with the error of loading or
-            running it.
+        ValueError: if an answer differs, naming it and the difference; or if the SavedModel cannot
+            be loaded or run, with the error.
     """
-    probes = [*images, images[0][:, ::-1]]
-    answers = _ask_fresh_process(saved_model_dir, probes)
+    compared = [*images, images[0][:, ::-1]]
+    answers = _ask_in_fresh_process(saved_model_dir, compared)
     detect = tf.function(
         model.detect_batch, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
     )
 
-    def expected(group: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    def expected_answer(group: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
         batch = np.stack(group)
         with tf.device("CPU:0"):
             detections = {name: value.numpy() for name, value in detect(batch).items()}
-        return _served_form(detections, batch.shape[1:3], model.class_names)
+        return _as_answer(detections, batch.shape[1:3], model.class_names)
 
-    alone = [expected([image]) for image in probes]
-    for (signature, group), answer in zip(_requests(len(probes)), answers, strict=True):
-        if signature == "serving_default" and len(group) > 1:
-            reference = expected([probes[i] for i in group])
+    singles = [expected_answer([image]) for image in compared]
+    for (signature, rows), answer in zip(_requests(len(compared)), answers, strict=True):
+        if signature == "serving_default" and len(rows) > 1:
+            expected = expected_answer([compared[row] for row in rows])
         else:
-            reference = {k: np.concatenate([alone[i][k] for i in group]) for k in alone[0]}
-        _compare(f"{saved_model_dir}: {signature} on {len(group)} image(s)", answer, reference)
-    return int(sum(reference["num_detections"].sum() for reference in alone))
+            expected = {
+                name: np.concatenate([singles[row][name] for row in rows]) for name in singles[0]
+            }
+        _compare(f"{saved_model_dir}: {signature} on {len(rows)} image(s)", answer, expected)
+    return int(sum(answer["num_detections"].sum() for answer in singles))
 
 
 def _requests(num_images: int) -> list[tuple[str, list[int]]]:
-    """Returns signatures and numbers of the images to ask them; first and last have one size."""
-    everything = list(range(num_images))
+    """Returns the requests to make: a signature and the rows of the images to ask it for.
+
+    The first and the last image must have the same size.
+    """
+    all_rows = list(range(num_images))
     return [
-        *(("serving_default", [number]) for number in everything),
+        *(("serving_default", [row]) for row in all_rows),
         ("serving_default", [0, num_images - 1]),
-        ("serve_bytes", everything),
-        ("serve_examples", everything),
+        ("serve_bytes", all_rows),
+        ("serve_examples", all_rows),
     ]
 
 
-def _served_form(detections, size, class_names) -> dict[str, np.ndarray]:
-    """Says detections on images of one ``size`` as the SavedModel should."""
+def _as_answer(detections, image_size, class_names) -> dict[str, np.ndarray]:
+    """Converts detections on images of one size to the answer that the SavedModel should give."""
     boxes, classes = detections["boxes"], detections["labels"] + 1
     names = np.char.encode(["", *class_names], "utf-8")
     return {
-        "detection_boxes": np.clip(boxes / np.tile(np.float32(size), 2), 0, 1),
+        "detection_boxes": np.clip(boxes / np.tile(np.float32(image_size), 2), 0, 1),
         "detection_boxes_pixels": boxes,
         "detection_scores": detections["scores"],
         "detection_classes": classes.astype(np.float32),
@@ -87,63 +92,66 @@ def _served_form(detections, size, class_names) -> dict[str, np.ndarray]:
     }
 
 
-def _compare(what: str, answer: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> None:
-    if answer.keys() != reference.keys():
-        raise ValueError(f"{what}: expected {sorted(reference)}. Received: {sorted(answer)}")
-    for name, expected in reference.items():
+def _compare(what: str, answer: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Raises a ValueError that begins with ``what`` if an answer is not the expected one."""
+    if answer.keys() != expected.keys():
+        raise ValueError(f"{what}: expected {sorted(expected)}. Received: {sorted(answer)}")
+    for name, value in expected.items():
         received = answer[name]
-        if (received.shape, received.dtype.kind) != (expected.shape, expected.dtype.kind):
+        if (received.shape, received.dtype.kind) != (value.shape, value.dtype.kind):
             raise ValueError(
-                f"{what}: {name} should be {expected.dtype} {list(expected.shape)}. "
+                f"{what}: {name} should be {value.dtype} {list(value.shape)}. "
                 f"Received: {received.dtype} {list(received.shape)}"
             )
-        if expected.dtype.kind == "S":
-            if np.any(received != expected):
-                raise ValueError(f"{what}: {name} differs in {np.sum(received != expected)} places")
+        if value.dtype.kind == "S":
+            if np.any(received != value):
+                raise ValueError(f"{what}: {name} differs in {np.sum(received != value)} entries")
             continue
         tolerance = _PIXEL_TOLERANCE if name == "detection_boxes_pixels" else _TOLERANCE
-        difference = np.max(np.abs(received - expected), initial=0)
+        difference = np.max(np.abs(received - value), initial=0)
         if not difference <= tolerance:
             raise ValueError(f"{what}: {name} differs by {difference:g}, more than {tolerance:g}")
 
 
-def _ask_fresh_process(saved_model_dir, images) -> list[dict[str, np.ndarray]]:
-    """Returns the answers to all requests, strings as UTF-8."""
+def _ask_in_fresh_process(saved_model_dir, images) -> list[dict[str, np.ndarray]]:
+    """Returns the answers to all requests, with strings as UTF-8."""
     with tempfile.TemporaryDirectory() as scratch:
-        asked, answered = (str(Path(scratch) / name) for name in ("asked.npz", "answered.npz"))
-        np.savez(asked, *images)
-        program = subprocess.run(
-            [sys.executable, "-P", __file__, str(saved_model_dir), asked, answered],
+        images_file, answers_file = (
+            str(Path(scratch) / name) for name in ("images.npz", "answers.npz")
+        )
+        np.savez(images_file, *images)
+        process = subprocess.run(
+            [sys.executable, "-P", __file__, str(saved_model_dir), images_file, answers_file],
             capture_output=True,
             text=True,
         )
-        if program.returncode:
-            reason = "\n".join(program.stderr.splitlines()[-_PROGRAM_LINES_SHOWN:])
+        if process.returncode:
+            reason = "\n".join(process.stderr.splitlines()[-_SHOWN_ERROR_LINES:])
             raise ValueError(f"{saved_model_dir} cannot be served:\n{reason}")
-        with np.load(answered) as file:
-            flat = dict(file)
+        with np.load(answers_file) as file:
+            values = dict(file)
     answers = [{} for _ in _requests(len(images))]
-    for key, value in flat.items():
-        number, _, name = key.partition("/")
-        answers[int(number)][name] = value
+    for key, value in values.items():
+        request, _, name = key.partition("/")
+        answers[int(request)][name] = value
     return answers
 
 
-def _answer(saved_model_dir: str, asked: str, answered: str) -> None:
-    """The fresh process: loads the SavedModel and asks it."""
+def _answer_requests(saved_model_dir: str, images_file: str, answers_file: str) -> None:
+    """Loads the SavedModel and writes its answers to all requests; runs in the fresh process."""
     for name in ("keras", "keras_frcnn"):
-        sys.modules[name] = None  # makes every import of it fail
+        sys.modules[name] = None  # Every import of it now fails.
     tf.config.set_visible_devices([], "GPU")
     signatures = tf.saved_model.load(saved_model_dir).signatures
-    with np.load(asked) as file:
-        images = [file[f"arr_{number}"] for number in range(len(file.files))]
-    answers = {}
-    for number, (signature, group) in enumerate(_requests(len(images))):
-        inputs = _inputs(signature, [images[i] for i in group])
-        for name, value in signatures[signature](**inputs).items():
-            array = value.numpy()
-            answers[f"{number}/{name}"] = array.astype("S") if array.dtype == object else array
-    np.savez(answered, **answers)
+    with np.load(images_file) as file:
+        images = [file[f"arr_{row}"] for row in range(len(file.files))]
+    values = {}
+    for request, (signature, rows) in enumerate(_requests(len(images))):
+        inputs = _inputs(signature, [images[row] for row in rows])
+        for name, tensor in signatures[signature](**inputs).items():
+            array = tensor.numpy()
+            values[f"{request}/{name}"] = array.astype("S") if array.dtype == object else array
+    np.savez(answers_file, **values)
 
 
 def _inputs(signature: str, images: list[np.ndarray]) -> dict[str, tf.Tensor]:
@@ -161,4 +169,4 @@ def _example(file: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    _answer(*sys.argv[1:])
+    _answer_requests(*sys.argv[1:])

@@ -1,1 +1,1 @@
-"""From a config to a trained detector."""
+"""Training: from a ``Config`` to the checkpoints of a detector in a run folder."""

@@ -1,4 +1,4 @@
-"""A rehearsal of a run on a few images: does it work, how large is it, how long will it take?"""
+"""Rehearses a run on a few images: does it work, how much memory and how long does it take?"""
 
 import resource
 import statistics
@@ -15,121 +15,150 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import drawn_rows
-from keras_frcnn.evaluation.metrics import measure
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import scalars
-from keras_frcnn.inference.collect import collect, propose
+from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.serving.export import export
-from keras_frcnn.training import schemes, trainer
+from keras_frcnn.training import schemes
+from keras_frcnn.training.phase_model import build_phase_model
+from keras_frcnn.training.run_data import load_data
 from keras_frcnn.weights import checkpoint
 
-_STEPS = 5
-_BATCHES = 4
-_EVALUATED = 4
+_TIMED_STEPS = 5
+_PROPOSAL_BATCHES = 4
+_EVALUATED_IMAGES = 4
 
 
 def dry_run(config: Config, console: Console) -> dict[str, Any]:
-    """Takes a few images through data, step, evaluation and export, and reports. Writes nothing
-    that stays.
+    """Takes a few images through reading, training, evaluation and export, and prints parameters,
+    memory and the estimated time of the run. Everything it writes is deleted at the end.
 
     Returns:
-        "images", the number of those to train on; and "phases", a list with the seconds of each
-        for a "step", and for the "proposals" of one image if it makes them before its first step,
-        else 0.
+        ``images``: the number of images to train on; and ``phases``: for each phase the seconds of
+        a training ``step`` and those of the ``proposals`` of one image, 0 if the phase writes none.
 
     Raises:
-        ValueError: whatever a run would raise.
+        ValueError: as the run itself would.
     """
-    train_data, eval_data = trainer.load_data(config, console)
+    train_data, eval_data = load_data(config, console)
     with tempfile.TemporaryDirectory() as folder:
         config = config.replace(output_dir=folder)
+        phases = schemes.phases(config)
         phase_seconds = []
-        for phase in schemes.phases(config):
-            model, seconds = _rehearse(phase, train_data, console)
+        for phase in phases:
+            model, seconds = _rehearse_phase(phase, train_data, console)
             phase_seconds.append(seconds)
-        if eval_data:
-            image_seconds = _evaluate(model, eval_data, config, console)
+        image_seconds = _rehearse_evaluation(model, eval_data, config, console)
         if config.needs_proposals_file:
-            console.print("export: not without regions of its own")
+            console.print("export: skipped, because the detector has no proposals of its own")
         else:
             export(model, f"{folder}/saved_model")
             console.print("export: works")
-
-    evaluations, training_seconds = 0, 0.0
-    for phase, seconds in zip(schemes.phases(config), phase_seconds, strict=True):
-        evaluations += -(-phase.config.steps // phase.config.steps_per_interval)
-        training_seconds += phase.config.steps * seconds["step"]
-        if phase.proposals:
-            rows = drawn_rows(
-                train_data.records, phase.config, phase.first_step, phase.config.steps
-            )
-            training_seconds += len(rows) * seconds["proposals"]
-    words = f"{_duration(training_seconds)} for {config.total_steps} steps"
-    if eval_data:
-        total = training_seconds + evaluations * len(eval_data.records) * image_seconds
-        words += f", {_duration(total)} with {evaluations} evaluations of "
-        words += f"{len(eval_data.records)} images"
     console.print(f"memory: {_peak_memory()}", highlight=False)
-    console.print(f"estimate: {words}", highlight=False)
+    _print_estimate(phases, phase_seconds, image_seconds, train_data, eval_data, console)
     return {"images": len(train_data.records), "phases": phase_seconds}
 
 
-def _rehearse(phase, dataset, console):
-    """Takes a few steps of a phase; returns its model, and what it takes in seconds."""
-    model = trainer.build(phase.config, dataset.class_names, console, phase)
-    trainable = sum(int(tf.size(w)) for w in model.trainable_weights)
-    console.print(f"parameters: {model.count_params():,}, trained: {trainable:,}", highlight=False)
-    proposals_seconds = 0.0
-    if phase.proposals:
-        few = Dataset(dataset.class_names, dataset.records[: phase.config.batch_size * _BATCHES])
-        proposing = propose(model, few, phase.config, training=True)
-        found = [next(proposing)]  # traces the graph
-        started = time.perf_counter()
-        found += proposing
-        proposals_seconds = (time.perf_counter() - started) / max(len(found) - 1, 1)
-        proposals_file.write(phase.proposals, found)
-        dataset = few
-
-    seconds = []
-    stream = iter(pipeline.train_dataset(dataset, phase.config))
-    step = tf.function(lambda: model.train_step(next(stream)))
-    for _ in range(1 + _STEPS):
-        started = time.perf_counter()
-        logs = {name: float(value) for name, value in step().items()}
-        seconds.append(time.perf_counter() - started)
-    step_seconds = statistics.median(seconds[1:])
+def _rehearse_phase(phase, train_data, console):
+    """Takes a few steps of a phase; returns its model and its times in seconds."""
+    model = build_phase_model(phase, train_data.class_names, console)
+    num_trainable = sum(int(tf.size(weight)) for weight in model.trainable_weights)
     console.print(
-        f"train step: {step_seconds:.2f} s (the first one {seconds[0]:.1f} s), "
-        f"loss {logs['loss']:.3f}",
-        highlight=False,
+        f"parameters: {model.count_params():,}, trained: {num_trainable:,}", highlight=False
     )
+    proposals_seconds = 0.0
+    if phase.proposals_file:
+        train_data = _first_images(train_data, phase.config.batch_size * _PROPOSAL_BATCHES)
+        proposals_seconds = _rehearse_proposals(model, phase, train_data)
+    step_seconds = _rehearse_steps(model, phase, train_data, console)
     if not phase.is_final:
         checkpoint.save(model, Path(phase.config.output_dir) / phase.result)
     return model, {"step": step_seconds, "proposals": proposals_seconds}
 
 
-def _evaluate(model, dataset, config, console):
-    """Evaluates a few images; returns the seconds of one."""
-    few = Dataset(dataset.class_names, dataset.records[:_EVALUATED])
-    collect(model, few, config)  # traces the graph
+def _rehearse_proposals(model, phase, dataset):
+    """Writes the proposals of a few images; returns the seconds of one of them."""
+    found = propose_dataset(model, dataset, phase.config, training=True)
+    proposals = [next(found)]  # The first call traces the graph, so it is not timed.
     started = time.perf_counter()
-    detections, _ = collect(model, few, config)
-    seconds = (time.perf_counter() - started) / len(few.records)
-    result = measure.measure(few, detections)
+    proposals += found
+    seconds = (time.perf_counter() - started) / max(len(proposals) - 1, 1)
+    proposals_file.write(phase.proposals_file, proposals)
+    return seconds
+
+
+def _rehearse_steps(model, phase, dataset, console):
+    """Takes a few training steps; returns the median of their seconds without the first."""
+    batches = iter(pipeline.train_dataset(dataset, phase.config, model.backbone.preprocessing))
+
+    def step():
+        return model.train_step(next(batches))
+
+    if not model.run_eagerly:
+        step = tf.function(step)
+    seconds = []
+    for _ in range(1 + _TIMED_STEPS):
+        started = time.perf_counter()
+        losses = {name: float(value) for name, value in step().items()}
+        seconds.append(time.perf_counter() - started)
+    median = statistics.median(seconds[1:])
+    console.print(
+        f"train step: {median:.2f} s (the first one {seconds[0]:.1f} s), loss {losses['loss']:.3f}",
+        highlight=False,
+    )
+    return median
+
+
+def _rehearse_evaluation(model, eval_data, config, console):
+    """Evaluates a few images; returns the seconds of one of them, 0 if nothing is evaluated."""
+    if not eval_data:
+        return 0.0
+    dataset = _first_images(eval_data, _EVALUATED_IMAGES)
+    detect_dataset(model, dataset, config)  # The first call traces the graph, so it is not timed.
+    started = time.perf_counter()
+    detections, _ = detect_dataset(model, dataset, config)
+    seconds = (time.perf_counter() - started) / len(dataset.records)
+    result = evaluate(dataset, detections)
     name, value = next(iter(scalars.of_result(result, {}).items()))
     console.print(
-        f"evaluation: {seconds:.2f} s an image, {name} of {len(few.records)} images {value:.3f}",
+        f"evaluation: {seconds:.2f} s an image, {name} of {len(dataset.records)} images "
+        f"{value:.3f}",
         highlight=False,
     )
     return seconds
 
 
+def _print_estimate(phases, phase_seconds, image_seconds, train_data, eval_data, console):
+    """Prints how long the run will take, without and with its evaluations."""
+    num_evaluations, training_seconds = 0, 0.0
+    for phase, seconds in zip(phases, phase_seconds, strict=True):
+        num_evaluations += -(-phase.config.steps // phase.config.steps_per_interval)
+        training_seconds += phase.config.steps * seconds["step"]
+        if phase.proposals_file:
+            rows = drawn_rows(
+                train_data.records, phase.config, phase.first_step, phase.config.steps
+            )
+            training_seconds += len(rows) * seconds["proposals"]
+    text = f"{_duration(training_seconds)} for {phases[-1].last_step} steps"
+    if eval_data:
+        num_images = len(eval_data.records)
+        total_seconds = training_seconds + num_evaluations * num_images * image_seconds
+        text += f", {_duration(total_seconds)} with {num_evaluations} evaluations of "
+        text += f"{num_images} images"
+    console.print(f"estimate: {text}", highlight=False)
+
+
+def _first_images(dataset, count):
+    return Dataset(dataset.class_names, dataset.records[:count])
+
+
 def _peak_memory():
     unit = 1 if sys.platform == "darwin" else 1024
-    words = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB at most"
+    text = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB at most"
     for gpu in tf.config.list_logical_devices("GPU"):
         peak = tf.config.experimental.get_memory_info(gpu.name.removeprefix("/device:"))["peak"]
-        words += f", {gpu.name} {peak / 2**30:.1f} GiB"
-    return words
+        text += f", {gpu.name} {peak / 2**30:.1f} GiB"
+    return text
 
 
 def _duration(seconds):

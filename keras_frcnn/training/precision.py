@@ -1,4 +1,4 @@
-"""Which arithmetic a run takes on this machine: what ``precision=auto`` means."""
+"""Resolves ``precision=auto`` to the fastest safe arithmetic of this machine."""
 
 from collections.abc import Callable
 
@@ -6,31 +6,37 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 
-# Processors that multiply bfloat16 in hardware: Intel's AMX and AVX-512 BF16 (AMD's too), Arm's
-# BF16.
+# Flags of processors that multiply bfloat16 in hardware: Intel's AMX, Intel's and AMD's AVX-512
+# BF16, Arm's BF16.
 _CPU_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}
-_GPU_CAPABILITY = (8, 0)  # NVIDIA's first with bfloat16 tensor cores
+_MIN_GPU_CAPABILITY = (8, 0)  # NVIDIA's first GPUs with tensor cores for bfloat16.
 
 
 def for_training(config: Config, say: Callable[[str], None]) -> Config:
-    """Replaces ``precision=auto`` by the fastest safe policy of this machine, and says so.
+    """Returns the settings with ``precision=auto`` resolved for training.
+
+    Args:
+        config: the settings.
+        say: called with a line of text that says what was chosen and why.
 
     Raises:
-        ValueError: if the precision is not one to learn in.
+        ValueError: if the precision cannot be trained in.
     """
     if config.precision == "bfloat16":
         raise ValueError(
-            "--precision=bfloat16 keeps the weights in 8 bits of precision, in which small steps "
-            "are lost; it is for detecting, evaluating and exporting. Train with "
+            "--precision=bfloat16 stores the weights with 8 bits of precision, so small updates "
+            "are lost. It is for detection, evaluation and export. Train with "
             "--precision=mixed_bfloat16"
         )
     return _resolve(config, say)
 
 
 def for_use(config: Config, say: Callable[[str], None]) -> Config:
-    """As ``for_training``, for a model that does not learn: its weights can be kept in the type
-    they are multiplied in. The answers are the same as in ``mixed_bfloat16``, without its casts and
-    with half the memory.
+    """Returns the settings with ``precision`` resolved for a model that is not trained.
+
+    Args and errors are those of ``for_training``. ``mixed_bfloat16`` becomes ``bfloat16``: the
+    weights are then stored in the type in which they are multiplied. The answers stay the same, the
+    casts are saved and the weights take half the memory.
     """
     config = _resolve(config, say)
     is_mixed = config.precision == "mixed_bfloat16"
@@ -40,33 +46,33 @@ def for_use(config: Config, say: Callable[[str], None]) -> Config:
 def _resolve(config, say):
     if config.precision != "auto":
         return config
-    precision, reason = _fastest()
+    precision, reason = _fastest_precision()
     say(f"precision: {precision} ({reason}; --precision chooses another)")
     return config.replace(precision=precision)
 
 
-def _fastest():
-    """The policy for this machine, and why."""
+def _fastest_precision():
+    """Returns the fastest precision of this machine and the reason for it."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = details.get("device_name", "the GPU")
-        if details.get("compute_capability", (0, 0)) >= _GPU_CAPABILITY:
-            return "mixed_bfloat16", f"{name} multiplies bfloat16"
-        return "float32", f"{name} does not multiply bfloat16"
-    flags = sorted(_CPU_FLAGS & _cpu_flags())
+        if details.get("compute_capability", (0, 0)) >= _MIN_GPU_CAPABILITY:
+            return "mixed_bfloat16", f"{name} multiplies bfloat16 in hardware"
+        return "float32", f"{name} does not multiply bfloat16 in hardware"
+    flags = sorted(_CPU_FLAGS & _read_cpu_flags())
     if flags:
         return "mixed_bfloat16", f"the processor multiplies bfloat16: {', '.join(flags)}"
-    return "float32", "no processor or GPU here is known to multiply bfloat16"
+    return "float32", "neither the processor nor a GPU is known to multiply bfloat16"
 
 
-def _cpu_flags():
+def _read_cpu_flags():
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
                 name, _, value = line.partition(":")
                 if name.strip() in ("flags", "Features"):
                     return set(value.split())
-    except OSError:  # not Linux: stay with what is always safe
+    except OSError:  # Only Linux has this file. Without it float32 is the safe choice.
         pass
     return set()

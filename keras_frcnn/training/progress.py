@@ -1,4 +1,4 @@
-"""The progress bar of a run."""
+"""Progress bars of training and prediction."""
 
 import contextlib
 import time
@@ -13,9 +13,18 @@ from keras_frcnn.config import Config
 
 
 class ProgressBar:
-    """One bar for the whole run on a terminal; one line for every log elsewhere."""
+    """Shows the progress of a run: as one bar on a terminal, elsewhere as one line for every log.
 
-    _SHOWN = {
+    Args:
+        config: the run's settings.
+        console: where to print.
+        first_step: number of steps that the run has already taken.
+
+    Attributes:
+        step: number of steps that the run has taken.
+    """
+
+    _LABELS = {
         "loss": "loss",
         "rpn_cls_loss": "rpn cls",
         "rpn_box_loss": "box",
@@ -25,8 +34,8 @@ class ProgressBar:
 
     def __init__(self, config: Config, console: Console, first_step: int):
         self.config, self.console = config, console
-        self.step, self.started = first_step, time.perf_counter()
-        self.first_step = first_step
+        self.step = self.first_step = first_step
+        self.start_time = time.perf_counter()
         self.bar = progress.Progress(
             progress.TextColumn("[bold]{task.description}"),
             progress.BarColumn(bar_width=None),
@@ -34,7 +43,7 @@ class ProgressBar:
             progress.TimeElapsedColumn(),
             progress.TextColumn("left"),
             progress.TimeRemainingColumn(elapsed_when_finished=False),
-            progress.TextColumn("{task.fields[words]}"),
+            progress.TextColumn("{task.fields[text]}"),
             console=console,
             disable=not console.is_terminal,
             speed_estimate_period=600,
@@ -43,7 +52,7 @@ class ProgressBar:
     def __enter__(self):
         self.bar.start()
         self.task = self.bar.add_task(
-            "train", total=self.config.total_steps, completed=self.step, words=""
+            "train", total=self.config.total_steps, completed=self.step, text=""
         )
         return self
 
@@ -51,9 +60,11 @@ class ProgressBar:
         self.bar.stop()
 
     def start_from(self, step: int):
-        """Says which step a phase of the run begins or goes on with, and reckons anew from it."""
+        """Sets the step from which a phase begins or is resumed, and restarts the estimate of the
+        time left.
+        """
         self.step = self.first_step = step
-        self.started = time.perf_counter()
+        self.start_time = time.perf_counter()
         self.bar.update(self.task, completed=step)
 
     def advance(self):
@@ -61,25 +72,26 @@ class ProgressBar:
         self.step += 1
         self.bar.update(self.task, completed=self.step)
 
-    def show(self, losses, rate):
-        """Shows the means of the last steps."""
-        words = " ".join(
-            f"{label} {losses[name]:.3f}" for name, label in self._SHOWN.items() if name in losses
+    def show(self, losses: dict[str, float], images_per_second: float):
+        """Shows the mean losses of the last steps and the speed."""
+        text = " ".join(
+            f"{label} {losses[name]:.3f}" for name, label in self._LABELS.items() if name in losses
         )
-        words += f"  {rate:.2f} images/s"
-        self.bar.update(self.task, words=words)
+        text += f"  {images_per_second:.2f} images/s"
+        self.bar.update(self.task, text=text)
         if not self.console.is_terminal:
-            seconds = (time.perf_counter() - self.started) / max(self.step - self.first_step, 1)
-            left = seconds * (self.config.total_steps - self.step) / 60
+            steps_here = max(self.step - self.first_step, 1)
+            seconds_per_step = (time.perf_counter() - self.start_time) / steps_here
+            minutes_left = seconds_per_step * (self.config.total_steps - self.step) / 60
             self.console.print(
-                f"step {self.step}/{self.config.total_steps}  {words}  {left:.0f} min left",
+                f"step {self.step}/{self.config.total_steps}  {text}  {minutes_left:.0f} min left",
                 highlight=False,
                 soft_wrap=True,
             )
 
     def count(self, items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
-        """Passes items on; a second bar counts them."""
-        task = self.bar.add_task(title, total=total, words="")
+        """Yields the items while a second bar counts them."""
+        task = self.bar.add_task(title, total=total, text="")
         for item in items:
             yield item
             self.bar.advance(task)
@@ -87,11 +99,9 @@ class ProgressBar:
 
     @contextlib.contextmanager
     def evaluation(self, num_images: int) -> Iterator[keras.callbacks.Callback]:
-        """Shows a second bar while images are evaluated; gives the Keras callback that moves
-        it.
-        """
-        task = self.bar.add_task("evaluate", total=num_images, words="")
-        yield _predict_callback(self.bar, task)
+        """Shows a second bar during an evaluation; gives the Keras callback that advances it."""
+        task = self.bar.add_task("evaluate", total=num_images, text="")
+        yield _prediction_callback(self.bar, task)
         self.bar.remove_task(task)
 
 
@@ -99,12 +109,12 @@ class ProgressBar:
 def prediction_bar(
     console: Console, num_batches: int, title: str
 ) -> Iterator[keras.callbacks.Callback]:
-    """Shows a bar for ``model.predict``; gives the Keras callback that moves it."""
+    """Shows a bar for ``model.predict``; gives the Keras callback that advances it."""
     with progress.Progress(console=console, disable=not console.is_terminal) as bar:
-        yield _predict_callback(bar, bar.add_task(title, total=num_batches))
+        yield _prediction_callback(bar, bar.add_task(title, total=num_batches))
 
 
-def _predict_callback(bar, task):
+def _prediction_callback(bar, task):
     return keras.callbacks.LambdaCallback(
         on_predict_batch_end=lambda batch, logs=None: bar.advance(task)
     )

@@ -1,5 +1,5 @@
-"""Learning rates as pure functions of the step, so that a resumed run has the rate of an unbroken
-one.
+"""Learning rate schedules: pure functions of the step, so that a resumed run has the rate of an
+uninterrupted one.
 """
 
 import keras
@@ -12,11 +12,11 @@ _WARMUP_START = 0.1
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule, whose rate rises linearly from a tenth of it over the first steps.
+    """Multiplies another schedule by a factor that rises linearly from 0.1 to 1.
 
     Args:
-        schedule: the schedule to follow.
-        warmup_steps: step from which on it is followed alone.
+        schedule: the other schedule.
+        warmup_steps: the step at which the factor reaches 1; 0 for no warm-up.
     """
 
     def __init__(self, schedule, warmup_steps):
@@ -39,8 +39,9 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_schedule(config: Config) -> LinearWarmup:
-    """Builds the schedule that ``config`` describes; ``lr_boundaries`` are the first steps at the
-    lower rates.
+    """Makes the schedule that the settings describe.
+
+    ``lr_boundaries`` are the first steps at the next lower rate.
     """
     if config.lr_schedule == "cosine":
         schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
@@ -49,9 +50,9 @@ def make_schedule(config: Config) -> LinearWarmup:
             config.learning_rate * config.lr_decay_factor**i
             for i in range(len(config.lr_boundaries) + 1)
         ]
-        # Keras still has the old rate where step == boundary, and needs a boundary even if there is
-        # none: the last rate falls to itself.
-        end = max(config.steps, *config.lr_boundaries, 0)  # drops beyond it never come
+        # Keras still returns the higher rate at step == boundary, hence the "- 1". It also requires
+        # at least one boundary, so a last one is added beyond the end, where the rate stays equal.
+        end = max(config.steps, *config.lr_boundaries, 0)
         boundaries = [boundary - 1 for boundary in (*config.lr_boundaries, end)]
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
             boundaries, [*rates, rates[-1]]

@@ -1,142 +1,161 @@
 """The paper's training schemes as phases of one run (Ren et al. 2015, section 3.2).
 
-Joint training, approximate or not, is one phase. Alternating training has four: (1) the RPN learns;
-(2) a detector with convolutions of its own learns on the RPN's proposals; (3) the RPN's own layers
-learn anew on the detector's convolutions, which stay as they are from here on; (4) the detector's
-own layers go on learning, on the proposals of step 3. Now both share one set of convolutions.
-Unshared training stops after (2) and keeps both networks.
+Joint training, approximate or not, is one phase. Alternating training has four, the paper's steps:
 
-What a phase hands to the next one is files of the run folder, so that a run goes on from any point.
+1. The RPN is trained.
+2. The detector is trained, with convolutions of its own, on the proposals of step 1.
+3. The RPN's own layers are trained anew on the detector's convolutions, which are frozen from here
+   on.
+4. The detector's own layers are trained further, on the proposals of step 3. The two networks now
+   share their convolutions.
+
+Unshared training ends after step 2 and keeps both networks. Phases hand their results to each other
+as files of the run folder, so that a run can be resumed at any point.
 """
 
 import dataclasses
 from pathlib import Path
 
 from keras_frcnn.config import Config
-from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.weights import checkpoint
+from keras_frcnn.training import run_folder
 
-LAST = "last.keras"
-_PARTS = ("backbone", "rpn_backbone", "rpn_head", "box_head")
+# The parts of the model that a phase can train or freeze, by their attributes of ``FasterRCNN``.
+BACKBONE, RPN_BACKBONE, RPN, ROI_HEAD = "backbone", "rpn_backbone", "rpn", "roi_head"
+MODEL_PARTS = (BACKBONE, RPN_BACKBONE, RPN, ROI_HEAD)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of a run in which the same layers learn from the same losses.
+    """A stretch of a run in which the same parts of the model learn from the same losses.
 
-    A stage's losses are those of its head: they exist where the head learns, see
-    ``models/stage_losses.py``.
+    Which losses there are follows from ``trained``: a stage has losses if its head is trainable.
 
     Attributes:
-        name: what it is called; empty for the one phase of joint training.
-        config: the run's settings, with the phase's own ``steps``, ``lr_boundaries`` and
-            ``batch_size``, and with the proposals file that it trains on in ``train_proposals``.
-        model_config: the settings of its model, which its checkpoints hold.
-        first_step: steps of the run before it.
-        trains: names of the model's layers that learn; the rest is frozen.
-        start: checkpoint of the run folder from which it takes layers; empty: from none.
-        takes: names of those layers. All others begin with the run's start weights.
-        result: name of the checkpoint that is kept of its end.
+        name: for messages and logs; empty for the one phase of joint training.
+        config: the run's settings with the phase's own ``steps``, ``lr_boundaries`` and
+            ``batch_size``, and with ``train_proposals`` naming the file that it trains on.
+        model_config: the settings of its model, which are stored in its checkpoints.
+        first_step: number of steps that the run has taken when the phase begins.
+        trained: the parts of the model that learn. The others are frozen.
+        source: the checkpoint of the run folder that parts are copied from; empty for none.
+        copied: the parts that are copied. The others begin with the run's initial weights.
+        result: the name under which the checkpoint of its end is kept.
     """
 
     name: str = ""
     config: Config
     model_config: Config
     first_step: int = 0
-    trains: tuple[str, ...] = _PARTS
-    start: str = ""
-    takes: tuple[str, ...] = ()
-    result: str = LAST
+    trained: tuple[str, ...] = MODEL_PARTS
+    source: str = ""
+    copied: tuple[str, ...] = ()
+    result: str = run_folder.LAST_CHECKPOINT
 
     @property
     def last_step(self) -> int:
-        """Steps of the run at its end."""
+        """Number of steps that the run has taken when the phase ends."""
         return self.first_step + self.config.steps
 
     @property
     def is_final(self) -> bool:
-        """Whether it ends the run."""
-        return self.result == LAST
+        """Whether the run ends with this phase."""
+        return self.result == run_folder.LAST_CHECKPOINT
 
     @property
-    def proposals(self) -> Path | None:
-        """The proposals file that it trains on and that the run itself makes."""
-        makes_them = self.start and "box_head" in self.trains
-        return Path(self.config.train_proposals) if makes_them else None
+    def proposals_file(self) -> Path | None:
+        """The file of proposals that the run writes for this phase to train on."""
+        return Path(self.config.train_proposals) if _needs_proposals(self) else None
 
 
-# Of each of the four steps: the scheme of its model, what learns, the checkpoint it starts from and
-# what it takes from there, the checkpoint that is kept.
-_STEPS = (
-    ("unshared", ("rpn_backbone", "rpn_head"), "", (), "step1.keras"),
-    (
-        "unshared",
-        ("backbone", "box_head"),
-        "step1.keras",
-        ("rpn_backbone", "rpn_head"),
-        "unshared.keras",
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _AlternatingStep:
+    """What is fixed about a step of alternating training; the attributes are those of ``Phase``."""
+
+    model_scheme: str
+    trained: tuple[str, ...]
+    source: str = ""
+    copied: tuple[str, ...] = ()
+    result: str
+
+
+_ALTERNATING_STEPS = (
+    _AlternatingStep(
+        model_scheme="unshared",
+        trained=(RPN_BACKBONE, RPN),
+        result="step1.keras",
     ),
-    ("alternating", ("rpn_head",), "unshared.keras", ("backbone", "box_head"), "step3.keras"),
-    ("alternating", ("box_head",), "step3.keras", ("backbone", "rpn_head", "box_head"), LAST),
+    _AlternatingStep(
+        model_scheme="unshared",
+        trained=(BACKBONE, ROI_HEAD),
+        source="step1.keras",
+        copied=(RPN_BACKBONE, RPN),
+        result="unshared.keras",
+    ),
+    _AlternatingStep(
+        model_scheme="alternating",
+        trained=(RPN,),
+        source="unshared.keras",
+        copied=(BACKBONE, ROI_HEAD),
+        result="step3.keras",
+    ),
+    _AlternatingStep(
+        model_scheme="alternating",
+        trained=(ROI_HEAD,),
+        source="step3.keras",
+        copied=(BACKBONE, RPN, ROI_HEAD),
+        result=run_folder.LAST_CHECKPOINT,
+    ),
 )
 
 
 def phases(config: Config) -> tuple[Phase, ...]:
-    """Returns the phases of a run, in order."""
+    """Returns the phases of a run in order."""
     if config.scheme not in ("alternating", "unshared"):
         return (Phase(config=config, model_config=config),)
-    made, first_step = [], 0
-    own = zip(config.phase_steps, config.phase_lr_boundaries, config.phase_batch_sizes, strict=True)
-    for number, values in enumerate(own, start=1):
-        scheme, trains, start, takes, result = _STEPS[number - 1]
-        changes = dict(zip(("steps", "lr_boundaries", "batch_size"), values, strict=True))
-        if start and "box_head" in trains:
-            file = Path(config.output_dir) / f"step{number - 1}_proposals.npz"
-            changes["train_proposals"] = str(file)
-        phase = Phase(
-            name=f"step {number} of {len(config.phase_steps)}",
-            config=config.replace(**changes),
-            model_config=config.replace(scheme=scheme),
-            first_step=first_step,
-            trains=trains,
-            start=start,
-            takes=takes,
-            result=result if number < len(config.phase_steps) else LAST,
+    result, first_step = [], 0
+    count = len(config.phase_steps)  # 2 if unshared
+    for index, step in enumerate(_ALTERNATING_STEPS[:count]):
+        phase_config = config.replace(
+            steps=config.phase_steps[index],
+            lr_boundaries=config.phase_lr_boundaries[index],
+            batch_size=config.phase_batch_sizes[index],
         )
-        made.append(phase)
+        if _needs_proposals(step):
+            file = Path(config.output_dir) / f"step{index}_proposals.npz"
+            phase_config = phase_config.replace(train_proposals=str(file))
+        phase = Phase(
+            name=f"step {index + 1} of {count}",
+            config=phase_config,
+            model_config=config.replace(scheme=step.model_scheme),
+            first_step=first_step,
+            trained=step.trained,
+            source=step.source,
+            copied=step.copied,
+            result=step.result if index + 1 < count else run_folder.LAST_CHECKPOINT,
+        )
+        result.append(phase)
         first_step = phase.last_step
-    return tuple(made)
+    return tuple(result)
 
 
 def unfinished(config: Config) -> tuple[Phase, ...]:
     """Returns the phases that a run folder has not finished; at least the final one.
 
     Raises:
-        ValueError: naming a checkpoint that is missing while a later one is there.
+        ValueError: if the checkpoint of a phase is missing although a later phase has finished.
     """
-    folder, everything = Path(config.output_dir), phases(config)
-    done = [not phase.is_final and (folder / phase.result).exists() for phase in everything]
-    first = done.index(False)
-    if any(done[first:]):
-        later = everything[first + done[first:].index(True)]
+    folder, all_phases = Path(config.output_dir), phases(config)
+    finished = [not phase.is_final and (folder / phase.result).exists() for phase in all_phases]
+    first = finished.index(False)
+    if any(finished[first:]):
+        later = all_phases[first + finished[first:].index(True)]
         raise ValueError(
-            f"{folder} lacks {everything[first].result}, though it has {later.result}: put it "
-            "back, or use another --output_dir"
+            f"{folder} lacks {all_phases[first].result}, although it has {later.result}. Put the "
+            "file back, or use another --output_dir"
         )
-    return everything[first:]
+    return all_phases[first:]
 
 
-def prepare(model: FasterRCNN, phase: Phase) -> None:
-    """Makes a model that has the run's start weights the one with which a phase begins.
-
-    Raises:
-        ValueError: naming the checkpoint that is missing or does not fit.
-    """
-    if phase.start:
-        donor = checkpoint.load(Path(phase.config.output_dir) / phase.start)
-        for name in phase.takes:
-            getattr(model, name).set_weights(getattr(donor, name).get_weights())
-    for name in _PARTS:
-        if name not in phase.trains and getattr(model, name) is not None:
-            getattr(model, name).trainable = False
-    model.step.assign(phase.first_step)
+def _needs_proposals(step: Phase | _AlternatingStep) -> bool:
+    """Whether a step trains the detector on the proposals of an earlier step."""
+    return bool(step.source) and ROI_HEAD in step.trained

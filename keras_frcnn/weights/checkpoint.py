@@ -1,7 +1,7 @@
-"""Checkpoints: ``.keras`` files of a ``FasterRCNN``, self-contained with settings and class names.
+"""Checkpoints: ``.keras`` files that hold a detector's weights, settings and class names.
 
-A checkpoint may come from anywhere, so nothing in it is executed: its settings are read as plain
-JSON, checked like a user's flags, and only numbers are loaded into the model that they describe.
+A checkpoint may come from anywhere, so nothing in it is executed. Its settings are read as plain
+JSON and checked like a user's flags, and only numbers are loaded into the model that they describe.
 """
 
 import json
@@ -9,70 +9,74 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
+
+import keras
 
 from keras_frcnn.config import Config
-from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.models.build import build_detector
+from keras_frcnn.models.faster_rcnn import FORMAT, FasterRCNN
+from keras_frcnn.weights import format_1
 
 _REGISTERED_NAME = "keras_frcnn>FasterRCNN"
 _MAX_CONFIG_BYTES = 16 * 2**20
 
 
+class _Content(NamedTuple):
+    """What a checkpoint says of itself. ``settings`` is None for a detector composed from parts."""
+
+    format: int
+    settings: Config | None
+    class_names: tuple[str, ...]
+
+
 def save(model: FasterRCNN, path: str | os.PathLike) -> None:
     """Writes a checkpoint, with the optimizer's state if there is one.
 
-    The file is ``model.save``'s, but whole at any moment: until it is complete, ``path`` stays what
-    it was. And it is written piece by piece, while Keras puts up to a gigabyte of weights together
-    in memory first.
+    The file is what ``model.save`` writes, but it is whole at any moment: until the new one is
+    complete, ``path`` stays what it was. It is also written piece by piece, while Keras puts up to
+    a gigabyte of weights together in memory first.
 
     Args:
         model: the detector.
         path: the ``.keras`` file; an older one is replaced.
     """
     path = Path(path)
-    folder = path.with_suffix(
-        ".writing"
-    )  # always the same, so that a killed run leaves one at most
-    parts, whole = folder / "parts", folder / path.name
+    # The folder always has the same name, so that a killed run leaves one at most.
+    folder = path.with_suffix(".writing")
+    contents, archive_path = folder / "contents", folder / path.name
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        model.save(parts, zipped=False)
-        with zipfile.ZipFile(whole, "w") as archive:
-            for file in sorted(parts.rglob("*")):
-                archive.write(file, file.relative_to(parts))
-        os.replace(whole, path)
+        model.save(contents, zipped=False)
+        with zipfile.ZipFile(archive_path, "w") as archive:
+            for file in sorted(contents.rglob("*")):
+                archive.write(file, file.relative_to(contents))
+        os.replace(archive_path, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:
-    """Reads what a checkpoint is of, without its weights.
+    """Reads a checkpoint's settings and class names, without its weights.
 
     Args:
         path: a ``.keras`` file.
 
     Returns:
-        ``(config, class_names)``.
+        ``(config, class_names)``. Settings that this version does not know are left out, unless
+        they are the model's.
 
     Raises:
-        ValueError: naming the file, if it is missing or is not a checkpoint of this package and
-            version.
+        ValueError: naming the file, if it is missing, is not a checkpoint of this package, was
+            written by a later version, or holds a detector composed from parts.
     """
-    if not os.path.isfile(path):
-        raise ValueError(f"There is no checkpoint {path}")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
-                raise ValueError("its config.json is too large")
-            content = json.loads(archive.read("config.json"))
-        if content["registered_name"] != _REGISTERED_NAME:
-            raise ValueError(f"it holds a {content['registered_name']}")
-        settings = content["config"]
-        class_names = settings["class_names"]
-        if not isinstance(class_names, list) or not all(isinstance(n, str) for n in class_names):
-            raise ValueError(f"its class_names must be a list of names. Received: {class_names!r}")
-        return Config.from_dict(settings["config"]).validate(), tuple(class_names)
-    except Exception as error:  # zipfile, zlib and json raise nearly anything on damaged files
-        raise ValueError(f"{path} is not a checkpoint of keras_frcnn: {error}") from error
+    content = _read(path)
+    if content.settings is None:
+        raise ValueError(
+            f"{path} holds a detector that was composed in Python and has no settings. "
+            "keras_frcnn.load reads it"
+        )
+    return content.settings, content.class_names
 
 
 def load(path: str | os.PathLike, config: Config | None = None) -> FasterRCNN:
@@ -87,10 +91,12 @@ def load(path: str | os.PathLike, config: Config | None = None) -> FasterRCNN:
         The model, ready for ``detect`` and ``predict``.
 
     Raises:
-        ValueError: as ``read_settings``, or if the weights do not fit the settings.
+        ValueError: naming the file, if it is not a checkpoint or its weights do not fit.
     """
-    saved_config, class_names = read_settings(path)
-    model = FasterRCNN(config or saved_config, class_names)
+    content = _read(path)
+    if content.settings is None:
+        return _load_composed(path)
+    model = build_detector(config or content.settings, content.class_names)
     load_weights(model, path)
     return model
 
@@ -102,13 +108,51 @@ def load_weights(model: FasterRCNN, path: str | os.PathLike) -> None:
         ValueError: naming the file, if it has other classes than the model or weights that do not
             fit.
     """
-    _, class_names = read_settings(path)
-    if class_names != model.class_names:
+    content = _read(path)
+    if content.class_names != model.class_names:
         raise ValueError(
             f"The checkpoint {path} detects other classes than asked for. "
-            f"Expected: {', '.join(model.class_names)}. Received: {', '.join(class_names)}"
+            f"Expected: {', '.join(model.class_names)}. Received: {', '.join(content.class_names)}"
         )
     try:
-        model.load_weights(path)
+        if content.format == 1:
+            format_1.load(model, path)
+        else:
+            model.load_weights(path)
     except Exception as error:  # h5py and Keras raise nearly anything on damaged files
         raise ValueError(f"The weights of {path} do not fit the model: {error}") from error
+
+
+def _read(path) -> _Content:
+    if not os.path.isfile(path):
+        raise ValueError(f"There is no checkpoint {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
+                raise ValueError("its config.json is too large")
+            content = json.loads(archive.read("config.json"))
+        if content["registered_name"] != _REGISTERED_NAME:
+            raise ValueError(f"it holds a {content['registered_name']}")
+        values = content["config"]
+        number = values.get("format", 1)
+        if number not in range(1, FORMAT + 1):
+            raise ValueError(f"its format is {number}, and this version reads 1 to {FORMAT}")
+        class_names = values["class_names"]
+        if not isinstance(class_names, list) or not all(isinstance(n, str) for n in class_names):
+            raise ValueError(f"its class_names must be a list of names. Received: {class_names!r}")
+        settings = None
+        if "parts" not in values:
+            settings, _ = Config.from_checkpoint(values["config"], str(path))
+        return _Content(number, settings, tuple(class_names))
+    except Exception as error:  # zipfile, zlib and json raise nearly anything on damaged files
+        raise ValueError(f"{path} is not a checkpoint of keras_frcnn: {error}") from error
+
+
+def _load_composed(path):
+    """Loads a detector that was composed from parts, which Keras builds again. Its safe mode
+    refuses whatever would run code.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # h5py and Keras raise nearly anything on damaged files
+        raise ValueError(f"{path} cannot be loaded: {error}") from error

@@ -1,25 +1,17 @@
-"""ResNets: equal to keras.applications', padding without effect; what is trained, loaded, saved."""
+"""ResNets: equal to keras.applications', padding without effect; what is trained and loaded."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.backbones import backbone as backbones
-from keras_frcnn.backbones import stacks
-from keras_frcnn.layers import BoxHead
-from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training.trainer import make_optimizer
-from keras_frcnn.weights import checkpoint
-from keras_frcnn.weights.imagenet import load_pretrained
+from keras_frcnn import backbones
 from tests import fakes
-from tests.base import as_numpy
-
-CONFIG = fakes.SMALL.replace(backbone="resnet50", scales=(16.0, 32.0), pixel_std=1.0)
+from tests.backbones import padding
 
 
 @pytest.fixture(scope="module")
-def donor():
+def original():
     """ResNet50 of keras.applications, all weights and statistics at random."""
     network = keras.applications.ResNet50(include_top=False, weights=None)
     rng = np.random.default_rng(0)
@@ -34,111 +26,115 @@ def donor():
 
 
 @pytest.fixture(scope="module")
-def model(donor, tmp_path_factory):
-    """A detector that starts from the donor's weights, by a file as users have it."""
+def loaded(original, tmp_path_factory):
+    """A backbone and a head that start from the original's weights, by a file as users have it."""
     path = tmp_path_factory.mktemp("weights") / "resnet50.weights.h5"
-    donor.save_weights(path)
-    model = FasterRCNN(CONFIG.replace(backbone_weights=str(path)), fakes.CLASS_NAMES)
-    loaded = load_pretrained(model, model.config)
-    assert len(loaded) == 106 and {"conv1_conv", "conv4_block6_3_bn", "conv5_block1_0_bn"} < {
-        *loaded
-    }
-    return model
+    original.save_weights(path)
+    backbone = backbones.ResNet50(frozen_blocks=2, dtype="float32")
+    head = backbone.make_head()
+    names = backbones.load_pretrained(backbone, str(path), head.layers)
+    assert len(names) == 106
+    assert {"conv1_conv", "conv4_block6_3_bn", "conv5_block1_0_bn"} < {*names}
+    return backbone, head
 
 
 @pytest.mark.slow
-def test_features_are_those_of_the_fourth_stage(donor, model):
+def test_features_are_those_of_the_fourth_stage(original, loaded):
+    backbone, _ = loaded
     image = fakes.image(50, 70)[np.newaxis] * 50
-    features, shape = model.backbone(image, tf.constant([[50, 70]]))
-    expected = keras.Model(donor.input, donor.get_layer("conv4_block6_out").output)(image)
-    assert np.abs(expected).max() > 1
-    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-    assert shape.numpy().tolist() == [[4, 5]]
-    assert (model.backbone.stride, model.backbone.channels) == (16, 1024)
+    (level,) = backbone(image, tf.constant([[50, 70]]))
+    stage4 = keras.Model(original.input, original.get_layer("conv4_block6_out").output)
+    expected = stage4(image)
+    scale = np.abs(expected).max()
+    assert scale > 1
+    np.testing.assert_allclose(level.features, expected, rtol=1e-4, atol=1e-4 * scale)
+    assert level.shape.numpy().tolist() == [[4, 5]]
+    assert (backbone.strides, backbone.channels) == ((16,), (1024,))
 
 
 @pytest.mark.slow
-def test_the_head_is_the_fifth_stage_without_its_stride(donor, model):
-    pooled = np.random.default_rng(0).normal(size=(2, 3, 3, 3, 1024)).astype("float32")
+def test_the_head_is_the_fifth_stage_without_its_stride(original, loaded):
+    backbone, head = loaded
+    pooled = np.random.default_rng(0).normal(size=(6, 3, 3, 1024)).astype("float32")
     spread = np.zeros((6, 6, 6, 1024), "float32")
-    spread[:, ::2, ::2] = pooled.reshape(6, 3, 3, 1024)  # all that a stride of 2 reads
-    stage = keras.Model(donor.get_layer("conv4_block6_out").output, donor.output)
-    x = stage(spread).numpy().mean(axis=(1, 2))
-    kernel, bias = model.box_head.classes.get_weights()
-    logits, deltas = model.box_head(pooled, seed=tf.constant([1, 2]))
-    assert deltas.shape == (2, 3, 5, 4)
-    np.testing.assert_allclose(logits.numpy().reshape(6, 5), x @ kernel + bias, atol=1e-4)
+    spread[:, ::2, ::2] = pooled  # all that a stride of 2 reads
+    stage5 = keras.Model(original.get_layer("conv4_block6_out").output, original.output)
+    expected = stage5(spread).numpy()
+    assert head(pooled).shape == (6, 3, 3, 2048)
+    np.testing.assert_allclose(head(pooled), expected, atol=1e-4 * np.abs(expected).max())
+    # Heads that are made later start from the loaded weights too.
+    np.testing.assert_array_equal(backbone.make_head()(pooled), head(pooled))
 
 
 @pytest.mark.slow
-def test_padding_changes_nothing(model):
-    images = [50 * fakes.image(h, w, seed=i) for i, (h, w) in enumerate([(47, 70), (64, 33)])]
-    inputs = fakes.inputs_of(images)
-    maps, shapes = model.backbone(inputs["images"], inputs["image_shape"])
-    for i, image in enumerate(images):
-        (h, w), size = shapes[i].numpy(), tf.constant([image.shape[:2]])
-        alone, _ = model.backbone(image[np.newaxis], size)
-        assert alone.shape[1:3] == (h, w)
-        scale = np.abs(alone).max()
-        np.testing.assert_allclose(maps[i, :h, :w], alone[0], rtol=1e-4, atol=1e-5 * scale)
-        assert not np.any(maps[i, h:]) and not np.any(maps[i, :, w:])
+def test_padding_changes_nothing(loaded):
+    images = [50 * one for one in padding.images_of([(47, 70), (64, 33)])]
+    padding.assert_padding_changes_nothing(loaded[0], images, padding.round_up, tolerance=1e-4)
 
 
 @pytest.mark.slow
-def test_norms_are_never_trained_and_the_first_blocks_not_either(model):
-    trained = {weight.path for weight in model.trainable_weights}
+def test_norms_are_never_trained_and_the_first_blocks_not_either(loaded):
+    backbone, head = loaded
+    trained = [weight.path for weight in backbone.trainable_weights + head.trainable_weights]
     assert not [path for path in trained if "_bn/" in path]
-    assert not [path for path in trained if "/conv1_" in path or "/conv2_" in path]
+    assert not [path for path in trained if path.startswith(("conv1_", "conv2_"))]
     assert len([path for path in trained if "_conv/" in path]) == 2 * (53 - 1 - 10)
-    block = stacks.Residual(model.backbone.stack[-1].branches[0], name="again")
-    block.trainable = True  # whatever is asked of what is around it
-    norms = [layer for layer in stacks.leaves([block]) if "_bn" in layer.name]
-    assert len(norms) == 3 and not any(x.trainable or x.trainable_weights for x in norms)
-    assert len(block.trainable_weights) == 2 * 3
+    assert backbone.frozen == ["conv1", "conv2", "batch normalisation"]
+    head.trainable = True  # whatever is asked of what is around the norms
+    norms = [layer for layer in head.layers if layer.name.endswith("_bn")]
+    assert len(norms) == 10 and not any(x.trainable or x.trainable_weights for x in norms)
+    assert len(head.trainable_weights) == 2 * 10
 
 
 @pytest.mark.slow
-def test_a_step_moves_what_is_trained_and_only_that(model):
-    model.compile(make_optimizer(model.config))
-    before = {weight.path: weight.numpy() for weight in model.weights}
-    inputs = fakes.inputs_of([50 * fakes.image(64, 96)])
-    model.train_step((inputs, fakes.targets_of([[([5, 5, 40, 50], 1)]])))
-    moved = {w.path for w in model.weights if np.any(w.numpy() != before[w.path])}
-    trained = {w.path for w in model.trainable_weights}
-    assert moved - {model.step.path} <= trained
-    assert {p for p in trained if p.endswith("kernel")} <= moved
-
-
-@pytest.mark.slow
-def test_a_checkpoint_brings_it_all_back(model, tmp_path):
-    checkpoint.save(model, tmp_path / "a.keras")
-    again = checkpoint.load(tmp_path / "a.keras")
-    inputs = fakes.inputs_of([50 * fakes.image(64, 96)])
-    for one, other in zip(
-        as_numpy(tf.nest.flatten(model(inputs))), tf.nest.flatten(again(inputs)), strict=True
-    ):
-        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-4)
+def test_a_step_moves_what_is_trained_and_only_that(loaded):
+    backbone, head = loaded
+    weights = backbone.weights + head.weights
+    trained = backbone.trainable_weights + head.trainable_weights
+    before = {weight.path: weight.numpy() for weight in weights}
+    with tf.GradientTape() as tape:
+        (level,) = backbone(50 * fakes.image(32, 48)[np.newaxis], tf.constant([[32, 48]]))
+        loss = tf.reduce_mean(tf.square(head(level.features)))
+    keras.optimizers.SGD(0.01).apply(tape.gradient(loss, [w.value for w in trained]), trained)
+    moved = {weight.path for weight in weights if np.any(weight.numpy() != before[weight.path])}
+    assert moved <= {weight.path for weight in trained}
+    assert {weight.path for weight in trained if weight.path.endswith("kernel")} <= moved
+    for weight in weights:
+        weight.assign(before[weight.path])  # other tests share them
 
 
 def test_random_weights_keep_activations_within_bounds():
-    backbone = backbones.Backbone("resnet50", dtype=keras.DTypePolicy("float32"))
-    features, _ = backbone(fakes.image(96, 96)[np.newaxis], tf.constant([[96, 96]]))
-    assert 0.1 < np.std(features) < 20
+    backbone = backbones.ResNet50(dtype="float32")
+    (level,) = backbone(fakes.image(96, 96)[np.newaxis], tf.constant([[96, 96]]))
+    assert 0.1 < np.std(level.features) < 20
 
 
-def test_a_head_with_a_stage_comes_back_from_its_settings():
-    convolution = keras.layers.Conv2D(6, 3, padding="same", name="a")
-    stage = stacks.Stage([stacks.Residual([convolution], [keras.layers.Conv2D(6, 1, name="b")])])
-    head = BoxHead(2, stage=stage)
-    again = BoxHead.from_config(head.get_config())
-    pooled = np.random.default_rng(0).normal(size=(1, 2, 3, 3, 4)).astype("float32")
-    head(pooled), again(pooled)
-    again.set_weights(head.get_weights())
-    assert [w.shape for w in head.weights][:2] == [(3, 3, 4, 6), (6,)]
-    np.testing.assert_allclose(again(pooled)[0], head(pooled)[0])
+@pytest.mark.slow
+def test_a_backbone_with_a_head_comes_back_from_its_settings(loaded):
+    backbone, head = loaded
+    again = backbones.Backbone.from_config(backbone.get_config())
+    again.set_weights(backbone.get_weights())
+    image, size = 50 * fakes.image(40, 33)[np.newaxis], tf.constant([[40, 33]])
+    np.testing.assert_array_equal(again(image, size)[0].features, backbone(image, size)[0].features)
+    assert again.frozen == backbone.frozen
+    assert [w.path for w in again.make_head().weights] == [w.path for w in head.weights]
 
 
-def test_the_sizes_of_maps_are_known_without_pixels(model):
+@pytest.mark.slow
+def test_the_sizes_of_maps_are_known_without_pixels(loaded):
+    backbone, _ = loaded
     shapes = tf.constant([[33, 47], [64, 40], [17, 16]])
-    _, expected = model.backbone(tf.zeros([3, 64, 47, 3]), shapes)
-    np.testing.assert_array_equal(stacks.true_shape(model.backbone.stack, shapes), expected)
+    (level,) = backbone(tf.zeros([3, 64, 47, 3]), shapes)
+    np.testing.assert_array_equal(backbone.level_shapes(shapes)[0], level.shape)
+
+
+@pytest.mark.slow
+def test_resnet101_has_the_longer_fourth_stage():
+    backbone = backbones.ResNet101(frozen_blocks=1)
+    convolutions = [x for x in backbone.network.layers if isinstance(x, keras.layers.Conv2D)]
+    assert len(convolutions) == 1 + 3 * (3 + 4 + 23) + 3  # the last three are shortcuts
+    assert backbone.network.layers[-1].name == "conv4_block23_out"
+    assert (backbone.strides, backbone.channels) == ((16,), (1024,))
+    assert backbone.frozen == ["conv1", "batch normalisation"]
+    images = padding.images_of([(64, 33), (49, 64)])
+    padding.assert_padding_changes_nothing(backbone, images, padding.round_up, tolerance=1e-4)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import cases, child, flops, measure, scene
+from benchmarks import cases, child, flops, scene, timing
 from benchmarks.cases import Case, make_cases
-from benchmarks.parts import input_pipeline, startup, train_step
+from benchmarks.results import timed_rows
+from benchmarks.suites import input_pipeline, startup, train_step
 from keras_frcnn.serving import export
 from tests import fakes
 
-ASKED = {
+VALUES = {
     "precision": ["float32", "bfloat16"],
     "size": [(600, 800), (600, 1000)],
     "batch": [1, 2],
@@ -72,7 +73,7 @@ def no_step(monkeypatch):
 
 
 def call_here(target, *arguments, num_cores=None):
-    assert target in ("benchmarks.parts.input_pipeline:stream", "benchmarks.serving:serve")
+    assert target in ("benchmarks.suites.input_pipeline:stream", "benchmarks.serving:serve")
     module, _, function = target.partition(":")
     return getattr(importlib.import_module(module), function)(*arguments)
 
@@ -87,9 +88,9 @@ def save_mean(model, folder):
     tf.saved_model.save(tf.Module(), folder, signatures={"serving_default": serve})
 
 
-def run(part, **changes):
+def run(suite, **changes):
     """Runs a small case; gives its rows by name, and the whole."""
-    case = Case(part, **{**SMALL, **changes})
+    case = Case(suite, **{**SMALL, **changes})
     outcome = json.loads(json.dumps(cases.run(json.loads(json.dumps(vars(case))))))
     assert outcome["peak_rss_mib"] > 50
     assert outcome["device"]["gpu"] is None
@@ -97,36 +98,37 @@ def run(part, **changes):
     return {row["what"]: row for row in outcome["rows"]}, outcome
 
 
-def test_cases_are_the_combinations_that_a_part_tells_apart():
-    made = make_cases(["inference", "optimizer"], 7, **ASKED)
+def test_cases_are_the_combinations_of_the_axes_of_a_suite():
+    made = make_cases(["inference", "optimizer"], 7, **VALUES)
     assert len(made) == 2 * 2 * 2 + 1
     assert made[0] == Case("inference", "float32", (600, 800), 1, "vgg16", 7)
     assert made[1] == Case("inference", "float32", (600, 800), 2, "vgg16", 7)
     assert made[0].label == "float32, 600x800, batch 1, vgg16"
-    assert (made[-1].part, made[-1].label) == ("optimizer", "float32")
-    assert [case.label for case in make_cases(["startup"], 1, **ASKED)] == [""]
+    assert (made[-1].suite, made[-1].label) == ("optimizer", "float32")
+    assert [case.label for case in make_cases(["startup"], 1, **VALUES)] == [""]
 
 
 def test_what_trains_does_without_bfloat16_weights():
-    assert {case.precision for case in make_cases(["train_step"], 1, **ASKED)} == {"float32"}
+    assert {case.precision for case in make_cases(["train_step"], 1, **VALUES)} == {"float32"}
     with pytest.raises(ValueError, match="train_step trains, which bfloat16 is not for"):
-        make_cases(["train_step"], 1, **{**ASKED, "precision": ["bfloat16"]})
+        make_cases(["train_step"], 1, **{**VALUES, "precision": ["bfloat16"]})
 
 
 def test_the_paper_s_table_has_both_of_its_networks():
-    made = make_cases(["paper"], 1, **ASKED)
+    made = make_cases(["paper"], 1, **VALUES)
     assert [case.backbone for case in made[:2]] == ["vgg16", "zf"]
     assert {case.batch for case in made} == {1}
 
 
-def test_unknown_parts_are_named():
-    with pytest.raises(ValueError, match="unknown part: foo, bar. There are layers, backbone"):
-        make_cases(["foo", "layers", "bar"], 1, **ASKED)
+def test_unknown_suites_are_named():
+    with pytest.raises(ValueError, match="unknown suite: foo, bar. There are layers, backbone"):
+        make_cases(["foo", "layers", "bar"], 1, **VALUES)
 
 
 def test_a_row_says_what_its_timings_are():
-    timings = {"one": measure.Timing((2.0, 4.0)), "two": measure.Timing((3.0, 10.0))}
-    first, second = map(cases._row, cases.timed_rows(timings, {"two": 13.0}, ratio_to="one"))
+    timings = {"one": timing.Timing((2.0, 4.0)), "two": timing.Timing((3.0, 10.0))}
+    rows = timed_rows(timings, {"two": 13.0}, ratio_to="one")
+    first, second = (row.to_dict() for row in rows)
     assert first == {
         "what": "one",
         "calls": 2,
@@ -144,10 +146,10 @@ def test_a_row_says_what_its_timings_are():
     assert second["ratio"]["median"] == 2.0
 
 
-def test_every_part_has_its_module_and_word():
-    for name, part in cases.PARTS.items():
-        assert callable(importlib.import_module(f"benchmarks.parts.{name}").run)
-        assert set(part.axes) | set(part.fixed) <= set(cases.ALL_AXES)
+def test_every_suite_has_its_module():
+    for name, suite in cases.SUITES.items():
+        assert callable(importlib.import_module(f"benchmarks.suites.{name}").run)
+        assert set(suite.axes) | set(suite.fixed) <= set(cases.ALL_AXES)
 
 
 def test_inference(small, no_graphs):
@@ -234,7 +236,7 @@ def test_export(small, monkeypatch):
 
 
 def test_startup(small, no_step, monkeypatch):
-    monkeypatch.setattr(startup, "_COMMANDS", {"nothing": ("-c", "pass")})
+    monkeypatch.setattr(startup, "COMMANDS", {"nothing": ("-c", "pass")})
     rows, _ = run("startup", batch=1)
     assert list(rows) == [
         "nothing",
@@ -245,7 +247,7 @@ def test_startup(small, no_step, monkeypatch):
 
 
 def test_input_pipeline(small, no_step, monkeypatch):
-    monkeypatch.setattr(input_pipeline, "_NUM_WASTE_IMAGES", 40)
+    monkeypatch.setattr(input_pipeline, "NUM_PADDING_IMAGES", 40)
     rows, outcome = run("input_pipeline")
     batch, step = rows.values()
     assert (batch["calls"], step["calls"]) == (8, 2)
@@ -258,15 +260,15 @@ def test_input_pipeline(small, no_step, monkeypatch):
 
 def test_padding_is_the_share_of_pixels_of_no_image(tmp_path):
     config = fakes.SMALL.replace(batch_size=2)  # shorter side 64, longer up to 96
-    same = input_pipeline._plain_records(tmp_path, [(40, 60)] * 4)
+    same = input_pipeline.grey_records(tmp_path, [(40, 60)] * 4)
     assert input_pipeline.padding(same, config) == 0
     # 64 x 96 and 64 x 64 pixels: a third of the second is padding.
-    both = input_pipeline._plain_records(tmp_path, [(40, 60), (40, 40)])
+    both = input_pipeline.grey_records(tmp_path, [(40, 60), (40, 40)])
     assert input_pipeline.padding(both, config) == pytest.approx(1 / 6)
 
 
 def test_the_sizes_drawn_are_voc_s():
-    sizes = input_pipeline._draw_sizes(1000)
+    sizes = input_pipeline.draw_sizes(1000)
     assert len(sizes) == 1000
     assert sizes.count((375, 500)) >= 430
     assert {max(size) for size in sizes} == {500}

@@ -34,7 +34,7 @@ def test_an_exception_comes_back_as_its_one_line():
         ("sys:exit", "broken by MemoryErrors of old", "broken", True),
     ],
 )
-def test_want_of_memory_is_told_from_other_ends(target, argument, message, out_of_memory):
+def test_a_lack_of_memory_is_told_from_other_ends(target, argument, message, out_of_memory):
     with pytest.raises(child.ChildError, match=message) as caught:
         child.call(target, argument)
     assert caught.value.out_of_memory is out_of_memory
@@ -42,5 +42,5 @@ def test_want_of_memory_is_told_from_other_ends(target, argument, message, out_o
 
 def test_cpp_that_runs_out_of_memory_says_so_before_its_last_line():
     log = "terminate called after throwing 'std::bad_alloc'\nFatal Python error: Aborted\n"
-    assert child._error(-signal.SIGABRT, log).out_of_memory
-    assert not child._error(-signal.SIGABRT, "Fatal Python error: Aborted\n").out_of_memory
+    assert child.error_of(-signal.SIGABRT, log).out_of_memory
+    assert not child.error_of(-signal.SIGABRT, "Fatal Python error: Aborted\n").out_of_memory

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import flops, scene
 from benchmarks.cases import Case
-from keras_frcnn.backbones.backbone import Backbone
+from keras_frcnn import backbones
 from keras_frcnn.layers import RPNHead
 
 # Multiply-adds of VGG16's convolutions on 224 x 224 pixels: size^2 * in * out * map.
@@ -16,7 +16,7 @@ LAST = 9 * 512 * 512 * 14**2  # block 5
 
 @pytest.fixture(scope="module")
 def detector():
-    """The paper's, with shapes for the weights of its head, whose making takes seconds."""
+    """The paper's, with only the shapes of the head's weights, which take seconds to make."""
     rpn_head = RPNHead(9, 512)
     rpn_head.build((None, None, None, 512))
     box_head = SimpleNamespace(
@@ -26,7 +26,11 @@ def detector():
         boxes=layer(4096, 84),
     )
     backbone = scene.make_backbone(Case("backbone", "float32"))
-    return SimpleNamespace(backbone=backbone, rpn_head=rpn_head, box_head=box_head)
+    return SimpleNamespace(
+        backbone=backbone,
+        rpn=SimpleNamespace(head=rpn_head),
+        roi_head=SimpleNamespace(box_head=box_head),
+    )
 
 
 def layer(rows, columns, trainable=True):
@@ -34,29 +38,33 @@ def layer(rows, columns, trainable=True):
 
 
 def test_vgg16_on_224_pixels_is_the_known_figure():
-    count = flops.backbone(Backbone("vgg16"), (224, 224), batch=1)
+    count = flops.backbone(backbones.make("vgg16"), (224, 224), batch=1)
     assert FIRST + 3 * NARROW + 6 * WIDE + 3 * LAST == 15_346_630_656
     assert count.forward == pytest.approx(2 * 15.346630656)
     # Every weight has its gradient, every input but the images too.
     assert count.backward == pytest.approx(2 * (2 * 15_346_630_656 - FIRST) / 1e9)
-    three = flops.backbone(Backbone("vgg16"), (224, 224), batch=3)
+    three = flops.backbone(backbones.make("vgg16"), (224, 224), batch=3)
     assert three.total == pytest.approx(3 * count.total)
 
 
 def test_frozen_blocks_have_no_way_back():
-    count = flops.backbone(Backbone("vgg16", frozen_blocks=2), (224, 224), batch=1)
+    count = flops.backbone(backbones.make("vgg16", frozen_blocks=2), (224, 224), batch=1)
     assert count.forward == pytest.approx(2 * 15.346630656)
     trained = 2 * NARROW + 4 * WIDE + 3 * LAST
     # The first trained layer's input comes from frozen ones.
     assert count.backward == pytest.approx(2 * (2 * trained - NARROW) / 1e9)
-    assert flops.backbone(Backbone("vgg16", frozen_blocks=5), (224, 224), batch=1).backward == 0
+    assert (
+        flops.backbone(backbones.make("vgg16", frozen_blocks=5), (224, 224), batch=1).backward == 0
+    )
 
 
 def test_zf_counts_strides_and_its_explicit_padding():
     # 224 -> 112 by conv1, 56 by pooling, 28 by conv2, 14 by pooling.
     cells = 3 * 96 * 49 * 112**2 + 96 * 256 * 25 * 28**2
     cells += (256 * 384 + 384 * 384 + 384 * 256) * 9 * 14**2
-    assert flops.backbone(Backbone("zf"), (224, 224), 1).forward == pytest.approx(2 * cells / 1e9)
+    assert flops.backbone(backbones.make("zf"), (224, 224), 1).forward == pytest.approx(
+        2 * cells / 1e9
+    )
 
 
 def test_a_chain_needs_gradients_of_inputs_only_behind_trained_layers():
@@ -70,17 +78,17 @@ def test_a_chain_needs_gradients_of_inputs_only_behind_trained_layers():
 
 def test_the_heads(detector):
     # 3x3 convolution and two 1x1 ones, 9 anchors; on one cell of each of two images.
-    rpn = flops.rpn_head(detector.rpn_head, (1, 1), 2, gradient_before=True)
+    rpn = flops.rpn_head(detector.rpn.head, (1, 1), 2, gradient_before=True)
     assert rpn.forward == pytest.approx(4 * (9 * 512 * 512 + 512 * 54) / 1e9)
     assert rpn.backward == pytest.approx(2 * rpn.forward)
-    head = flops.box_head(detector.box_head, 3, gradient_before=False)
+    head = flops.box_head(detector.roi_head.box_head, 3, gradient_before=False)
     first, rest = 25088 * 4096, 4096 * 4096 + 4096 * 5 * 21
     assert head.forward == pytest.approx(6 * (first + rest) / 1e9)
     assert head.backward == pytest.approx(6 * (first + 2 * rest) / 1e9)
 
 
 def test_the_detector_at_600_by_800(detector):
-    assert flops.features_shape(detector.backbone, (600, 800)) == (37, 50)
+    assert flops.level_shapes(detector.backbone, (600, 800)) == [(37, 50)]
     backbone = flops.backbone(detector.backbone, (600, 800), 1)
     assert backbone.forward == pytest.approx(293, abs=0.5)
     assert backbone.total == pytest.approx(682, abs=0.5)

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import __main__ as entry
 from benchmarks import child
-from benchmarks.cases import PARTS
+from benchmarks.cases import SUITES
 
 SPREAD = {
     "median": 20.0,
@@ -96,7 +96,7 @@ def test_a_case_that_fails_does_not_end_the_run(outcomes, capsys):
     assert "its log" not in err
 
 
-def test_want_of_memory_is_a_result(outcomes, capsys):
+def test_a_lack_of_memory_is_a_result(outcomes, capsys):
     outcomes.append(child.ChildError("killed", True, ""))
     assert run(capsys, "startup")[0] == 0
 
@@ -133,12 +133,15 @@ def test_the_paper_s_table_stands_beside_the_paper_s_figures(outcomes, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["foo"], "unknown part: foo. There are layers, backbone,"),
+        (["foo"], "unknown suite: foo. There are layers, backbone,"),
         (["--size=600"], "expected HEIGHTxWIDTH in pixels, such as 600x800. Received: '600'"),
         (["--size=8x800"], "Received: '8x800'"),
-        (["--batch=1,0"], "expected a positive whole number. Received: '0'"),
+        (["--batch=1,0"], "expected a positive integer. Received: '0'"),
         (["--precision=float64"], "mixed_bfloat16"),
-        (["--backbone=resnet"], "expected vgg16, zf, resnet50, resnet101. Received: 'resnet'"),
+        (
+            ["--backbone=resnet"],
+            "zf, resnet50, resnet101, mobilenet_v3_large. Received: 'resnet'",
+        ),
         (["train_step", "--precision=bfloat16"], "train_step trains, which bfloat16 is not for"),
         (["--json=/no/such/folder/x"], "No such file or directory: '/no/such/folder/x'"),
     ],
@@ -150,18 +153,18 @@ def test_wrong_command_lines_are_refused_with_words(argv, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_help_names_every_part(capsys):
+def test_help_names_every_suite(capsys):
     with pytest.raises(SystemExit):
         entry.main(["--help"])
     text = capsys.readouterr().out
-    assert all(f"  {name}" in text and part.about in text for name, part in PARTS.items())
+    assert all(f"  {name}" in text and suite.about in text for name, suite in SUITES.items())
 
 
 def test_quick_is_one_size_and_batch_unless_asked_for():
-    made, _ = entry._parse(["inference", "--quick"])
+    made, _ = entry.parse(["inference", "--quick"])
     assert {(case.size, case.batch, case.calls) for case in made} == {((600, 800), 1, 3)}
-    made, _ = entry._parse(["inference", "--quick", "--batch=2", "--calls=5"])
+    made, _ = entry.parse(["inference", "--quick", "--batch=2", "--calls=5"])
     assert {(case.size, case.batch, case.calls) for case in made} == {((600, 800), 2, 5)}
-    made, _ = entry._parse([])
-    assert {case.part for case in made} == set(PARTS)
-    assert {case.batch for case in made if case.part == "inference"} == {1, 2, 4}
+    made, _ = entry.parse([])
+    assert {case.suite for case in made} == set(SUITES)
+    assert {case.batch for case in made if case.suite == "inference"} == {1, 2, 4}

@@ -13,21 +13,21 @@ from contextlib import ExitStack, nullcontext
 import numpy as np
 import pytest
 
-from benchmarks import measure
+from benchmarks import timing
 from benchmarks.environment import ROOT
 from benchmarks.peers import __main__ as cli
-from benchmarks.peers import turns, work, worker
-from benchmarks.peers.turns import OURS, PEER
+from benchmarks.peers import comparison, worker, workload
+from benchmarks.peers.comparison import OURS, PEER
 from tests.fakes import SMALL_VGG16
 
 SMALL = SMALL_VGG16.replace(backbone_weights="imagenet", frozen_blocks=2, roi_num_samples=16)
 
 
-def job(**changes) -> work.Job:
+def job(**changes) -> workload.Job:
     """A job of a moment."""
     values = {"what": "inference", "precision": "float32", "size": (64, 96), "batch": 1}
     fixed = {"threads": 1, "keep_memory": True, "settings": SMALL.to_dict()}
-    return work.Job(**{**values, **fixed, **changes})
+    return workload.Job(**{**values, **fixed, **changes})
 
 
 def script(folder, name, text) -> str:
@@ -68,10 +68,10 @@ def test_an_interpreter_with_torch_misses_nothing(tmp_path):
         ("--precision=float32,float16", "expected float32, bfloat16. Received: 'float16'"),
         ("--size=600", "expected HEIGHTxWIDTH in pixels, such as 600x800. Received: '600'"),
         ("--size=600x-8", "expected HEIGHTxWIDTH in pixels, such as 600x800. Received: '600x-8'"),
-        ("--batch=1,", "expected a positive whole number. Received: ''"),
-        ("--pairs=0", "expected a positive whole number. Received: '0'"),
-        ("--clip_norm=nan", "expected a number from 0. Received: 'nan'"),
-        ("--clip_norm=much", "expected a number from 0. Received: 'much'"),
+        ("--batch=1,", "expected a positive integer. Received: ''"),
+        ("--pairs=0", "expected a positive integer. Received: '0'"),
+        ("--clip_norm=nan", "expected a number of at least 0. Received: 'nan'"),
+        ("--clip_norm=much", "expected a number of at least 0. Received: 'much'"),
         ("--torch_python=/no/python", "expected a Python interpreter. Received: '/no/python'"),
         ("--frobnicate", "unrecognized arguments: --frobnicate"),
     ],
@@ -90,11 +90,11 @@ def test_every_combination_is_compared_and_a_failure_is_told(monkeypatch, capsys
         asked.append((job.what, job.precision, job.size, job.batch, pairs, torch_python))
         if len(asked) == 9:
             raise RuntimeError("the torchvision side ended with status 1")
-        return comparison(job=job)
+        return made_comparison(job=job)
 
     monkeypatch.setattr(cli, "why_torch_is_missing", lambda python: "")
-    monkeypatch.setattr(turns, "compare", compare)
-    monkeypatch.setattr(turns, "check", lambda job, python: {"features": job.size[0] / 1e9})
+    monkeypatch.setattr(cli, "compare", compare)
+    monkeypatch.setattr(cli, "check", lambda job, python: {"features": job.size[0] / 1e9})
     python = sys.executable
     arguments = ["--size=600x800,600x1000", "--batch=2", "--pairs=3", "--check"]
     assert cli.main(arguments) == 0
@@ -142,14 +142,14 @@ def test_torch_is_imported_by_the_torch_side_alone():
 # --- what a comparison says
 
 
-def comparison(**changes) -> turns.Comparison:
+def made_comparison(**changes) -> comparison.Comparison:
     """Three pairs with ratios 2, 3 and 2.5."""
     counts = {"regions": 300, "head_weights": 7, "detections": 4, "trained_weights": 9}
     values = {
         "job": job(),
         "timings": {
-            PEER: measure.Timing((200.0, 300.0, 500.0)),
-            OURS: measure.Timing((100.0, 100.0, 200.0)),
+            PEER: timing.Timing((200.0, 300.0, 500.0)),
+            OURS: timing.Timing((100.0, 100.0, 200.0)),
         },
         "counts": {PEER: {**counts, "detections": 5, "trained_weights": 8}, OURS: counts},
         "versions": {PEER: {"torch": "2"}, OURS: {"keras": "3"}},
@@ -157,25 +157,25 @@ def comparison(**changes) -> turns.Comparison:
         "idle_cores": {PEER: 0.0, OURS: 0.001},
         "peak_rss_mib": {PEER: 10, OURS: 20},
     }
-    return turns.Comparison(**{**values, **changes})
+    return comparison.Comparison(**{**values, **changes})
 
 
 def test_the_ratio_is_that_of_the_pairs():
-    ratio = comparison().ratio
+    ratio = made_comparison().ratio
     assert dataclasses.astuple(ratio) == (2.5, 2.25, 2.75, 2.0, 3.0)
-    assert comparison().ratio_of_fastest == 2.0
+    assert made_comparison().ratio_of_fastest == 2.0
 
 
 def test_other_work_is_named():
-    assert comparison().differences == []
-    counts = {name: dict(values) for name, values in comparison().counts.items()}
+    assert made_comparison().differences == []
+    counts = {name: dict(values) for name, values in made_comparison().counts.items()}
     counts[PEER]["regions"] = 299
     counts[OURS]["head_weights"] = 8
-    assert comparison(counts=counts).differences == ["regions", "head_weights"]
+    assert made_comparison(counts=counts).differences == ["regions", "head_weights"]
 
 
 def test_a_comparison_can_be_written_as_json():
-    values = json.loads(json.dumps(comparison().to_dict()))
+    values = json.loads(json.dumps(made_comparison().to_dict()))
     assert values["ratio"]["median"] == 2.5
     assert values["milliseconds"] == {PEER: [200, 300, 500], OURS: [100, 100, 200]}
     assert (values["what"], values["size"]) == ("inference", [64, 96])
@@ -195,7 +195,7 @@ ANSWER = {
 
 
 def test_equal_answers_agree():
-    assert turns.agreement(ANSWER, ANSWER) == {
+    assert comparison.agreement(ANSWER, ANSWER) == {
         "features": 0.0,
         "objectness": 0.0,
         "proposals": 1.0,
@@ -206,7 +206,7 @@ def test_equal_answers_agree():
 def test_the_order_of_boxes_does_not_matter():
     other = {**ANSWER, "proposals": ANSWER["proposals"][:, ::-1], "boxes": ANSWER["boxes"][:, ::-1]}
     other["labels"] = ANSWER["labels"][:, ::-1]
-    found = turns.agreement(ANSWER, other)
+    found = comparison.agreement(ANSWER, other)
     assert (found["proposals"], found["detections"]) == (1.0, 1.0)
 
 
@@ -217,7 +217,7 @@ def test_what_differs_is_measured():
     other["proposals"][0, 1, 3] = 30.6
     other["proposals"][0, 2, 0] = 5.4
     other["labels"][0, 0] = 4.0
-    found = turns.agreement(ANSWER, other)
+    found = comparison.agreement(ANSWER, other)
     assert found["features"] == pytest.approx(1 / np.sqrt(103))
     assert found["objectness"] == 0.5
     assert found["proposals"] == 0.75
@@ -237,9 +237,9 @@ def test_a_check_fails_where_answers_differ(monkeypatch, shift, wrong):
             for name in answers
         }
 
-    monkeypatch.setattr(turns, "sides", sides)
+    monkeypatch.setattr(comparison, "sides", sides)
     with pytest.raises(ValueError, match="their proposals differ") if wrong else nullcontext():
-        assert turns.check(job(), "python")["proposals"] == 1.0
+        assert comparison.check(job(), "python")["proposals"] == 1.0
 
 
 # --- processes that take turns
@@ -273,13 +273,13 @@ worker.serve(Side(), sys.stdin, sys.stdout)
 def child(stack, folder, name):
     """Starts a side that writes its name whenever it is called."""
     command = [sys.executable, "-c", SIDE, name, str(folder / "log")]
-    return stack.enter_context(turns.started(name, command, threads=1))
+    return stack.enter_context(comparison.started(name, command, threads=1))
 
 
 def test_children_are_called_in_turn(tmp_path):
     with ExitStack() as stack:
         a, b = (child(stack, tmp_path, name) for name in "ab")
-        timings = measure.interleaved({"a": a.call, "b": b.call}, 2, warmup=1)
+        timings = timing.interleaved({"a": a.call, "b": b.call}, 2, warmup=1)
         b.ask(f"outputs {tmp_path / 'b.npz'}")
     warmup = worker.WARMUP
     assert (tmp_path / "log").read_text() == "a" * warmup + "b" * warmup + "ababab"
@@ -296,7 +296,7 @@ def test_a_side_keeps_its_memory_where_it_may(keep, expected, monkeypatch):
     monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     program = "import json, os; print(json.dumps(dict(os.environ)))"
-    with turns.started("a", [sys.executable, "-c", program], 3, keep) as child:
+    with comparison.started("a", [sys.executable, "-c", program], 3, keep) as child:
         assert child.start.get("MALLOC_MMAP_MAX_", "") == expected
         assert (child.start["OMP_NUM_THREADS"], child.start["CUDA_VISIBLE_DEVICES"]) == ("3", "")
 
@@ -311,7 +311,7 @@ def test_a_side_that_fails_is_named_with_what_it_said(tmp_path):
             c.call()
     with (
         pytest.raises(RuntimeError, match="(?s)the d side ended with status 1:.*no start"),
-        turns.started("d", [sys.executable, "-c", "raise OSError('no start')"], threads=1),
+        comparison.started("d", [sys.executable, "-c", "raise OSError('no start')"], threads=1),
     ):
         pass
 
@@ -334,18 +334,18 @@ def test_a_side_says_how_busy_it_was_while_waiting():
 
 def test_images_and_objects_fit():
     asked = job(size=(64, 96), batch=3)
-    images, (boxes, labels) = work.images(asked), work.objects(asked)
+    images, (boxes, labels) = workload.images(asked), workload.objects(asked)
     assert images.shape == (3, 64, 96, 3)
     assert (images.mean(), images.std()) == pytest.approx((0, 1), abs=0.02)
-    assert boxes.shape == (3, work.OBJECTS, 4)
+    assert boxes.shape == (3, workload.NUM_OBJECTS, 4)
     assert boxes.dtype == np.float32
     assert np.all(boxes[..., :2] >= 0) and np.all(boxes[..., 2:] <= (64, 96))
     assert np.all(boxes[..., 2:] - boxes[..., :2] > (6, 9))
-    assert set(labels.ravel()) <= set(range(work.NUM_CLASSES))
+    assert set(labels.ravel()) <= set(range(workload.NUM_CLASSES))
 
 
 def test_weights_are_those_of_the_detector():
-    drawn = list(work.weights({**SMALL.to_dict(), "head_units": [16, 8]}))
+    drawn = list(workload.weights({**SMALL.to_dict(), "head_units": [16, 8]}))
     shapes = [kernel.shape for kernel, _ in drawn]
     assert shapes[:3] == [(3, 3, 3, 64), (3, 3, 64, 64), (3, 3, 64, 128)]
     assert shapes[12:] == [
@@ -361,7 +361,7 @@ def test_weights_are_those_of_the_detector():
     assert [bias.shape for _, bias in drawn] == [(shape[-1],) for shape in shapes]
     assert drawn[1][0].std() == pytest.approx(np.sqrt(2 / 576), rel=0.02)
     assert drawn[13][0].std() == pytest.approx(0.01, rel=0.02)
-    again = list(work.weights({**SMALL.to_dict(), "head_units": [16, 8]}))
+    again = list(workload.weights({**SMALL.to_dict(), "head_units": [16, 8]}))
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(drawn, again, strict=True))
 
 
@@ -370,10 +370,10 @@ def test_weights_are_those_of_the_detector():
 def test_our_side_does_the_work(what, tmp_path):
     arguments = json.dumps(dataclasses.asdict(job(what=what, batch=2)))
     command = [sys.executable, "-m", "benchmarks.peers.worker", "keras_side", arguments]
-    with turns.started(OURS, command, threads=1) as ours:
+    with comparison.started(OURS, command, threads=1) as ours:
         ours.call()
         counts = ours.start["counts"]
-        drawn = list(work.weights(SMALL.to_dict()))
+        drawn = list(workload.weights(SMALL.to_dict()))
         assert counts["head_weights"] == sum(kernel.size for kernel, _ in drawn[16:])
         trained = drawn[4:]  # blocks 1 and 2 are frozen
         assert counts["trained_weights"] == sum(k.size + b.size for k, b in trained)

@@ -45,11 +45,12 @@ def test_a_detector_answers_with_the_spread_of_a_trained_one(monkeypatch):
     with fakes.small_backbone():
         inputs, _ = scene.make_batch(case)
         model = scene.make_model(case, inputs)
-    shared = model.shared(inputs)
-    logits = shared["objectness_logits"]
+    levels = model.features(inputs)
+    predictions = model.rpn.predict(levels)
+    logits = predictions.objectness_logits
     assert float(tf.math.reduce_std(logits[..., 1] - logits[..., 0])) == pytest.approx(2, rel=1e-3)
-    assert float(tf.math.reduce_std(shared["deltas"])) == pytest.approx(0.2, rel=1e-3)
-    proposals, _, _ = model.propose(model.test_proposal_generator, shared, inputs)
-    class_logits, box_deltas = model.head(shared, proposals)
+    assert float(tf.math.reduce_std(predictions.deltas)) == pytest.approx(0.2, rel=1e-3)
+    proposals = model.propose(inputs, levels).boxes
+    class_logits, box_deltas = model.roi_head.classify(levels, proposals)
     assert float(tf.math.reduce_std(class_logits)) == pytest.approx(2, rel=1e-3)
     assert float(tf.math.reduce_std(box_deltas)) * 0.15 == pytest.approx(0.2, rel=1e-3)

@@ -51,9 +51,10 @@ def test_left_out_records_are_named(folder, capsys):
     ("flag", "words"),
     [
         ("--data_dir=/no/such", "data_dir must be an existing folder"),
-        ("--num_scales=-1", "must be at least 0. Received: -1 and 0"),
+        ("--num_scales=-1", "--num_scales must be an integer of at least 0. Received: -1"),
+        ("--num_ratios=-1", "--num_ratios must be an integer of at least 0. Received: -1"),
         ("--num_ratios=99", "num_ratios must be 1 to 15. Received: 99"),
-        ("--min_coverage=1.5", "--min_coverage must be between 0 and 1. Received: 1.5"),
+        ("--min_coverage=1.5", "--min_coverage must be a number between 0 and 1. Received: 1.5"),
         ("--output_dir={root}/JPEGImages/a.jpg", "--output_dir must be a folder"),
         ("--steps=3", "--steps is not used by this command"),
     ],

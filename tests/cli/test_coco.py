@@ -14,7 +14,7 @@ from keras_frcnn.cli.command import checkpoint_settings
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.data.writers import shapes
-from keras_frcnn.training.callbacks import read_evaluations
+from keras_frcnn.training.run_folder import read_evaluations
 from tests import fakes
 from tests.inspection import markup
 

@@ -1,6 +1,5 @@
 """The command line and flagfiles: what is read, which word wins, and what is refused how."""
 
-import dataclasses
 import sys
 from types import SimpleNamespace
 
@@ -9,7 +8,8 @@ from absl import flags as absl_flags
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, help_text, parse
 from keras_frcnn.config import Config
-from keras_frcnn.config.flags import GROUPS, SETTINGS, Option, write_flagfile
+from keras_frcnn.config.flags import GROUPS, SETTINGS, write_flagfile
+from keras_frcnn.config.setting import FRACTION, POSITIVE, Option
 
 TRAIN = Command(
     "train",
@@ -124,6 +124,19 @@ def test_flags_are_laid_over_the_config_of_base():
     )
 
 
+def test_settings_are_read_under_their_former_names():
+    config = config_of("--num_pictures=3", "--nocheck_pictures")
+    assert config == Config(num_images=3, check_images=False)
+
+
+def test_a_flag_may_share_its_former_name_with_a_setting():
+    subset = Option("subset", str, "train", "Images.", choices=("train", "eval"), former=("split",))
+    command = Command("look", "Looks.", options=(subset,), settings=("dataset", "split"))
+    argv = ["--split=0.8,0.2", "--dataset=folder", "--split=eval"]
+    config, options = parse(command, argv)
+    assert (config.split, options.subset) == ((0.8, 0.2), "eval")
+
+
 def test_argv_defaults_to_the_process(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "--seed=4"])
     assert parse(TRAIN)[0].seed == 4
@@ -235,11 +248,11 @@ def test_one_flagfile_serves_every_command(flagfile):
         (["--deterministic", "false"], "expected --name=value. Received: 'false'"),
         (["--seed"], "--seed needs a value: --seed=..."),
         (["--data_dir", "--seed=3"], "--data_dir needs a value: --data_dir=..."),
-        (["--steps=ten"], "--steps must be an integer. Received: 'ten'"),
-        (["--steps=1e4"], "--steps must be an integer. Received: '1e4'"),
-        (["--steps="], "--steps must be an integer. Received: ''"),
-        (["--learning_rate=fast"], "--learning_rate must be a number. Received: 'fast'"),
-        (["--learning_rate=nan"], "--learning_rate must be a number. Received: nan"),
+        (["--steps=ten"], "--steps must be a positive integer. Received: 'ten'"),
+        (["--steps=1e4"], "--steps must be a positive integer. Received: '1e4'"),
+        (["--steps="], "--steps must be a positive integer. Received: ''"),
+        (["--learning_rate=fast"], "--learning_rate must be a positive number. Received: 'fast'"),
+        (["--learning_rate=nan"], "--learning_rate must be a positive number. Received: nan"),
         (
             ["--deterministic=maybe"],
             "--deterministic must be true or false. Received: 'maybe'",
@@ -247,11 +260,11 @@ def test_one_flagfile_serves_every_command(flagfile):
         (["--roi_pooling=mean"], "--roi_pooling must be one of max, align. Received: 'mean'"),
         (
             ["--scales=[64]"],
-            "--scales must be a list, each a number, separated by commas. Received: '[64]'",
+            "--scales must be one or more positive numbers separated by commas. Received: '[64]'",
         ),
         (
             ["--train_split=a,,b"],
-            "--train_split must be a list, each a text, separated by commas. Received: 'a,,b'",
+            "--train_split must be a list of strings separated by commas. Received: 'a,,b'",
         ),
         (["--dry_run=3"], "--dry_run must be true or false. Received: '3'"),
     ],
@@ -292,13 +305,14 @@ def test_a_wrong_command_line_is_refused_in_one_line(argv, message, refusal):
         ),
         ("--seed", "--seed needs a value: --seed=..."),
         ("--seeed=3", "unknown flag --seeed. Did you mean --seed?"),
-        ("--seed=x", "--seed must be an integer. Received: 'x'"),
+        ("--seed=x", "--seed must be an integer of at least 0. Received: 'x'"),
         ("--help", "unknown flag --help."),
         ("--batch_size=2", "--batch_size=2 contradicts {path}:2: --batch_size=1"),
+        ("--num_pictures=2", "--num_pictures=2 contradicts {path}:3: --num_images=1"),
     ],
 )
 def test_a_wrong_line_is_refused_with_file_and_line(line, message, flagfile, refusal):
-    path = flagfile("# A run", "--batch_size=1", "", line)
+    path = flagfile("# A run", "--batch_size=1", "--num_images=1", line)
     assert refusal(f"--flagfile={path}") == f"{path}:4: {message.format(path=path)}"
 
 
@@ -336,9 +350,9 @@ def test_a_flagfile_that_includes_itself_is_refused(flagfile, refusal):
 def test_all_contradictions_are_shown_as_flags(refusal):
     message = refusal("--batch_size=0", "--longer_side=10", "--warmup_steps=80000")
     assert message.splitlines() == [
-        "--batch_size must be positive. Received: 0",
+        "--batch_size must be a positive integer. Received: 0",
         "--longer_side (10) is below --shorter_side (600)",
-        "--warmup_steps (80000) leave nothing of 70000 steps",
+        "--warmup_steps must be below --steps (70000). Received: 80000",
     ]
     assert refusal("--backbone_weights=none", "--frozen_blocks=1") == (
         "--frozen_blocks=1 with --backbone_weights=none would freeze random weights: "
@@ -349,6 +363,20 @@ def test_all_contradictions_are_shown_as_flags(refusal):
 def test_a_setting_that_a_command_does_not_use_is_refused_on_its_command_line(refusal):
     message = refusal("--checkpoint=m.keras", "--learning_rate=0.1", command=DETECT)
     assert message == "--learning_rate is not used by this command"
+
+
+def test_all_options_of_a_command_that_are_out_of_range_are_named(refusal):
+    options = (
+        Option("number", int, 4, "Images.", limits=POSITIVE),
+        Option("threshold", float, 0.5, "A score.", limits=FRACTION),
+        Option("out", str, "", "A folder.", required=True),
+    )
+    command = Command("look", "Looks.", options=options, settings=())
+    assert refusal("--number=0", "--threshold=2", command=command).splitlines() == [
+        "--number must be a positive integer. Received: 0",
+        "--threshold must be a number between 0 and 1. Received: 2.0",
+        "--out is missing: A folder.",
+    ]
 
 
 @pytest.mark.parametrize("argv", [[], ["--checkpoint="]])
@@ -378,24 +406,25 @@ def test_help_goes_to_stdout_with_exit_code_0(argv, capsys):
 
 
 def test_help_shows_every_flag_with_type_default_and_choices():
-    lines = help_text(TRAIN).splitlines()
+    text = help_text(TRAIN)
+    lines = text.splitlines()
     for name in (*SETTINGS, "dry_run"):
         assert sum(line.startswith(f"  --{name}  (") for line in lines) == 1, name
     assert "  --dry_run  (true or false; default false)" in lines
-    assert "  --scales  (a list, each a number, separated by commas; default 128,256,512)" in lines
+    assert "  --pool_size  (a positive integer; default 7)" in lines
     assert "  --roi_pooling  (one of max, align; default max)" in lines
-    assert "  --classes_file  (a text; default empty)" in lines
-    forms = "each one of voc, coco, tfrecord, tfds"
-    assert f"  --dataset  (a list, {forms}, separated by commas; default voc)" in lines
+    assert "  --classes_file  (a string; default empty)" in lines
+    forms = "one or more of voc, coco, tfrecord, tfds, yolo, folder, separated by commas"
+    assert f"  --dataset  ({forms}; default voc)" in lines
+    assert "  --rpn_fg_fraction  (a number between 0 and 1; default 0.5, from the paper, " in text
+    assert "pictures" not in text  # former names
     assert "  keras-frcnn train --flagfile=voc.cfg" in lines
     assert "  --flagfile=FILE" in lines
     assert not any("undefok" in line or "absl" in line for line in lines)
 
 
 def test_help_goes_by_groups_in_the_order_of_the_settings():
-    assert list(GROUPS) == list(
-        dict.fromkeys(field.metadata["group"] for field in dataclasses.fields(Config))
-    )
+    assert list(GROUPS) == list(dict.fromkeys(option.group for option in SETTINGS.values()))
     titles = [
         line
         for line in help_text(TRAIN).splitlines()
@@ -407,7 +436,7 @@ def test_help_goes_by_groups_in_the_order_of_the_settings():
 
 def test_help_of_a_command_leaves_out_what_it_does_not_use():
     text = help_text(DETECT)
-    assert "--checkpoint  (a text; required)" in text
+    assert "--checkpoint  (a string; required)" in text
     assert "--score_threshold" in text
     assert "--learning_rate" not in text
     assert "Training:" not in text

@@ -228,10 +228,10 @@ def test_folders_with_other_content_are_refused(refusal, make_image, tmp_path):
         assert words in refusal(images, f"--output_dir={tmp_path / folder}")
     (tmp_path / "images" / "detections.json").touch()
     message = refusal(images, f"--output_dir={tmp_path / 'mine' / '..' / 'images'}")
-    assert "must not be a folder of --images" in message
+    assert "must not be a folder that holds --images" in message
 
 
 @pytest.mark.parametrize("value", ["1.5", "-0.1", "nan"])
 def test_an_impossible_draw_threshold_is_refused(refusal, value, tmp_path):
     flags = (f"--draw_threshold={value}", "--images=a.png", f"--output_dir={tmp_path}")
-    assert "--draw_threshold must be between 0 and 1" in refusal(*flags)
+    assert "--draw_threshold must be a number between 0 and 1. Received: " in refusal(*flags)

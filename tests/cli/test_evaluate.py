@@ -15,12 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from keras_frcnn import data
 from keras_frcnn.cli.evaluate import main
 from keras_frcnn.data.writers import shapes
-from keras_frcnn.evaluation.metrics import detections as results
 from keras_frcnn.evaluation.report import voc_files
 from keras_frcnn.evaluation.report.formats import percent
 from keras_frcnn.training import trainer
-from keras_frcnn.training.callbacks import read_evaluations
+from keras_frcnn.training.run_folder import read_evaluations
 from tests import fakes
+from tests.evaluation.handmade import read_results
 from tests.inspection import markup
 
 
@@ -99,25 +99,25 @@ def test_the_results_are_those_of_the_run(run, capsys):
 def test_detections_are_written_in_both_forms(evaluate, run, tmp_path):
     folder, config = run
     evaluate()
-    coco = results.read_coco(tmp_path / "results" / "detections.json", fakes.CLASS_NAMES)
+    coco = read_results(tmp_path / "results" / "detections.json")
     texts = voc_files.read_voc(tmp_path / "results" / "voc", fakes.CLASS_NAMES, "val")
     records = data.load(config, ("val",), fakes.CLASS_NAMES).records
     assert sorted(coco) == sorted(texts) == sorted(record.image_id for record in records)
     for record in records:
-        one, other = coco[record.image_id], texts[record.image_id]
-        assert len(one["scores"]) == len(other["scores"]) > 0
+        boxes, scores, _ = map(np.array, zip(*coco[record.image_id], strict=True))
+        other_scores = texts[record.image_id]["scores"]
+        assert len(scores) == len(other_scores) > 0
         limits = [record.height, record.width] * 2
-        assert (one["boxes"] >= 0).all()
-        assert (one["boxes"] <= np.array(limits) + 1e-3).all()
-        order, other_order = (np.argsort(-x["scores"], kind="stable") for x in (one, other))
-        np.testing.assert_allclose(one["scores"][order], other["scores"][other_order], rtol=1e-6)
+        assert (boxes >= 0).all()
+        assert (boxes <= np.array(limits) + 1e-3).all()
+        np.testing.assert_allclose(np.sort(scores), np.sort(other_scores), rtol=1e-6)
 
 
 def test_flags_win_over_the_checkpoints_settings(evaluate, run, tmp_path):
     _, config = run
     written = evaluate("--max_detections=2", "--eval_split=test", "--min_size=3")
-    detections = results.read_coco(tmp_path / "results" / "detections.json", fakes.CLASS_NAMES)
-    assert {len(image["scores"]) for image in detections.values()} == {2}
+    detections = read_results(tmp_path / "results" / "detections.json")
+    assert {len(rows) for rows in detections.values()} == {2}
     ids = {record.image_id for record in data.load(config, ("test",), fakes.CLASS_NAMES).records}
     assert set(detections) <= ids
     assert written["num_images"] == 2
@@ -196,14 +196,16 @@ def test_what_is_wrong_is_named(refusal, tmp_path):
     assert "'nope'" in refusal("--eval_split=nope")
     assert str(tmp_path / "none") in refusal(f"--data_dir={tmp_path / 'none'}")
     assert refusal("--pool_size=3") == "--pool_size is not used by this command"
-    assert refusal("--max_detections=0") == "--max_detections must be positive. Received: 0"
+    assert refusal("--max_detections=0") == (
+        "--max_detections must be a positive integer. Received: 0"
+    )
     assert refusal("--checkpoint=").startswith("--checkpoint is missing")
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.01])
 def test_an_impossible_iou_threshold_is_named_before_the_work(value, refusal, monkeypatch):
-    monkeypatch.setattr("keras_frcnn.inference.collect.collect", None)
-    message = f"--iou_threshold must be above 0 and at most 1. Received: {value:g}"
+    monkeypatch.setattr("keras_frcnn.inference.over_dataset.detect_dataset", None)
+    message = f"--iou_threshold must be a number above 0 and at most 1. Received: {float(value)}"
     assert refusal(f"--iou_threshold={value}") == message
 
 
@@ -332,11 +334,13 @@ def test_what_cannot_be_compared_is_named(two, refusal, tmp_path, capsys):
         return capsys.readouterr().err
 
     pair = f"--compare={a},{b}"
-    assert "must be two, separated by a comma. Received: 1" in refuse(f"--compare={a}")
+    assert "must be two strings separated by commas, or empty. Received: (" in refuse(
+        f"--compare={a}"
+    )
     assert f"{tmp_path / 'x'}: expected a folder with detections" in refuse(
         f"--compare={a},{tmp_path / 'x'}"
     )
-    assert "--checkpoint and --compare are two ways" in refuse(pair, "--checkpoint=x")
+    assert "--checkpoint and --compare cannot be combined" in refuse(pair, "--checkpoint=x")
     assert "to be compared by coco" in refuse(pair, "--metric=coco")
     assert f"{a} was measured on another ground truth" in refuse(pair, "--eval_split=test")
     path = b / "results.json"
@@ -352,5 +356,5 @@ def test_what_cannot_be_compared_is_named(two, refusal, tmp_path, capsys):
     assert f"{b} must have the classes of the ground truth" in refuse(pair)
     for broken in ("", "[]", "{}", '{"class_names": 3}', "[" * 100_000):
         path.write_text(broken)
-        assert f"{path} must be of evaluate" in refuse(pair)
-    assert "--resamples must be at least 0. Received: -1" in refusal("--resamples=-1")
+        assert f"{path} must be a file that evaluate wrote" in refuse(pair)
+    assert "--resamples must be an integer of at least 0. Received: -1" in refusal("--resamples=-1")

@@ -32,15 +32,15 @@ def refusal(capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ((), "nothing is asked for"),
-        (("--table=1",), "--table: there is no 1"),
+        ((), "expected --table, --figure or --rows, to say what to make"),
+        (("--table=1",), "--table: expected 2, 3, 4, 5, 6, 7, 8, 9, 10. Received: 1."),
         (("--table=2", "--budget=0"), "--budget must be 'full' or minutes above 0. Received: '0'"),
         (("--table=2", "--budget=nan"), "--budget must be 'full' or minutes above 0"),
         (("--table=2", "--budget=long"), "--budget must be 'full' or minutes above 0"),
         (("--table=2", "--seeds=1,1"), "--seeds must be different numbers from 0"),
         (("--table=2", "--seeds="), "--seeds must be different numbers from 0"),
         (("--table=2", "--replace_splits=a"), "--replace_splits must be pairs"),
-        (("--table=2", "--replace_splits=VOC2007/train:a"), "no row has VOC2007/train. There are"),
+        (("--table=2", "--replace_splits=VOC2007/train:a"), "must name image sets of the rows"),
         (("--table=2", "--steps=5"), "--steps is not used by this command"),
         (("--table=2", "--scheme=joint"), "--scheme is not used by this command"),
         (("--table=2", "--dry_run", "--frozen_blocks=7"), "--frozen_blocks must be between"),
@@ -60,7 +60,7 @@ def test_a_missing_flagfile_is_named(refusal, tmp_path):
 def test_rows_of_other_settings_are_not_mixed(refusal, tmp_path):
     folder = f"--output_dir={tmp_path}"
     assert main([f"--configs_dir={CONFIGS}", "--table=10", folder, "--budget=2"]) == 0
-    assert "budget was 2.0, is full" in refusal("--table=10", folder)
+    assert "budget was 2.0 and is now full" in refusal("--table=10", folder)
 
 
 def test_settings_that_were_given_are_told_from_the_others(tmp_path):
@@ -94,7 +94,7 @@ OVERRIDES = (
 
 @pytest.fixture
 def argv(tmp_path):
-    """Two rows at a size for tests, in a few seconds of budget."""
+    """Two rows at a small size, with a budget of a few seconds."""
     data_dir = shapes.make(
         tmp_path / "shapes", 4, 2, 1, shorter_side=(64, 72), longer_side=(80, 96)
     )
@@ -112,23 +112,23 @@ def argv(tmp_path):
 
 
 def a_second_a_step(config, console):
-    """What a rehearsal measures, so that 6 seconds are 6 steps."""
+    """Stands in for the dry run's measurement: 6 seconds are 6 steps."""
     del console
     return {"images": 3, "phases": [{"step": 1.0, "proposals": 0.0} for _ in config.phase_steps]}
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Runs the commands here, on the stand-in backbone; returns them."""
+    """Runs the commands in this process on a stand-in backbone, and returns them."""
     lines = []
 
     class Process:
         def __init__(self, line, start_new_session):
             del start_new_session
-            assert line[1:3] == ["-m", "keras_frcnn.cli.main"]
-            lines.append(line[3:])
+            command = line[line.index("keras_frcnn.cli.main") + 1 :]
+            lines.append(command)
             try:
-                self.code = cli.main(line[3:])
+                self.code = cli.main(command)
             except SystemExit as stop:
                 self.code = stop.code
 
@@ -149,10 +149,10 @@ def test_rows_from_beginning_to_end(argv, in_this_process, tmp_path, capsys):
     assert main(argv) == 0
     titles = re.findall(r"^\[\d+/\d+\] (.*)$", capsys.readouterr().out, re.MULTILINE)
     assert titles == [
-        "rehearse zf_unshared",
+        "time the steps of zf_unshared",
         "train zf_unshared, seed 0",
         "evaluate zf_unshared, seed 0",
-        "rehearse zf_dense",
+        "time the steps of zf_dense",
         "train zf_dense, seed 0",
         "evaluate zf_dense, seed 0",
     ]
@@ -161,10 +161,10 @@ def test_rows_from_beginning_to_end(argv, in_this_process, tmp_path, capsys):
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
         words = rf"\| \d+\.\d \| 1 \| 6 of {full} \| random: train \(4\) -> val \(2\) \|$"
         assert re.search(words, line)
-    assert "All rows with --shorter_side=64" in text
+    assert "All rows were run with --shorter_side=64" in text
     assert "--alternating_steps=4,2,4,2" in in_this_process[1]
     assert {"--steps=6", "--lr_boundaries=4"} < set(in_this_process[4])
-    # Again there is nothing to do; another seed is added to what there is.
+    # The same command again has nothing to do. Another seed is added to the results.
     del in_this_process[:]
     assert main(argv) == 0
     assert in_this_process == []

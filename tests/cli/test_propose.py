@@ -1,16 +1,24 @@
 """keras-frcnn propose: files that training and evaluation take."""
 
+import contextlib
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_frcnn.cli import propose
+from keras_frcnn.config import Config
 from keras_frcnn.data import load, proposals_file
+from keras_frcnn.data.images import decoding
 from keras_frcnn.data.writers import shapes
-from keras_frcnn.inference.collect import collect
+from keras_frcnn.inference import classic_proposals
+from keras_frcnn.inference.over_dataset import detect_dataset
 from keras_frcnn.weights import checkpoint
 from tests import fakes
+from tests.data.conftest import VocFolder
+from tests.data.images import image_forms
+from tests.data.images.image_forms import FORMS
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def test_an_rpn_proposes_what_it_proposes_in_evaluation(data, tmp_path, monkeypa
         path = tmp_path / "rpn.npz"
         run(data, path, f"--checkpoint={tmp_path}/a.keras", "--split=eval_split")
         dataset = load(model.config, ("val",))
-        _, expected = collect(model, dataset, model.config)
+        _, expected = detect_dataset(model, dataset, model.config)
         found = proposals_file.read(path)
         assert list(found.image_ids) == [record.image_id for record in dataset.records]
         for boxes, image in zip(np.split(found.boxes, found.splits[1:-1]), expected, strict=True):
@@ -70,11 +78,43 @@ def test_images_without_annotations_are_proposed_for(data, tmp_path):
     np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
+def test_the_images_are_those_that_training_sees(tmp_path, monkeypatch):
+    """An orientation in XMP is ignored, one in EXIF is followed, and 16 bits are not clipped."""
+    folder = VocFolder(tmp_path / "VOC")
+    names = ["jpeg turned 6", "png grey of 16 bits, dark", "png turned 8"]
+    contents = [FORMS[name].content for name in names]
+    xmp = b"http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation='6' tiff:Orientation=\"6\"/>"
+    contents.append(image_forms.with_segment(FORMS["jpeg"].content, 0xE1, xmp))
+    for number, content in enumerate(contents):
+        folder.image(number).write_bytes(content)
+        folder.line("train", number)
+    seen = []
+
+    @contextlib.contextmanager
+    def processes(count, *arguments):
+        def propose(images):
+            for image in images:
+                seen.append(image)
+                yield np.zeros((1, 4), np.float32), np.ones(1, np.float32)
+
+        yield propose
+
+    monkeypatch.setattr(classic_proposals, "proposer", lambda *arguments: None)
+    monkeypatch.setattr(classic_proposals, "processes", processes)
+    run(folder.root, tmp_path / "a.npz", "--method=selective_search")
+    dataset = load(Config(data_dir=str(folder.root)), ("train",), annotated=False)
+    stream = tf.data.Dataset.range(len(contents)).map(decoding.image_reader(dataset.records))
+    for image, expected in zip(seen, stream.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(image, expected)
+    shapes = [image.shape for image in seen]
+    assert shapes == [(36, 24, 3), (24, 36, 3), (36, 24, 3), (24, 36, 3)]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--method=rpn"], "--checkpoint is missing: a .keras file, whose RPN proposes"),
-        (["--method=edge_boxes"], "edge_boxes needs the model of structured edges"),
+        (["--method=rpn"], "--checkpoint is missing: the .keras file whose RPN proposes"),
+        (["--method=edge_boxes"], "edge_boxes needs the structured-edge model"),
         (["--method=sliding"], "rpn, selective_search, edge_boxes"),
     ],
 )

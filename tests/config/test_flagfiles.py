@@ -5,7 +5,7 @@ from pathlib import Path
 from keras_frcnn.cli.command import Command, parse
 from keras_frcnn.config import Config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def config_of(name: str) -> Config:

@@ -1,12 +1,13 @@
 """Config as flags, flags as Config, and the flagfile written from a Config."""
 
 import dataclasses
+import functools
 
 import pytest
 from absl import flags as absl_flags
 
 from keras_frcnn.config import Config, flags
-from keras_frcnn.config.flagfile import Reader
+from keras_frcnn.config.flagfile import Reader, UsageError
 
 # Every setting with another value than its default, unless it has one choice only.
 CHANGED = Config(
@@ -28,9 +29,10 @@ CHANGED = Config(
 def read_back(config, path) -> Config:
     """Writes a config, then reads it into flags without validating it."""
     flags.write_flagfile(config, path)
-    reader = Reader({name: option.parse for name, option in flags.SETTINGS.items()})
+    parsers = {n: functools.partial(flags.parse, o) for n, o in flags.SETTINGS.items()}
+    reader = Reader(parsers)
     given = reader.read_flagfile(path)
-    assert list(given) == [field.name for field in dataclasses.fields(Config)]
+    assert list(given) == list(flags.SETTINGS)
     return Config(**{name: entry.value for name, entry in given.items()})
 
 
@@ -65,7 +67,7 @@ def test_a_written_flagfile_holds_only_comments_and_name_value_lines(tmp_path):
     assert sum(line.startswith("--") for line in lines) == len(dataclasses.fields(Config))
     assert "--scales=128,256,512" in lines
     assert "--deterministic=false" in lines
-    assert "# Images a step. (an integer; default 1)" in lines
+    assert "# Number of images per step. (a positive integer; default 1)" in lines
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,38 @@ def test_settings_are_ordinary_absl_flags():
     flag_values(["prog", "--steps=90000", "--nodecay_biases", "--scales=8,16", "--deterministic"])
     expected = Config(steps=90000, scales=(8.0, 16.0), deterministic=True)
     assert flags.to_config(flag_values) == expected
+
+
+def test_settings_come_in_groups_with_the_common_ones_first():
+    assert set(flags.SETTINGS) == set(Config.options())
+    for group in flags.GROUPS:
+        common = [flags.SETTINGS[name].common for name in flags.settings_of(group)]
+        assert common == sorted(common, reverse=True)
+    first = ("output_dir", "seed", "precision", "deterministic", "dataset", "data_dir")
+    assert (*flags.settings_of("run"), *flags.settings_of("data")[:2]) == first
+    assert flags.settings_of("run", "data")[:6] == first
+    assert [flags.settings_of(group)[0] for group in ("model", "training")] == ["backbone", "steps"]
+
+
+def test_problems_name_flags(tmp_path):
+    flag_values = absl_flags.FlagValues()
+    flags.define(flag_values, flags.SETTINGS.values())
+    flag_values(["prog", "--warmup_steps=9", "--steps=9", "--data_dir=steps=3,b", "--seed=-1"])
+    with pytest.raises(UsageError) as caught:
+        flags.to_config(flag_values)
+    assert str(caught.value).splitlines() == [
+        "--seed must be an integer of at least 0. Received: -1",
+        "--data_dir must be one folder for all, or one for each of the 1 datasets (voc). "
+        "Received: ('steps=3', 'b')",
+        "--warmup_steps must be below --steps (9). Received: 9",
+    ]
+
+
+def test_the_summary_names_form_default_and_source():
+    assert flags.summary(flags.SETTINGS["rpn_num_samples"]) == (
+        "a positive integer; default 256, from the paper, section 3.1.3"
+    )
+    assert flags.summary(flags.SETTINGS["scales"]) == (
+        "one or more positive numbers separated by commas; default 128,256,512, from the paper"
+    )
+    assert flags.summary(flags.SETTINGS["classes_file"]) == "a string; default empty"

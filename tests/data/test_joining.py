@@ -8,7 +8,11 @@ import pytest
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import joining, pipeline, proposals_file
-from keras_frcnn.evaluation.metrics import coco, detections, measure
+from keras_frcnn.data.images.preprocessing import CAFFE
+from keras_frcnn.evaluation.metrics import coco
+from keras_frcnn.evaluation.metrics.detections import to_table
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
+from keras_frcnn.evaluation.report import coco_files
 from tests.data.conftest import CocoFolder
 
 CATEGORIES = [
@@ -208,10 +212,10 @@ def test_joined_coco_data_have_a_truth_to_evaluate_and_write_results_for(tmp_pat
         }
         for record in dataset.records
     }
-    assert measure.measure(dataset, found).figures["AP"] == 1
+    assert evaluate(dataset, found).figures["AP"] == 1
     path = tmp_path / "found.json"
-    detections.write_coco(path, found, dataset.class_names, truth.category_ids)
-    assert coco.evaluate_columns(truth, coco.read_found(path, truth)).figures["AP"] == 1
+    coco_files.write(path, to_table(found, truth), truth)
+    assert coco.evaluate(truth, coco_files.read(path, truth)).figures["AP"] == 1
     assert json.loads(path.read_text())[-1] == {
         "image_id": "coco2/1", "category_id": 3, "bbox": [7, 0, 5, 6], "score": pytest.approx(0.9),
     }  # fmt: skip
@@ -272,7 +276,7 @@ def test_difficult_objects_and_crowd_regions_each_have_their_datas_default(
     sizes = {"shorter_side": 40, "longer_side": 60, "flip": "none", "batch_size": 3}
     config = settings(voc, crowd, difficult=difficult, **sizes)
     dataset = data.load(config, ("train", "train"))
-    inputs, targets = next(iter(pipeline.train_dataset(dataset, config)))
+    inputs, targets = next(iter(pipeline.train_dataset(dataset, config, CAFFE)))
     assert sorted(inputs["index"].numpy()) == [0, 1, 2]
     name_of = {0: "monitor", 1: "difficult sofa", 2: "dog", 11: "crowd couch"}  # by the left edge
     found = {
@@ -292,7 +296,7 @@ def test_images_of_nothing_but_left_out_objects_are_background_as_the_setting_sa
     dataset = data.load(config, ("train", "train2017"))
 
     def drawn(config):
-        stream = pipeline.train_dataset(dataset, config).take(len(dataset.records))
+        stream = pipeline.train_dataset(dataset, config, CAFFE).take(len(dataset.records))
         batches = [(int(i["index"][0]), (t["labels"].numpy() >= 0).sum()) for i, t in stream]
         return dict(sorted(batches))
 

@@ -105,16 +105,16 @@ def test_images_without_an_entry_are_counted_and_named(path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"boxes": arrays()["boxes"][:4]}, "as many counts as image_ids"),
-        ({"scores": np.zeros(6)}, "as many counts as image_ids"),
-        ({"counts": np.array([2, -1, 4])}, "as many counts as image_ids"),
-        ({"counts": np.array([2, 2**62, 2**62])}, "as many counts as image_ids"),
-        ({"counts": np.array([2, 3])}, "as many counts as image_ids"),
-        ({"boxes": np.zeros((5, 3))}, "as many counts as image_ids"),
-        ({"counts": np.array([2.0, 0, 3])}, "counts must be of 1 dimension"),
-        ({"image_ids": np.array([["a", "b", "c"]])}, "image_ids must be of 1 dimension"),
-        ({"scores": np.array(["x"] * 5)}, "scores must be of 1 dimension"),
-        ({"image_ids": np.array(["a", "b", "a"])}, "image 'a' is in it 2 times"),
+        ({"boxes": arrays()["boxes"][:4]}, "expected one count for each image id"),
+        ({"scores": np.zeros(6)}, "expected one count for each image id"),
+        ({"counts": np.array([2, -1, 4])}, "expected one count for each image id"),
+        ({"counts": np.array([2, 2**62, 2**62])}, "expected one count for each image id"),
+        ({"counts": np.array([2, 3])}, "expected one count for each image id"),
+        ({"boxes": np.zeros((5, 3))}, "expected one count for each image id"),
+        ({"counts": np.array([2.0, 0, 3])}, "counts must have 1 dimension"),
+        ({"image_ids": np.array([["a", "b", "c"]])}, "image_ids must have 1 dimension"),
+        ({"scores": np.array(["x"] * 5)}, "scores must have 1 dimension"),
+        ({"image_ids": np.array(["a", "b", "a"])}, "image 'a' occurs 2 times"),
         ({"boxes": arrays()["boxes"] * [1, 1, np.nan, 1]}, "'a' has a box that is not finite"),
         ({"boxes": arrays()["boxes"] * [1, 1, 1, -1]}, "'a' has a box .* ends before it begins"),
         ({"scores": np.array([9, 8, 3, np.inf, 1])}, "'c' has a score that is not finite"),
@@ -131,7 +131,7 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path, changes, message):
 def test_nothing_wrong_is_written(tmp_path):
     with pytest.raises(ValueError, match="'x' has a box"):
         proposals_file.write(tmp_path / "found.npz", [("x", [[3, 3, 2, 2]], [0])])
-    with pytest.raises(ValueError, match="image_ids must be"):
+    with pytest.raises(ValueError, match="image_ids must have"):
         proposals_file.write(tmp_path / "found.npz", [])
     assert not list(tmp_path.iterdir())
 
@@ -202,7 +202,7 @@ class TestInParts:
     @pytest.fixture(autouse=True)
     def six(self, monkeypatch, path):
         path.unlink()
-        monkeypatch.setattr(proposals_file, "_PART", 2)
+        monkeypatch.setattr(proposals_file, "_PART_IMAGES", 2)
         self.records = [record(name) for name in "abcdef"]
         self.asked = []
 
@@ -221,7 +221,9 @@ class TestInParts:
         with pytest.raises(KeyboardInterrupt):
             proposals_file.write_in_parts(path, self.records, stopped, "a")
         assert not path.exists()
-        with pytest.raises(ValueError, match="found.parts holds parts of a file that other"):
+        with pytest.raises(
+            ValueError, match="found.parts holds parts of a file that was begun with other"
+        ):
             proposals_file.write_in_parts(path, self.records, self.propose, "b")
         proposals_file.write_in_parts(path, self.records, self.propose, "a")
         assert "".join(self.asked) == "abc" + "cdef"
@@ -296,8 +298,8 @@ class TestJson:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"image_id": None}, "image_id must be a text or an integer. Received: None"),
-            ({"image_id": True}, "image_id must be a text or an integer. Received: True"),
+            ({"image_id": None}, "image_id must be a string or an integer. Received: None"),
+            ({"image_id": True}, "image_id must be a string or an integer. Received: True"),
             ({"bbox": [1, 2, 3]}, "bbox must be four finite numbers"),
             ({"bbox": [1, 2, 3, "4"]}, "bbox must be four finite numbers"),
             ({"bbox": [1, 2, 3, float("nan")]}, "bbox must be four finite numbers"),
@@ -318,6 +320,6 @@ class TestJson:
         sound = {"image_id": "a", "bbox": [1, 2, -3, 4], "score": 1}
         assert "image 'a' has a box that is not finite or ends before" in refusal([sound])
         both = [{**sound, "bbox": [1, 2, 3, 4], "image_id": image_id} for image_id in ("a", 1)]
-        assert "image ids must be all texts or all numbers" in refusal(both)
+        assert "image ids must be all strings or all numbers" in refusal(both)
         monkeypatch.setattr(proposals_json, "MAX_BYTES", 10)
         assert "more than 10 bytes are refused" in refusal(both)

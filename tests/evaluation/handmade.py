@@ -1,8 +1,13 @@
-"""Records, data sets and detections in one line each, for judging by hand."""
+"""Records, data sets and detections in one line each, and their evaluation, to check by hand."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
+
+from keras_frcnn.evaluation.analysis import errors
+from keras_frcnn.evaluation.metrics import coco, ground_truth, voc
+from keras_frcnn.evaluation.metrics.detections import to_table
 
 
 def record(image_id, *objects):
@@ -21,16 +26,60 @@ def dataset(*records, class_names=("cat",)):
 
 def found(*rows):
     """Makes one image's detections of (box, score) or (box, score, label)."""
+    labels = [r[2] if len(r) > 2 else 0 for r in rows]
+    return arrays([r[0] for r in rows], [r[1] for r in rows], labels)
+
+
+def arrays(boxes, scores, labels):
+    """Makes one image's detections of one list each."""
     return {
-        "boxes": np.array([r[0] for r in rows], np.float32).reshape(-1, 4),
-        "scores": np.array([r[1] for r in rows], np.float32),
-        "labels": np.array([r[2] if len(r) > 2 else 0 for r in rows], np.int32),
+        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+        "scores": np.array(scores, np.float32),
+        "labels": np.array(labels, np.int32),
     }
 
 
+def crowded_detections(seed, ids):
+    """Makes 20 detections of two classes in each image, with scores near 1, as a softmax's are."""
+    generator = np.random.default_rng(seed)
+    near = generator.uniform(0, 900, [len(ids), 20, 2]).astype(np.float32)
+    boxes = np.concatenate([near, near + generator.uniform(0, 300, near.shape)], axis=2)
+    scores = 1 - generator.uniform(0, 1, [len(ids), 20]) ** 12
+    labels = np.sort(generator.integers(0, 2, [len(ids), 20]), axis=1)
+    return {i: arrays(*values) for i, *values in zip(ids, boxes, scores, labels, strict=True)}
+
+
+def tables(data, detections, metric="voc"):
+    """Returns the ground truth and the detections as the metrics take them."""
+    truth = ground_truth.of_dataset(data, metric)
+    return truth, to_table(detections, truth)
+
+
+def evaluate_voc(data, detections, iou_threshold=0.5):
+    return voc.evaluate(*tables(data, detections), iou_threshold)
+
+
+def evaluate_coco(data, detections):
+    return coco.evaluate(*tables(data, detections, "coco"))
+
+
+def split_errors(data, detections, iou_threshold=0.5, metric="voc", **options):
+    return errors.split(*tables(data, detections, metric), iou_threshold, metric, **options)
+
+
+def read_results(path):
+    """Reads COCO results as plain JSON: {image id: [(yxyx box, score, category id), ...]}."""
+    images = {}
+    for entry in json.loads(path.read_text()):
+        x, y, w, h = entry["bbox"]
+        row = ([y, x, y + h, x + w], entry["score"], entry["category_id"])
+        images.setdefault(entry["image_id"], []).append(row)
+    return images
+
+
 def random_images(generator, num_images=6, num_classes=3):
-    """Makes a data set and detections: ties of scores and overlaps, difficult objects, images and
-    a class without objects, images without detections, loose and wrong and doubled boxes.
+    """Makes a data set and detections with ties of scores and overlaps, difficult objects, images
+    and a class without objects, images without detections, and loose, wrong and duplicate boxes.
     """
     records, detections = [], {}
     for image_id in range(int(generator.integers(1, num_images + 1))):

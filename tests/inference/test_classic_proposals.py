@@ -1,10 +1,8 @@
-"""Selective Search and EdgeBoxes: they find what is to be seen, in boxes of the package's form."""
+"""Selective Search and EdgeBoxes find what is visible, in the package's form of boxes."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from keras_frcnn.data.dataset import Record
 from keras_frcnn.inference import classic_proposals
 from keras_frcnn.ops import boxes as box_ops
 
@@ -98,26 +96,30 @@ def test_a_plain_image_gives_few_boxes_or_none(edge_model):
     assert boxes.shape == (0, 4) and scores.shape == (0,)
 
 
-def test_a_worker_reads_images_upright(tmp_path, image):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter
-    Image.fromarray(np.rot90(image)).save(tmp_path / "a.jpg", exif=exif, quality=100)
-    classic_proposals.start_worker("selective_search")
-    objects = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0, bool)
-    record = Record("a", str(tmp_path / "a.jpg"), 100, 140, *objects, orientation=6)
-    image_id, boxes, _ = classic_proposals.propose(record)
-    assert image_id == "a"
-    assert box_ops.iou(np.array([SQUARE], "float32"), boxes).numpy().max() > 0.9
+def test_processes_give_the_same_in_order_and_take_few_images_at_a_time(image):
+    images = [image[:, : 60 + 10 * number] for number in range(8)]
+    expected = [classic_proposals.proposer("selective_search", limit=30)(one) for one in images]
+    taken = []
+    with classic_proposals.processes(1, "selective_search", "", 30) as propose:
+        found = propose(taken.append(n) or one for n, one in enumerate(images))
+        first = next(found)
+        assert taken == [0, 1, 2]  # one at work, and the next two
+        for one, other in zip([first, *found], expected, strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+            np.testing.assert_array_equal(one[1], other[1])
+    assert taken == list(range(8))
 
 
 def test_what_is_missing_is_said(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="selective_search, edge_boxes. Received: 'rpn'"):
         classic_proposals.proposer("rpn")
-    with pytest.raises(ValueError, match="edge_boxes needs the model.*Received: ''"):
+    with pytest.raises(
+        ValueError, match="edge_boxes needs the structured-edge model.*Received: ''"
+    ):
         classic_proposals.proposer("edge_boxes")
     path = tmp_path / "model.yml.gz"
     path.write_bytes(b"no model")
-    with pytest.raises(ValueError, match="model.yml.gz is no model of structured edges"):
+    with pytest.raises(ValueError, match="model.yml.gz is not a structured-edge model"):
         classic_proposals.proposer("edge_boxes", str(path))
     monkeypatch.delattr(cv2, "ximgproc")
     with pytest.raises(ValueError, match=r"pip install 'keras-frcnn\[proposals\]'.*lacks ximgproc"):

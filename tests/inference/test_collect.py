@@ -1,9 +1,9 @@
 """Joining what was found on one image at several sizes."""
 
 import numpy as np
+from keras_frcnn.inference.collect import merge
 
 from keras_frcnn.config import Config
-from keras_frcnn.inference.collect import merge
 
 
 def found(*rows):

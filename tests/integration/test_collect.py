@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_frcnn.inference.collect import collect, merge, propose
 
 from keras_frcnn import data
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.data.writers import shapes
-from keras_frcnn.inference.collect import collect, merge, propose
 from tests import fakes
 
 

@@ -11,10 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from keras_frcnn.cli import evaluate, train
 from keras_frcnn.config.flags import write_flagfile
-from keras_frcnn.evaluation.metrics import detections as results
 from keras_frcnn.evaluation.report import voc_files
 from keras_frcnn.weights import checkpoint
 from tests import fakes
+from tests.evaluation.handmade import read_results
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +128,7 @@ def test_evaluate_agrees_with_the_run(run, tmp_path):
         "red": 2,
     }
     files = voc_files.read_voc(tmp_path / "voc", CLASS_NAMES, "all")
-    detections = results.read_coco(tmp_path / "detections.json", CLASS_NAMES)
+    detections = read_results(tmp_path / "detections.json")
     assert sorted(files) == sorted(detections) == ["a", "b"]
 
 

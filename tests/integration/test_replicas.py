@@ -76,7 +76,7 @@ def compare(strategy, settings, frozen, batch_of):
     """Trains one and two replicas; returns the number of weights that learn."""
     import tensorflow as tf
 
-    from keras_frcnn.training.trainer import make_optimizer
+    from keras_frcnn.training.optimizers import make_optimizer
     from tests import fakes
 
     def detector():

@@ -294,3 +294,39 @@ def test_half_precision_leaves_coordinates_alone():
     order = np.argsort(result["indices"][0])
     expected = reference.encode(anchors, [[0, 0, 1001, 1003]] * 2)
     np.testing.assert_allclose(result["deltas"][0].numpy()[order], expected, atol=1e-6)
+
+
+def test_an_image_has_the_same_samples_alone_and_padded_beside_others(rng):
+    small, large, layer = (4, 3), (6, 7), AnchorTargetAssigner(num_samples=6, border_anchors=True)
+    boxes = np.array([[[3, 2, 20, 18], [0, 0, 0, 0]]] * 3, "float32")
+    labels = np.array([[1, -1]] * 3, "int32")
+    anchors = grid(*large).reshape(*large, -1, 4)
+    own = np.zeros(anchors.shape[:3], bool)
+    own[: small[0], : small[1]] = True
+    ids = np.arange(own.size).reshape(own.shape)
+    together = as_numpy(
+        layer(
+            anchors.reshape(-1, 4),
+            boxes,
+            labels,
+            np.array([[48, 56], [32, 24], [48, 56]]),
+            np.array([[1, 2], [3, 4], [5, 6]]),
+            valid=np.stack([np.ones(own.size, bool), own.ravel(), np.ones(own.size, bool)]),
+            ids=ids.ravel(),
+        )
+    )
+    alone = as_numpy(
+        layer(
+            grid(*small),
+            boxes[:1, :1],
+            labels[:1, :1],
+            np.array([[32, 24]]),
+            np.array([[3, 4]]),
+            ids=ids[own],
+        )
+    )
+    rows = np.flatnonzero(own)
+    np.testing.assert_array_equal(together["indices"][1], rows[alone["indices"][0]])
+    for name in ("labels", "deltas", "weights"):
+        np.testing.assert_array_equal(together[name][1], alone[name][0])
+    assert alone["weights"].all() and alone["labels"].any()

@@ -74,6 +74,81 @@ def test_unranked_boxes_are_drawn_at_random_and_none_is_suppressed(rng):
     np.testing.assert_array_equal(again[0], boxes[5])
 
 
+def test_an_unranked_draw_does_not_depend_on_padding(rng):
+    # The same anchors among others that are not the image's own, with the same ids.
+    logits = rng.normal(0, 1, (1, 60, 2)).astype("float32")
+    anchors = rng.uniform(0, 50, (60, 4)).astype("float32")
+    anchors[:, 2:] += anchors[:, :2]
+    ids = np.arange(60) * 5
+    own = np.zeros(60, bool)
+    own[::3] = True
+    layer, shape = ProposalGenerator(post_nms_top_k=8, ranked=False), np.array([[99, 99]])
+    together = layer(logits, np.zeros((1, 60, 4)), anchors, shape, own[np.newaxis], ids=ids)
+    alone = layer(
+        logits[:, own], np.zeros((1, 20, 4)), anchors[own], shape, ids=ids[own]
+    )  # fmt: skip
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_each_level_keeps_its_own_best_and_suppresses_alone():
+    # NEAR overlaps FULL, but they are on different levels; of the second level one box is kept.
+    anchors = np.array([FULL, FAR, NEAR, [20, 20, 40, 40]], "float32")
+    boxes, scores = propose(anchors, [1, 3, 2, 0], options={"pre_nms_top_k": 2}, level_sizes=[2, 2])
+    assert boxes == [FAR, NEAR, FULL, [20, 20, 40, 40]]
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp([-3.0, -2.0, -1.0, 0.0])), rtol=1e-6)
+    boxes, _ = propose(anchors, [1, 3, 2, 0], options={"pre_nms_top_k": 1}, level_sizes=[2, 2])
+    assert boxes == [FAR, NEAR]
+    boxes, _ = propose(anchors, [1, 3, 2, 0], options={"post_nms_top_k": 2}, level_sizes=[2, 2])
+    assert boxes == [FAR, NEAR]
+
+
+@pytest.mark.parametrize("options", [{}, {"on_cpu": True}, {"supports_jit": True}])
+def test_levels_equal_the_reference_of_each_and_the_best_of_all(rng, options):
+    sizes = [(6, 8), (3, 4)]
+    anchors = [
+        AnchorGenerator((scale,), (0.5, 1, 2), stride)(tf.zeros([1, *size, 1])).numpy()
+        for scale, stride, size in zip((12, 24), (8, 16), sizes, strict=True)
+    ]
+    counts = [len(level) for level in anchors]
+    logits = rng.normal(0, 2, (2, sum(counts), 2)).astype("float32")
+    deltas = rng.normal(0, 0.3, (2, sum(counts), 4)).astype("float32")
+    layer = ProposalGenerator(pre_nms_top_k=50, post_nms_top_k=20, **options)
+    shape = np.array([[48, 64]] * 2)
+    boxes, scores, valid = as_numpy(
+        layer(logits, deltas, np.concatenate(anchors), shape, level_sizes=counts)
+    )
+    ends = np.cumsum([0, *counts])
+    for b in range(2):
+        found = [
+            reference.propose(
+                logits[b, first:last],
+                deltas[b, first:last],
+                level,
+                (48, 64),
+                pre=50,
+                post=20,
+                iou_threshold=0.7,
+            )
+            for level, first, last in zip(anchors, ends, ends[1:], strict=False)
+        ]
+        expected = np.concatenate([level[0] for level in found])
+        expected_scores = np.concatenate([level[1] for level in found])
+        best = np.argsort(-expected_scores, kind="stable")[:20]
+        assert valid[b].all() and len(best) == 20
+        np.testing.assert_allclose(boxes[b], expected[best], atol=1e-3)
+        np.testing.assert_allclose(scores[b], expected_scores[best], rtol=1e-5)
+
+
+def test_one_level_is_the_same_with_and_without_its_size(rng):
+    logits, deltas, anchors, image_shape, valid = random_scene(rng, [(4, 3), (5, 6)])
+    layer = ProposalGenerator(post_nms_top_k=30)
+    plain = layer(logits, deltas, anchors, image_shape, valid)
+    sized = layer(logits, deltas, anchors, image_shape, valid, level_sizes=[len(anchors)])
+    for one, other in zip(plain, sized, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_deltas_move_the_anchors():
     boxes, _ = propose([[10, 20, 20, 40]], [0], [[0.5, -0.25, 0, np.log(0.5)]])
     np.testing.assert_allclose(boxes, [[15, 20, 25, 30]], rtol=1e-6)

@@ -227,3 +227,22 @@ def test_half_precision_leaves_coordinates_alone():
     gt_boxes = np.array([[[0, 0, 1003, 1003]]], "float32")
     result = layer(proposals, np.array([[True]]), gt_boxes, np.array([[0]]), SEED)
     assert sorted(result["rois"][0].numpy().tolist()) == [[0, 0, 1001, 1003], [0, 0, 1003, 1003]]
+
+
+def test_an_image_has_the_same_samples_whatever_pads_its_proposals_and_objects(rng):
+    proposals = rng.uniform(0, 40, (1, 30, 4)).astype("float32")
+    proposals[..., 2:] += proposals[..., :2]
+    boxes = np.array([[[5, 5, 30, 40], [20, 41, 60, 90]]], "float32")
+    labels, layer = np.array([[0, 2]]), ProposalSampler(num_samples=8, fg_fraction=0.5)
+    seed = np.array([[3, 4]])
+    alone = as_numpy(layer(proposals, np.ones((1, 30), bool), boxes, labels, seed))
+    assert alone["weights"].all() and alone["labels"].any()
+    # More rows of padding behind both, and another image above.
+    padded = np.zeros((2, 50, 4), "float32")
+    padded[1, :30], padded[0] = proposals[0], rng.uniform(0, 90, (50, 4))
+    valid = np.stack([np.ones(50, bool), np.arange(50) < 30])
+    more_boxes, more_labels = np.zeros((2, 5, 4), "float32"), np.full((2, 5), -1)
+    more_boxes[1, :2], more_labels[1, :2] = boxes[0], labels[0]
+    together = as_numpy(layer(padded, valid, more_boxes, more_labels, np.array([[1, 1], [3, 4]])))
+    for name, value in alone.items():
+        np.testing.assert_array_equal(together[name][1], value[0], err_msg=name)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn.config import Config
+from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from tests import fakes
 from tests.base import assert_detection_output, assert_valid_boxes
@@ -59,7 +60,7 @@ def test_an_image_moved_by_one_stride_has_its_proposals_moved_by_one_stride():
         test_pre_nms_top_k=1000,
         test_post_nms_top_k=1000,
     )
-    for weight in model.rpn_head.deltas.weights:
+    for weight in model.rpn.head.deltas.weights:
         weight.assign(0.2 * weight)  # boxes near their anchors
     cells, border = 12, 3  # no convolution reads farther than so many cells
     scene = fakes.image(16 * cells, 16 * cells)
@@ -107,13 +108,13 @@ def test_min_size_is_measured_in_pixels_of_the_original_image():
 
 
 def test_a_call_in_training_points_to_compute_losses(model):
-    with pytest.raises(ValueError, match=r"model\.compute_losses\(inputs, targets, seed\)"):
+    with pytest.raises(ValueError, match=r"model\.compute_losses\(inputs, targets\)"):
         model(fakes.inputs_of([fakes.image(32, 32)]), training=True)
 
 
 def test_everything_but_the_convolutions_is_float32_under_a_mixed_policy():
     model = fakes.detector(precision="mixed_bfloat16")
-    assert model.backbone.compute_dtype == model.box_head.compute_dtype == "bfloat16"
+    assert model.backbone.compute_dtype == model.roi_head.box_head.compute_dtype == "bfloat16"
     inputs = fakes.inputs_of([fakes.image(96, 128), fakes.image(50, 37)])
     answer = numpy_of(model(inputs))
     assert_detection_output({name: answer[name] for name in OUTPUTS}, inputs["image_shape"], 4, 10)
@@ -196,13 +197,13 @@ def test_class_names_must_be_distinct_and_some(class_names):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match="pool_size must be positive"):
+    with pytest.raises(ValueError, match="pool_size must be a positive integer"):
         fakes.detector(pool_size=0)
 
 
 def test_background_is_not_among_the_classes(model):
-    assert model.box_head.classes.units == 5
-    assert model.box_head.boxes.units == 20
+    assert model.roi_head.box_head.classes.units == 5
+    assert model.roi_head.box_head.boxes.units == 20
     answer = model(fakes.inputs_of([fakes.image(64, 96)]))
     assert set(answer["labels"].numpy()[0]) <= {0, 1, 2, 3}
 
@@ -232,7 +233,7 @@ def test_keras_reads_back_what_it_saved(tmp_path):
 
 def test_every_weight_exists_before_the_first_batch():
     with fakes.small_backbone():
-        model = FasterRCNN(fakes.SMALL, fakes.CLASS_NAMES)
+        model = build_detector(fakes.SMALL, fakes.CLASS_NAMES)
     before = {weight.path: weight.shape for weight in model.weights}
     model(fakes.inputs_of([fakes.image(32, 32)]))
     assert {weight.path: weight.shape for weight in model.weights} == before
@@ -257,10 +258,10 @@ def test_vgg16_stands_on_the_same_parts():
         score_threshold=0.0,
         min_size=0.0,
     )
-    model = FasterRCNN(settings, ("cat",))
+    model = build_detector(settings, ("cat",))
     # 3x3 convolution, two logits and four deltas of nine anchors.
-    assert model.rpn_head.count_params() == 512 * 512 * 9 + 512 + 513 * 18 + 513 * 36
-    assert model.box_head.count_params() == (7 * 7 * 512 + 1) * 16 + 17 * 2 + 17 * 8
+    assert model.rpn.count_params() == 512 * 512 * 9 + 512 + 513 * 18 + 513 * 36
+    assert model.roi_head.count_params() == (7 * 7 * 512 + 1) * 16 + 17 * 2 + 17 * 8
     answer = model.detect([uint8_image(64, 80)])
     assert_detection_output(answer, [(64, 80)], num_classes=1, max_detections=100)
     assert answer["num_detections"][0] > 0

@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from tests import fakes, reference
 
-SEED = tf.constant([3, 0])
 BOX_LOSSES = ("rpn_box_loss", "roi_box_loss")
 # So many that every labelled anchor and region is drawn: the losses no longer depend on the draw.
 ALL = {"rpn_num_samples": 2000, "roi_num_samples": 600}
@@ -29,8 +28,8 @@ def model():
     return fakes.detector()
 
 
-def losses_of(model, batch, seed=SEED, **kwargs):
-    values = model.compute_losses(*batch, seed, **kwargs)
+def losses_of(model, batch, **kwargs):
+    values = model.compute_losses(*batch, **kwargs)
     return {name: float(value) for name, value in values.items()}
 
 
@@ -38,8 +37,9 @@ def rpn_losses(model, image, objects, ignored):
     """Sums over one image alone: cross-entropy, smooth L1, number of objects' anchors."""
     config = model.config
     inputs = fakes.inputs_of([image])
-    features, _ = model.backbone(inputs["images"], inputs["image_shape"])
-    logits, deltas = (part[0].numpy() for part in model.rpn_head(features))
+    (level,) = model.backbone(inputs["images"], inputs["image_shape"])
+    features = level.features
+    logits, deltas = (part[0].numpy() for part in model.rpn.head(features))
     h, w = features.shape[1:3]
     anchors = reference.anchors(h, w, config.scales, config.ratios, 16)
     boxes = np.array([box for box, _ in objects], np.float64).reshape(-1, 4)
@@ -63,8 +63,9 @@ def roi_losses(model, image, objects, ignored):
     """Likewise of the head, on the model's own proposals."""
     config = model.config
     inputs = fakes.inputs_of([image])
-    features, feature_shape = model.backbone(inputs["images"], inputs["image_shape"])
-    logits, deltas = (part[0].numpy() for part in model.rpn_head(features))
+    levels = model.backbone(inputs["images"], inputs["image_shape"])
+    features = levels[0].features
+    logits, deltas = (part[0].numpy() for part in model.rpn.head(features))
     anchors = reference.anchors(*features.shape[1:3], config.scales, config.ratios, 16)
     proposals, _ = reference.propose(
         logits,
@@ -91,8 +92,9 @@ def roi_losses(model, image, objects, ignored):
     used = foreground | background
 
     batch_of_rois = tf.constant(rois[np.newaxis], tf.float32)
-    pooled = model.roi_pooling(features, batch_of_rois, feature_shape)
-    class_logits, box_deltas = (part[0].numpy() for part in model.box_head(pooled))
+    class_logits, box_deltas = (
+        part[0].numpy() for part in model.roi_head.classify(levels, batch_of_rois)
+    )
     classification = reference.cross_entropy(class_logits[used], labels[used]).sum()
     rows = np.flatnonzero(foreground)
     targets = reference.encode(rois[rows], boxes[match[rows]], config.box_delta_std)
@@ -186,18 +188,18 @@ def test_as_many_samples_as_there_are_room_for_are_drawn(batch):
 @pytest.mark.parametrize("roi_pooling", ["max", "align"])
 def test_the_heads_losses_send_nothing_into_the_proposals(roi_pooling, batch):
     model = fakes.detector(roi_pooling=roi_pooling)
-    rpn = model.rpn_head.trainable_weights
+    rpn = model.rpn.trainable_weights
     with tf.GradientTape(persistent=True) as tape:
-        values = model.compute_losses(*batch, SEED)
+        values = model.compute_losses(*batch)
         of_head = values["roi_cls_loss"] + values["roi_box_loss"]
     assert tape.gradient(of_head, rpn) == [None] * 6
     shared = tape.gradient(of_head, model.backbone.trainable_weights)
     assert all(np.abs(gradient).max() > 0 for gradient in shared)
     of_rpn = [values["rpn_cls_loss"], values["rpn_box_loss"]]
     assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(of_rpn, rpn))
-    assert tape.gradient(of_rpn, model.box_head.trainable_weights) == [None] * 6
+    assert tape.gradient(of_rpn, model.roi_head.trainable_weights) == [None] * 6
     # Each sibling learns from its own loss alone.
-    deltas, logits = model.rpn_head.deltas.kernel.value, model.rpn_head.objectness.kernel.value
+    deltas, logits = model.rpn.head.deltas.kernel.value, model.rpn.head.objectness.kernel.value
     assert tape.gradient(values["rpn_cls_loss"], deltas) is None
     assert tape.gradient(values["rpn_box_loss"], logits) is None
 
@@ -205,7 +207,7 @@ def test_the_heads_losses_send_nothing_into_the_proposals(roi_pooling, batch):
 def test_the_gradient_of_weight_decay_is_the_kernel_itself(batch):
     model = fakes.detector(weight_decay=0.02)
     with tf.GradientTape() as tape:
-        values = model.compute_losses(*batch, SEED)
+        values = model.compute_losses(*batch)
     weights = model.trainable_weights
     gradients = tape.gradient(values["weight_decay_loss"], weights)
     for weight, gradient in zip(weights, gradients, strict=True):
@@ -219,7 +221,7 @@ def test_biases_decay_if_asked_to_and_frozen_weights_never(batch):
     def decayed(**changes):
         model = fakes.detector(backbone_weights="imagenet", **changes)
         with tf.GradientTape() as tape:
-            values = model.compute_losses(*batch, SEED)
+            values = model.compute_losses(*batch)
         gradients = tape.gradient(values["weight_decay_loss"], [w.value for w in model.weights])
         return {w.path for w, g in zip(model.weights, gradients, strict=True) if g is not None}
 
@@ -242,7 +244,7 @@ def test_biases_decay_if_asked_to_and_frozen_weights_never(batch):
 def test_without_objects_the_box_losses_are_exactly_zero(objects, model, batch):
     targets = fakes.targets_of(objects)
     with tf.GradientTape() as tape:
-        values = model.compute_losses(batch[0], targets, SEED)
+        values = model.compute_losses(batch[0], targets)
     gradients = tape.gradient(values["loss"], model.trainable_weights)
     assert all(np.isfinite(value) for value in values.values())
     assert all(np.isfinite(gradient).all() for gradient in gradients)
@@ -262,12 +264,12 @@ def test_no_background_is_taken_from_regions_to_ignore(model, batch):
     )  # anchors that stand half outside the image are left
 
 
-def test_draws_and_dropout_follow_the_seed_alone(batch):
+def test_draws_and_dropout_follow_the_keys_alone(batch):
     model = fakes.detector(rpn_num_samples=8, roi_num_samples=8, head_dropout=0.5)
     first = losses_of(model, batch)
     assert losses_of(model, batch) == first
-    for other in ([4, 0], [3, 1]):
-        values = losses_of(model, batch, tf.constant(other))
+    for other in ([4, 0], [3, 7]):
+        values = losses_of(model, (fakes.with_seed(batch[0], other), batch[1]))
         for name in ("rpn_cls_loss", "roi_cls_loss", "roi_box_loss"):
             assert values[name] != first[name]
 
@@ -282,8 +284,31 @@ def test_dropout_works_in_training_alone(batch):
 
 
 def test_losses_are_float32_and_near_under_a_mixed_policy(batch):
-    values = fakes.detector(**ALL, precision="mixed_bfloat16").compute_losses(*batch, SEED)
+    values = fakes.detector(**ALL, precision="mixed_bfloat16").compute_losses(*batch)
     assert {value.dtype for value in values.values()} == {tf.float32}
     expected = losses_of(fakes.detector(**ALL), batch)
     for name in ("rpn_cls_loss", "rpn_box_loss", "weight_decay_loss"):
         assert float(values[name]) == pytest.approx(expected[name], rel=0.05)
+
+
+def test_an_image_learns_from_the_same_samples_alone_in_any_row_and_padded():
+    """Its draws, of anchors, regions and dropout, belong to its key."""
+    model = fakes.detector(rpn_num_samples=8, roi_num_samples=8, head_dropout=0.5)
+    large, small = fakes.image(64, 96), fakes.image(48, 37, seed=1)
+    seeds = tf.constant([[5, 6], [7, 8]])
+
+    def mean_losses(images, objects, keys):
+        inputs = {**fakes.inputs_of(images), "key": keys}
+        return losses_of(model, (inputs, fakes.targets_of(objects)))
+
+    together = mean_losses([large, small], OBJECTS, seeds)
+    swapped = mean_losses([small, large], OBJECTS[::-1], seeds[::-1])
+    alone = [
+        mean_losses([image], [objects], seeds[row : row + 1])
+        for row, (image, objects) in enumerate(zip([large, small], OBJECTS, strict=True))
+    ]
+    mean = {name: (alone[0][name] + alone[1][name]) / 2 for name in together}
+    assert together == pytest.approx(mean, rel=1e-4)
+    assert swapped == pytest.approx(mean, rel=1e-4)
+    others = mean_losses([large, small], OBJECTS, seeds + 1)
+    assert others["rpn_cls_loss"] != pytest.approx(mean["rpn_cls_loss"], rel=1e-3)

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tests import fakes, reference
 
-SEED = tf.constant([3, 0])
 OBJECTS = [([5, 5, 30, 40], 0), ([20, 41, 60, 90], 2), ([30, 5, 60, 30], 1)]
 SETTINGS = {
     "roi_pooling": "align",
@@ -34,16 +33,16 @@ def batch():
 def layers_of(model):
     return {
         "backbone": model.backbone,
-        "rpn_head/conv": model.rpn_head.conv,
-        "rpn_head/deltas": model.rpn_head.deltas,
-        "rpn_head/objectness": model.rpn_head.objectness,
-        "box_head": model.box_head,
+        "rpn_head/conv": model.rpn.head.conv,
+        "rpn_head/deltas": model.rpn.head.deltas,
+        "rpn_head/objectness": model.rpn.head.objectness,
+        "box_head": model.roi_head.box_head,
     }
 
 
 def detector(scheme="non_approximate", **changes):
     model = fakes.detector(scheme=scheme, **SETTINGS, **changes)
-    model.rpn_head.deltas.kernel.assign(model.rpn_head.deltas.kernel * 0.3)
+    model.rpn.head.deltas.kernel.assign(model.rpn.head.deltas.kernel * 0.3)
     return model
 
 
@@ -52,7 +51,7 @@ def gradients_of(model, batch, names=("roi_cls_loss", "roi_box_loss")):
     way.
     """
     with tf.GradientTape() as tape:
-        values = model.compute_losses(*batch, SEED)
+        values = model.compute_losses(*batch)
         total = tf.add_n([values[name] for name in names])
     weights = {name: layer.trainable_weights for name, layer in layers_of(model).items()}
     return tape.gradient(total, weights)
@@ -63,16 +62,21 @@ class Reference:
 
     def __init__(self, model, batch):
         self.model, (self.inputs, targets) = model, batch
-        shared = model.shared(self.inputs)
-        proposals, _, valid = model.propose(model.train_proposal_generator, shared, self.inputs)
-        self.samples = model.proposal_sampler(
-            proposals, valid, targets["boxes"], targets["labels"], SEED, targets["ignore"]
+        predictions = model.rpn.predict(model.features(self.inputs))
+        proposals = model.propose(self.inputs, training=True)
+        self.samples = model.roi_head.proposal_sampler(
+            proposals.boxes,
+            proposals.valid,
+            targets["boxes"],
+            targets["labels"],
+            self.inputs["key"],
+            targets["ignore"],
         )
         self.samples = {n: value[0].numpy() for n, value in self.samples.items()}
         self.used = self.samples["weights"] > 0
         self.gt_boxes = targets["boxes"][0].numpy().astype(np.float64)
-        self.anchors = shared["anchors"].numpy().astype(np.float64)
-        boxes = self.decode(shared["deltas"][0].numpy())
+        self.anchors = predictions.anchors.boxes.numpy().astype(np.float64)
+        boxes = self.decode(predictions.deltas[0].numpy())
         # Where each region came from: row of the anchors, or of the objects after them.
         everything = np.concatenate([boxes, self.gt_boxes])
         apart = np.abs(everything - self.samples["rois"][self.used][:, np.newaxis]).max(axis=-1)
@@ -146,7 +150,7 @@ def slope(loss, weights, part, directions, step=1e-6):
 
 
 def test_the_reference_is_the_models_loss(model, batch, loss):
-    values = model.compute_losses(*batch, SEED)
+    values = model.compute_losses(*batch)
     expected = float(values["roi_cls_loss"] + values["roi_box_loss"])
     assert loss(weights_of(model)) == pytest.approx(expected, rel=1e-5)
 
@@ -205,8 +209,8 @@ def test_every_form_of_the_layers_has_the_same_gradient(form, model, batch):
     expected = gradients_of(model, batch)
     other = detector()
     for name, value in form.items():
-        setattr(other.train_proposal_generator, name, value)
-    other.roi_pooling.supports_jit = form.get("supports_jit", False)
+        setattr(other.rpn.train_generator, name, value)
+    other.roi_head.use_xla(form.get("supports_jit", False))
 
     @tf.function(jit_compile=form.get("supports_jit", False))
     def compute():
@@ -222,7 +226,7 @@ def test_every_form_of_the_layers_has_the_same_gradient(form, model, batch):
 @pytest.mark.parametrize("supports_jit", [False, True])
 def test_gradients_stay_finite_without_objects_and_from_wild_deltas(objects, supports_jit, batch):
     wild = detector()
-    wild.roi_pooling.supports_jit = supports_jit
-    wild.rpn_head.deltas.kernel.assign(wild.rpn_head.deltas.kernel * 1000)
+    wild.roi_head.use_xla(supports_jit)
+    wild.rpn.head.deltas.kernel.assign(wild.rpn.head.deltas.kernel * 1000)
     for gradients in gradients_of(wild, (batch[0], fakes.targets_of(objects))).values():
         assert all(np.isfinite(g).all() for g in gradients if g is not None)

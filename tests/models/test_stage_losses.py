@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.training.trainer import make_optimizer
+from keras_frcnn.training.optimizers import make_optimizer
 from tests import fakes
 from tests.base import as_numpy
 
-SEED = tf.constant([3, 0])
 OBJECTS = [[([5, 5, 30, 40], 0), ([20, 41, 60, 90], 2)], [([3, 4, 34, 30], 3)]]
 RPN = {"rpn_cls_loss", "rpn_box_loss", "rpn_foreground"}
 ROI = {"roi_cls_loss", "roi_box_loss", "roi_foreground"}
@@ -30,20 +29,20 @@ def forbid(monkeypatch, holder, name):
     monkeypatch.setattr(holder, name, fail)
 
 
-def given(model, inputs, generator):
+def given(model, inputs, training):
     """The model's own proposals as part of the inputs."""
-    proposals, scores, _ = model.propose(generator, model.shared(inputs), inputs)
-    return {**inputs, "proposals": proposals, "proposal_scores": scores}
+    proposals = model.propose(inputs, training=training)
+    return {**inputs, "proposals": proposals.boxes, "proposal_scores": proposals.scores}
 
 
 def test_a_frozen_head_leaves_out_its_stage_and_its_work(batch, monkeypatch):
     model = fakes.detector()
-    expected = as_numpy(model.compute_losses(*batch, SEED))
+    expected = as_numpy(model.compute_losses(*batch))
     assert set(expected) == RPN | ROI | BOTH
-    model.box_head.trainable = False
-    forbid(monkeypatch, model, "propose")
-    forbid(monkeypatch, model, "head")
-    values = as_numpy(model.compute_losses(*batch, SEED))
+    model.roi_head.trainable = False
+    forbid(monkeypatch, model.rpn, "propose")
+    forbid(monkeypatch, model.roi_head, "classify")
+    values = as_numpy(model.compute_losses(*batch))
     assert set(values) == RPN | BOTH
     assert {name: values[name] for name in RPN} == {name: expected[name] for name in RPN}
     np.testing.assert_allclose(
@@ -53,36 +52,36 @@ def test_a_frozen_head_leaves_out_its_stage_and_its_work(batch, monkeypatch):
 
 def test_a_frozen_rpn_with_proposals_given_does_not_run(batch, monkeypatch):
     model = fakes.detector()
-    expected = as_numpy(model.compute_losses(*batch, SEED))
-    inputs = given(model, batch[0], model.train_proposal_generator)
-    model.rpn_head.trainable = False
-    values = as_numpy(model.compute_losses(*batch, SEED))  # on the RPN's own proposals
+    expected = as_numpy(model.compute_losses(*batch))
+    inputs = given(model, batch[0], training=True)
+    model.rpn.trainable = False
+    values = as_numpy(model.compute_losses(*batch))  # on the RPN's own proposals
     assert set(values) == ROI | BOTH
     assert {name: values[name] for name in ROI} == {name: expected[name] for name in ROI}
-    forbid(monkeypatch, model.rpn_head, "call")
-    again = as_numpy(model.compute_losses(inputs, batch[1], SEED))
+    forbid(monkeypatch, model.rpn.head, "call")
+    again = as_numpy(model.compute_losses(inputs, batch[1]))
     assert again == values
 
 
 def test_the_head_learns_from_the_proposals_given(batch):
     model = fakes.detector(append_gt_boxes=False)
     inputs = {**batch[0], "proposals": batch[1]["boxes"]}
-    values = as_numpy(model.compute_losses(inputs, batch[1], SEED))
-    own = as_numpy(model.compute_losses(*batch, SEED))
+    values = as_numpy(model.compute_losses(inputs, batch[1]))
+    own = as_numpy(model.compute_losses(*batch))
     assert values["roi_foreground"] == 1.5  # each object's own box and nothing else
     assert values["roi_box_loss"] != own["roi_box_loss"]
     assert {name: values[name] for name in RPN} == {name: own[name] for name in RPN}
     nothing = {**batch[0], "proposals": tf.zeros([2, 5, 4])}
-    values = as_numpy(model.compute_losses(nothing, batch[1], SEED))
+    values = as_numpy(model.compute_losses(nothing, batch[1]))
     assert values["roi_cls_loss"] == values["roi_box_loss"] == 0
 
 
 def test_proposals_given_are_classified_as_the_rpns_own(batch, monkeypatch):
     model = fakes.detector()
     expected = as_numpy(model(batch[0]))
-    inputs = given(model, batch[0], model.test_proposal_generator)
+    inputs = given(model, batch[0], training=False)
     assert (expected["proposals"][:, -1] == 0).any()  # some rows are padding
-    forbid(monkeypatch, model.rpn_head, "call")
+    forbid(monkeypatch, model.rpn.head, "call")
     answer = as_numpy(model(inputs))
     for name, value in expected.items():
         np.testing.assert_array_equal(answer[name], value, err_msg=name)
@@ -117,7 +116,7 @@ def test_proposals_given_are_answered_in_pixels_of_the_original(batch):
 
 @pytest.mark.parametrize(
     ("frozen", "expected"),
-    [("box_head", RPN | BOTH), ("rpn_head", ROI | BOTH)],
+    [("roi_head", RPN | BOTH), ("rpn", ROI | BOTH)],
 )
 def test_a_step_logs_and_updates_only_what_learns(batch, frozen, expected):
     model = fakes.detector(weight_decay=0.1)
@@ -135,19 +134,17 @@ def test_a_step_logs_and_updates_only_what_learns(batch, frozen, expected):
 def test_on_all_anchors_the_second_stage_learns_alone(batch):
     model = fakes.detector(train_proposals="dense", test_proposals="dense")
     assert model.learning_stages == ("roi",)
-    values = as_numpy(model.compute_losses(*batch, SEED))
+    values = as_numpy(model.compute_losses(*batch))
     assert set(values) == ROI | BOTH and values["roi_foreground"] > 0
     model.compile(make_optimizer(model.config))
-    before = as_numpy(model.rpn_head.weights)
+    before = as_numpy(model.rpn.weights)
     model.train_step(batch)
-    for weight, start in zip(model.rpn_head.weights, before, strict=True):
+    for weight, start in zip(model.rpn.weights, before, strict=True):
         np.testing.assert_array_equal(weight, start)
-    shared = model.shared(batch[0])
+    anchors = model.rpn.predict(model.features(batch[0])).anchors.boxes
     answer = model(batch[0])
     assert answer["proposals"].shape == (2, 6 * 4 * 9, 4)
-    np.testing.assert_allclose(
-        answer["proposals"][0], np.clip(shared["anchors"], 0, [64, 96, 64, 96])
-    )
+    np.testing.assert_allclose(answer["proposals"][0], np.clip(anchors, 0, [64, 96, 64, 96]))
     assert model.detect([np.zeros((50, 60, 3), np.uint8)])["boxes"].shape == (1, 10, 4)
 
 

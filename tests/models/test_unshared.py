@@ -6,12 +6,11 @@ import tensorflow as tf
 
 from keras_frcnn.serving.export import save
 from keras_frcnn.weights import checkpoint
-from keras_frcnn.weights.imagenet import load_pretrained
+from keras_frcnn.weights.imagenet import load_imagenet
 from tests import fakes
 from tests.base import as_numpy
 
 OBJECTS = [[([5, 5, 30, 40], 0), ([20, 41, 60, 90], 2)], [([3, 4, 34, 30], 3)]]
-SEED = tf.constant([3, 0])
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def halves(model):
     for backbone in (model.rpn_backbone, model.backbone):
         one = fakes.detector()
         one.backbone.set_weights(backbone.get_weights())
-        for name in ("rpn_head", "box_head"):
+        for name in ("rpn", "roi_head"):
             getattr(one, name).set_weights(getattr(model, name).get_weights())
         made.append(one)
     return made
@@ -54,29 +53,29 @@ def test_the_rpn_proposes_from_its_own_convolutions_and_the_head_pools_the_other
 
 
 def test_what_is_shared_in_name_is_computed_only_where_it_is_wanted(model, batch, monkeypatch):
-    whole = model.shared(batch[0])
+    features, levels = model.features(batch[0]), model.rpn_levels(batch[0])
+    proposals = model.propose(batch[0])
 
     def fail(*args, **kwargs):
         raise AssertionError("was called")
 
     with monkeypatch.context() as patch:
         patch.setattr(model.backbone, "call", fail)
-        rpn = model.shared(batch[0], features=False)
+        for one, other in zip(model.propose(batch[0])[:3], proposals[:3], strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(model.rpn_levels(batch[0])[0].features, levels[0].features)
     with monkeypatch.context() as patch:
         patch.setattr(model.rpn_backbone, "call", fail)
-        features = model.shared(batch[0], rpn=False)
-    assert set(features) == {"features", "feature_shape"}
-    assert set(rpn) | {"features"} == set(whole)
-    for part in (rpn, features):
-        for name, value in part.items():
-            np.testing.assert_array_equal(value, whole[name])
+        np.testing.assert_array_equal(model.features(batch[0])[0].features, features[0].features)
+        inputs = {**batch[0], "proposals": proposals.boxes}
+        np.testing.assert_array_equal(model(inputs)["proposals"], proposals.boxes)
 
 
 def test_each_loss_teaches_its_own_network(model, batch):
-    parts = ("rpn_backbone", "rpn_head", "backbone", "box_head")
+    parts = ("rpn_backbone", "rpn", "backbone", "roi_head")
     weights = {name: getattr(model, name).trainable_weights for name in parts}
     with tf.GradientTape(persistent=True) as tape:
-        values = model.compute_losses(*batch, SEED)
+        values = model.compute_losses(*batch)
         of_rpn = values["rpn_cls_loss"] + values["rpn_box_loss"]
         of_head = values["roi_cls_loss"] + values["roi_box_loss"]
     for loss, taught in ((of_rpn, parts[:2]), (of_head, parts[2:])):
@@ -120,12 +119,12 @@ def test_both_networks_start_alike(tmp_path):
     model = fakes.detector(scheme="unshared")
     own = [w.numpy() for w in model.rpn_backbone.weights]
     assert all((a != b).any() for a, b in zip(own, model.backbone.weights, strict=True))
-    head = [w.numpy() for w in model.box_head.weights]
-    assert load_pretrained(model, model.config) == []
+    head = [w.numpy() for w in model.roi_head.weights]
+    assert load_imagenet(model, model.config) == []
     pairs = zip(model.rpn_backbone.weights, model.backbone.weights, strict=True)
     for one, other in pairs:
         np.testing.assert_array_equal(one, other)
-    for before, weight in zip(head, model.box_head.weights, strict=True):
+    for before, weight in zip(head, model.roi_head.weights, strict=True):
         np.testing.assert_array_equal(weight, before)
 
 
@@ -153,7 +152,7 @@ def test_frozen_convolutions_cost_no_gradient(batch):
     @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
-            loss = model.compute_losses(*batch, SEED)["loss"]
+            loss = model.compute_losses(*batch)["loss"]
         return tape.gradient(loss, model.trainable_weights)
 
     def gradient_operations():

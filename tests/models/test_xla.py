@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_frcnn import layers
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training.trainer import make_optimizer
+from keras_frcnn.training.optimizers import make_optimizer
 from tests import fakes, reference
 from tests.base import as_numpy
 
@@ -45,7 +45,7 @@ def compiled(jit_compile, **changes):
 def stream(batches):
     """The batches as a stream whose shapes are not known before, as the pipeline's may be."""
     shapes = {"images": [None, None, None, 3], "boxes": [None, None, 4]}
-    shapes |= {"image_shape": [None, 2], "original_shape": [None, 2]}
+    shapes |= {"image_shape": [None, 2], "original_shape": [None, 2], "key": [None, 2]}
     spec = tuple(
         {name: tf.TensorSpec(shapes.get(name, [None, None]), t.dtype) for name, t in part.items()}
         for part in batches[0]
@@ -83,11 +83,11 @@ def test_steps_under_xla_equal_those_without(batches, pooling):
     assert int(xla.step) == 2
 
 
-@pytest.mark.parametrize("frozen", ["box_head", "rpn_head"])
+@pytest.mark.parametrize("frozen", ["roi_head", "rpn"])
 def test_steps_of_one_stage_under_xla_equal_those_without(batches, frozen):
     inputs, targets = batches[0]
     given = {**inputs, "proposals": tf.concat([targets["boxes"], targets["boxes"] * 0.9], axis=1)}
-    batch = (given if frozen == "rpn_head" else inputs), targets
+    batch = (given if frozen == "rpn" else inputs), targets
 
     def detector(jit_compile):
         model = fakes.detector()
@@ -222,10 +222,10 @@ def test_xla_is_not_chosen_beside_a_gpu_either(monkeypatch):
 def test_layers_take_their_form_with_each_compilation():
     model = fakes.detector()
     switched = [
-        model.train_proposal_generator,
-        model.test_proposal_generator,
-        model.roi_pooling,
-        model.detection_decoder,
+        model.rpn.train_generator,
+        model.rpn.test_generator,
+        *model.roi_head.poolings,
+        model.roi_head.detection_decoder,
     ]
     for jit_compile in (True, False, True):
         model.compile("sgd", jit_compile=jit_compile)

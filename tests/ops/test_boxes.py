@@ -91,7 +91,7 @@ def test_everything_is_computed_in_float32(dtype):
         box_ops.encode(boxes, boxes),
         box_ops.decode(boxes, tf.zeros([1, 4], dtype)),
         box_ops.clip(boxes, tf.constant([2000, 2000])),
-        box_ops.scale(boxes, tf.constant([1, 1], dtype)),
+        box_ops.rescale(boxes, tf.constant([1, 1], dtype), tf.constant([1, 1])),
     ]
     assert {result.dtype for result in results} == {tf.float32}
     assert shape.numpy() == float(boxes[0, 2]) * float(boxes[0, 3])
@@ -169,10 +169,26 @@ def test_clip_uses_each_image_s_size(dtype):
     np.testing.assert_array_equal(clipped, expected)
 
 
-def test_scale_by_axis_and_image():
+def test_rescale_has_a_factor_for_each_axis_and_each_image():
     boxes = np.array([[[1, 2, 3, 4]], [[1, 2, 3, 4]]], "float32")
-    scaled = box_ops.scale(boxes, [[2, 10], [0.5, 1]])
+    scaled = box_ops.rescale(boxes, [[5, 7], [10, 10]], [[10, 70], [5, 10]])
     np.testing.assert_array_equal(scaled, [[[2, 20, 6, 40]], [[0.5, 2, 1.5, 4]]])
+    one_image = box_ops.rescale(
+        [[1, 2, 3, 5], [0, 0, 5, 7], [0.5, 6.0, 1.0, 6.5]], [5, 7], [10, 21]
+    )
+    np.testing.assert_allclose(
+        one_image, [[2, 6, 6, 15], [0, 0, 10, 21], [1, 18, 2, 19.5]], rtol=1e-6
+    )
+    assert box_ops.rescale(np.zeros((2, 0, 4)), [[1, 1]] * 2, [[2, 2]] * 2).shape == (2, 0, 4)
+
+
+def test_rescale_keeps_a_border_a_border(rng):
+    """There and back, exactly: a factor new / old, rounded, would move some by a last bit."""
+    for old in rng.integers(1, 2000, (200, 2)):
+        new = rng.integers(1, 1000, 2)
+        scaled = box_ops.rescale(np.float32([[0, 0, *old]]), old, new)
+        np.testing.assert_array_equal(scaled[0], [0, 0, *new])
+        np.testing.assert_array_equal(box_ops.rescale(scaled, new, old)[0], [0, 0, *old])
 
 
 def test_inside_allows_the_border_itself():

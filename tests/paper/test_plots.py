@@ -1,4 +1,4 @@
-"""The plots: files of their own, with what they show where it belongs."""
+"""The plots: standalone SVG files with every mark in its place."""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -7,27 +7,28 @@ import pytest
 
 from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
 from keras_frcnn.paper import plots, rows
-from tests.paper.test_tables import curve_outcome, outcome_of
+from tests.paper.conftest import curve_result, row_result
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_curves(tmp_path):
     values = np.linspace(1, 0, len(CURVE_IOU_THRESHOLDS))
-    found = [curve_outcome(0, values), curve_outcome(1, missing="x"), curve_outcome(2, values / 2)]
+    found = [curve_result(0, values), curve_result(1, missing="x"), curve_result(2, values / 2)]
     names = plots.write_curves(found, tmp_path)
     assert names == ["figure_4_300.svg", "figure_4_1000.svg", "figure_4_2000.svg"]
-    for name, number in zip(names, rows.FIGURE_NUMBERS, strict=True):
+    for name, number in zip(names, rows.FIGURE_NUM_PROPOSALS, strict=True):
         svg = ElementTree.parse(tmp_path / name).getroot()
         assert svg.tag == f"{SVG}svg"
         assert svg.get("aria-label") == f"Recall of {number} proposals against IoU"
         groups = svg.findall(f"{SVG}g")
-        assert [g.get("class") for g in groups] == ["blue", "green"]  # each source its own, always
+        # Each source always has the same colour.
+        assert [g.get("class") for g in groups] == ["blue", "green"]
         points = groups[1].find(f"{SVG}polyline").get("points").split()
         x, y = map(float, points[0].split(","))
         assert (x, y) == (40, (256 + 10) / 2)  # IoU 0.5, recall 0.5
         texts = [text.text for text in svg.findall(f"{SVG}text")]
-        assert texts[-2:] == ["Selective Search", "RPN of ZF"]  # the legend, below the chart
+        assert texts[-2:] == ["Selective Search", "RPN of ZF"]  # the legend below the chart
         *_, width, height = map(float, svg.get("viewBox").split())
         last = svg.findall(f"{SVG}text")[-1]
         assert float(last.get("y")) < height - 18 and width == 480
@@ -35,13 +36,13 @@ def test_curves(tmp_path):
 
 
 def test_without_any_curve_there_is_no_plot(tmp_path):
-    assert plots.write_curves([curve_outcome(0, missing="x")], tmp_path) == []
+    assert plots.write_curves([curve_result(0, missing="x")], tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_classes(tmp_path):
     classes = {"aeroplane": 35.0, "sofa": None}
-    found = outcome_of("vgg16_shared_07", values={0: 1.0}, per_class={0: classes})
+    found = row_result("vgg16_shared_07", values={0: 1.0}, per_class={0: classes})
     name = plots.write_classes(6, found, tmp_path)
     assert name == "table_6_vgg16_shared_07.svg"
     svg = ElementTree.parse(tmp_path / name).getroot()

@@ -1,4 +1,4 @@
-"""The published figures, and what the flagfiles of the rows say."""
+"""The published figures, and the flagfiles of the rows."""
 
 import statistics
 
@@ -6,9 +6,9 @@ import pytest
 
 from keras_frcnn.config import Config
 from keras_frcnn.paper import rows
-from tests.paper.conftest import CONFIGS, read_config
+from tests.paper.conftest import CONFIGS, ROWS_BY_NAME, read_config
 
-# Read from the paper's tables, top to bottom, again for this test.
+# Read from the paper's tables a second time for this test, top to bottom.
 PUBLISHED = {
     2: "58.7 58.6 59.9 58.7 55.1 56.8 56.3 55.2 44.6 51.4 55.8 52.1 51.3 59.2",
     3: "66.9 70.0 68.5 69.9 73.2 78.8",
@@ -19,7 +19,6 @@ PUBLISHED = {
     9: "67.2 68.9 69.9 69.1",
     10: "58.7 53.8 53.9",
 }
-BY_NAME = {row.name: row for row in rows.ROWS}
 
 
 @pytest.mark.parametrize("table", PUBLISHED)
@@ -45,30 +44,30 @@ def test_the_classes_average_to_the_mean(row):
         ("vgg16_coco_07pp12", "cat", 91.3),
     ],
 )
-def test_classes_stand_in_their_places(row, name, ap):
-    assert BY_NAME[row].per_class[rows.CLASSES.index(name)] == ap
+def test_the_ap_of_a_class_is_at_its_index(row, name, ap):
+    assert ROWS_BY_NAME[row].per_class[rows.CLASSES.index(name)] == ap
 
 
-def test_tables_6_and_7_have_all_classes_and_others_none():
+def test_only_tables_6_and_7_have_the_ap_of_each_class():
     for row in rows.ROWS:
         assert bool(row.per_class) == bool({6, 7} & set(row.tables))
 
 
-def test_the_pieces_of_table_5():
-    for times in rows.TIMES:
+def test_the_times_of_table_5_add_up():
+    for times in rows.TIMING_ROWS:
         assert abs(times.convolutions + times.proposal + times.regions - times.total) <= 1
-    assert [times.total for times in rows.TIMES] == [1830, 198, 59]
+    assert [times.total for times in rows.TIMING_ROWS] == [1830, 198, 59]
 
 
-def test_names_are_unlike_and_everything_has_its_row():
-    assert len(BY_NAME) == len(rows.ROWS)
+def test_names_are_unique_and_everything_has_its_row():
+    assert len(ROWS_BY_NAME) == len(rows.ROWS)
     used = {row.model for row in rows.ROWS}
     used |= {row.proposals.model for row in rows.ROWS if row.proposals and row.proposals.model}
-    used |= {rows.MODELS[name].start for name in used} - {""}
+    used |= {rows.MODELS[name].start_model for name in used} - {""}
     assert used == set(rows.MODELS)
     flagfiles = {path.stem for path in CONFIGS.glob("*.cfg")} - {"preset"}
     assert flagfiles == used
-    assert {table for row in rows.ROWS for table in row.tables} | {5} == set(rows.TABLES)
+    assert {table for row in rows.ROWS for table in row.tables} | {5} == set(rows.TABLE_TITLES)
 
 
 @pytest.mark.parametrize("name", rows.MODELS)
@@ -77,17 +76,17 @@ def test_a_flagfile_is_what_its_model_says(name):
     assert config.output_dir == f"runs/paper_{name}"
     assert config.backbone == name.split("_")[0]
     is_file = config.train_proposals.endswith(".npz")
-    assert is_file == bool(model.proposals) == config.test_proposals.endswith(".npz")
-    if model.proposals:
+    assert is_file == bool(model.proposal_method) == config.test_proposals.endswith(".npz")
+    if model.proposal_method:
         splits = ("_".join(s).replace("/", "-") for s in (config.train_split, config.eval_split))
-        files = [f"runs/paper_proposals/{model.proposals}-{split}.npz" for split in splits]
+        files = [f"runs/paper_proposals/{model.proposal_method}-{split}.npz" for split in splits]
         assert [config.train_proposals, config.test_proposals] == files
-    start = f"runs/paper_{model.start}/last.keras" if model.start else ""
-    assert config.start_checkpoint == start
-    if model.start:  # or its weights would not fit
-        of = read_config(model.start)
+    checkpoint = f"runs/paper_{model.start_model}/last.keras" if model.start_model else ""
+    assert config.start_checkpoint == checkpoint
+    if model.start_model:  # otherwise its weights would not fit
+        start = read_config(model.start_model)
         for setting in ("backbone", "scales", "ratios", "head_units", "pool_size", "pixel_std"):
-            assert getattr(config, setting) == getattr(of, setting)
+            assert getattr(config, setting) == getattr(start, setting)
 
 
 def test_the_image_sets_are_those_of_the_flagfiles():

@@ -1,7 +1,9 @@
-"""Making parts: their order, failures, stops, and what a folder is claimed for."""
+"""Running tasks: their order, failures and stops, and the settings of an output folder."""
 
 import json
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,27 +13,31 @@ import time
 import pytest
 
 from keras_frcnn.paper import run
-from keras_frcnn.paper.parts import Part
+from keras_frcnn.paper.plan import Task
 from keras_frcnn.paper.settings import Settings
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What would run; ``answers`` gives exit codes by command, after writing --output_file."""
+    """The commands that would run. ``exit_codes`` has their exit codes by command.
+
+    A command with exit code 0 writes its --output_file.
+    """
 
     class Calls(list):
         def __init__(self):
             super().__init__()
-            self.answers = {}
+            self.exit_codes = {}
 
     calls = Calls()
 
     class Process:
         def __init__(self, line, start_new_session):
             assert start_new_session
-            assert line[:2] == [sys.executable, "-m"]
-            calls.append(line[2:])
-            self.code = calls.answers.get(line[3], 0)
+            start = line.index(sys.executable)
+            assert line[start + 1] == "-m"
+            calls.append(line[start + 2 :])
+            self.code = calls.exit_codes.get(calls[-1][1], 0)
             for flag in line:
                 if flag.startswith("--output_file=") and not self.code:
                     open(flag.partition("=")[2], "w").close()
@@ -44,96 +50,97 @@ def calls(monkeypatch):
 
 
 @pytest.fixture
-def make_part(tmp_path):
+def make_task(tmp_path):
     def make(name, needs=(), **changes):
         file = tmp_path / name / "done.json"
         settings = {"title": name, "command": name, "flags": ("--a=1",), "result": file}
-        return Part(**{**settings, "needs": tuple(needs), **changes})
+        return Task(**{**settings, "needs": tuple(needs), **changes})
 
     return make
 
 
-def test_parts_run_after_what_they_need_and_are_recorded(calls, make_part, tmp_path):
+def test_tasks_run_after_what_they_need_and_are_recorded(calls, make_task, tmp_path):
     said, changes = [], []
-    first = make_part("first")
+    first = make_task("first")
     file = tmp_path / "made" / "file.npz"
-    second = make_part("second", [first], result=file, flags=(f"--output_file={file}",))
-    third = make_part("third", [second, first], late_flags=lambda: ("--late=2",))
+    second = make_task("second", [first], result=file, flags=(f"--output_file={file}",))
+    third = make_task("third", [second, first], deferred_flags=lambda: ("--deferred=2",))
     runner = run.Runner(said.append, lambda: changes.append(1))
-    runner.make([third])
+    runner.run([third])
     cli = "keras_frcnn.cli.main"
     assert calls == [
         [cli, "first", "--a=1"],
         [cli, "second", f"--output_file={file}"],
-        [cli, "third", "--a=1", "--late=2"],
+        [cli, "third", "--a=1", "--deferred=2"],
     ]
     assert said == ["[1/3] first", "[2/3] second", "[3/3] third"]
     assert len(changes) == 3 and not runner.has_failed
     command = json.loads(third.result.read_text())["command"]
-    assert command == ["third", "--a=1", "--late=2"]
+    assert command == ["third", "--a=1", "--deferred=2"]
     assert not (tmp_path / "made" / "done.json").exists()
-    run.Runner(said.append).make([third])  # the second time there is nothing to do
+    run.Runner(said.append).run([third])  # there is nothing left to do
     assert len(calls) == 3
 
 
-def test_a_failure_is_kept_and_the_others_go_on(calls, make_part):
+def test_a_failure_is_kept_and_the_others_go_on(calls, make_task):
     said = []
-    bad = make_part("bad")
-    after, other = make_part("after", [bad]), make_part("other")
-    calls.answers = {"bad": 2}
+    bad = make_task("bad")
+    after, other = make_task("after", [bad]), make_task("other")
+    calls.exit_codes = {"bad": 2}
     runner = run.Runner(said.append)
-    runner.make([after, other])
+    runner.run([after, other])
     assert [call[1] for call in calls] == ["bad", "other"]
     assert runner.has_failed
-    assert runner.problem(after) == runner.problem(bad) == "failed: bad (exit code 2)"
+    assert runner.obstacle(after) == runner.obstacle(bad) == "failed: bad (exit code 2)"
     assert said[1] == "failed: bad (exit code 2)"
-    assert runner.problem(other) == "" and not bad.is_done
+    assert runner.obstacle(other) == "" and not bad.is_done
 
 
-def test_a_file_that_was_not_written_is_a_failure(calls, make_part, tmp_path):
-    part = make_part("part", result=tmp_path / "never.npz")
+def test_a_file_that_was_not_written_is_a_failure(calls, make_task, tmp_path):
+    task = make_task("task", result=tmp_path / "never.npz")
     runner = run.Runner(print)
-    runner.make([part])
-    assert runner.problem(part) == "failed: part (exit code 0)"
+    runner.run([task])
+    assert runner.obstacle(task) == "failed: task (exit code 0)"
 
 
-def test_what_is_missing_is_not_tried(calls, make_part):
-    lacking = make_part("lacking", missing="needs x")
-    after = make_part("after", [make_part("before"), lacking])
+def test_a_task_with_an_obstacle_is_not_tried(calls, make_task):
+    lacking = make_task("lacking", obstacle="needs x")
+    after = make_task("after", [make_task("before"), lacking])
     runner = run.Runner(print)
-    runner.make([after])
-    assert calls == [] and not runner.has_failed  # nor what only it would need
-    assert runner.problem(after) == "needs x"
+    runner.run([after])
+    assert calls == [] and not runner.has_failed  # nor "before", which only "after" needs
+    assert runner.obstacle(after) == "needs x"
 
 
-def test_too_little_time_shows_once_it_is_known(calls, make_part):
-    def late():
+def test_a_budget_that_is_too_small_shows_once_it_is_known(calls, make_task):
+    def deferred():
         raise ValueError("needs 3 minutes at least")
 
-    part = make_part("part", late_flags=late)
-    after = make_part("after", [part])
+    task = make_task("task", deferred_flags=deferred)
+    after = make_task("after", [task])
     runner = run.Runner(print)
-    runner.make([after])
+    runner.run([after])
     assert calls == []
-    assert runner.problem(after) == "needs 3 minutes at least"
-    assert not runner.has_failed  # the cell says it
+    assert runner.obstacle(after) == "needs 3 minutes at least"
+    assert not runner.has_failed  # its cell says why
 
 
-def test_a_done_part_has_no_problem_though_its_data_are_gone(make_part):
-    part = make_part("part", missing="needs x")
-    part.result.parent.mkdir()
-    part.result.write_text("{}")
-    assert run.Runner(print).problem(part) == ""
+def test_a_done_task_has_no_obstacle_even_without_its_data(make_task):
+    task = make_task("task", obstacle="needs x")
+    task.result.parent.mkdir()
+    task.result.write_text("{}")
+    assert run.Runner(print).obstacle(task) == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_is_passed_on_and_ends_the_work(number, tmp_path):
-    """In processes of their own: the child ends well, as training does, and counts as not done."""
+@pytest.fixture
+def parent(tmp_path):
+    """A process that runs three tasks, at the moment when the first one has started."""
     (tmp_path / "child.py").write_text(
         textwrap.dedent("""
-        import pathlib, signal, sys, time
+        import os, pathlib, signal, sys, time
         def stop(number, frame):
-            pathlib.Path("stopped").write_text(str(number))
+            pathlib.Path("stopping").write_text(str(number))
+            os.rename("stopping", "stopped")
             sys.exit(0)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
@@ -144,29 +151,38 @@ def test_a_stop_is_passed_on_and_ends_the_work(number, tmp_path):
     (tmp_path / "parent.py").write_text(
         textwrap.dedent("""
         import pathlib, sys
-        from keras_frcnn.paper import parts, run
-        def part(name, needs=()):
+        from keras_frcnn.paper import plan, run
+        def task(name, needs=()):
             file = pathlib.Path(name, "done.json")
-            return parts.Part(
+            return plan.Task(
                 title=name, command=name, flags=(), result=file, needs=needs, module="child"
             )
         runner = run.Runner(print)
-        runner.make([part("b", (part("a"),)), part("c")])
+        runner.run([task("b", (task("a"),)), task("c")])
         sys.exit(128 + runner.stopped)
         """)
     )
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    parent = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "parent.py"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         text=True,
     )
+    wait_for(tmp_path / "started")
+    return process
+
+
+def wait_for(file):
     deadline = time.monotonic() + 60
-    while not (tmp_path / "started").exists():
+    while not file.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_passed_on_and_ends_the_work(parent, number, tmp_path):
+    """The child ends with exit code 0, as training does, and still counts as not done."""
     parent.send_signal(number)
     output, _ = parent.communicate(timeout=60)
     assert parent.returncode == 128 + number
@@ -175,19 +191,28 @@ def test_a_stop_is_passed_on_and_ends_the_work(number, tmp_path):
     assert not (tmp_path / "a" / "done.json").exists()
 
 
-def test_a_folder_is_for_one_budget_and_one_set_of_settings(tmp_path):
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs Linux's setpriv")
+def test_a_command_does_not_outlive_a_killed_runner(parent, tmp_path):
+    parent.kill()
+    parent.communicate(timeout=60)
+    wait_for(tmp_path / "stopped")
+    assert (tmp_path / "stopped").read_text() == str(int(signal.SIGTERM))
+
+
+def test_a_folder_has_one_budget_and_one_set_of_settings(tmp_path):
     def settings(**changes):
         return Settings(output_dir=tmp_path / "out", configs_dir=tmp_path, **changes)
 
-    run.claim(settings(minutes=5.0, overrides=("--pixel_std=58",)))
-    run.claim(settings(minutes=5.0, overrides=("--pixel_std=58",), data_dir="moved", seeds=(4,)))
+    first = {"budget_minutes": 5.0, "overrides": ("--pixel_std=58",)}
+    run.claim(settings(**first))
+    run.claim(settings(**first, data_dir="moved", seeds=(4,)))
     with pytest.raises(ValueError) as caught:
-        run.claim(settings(replaced_splits={"a": "b"}, minutes=5.0))
+        run.claim(settings(replaced_splits={"a": "b"}, budget_minutes=5.0))
     assert str(caught.value).splitlines() == [
-        f"{tmp_path}/out holds rows with other settings. Use another --output_dir, or those of "
-        "before:",
-        "replaced_splits was {}, is {'a': 'b'}",
-        "overrides was ['--pixel_std=58'], is []",
+        f"{tmp_path}/out holds rows with other settings. Use another --output_dir, or the earlier "
+        "settings:",
+        "replaced_splits was {} and is now {'a': 'b'}",
+        "overrides was ['--pixel_std=58'] and is now []",
     ]
-    with pytest.raises(ValueError, match=r"budget was 5.0, is full"):
+    with pytest.raises(ValueError, match=r"budget was 5\.0 and is now full"):
         run.claim(settings(overrides=("--pixel_std=58",)))

@@ -28,9 +28,30 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def config(data_dir):
-    """Settings of a run on the small data; without its ``output_dir``."""
+    """Settings of a run on the small data; without its ``output_dir``.
+
+    Images are neither checked nor drawn, which takes a second a run; ``unbroken`` does both.
+    """
     return fakes.SMALL.replace(
-        data_dir=str(data_dir), train_split=("train",), eval_split=("val",), head_dropout=0.5
+        data_dir=str(data_dir),
+        train_split=("train",),
+        eval_split=("val",),
+        head_dropout=0.5,
+        check_images=False,
+        num_images=0,
+    )
+
+
+@pytest.fixture(scope="session")
+def alternating(config):
+    """Settings of a run in four short steps; without its ``output_dir``."""
+    return config.replace(
+        scheme="alternating",
+        alternating_steps=(3, 2, 2, 3),
+        alternating_batch_sizes=(1, 2, 2, 1),
+        weight_decay=0.1,
+        eval_every=2,
+        log_every=1,
     )
 
 
@@ -66,5 +87,6 @@ def unbroken(config, train, tmp_path_factory):
         fakes.run_eagerly(patch)
         patch.setattr(FasterRCNN, "compute_losses", note)
         folder = tmp_path_factory.mktemp("unbroken")
-        output = train(config.replace(output_dir=str(folder)))
+        settings = config.replace(output_dir=str(folder), check_images=True, num_images=2)
+        output = train(settings)
     return SimpleNamespace(folder=Path(folder), output=output, losses=losses)

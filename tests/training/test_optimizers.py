@@ -1,155 +1,89 @@
-"""The fused updates are Keras' own, step after step, whatever surrounds them."""
+"""Which optimizer the settings and the device at hand give."""
+
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.training import optimizers
-from keras_frcnn.training.optimizers import FusedAdam, FusedSGD
-
-SHAPES = {"a/kernel": (3, 4), "a/bias": (4,), "b/kernel": (2, 3, 1, 2)}
-
-
-def weights_after(optimizer, steps=5, graph=True, l2=0.0, dtype=tf.float32):
-    """Weights after a few steps of gradients that a seed decides, with ``l2`` added to the
-    kernels'.
-    """
-    rng = np.random.default_rng(3)
-    variables = []
-    for path, shape in SHAPES.items():
-        scope, name = path.split("/")
-        with keras.name_scope(scope):
-            value = rng.normal(size=shape).astype("float32")
-            variables.append(keras.Variable(value, name=name))
-    optimizer.build(variables)
-
-    def step(*gradients):
-        gradients = [tf.cast(gradient, tf.float32) for gradient in gradients]
-        decayed = [
-            g if "bias" in v.path else g + l2 * v for g, v in zip(gradients, variables, strict=True)
-        ]
-        optimizer.apply(decayed if l2 else gradients, variables)
-
-    step = tf.function(step) if graph else step
-    for _ in range(steps):
-        step(*(tf.cast(rng.normal(size=shape), dtype) for shape in SHAPES.values()))
-    return [variable.numpy() for variable in variables]
+from keras_frcnn.training.fused_optimizers import FusedAdam, FusedSGD
+from keras_frcnn.training.optimizers import make_optimizer
+from tests import fakes
 
 
-def assert_close(expected, received):
-    for a, b in zip(expected, received, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+@pytest.fixture
+def gpu(monkeypatch):
+    """Pretends that TensorFlow sees a GPU."""
+    devices = [SimpleNamespace(device_type=kind) for kind in ("CPU", "GPU")]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda: devices)
 
 
-@pytest.fixture(params=["compiled", "kernel", "eager"])
-def way(request, monkeypatch):
-    """The three ways in which a variable can be updated; whether the step is a graph."""
-    monkeypatch.setattr(optimizers, "COMPILED_FROM", 0 if request.param == "compiled" else 2**40)
-    return request.param != "eager"
+def assert_has_the_settings(sgd, adam):
+    for optimizer in (sgd, adam):
+        assert optimizer.global_clipnorm == 3.0
+        assert optimizer.gradient_accumulation_steps == 4
+        assert float(optimizer.learning_rate) == pytest.approx(0.03)
+        assert optimizer.weight_decay is None  # Keras' own weight decay is another one
+    assert (sgd.momentum, adam.beta_1) == (0.7, 0.7)
 
 
-CASES = [
-    (FusedSGD, keras.optimizers.SGD, {"momentum": 0.9}),
-    (FusedSGD, keras.optimizers.SGD, {}),
-    (FusedSGD, keras.optimizers.SGD, {"momentum": 0.9, "global_clipnorm": 1.0}),
-    (FusedSGD, keras.optimizers.SGD, {"momentum": 0.9, "global_clipnorm": 100.0}),
-    (FusedSGD, keras.optimizers.SGD, {"momentum": 0.9, "clipvalue": 0.5}),
-    (FusedSGD, keras.optimizers.SGD, {"momentum": 0.9, "gradient_accumulation_steps": 2}),
-    (FusedAdam, keras.optimizers.Adam, {}),
-    (FusedAdam, keras.optimizers.Adam, {"beta_1": 0.5, "beta_2": 0.99, "epsilon": 1e-3}),
-    (FusedAdam, keras.optimizers.Adam, {"global_clipnorm": 1.0}),
-]
+SETTINGS = fakes.SMALL.replace(
+    momentum=0.7,
+    gradient_clip_norm=3.0,
+    accumulate_steps=4,
+    learning_rate=0.3,
+    warmup_steps=5,
+    weight_decay=0.25,
+    decay_biases=True,
+)
 
 
-@pytest.mark.parametrize(("fused", "keras_own", "settings"), CASES)
-def test_the_fused_update_is_keras_own(fused, keras_own, settings, way):
-    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
-    expected = weights_after(keras_own(schedule, **settings), graph=way)
-    moved = np.abs(expected[0] - weights_after(keras_own(0.0, **settings))[0])
-    assert moved.min() > 1e-4
-    assert_close(expected, weights_after(fused(schedule, **settings), graph=way))
+def test_on_a_processor_it_is_the_fused_one():
+    sgd, adam = (make_optimizer(SETTINGS.replace(optimizer=name)) for name in ("sgd", "adam"))
+    assert (type(sgd), type(adam)) == (FusedSGD, FusedAdam)
+    assert isinstance(sgd, keras.optimizers.SGD) and isinstance(adam, keras.optimizers.Adam)
+    assert_has_the_settings(sgd, adam)
+    for optimizer in (sgd, adam):
+        assert (optimizer.l2, optimizer.decay_biases) == (0.25, True)
 
 
-@pytest.mark.parametrize(("fused", "keras_own"), [CASES[1][:2], CASES[6][:2]])
-def test_weight_decay_is_added_to_the_gradients_of_kernels(fused, keras_own, way):
-    expected = weights_after(keras_own(0.1), graph=way, l2=0.3)
-    assert_close(expected, weights_after(fused(0.1, l2=0.3), graph=way))
-    biases_too = weights_after(fused(0.1, l2=0.3, decay_biases=True), graph=way)
-    assert np.abs(expected[1] - biases_too[1]).min() > 1e-4
-    assert_close(expected[:1], biases_too[:1])
+def test_on_any_other_device_it_is_keras_own_and_the_loss_has_the_decay(gpu):
+    sgd, adam = (make_optimizer(SETTINGS.replace(optimizer=name)) for name in ("sgd", "adam"))
+    assert (type(sgd), type(adam)) == (keras.optimizers.SGD, keras.optimizers.Adam)
+    assert_has_the_settings(sgd, adam)
+    for optimizer in (sgd, adam):
+        assert not hasattr(optimizer, "l2")
 
 
-def test_clipping_measures_the_gradient_without_the_decay(way):
-    variable = keras.Variable(np.full(2, 10, "float32"), name="kernel")
-    optimizer = FusedSGD(1.0, global_clipnorm=1.0, l2=0.1)
-    optimizer.build([variable])
-    step = tf.function(lambda g: optimizer.apply([g], [variable]))
-    (step if way else step.python_function)(tf.constant([3.0, 4.0]))
-    np.testing.assert_allclose(variable.numpy(), 10 - (np.array([0.6, 0.8]) + 1), rtol=1e-6)
+def test_without_clipping_and_accumulation_the_optimizer_has_neither():
+    plain = make_optimizer(SETTINGS.replace(gradient_clip_norm=0.0, accumulate_steps=1))
+    assert (plain.global_clipnorm, plain.gradient_accumulation_steps) == (None, None)
 
 
-def test_norms_of_many_pieces(monkeypatch):
-    monkeypatch.setattr(optimizers, "_PIECE", 5)
-    for size in (3, 5, 11, 20):
-        values = np.arange(size, dtype="float32").reshape(1, size, 1)
-        assert optimizers._sum_of_squares(tf.constant(values)) == np.square(values).sum()
-    # 300 ones are 300 in float32; bfloat16 would stop at 256.
-    assert optimizers._sum_of_squares(tf.ones([300], tf.bfloat16)) == 300
+def test_under_float16_the_loss_is_scaled_and_has_the_decay():
+    half = make_optimizer(SETTINGS.replace(precision="mixed_float16"))
+    assert isinstance(half, keras.optimizers.LossScaleOptimizer)
+    assert half.inner_optimizer.momentum == 0.7
+    assert half.inner_optimizer.l2 == 0 and not hasattr(half, "l2")
 
 
-def test_gradients_cast_from_bfloat16_are_read_before_the_cast(monkeypatch, way):
-    seen = set()
-    original = FusedSGD._clip_gradients
-    monkeypatch.setattr(
-        FusedSGD,
-        "_clip_gradients",
-        lambda self, grads: seen.update(g.dtype for g in grads) or original(self, grads),
-    )
-    settings = {"momentum": 0.9, "global_clipnorm": 1.0}
-    expected = weights_after(keras.optimizers.SGD(0.1, **settings), graph=way, dtype=tf.bfloat16)
-    assert_close(expected, weights_after(FusedSGD(0.1, **settings), graph=way, dtype=tf.bfloat16))
-    assert seen == ({tf.bfloat16} if way else {tf.float32})
-    seen.clear()
-    settings["gradient_accumulation_steps"] = 2
-    expected = weights_after(keras.optimizers.SGD(0.1, **settings), graph=way, dtype=tf.bfloat16)
-    assert_close(expected, weights_after(FusedSGD(0.1, **settings), graph=way, dtype=tf.bfloat16))
-    assert seen == {tf.float32}
+@pytest.mark.parametrize("decay_biases", [False, True])
+def test_both_take_the_same_steps_of_a_detector(request, decay_biases):
+    batch = fakes.inputs_of([fakes.image(64, 96)]), fakes.targets_of([[([5, 5, 30, 40], 0)]])
 
+    def weights_after_two_steps():
+        settings = {"weight_decay": 0.1, "gradient_clip_norm": 0.0, "decay_biases": decay_biases}
+        model = fakes.detector(**settings)
+        model.compile(make_optimizer(fakes.SMALL.replace(**settings)))
+        before = [w.numpy() for w in model.trainable_weights]
+        for _ in range(2):
+            model.train_step(batch)
+        return before, [w.numpy() for w in model.trainable_weights]
 
-def test_only_large_variables_are_compiled(monkeypatch):
-    def operations():
-        variables = [keras.Variable(np.ones(n, "float32")) for n in (4, 5)]
-        optimizer = FusedSGD(0.1)
-        optimizer.build(variables)
-        step = tf.function(lambda: optimizer.apply([tf.ones(4), tf.ones(5)], variables))
-        graph = step.get_concrete_function().graph
-        compiled = [op for op in graph.get_operations() if "_XlaMustCompile" in op.node_def.attr]
-        fused = [op for op in graph.get_operations() if op.type == "ResourceApplyKerasMomentum"]
-        return len(compiled), len(fused)
-
-    assert operations() == (0, 2)
-    monkeypatch.setattr(optimizers, "COMPILED_FROM", 5)
-    assert operations() == (1, 1)
-
-
-def test_what_has_no_fused_form_is_refused():
-    with pytest.raises(ValueError, match="nesterov=True"):
-        FusedSGD(0.1, nesterov=True)
-    with pytest.raises(ValueError, match="amsgrad=True"):
-        FusedAdam(0.1, amsgrad=True)
-
-
-def test_settings_are_kept():
-    optimizer = FusedAdam.from_config(FusedAdam(0.1, l2=0.2, decay_biases=True).get_config())
-    assert (optimizer.l2, optimizer.decay_biases) == (0.2, True)
-
-
-def test_the_momenta_are_kept_where_keras_keeps_them():
-    variable = keras.Variable(np.ones(2, "float32"))
-    optimizer = FusedSGD(0.5, momentum=0.9)
-    optimizer.build([variable])
-    optimizer.apply([tf.constant([1.0, 2.0])], [variable])
-    np.testing.assert_allclose(optimizer.momentums[0].numpy(), [-0.5, -1.0])
-    np.testing.assert_allclose(variable.numpy(), [0.5, 0.0])
-    assert int(optimizer.iterations) == 1
+    before, fused = weights_after_two_steps()
+    request.getfixturevalue("gpu")
+    _, keras_own = weights_after_two_steps()
+    for start, one, other in zip(before, fused, keras_own, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(one - start).max())
+        assert np.any(one != start)

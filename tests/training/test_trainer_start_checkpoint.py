@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import callbacks, trainer
+from keras_frcnn.training.phase_model import build_phase_model
+from keras_frcnn.training.run_folder import read_evaluations
+from keras_frcnn.training.schemes import phases
 from keras_frcnn.weights import checkpoint
 from tests import fakes
 
@@ -27,7 +29,6 @@ def settings(config, start, tmp_path):
         start_checkpoint=start,
         frozen_blocks=1,
         eval_every=2,
-        num_images=0,
         steps=4,
         output_dir=str(tmp_path / "run"),
     )
@@ -39,7 +40,8 @@ def weights_of(path):
 
 def test_a_built_model_has_their_weights_and_a_fresh_optimizer(settings, start):
     output = io.StringIO()
-    model = trainer.build(settings, fakes.CLASS_NAMES, Console(file=output, width=500))
+    console = Console(file=output, width=500)
+    model = build_phase_model(phases(settings)[0], fakes.CLASS_NAMES, console)
     for weight in model.weights:
         if weight.path != model.step.path:
             np.testing.assert_array_equal(weight, weights_of(start)[weight.path])
@@ -56,7 +58,7 @@ def test_a_run_goes_from_step_0_and_leaves_what_is_frozen(settings, start, train
     model = checkpoint.load(last)
     assert int(model.step) == 4
     assert model.config.start_checkpoint == start
-    steps = [line["step"] for line in callbacks.read_evaluations(settings.output_dir)]
+    steps = [line["step"] for line in read_evaluations(settings.output_dir)]
     assert steps == [2, 4]
     before, after = weights_of(start), weights_of(last)
     moved = {path for path in before if np.any(before[path] != after[path])}
@@ -76,7 +78,11 @@ def test_every_step_of_every_scheme_begins_with_it(settings, start, train, schem
     # A rate too small to move anything: what is there at the end is what was there at the start.
     said = train(
         settings.replace(
-            scheme=scheme, roi_pooling="align", learning_rate=1e-30, steps=6, eval_every=0
+            scheme=scheme,
+            roi_pooling="align",
+            learning_rate=1e-30,
+            steps=6,
+            eval_split=("-",),
         )
     )
     assert said.count(f"start from {start}".replace("\n", "")) == 1
@@ -109,7 +115,7 @@ def test_a_resumed_run_does_without_the_checkpoint_that_it_started_from(
     monkeypatch.setattr(FasterRCNN, "train_step", step)
     taken.unlink()
     said = train(broken).replace("\n", "")
-    assert "Going on from step 2 of" in said
+    assert "Resuming from step 2 of" in said
     assert "start from" not in said
     one, other = (
         weights_of(os.path.join(run.output_dir, "last.keras")) for run in (settings, broken)

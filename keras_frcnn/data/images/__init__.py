@@ -1,1 +1,1 @@
-"""Image files: where their bytes lie, what their headers say, how they are decoded and resized."""
+"""Image files: finding them, reading their headers, decoding, orientation and preprocessing."""

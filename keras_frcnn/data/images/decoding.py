@@ -1,6 +1,7 @@
-"""From a record's row to its pixels, and the look at all of them before hours are spent.
+"""Decoding the images of records in tf.data, and checking all of them before a long run.
 
-TensorFlow decodes, in training and here, so what passes here does not stop a run later.
+The check decodes with the same operations as training, so an image that passes it does not stop a
+run later.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import tensorflow as tf
 from keras_frcnn.config import Config
 from keras_frcnn.console import with_progress
 from keras_frcnn.data.dataset import Dataset, Record, settle
-from keras_frcnn.data.images import transforms
+from keras_frcnn.data.images import headers, transforms
 from keras_frcnn.data.readers.tfrecord_file import HEADER_BYTES
 
 _UNREADABLE = "unreadable image"
@@ -23,17 +24,17 @@ _NAMED = re.compile(rf"\[{_UNREADABLE}\] \[(.*?)\]\s*(?:\[\[|\[Op:|\n|$)", re.DO
 
 
 def image_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from a row to its image, uint8 [H, W, 3], upright RGB.
+    """Returns a function from a row of the records to its image, uint8 [H, W, 3], upright RGB.
 
-    An image that cannot be decoded, or that is not of its record's size, is an
-    InvalidArgumentError; ``naming_images`` says which it was.
+    The function runs in tf.data and raises an InvalidArgumentError for an image that cannot be
+    decoded or does not have its record's size; ``naming_images`` turns it into a ValueError.
     """
-    attempt = _attempts(records)
+    decode_or_empty = _decoder(records)
     names = tf.constant([os.fsencode(record.name) for record in records], tf.string)
     shapes = tf.constant([(record.height, record.width) for record in records], tf.int32)
 
     def read_image(row: tf.Tensor) -> tf.Tensor:
-        image = attempt(row)
+        image = decode_or_empty(row)
         is_sound = tf.reduce_all(tf.shape(image)[:2] == shapes[row])
         with tf.control_dependencies([tf.debugging.Assert(is_sound, [_UNREADABLE, names[row]])]):
             return tf.identity(image)
@@ -43,7 +44,7 @@ def image_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
 
 @contextlib.contextmanager
 def naming_images() -> Iterator[None]:
-    """Turns the error of an image that ``image_reader`` cannot read into a ValueError."""
+    """Turns the error about an image that ``image_reader`` cannot read into a ValueError."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
@@ -57,10 +58,10 @@ def naming_images() -> Iterator[None]:
 
 
 def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
-    """Decodes every image of a dataset once, and settles what cannot be decoded.
+    """Decodes every image of a dataset once and settles what cannot be decoded.
 
-    The header of a file tells its size and its end whether it was cut off; what lies between shows
-    in decoding only.
+    A file's header states its size, and its last bytes tell whether it was cut off. Only decoding
+    finds damage in between.
 
     Args:
         dataset: the records.
@@ -70,7 +71,7 @@ def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
         The dataset; under "skip" without the broken images, each with a line in ``skipped``.
 
     Raises:
-        ValueError: naming the broken images under "error", or if no other is there.
+        ValueError: naming the broken images under "error", or all of them if no image is left.
     """
     rows = list(zip(dataset.records, problems(dataset.records), strict=True))
     broken = [f"{record.name}: {_UNREADABLE}: {problem}" for record, problem in rows if problem]
@@ -86,50 +87,50 @@ def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
 
 
 def problems(records: Sequence[Record]) -> list[str]:
-    """Decodes every image once, on all cores; a long run on a terminal shows a progress bar.
+    """Decodes every image once, on all cores, with a progress bar on a terminal.
 
     Args:
-        records: the images, whose headers are sound.
+        records: images whose headers are sound.
 
     Returns:
-        What is wrong with each, in words; empty for an image that training reads.
+        For each image what is wrong with it, in words; empty for an image that training can read.
     """
     if not records:
         return []
-    attempt = _attempts(records)
+    decode_or_empty = _decoder(records)
     stream = tf.data.Dataset.range(len(records))
-    stream = stream.map(lambda row: tf.shape(attempt(row))[:2], tf.data.AUTOTUNE)
+    stream = stream.map(lambda row: tf.shape(decode_or_empty(row))[:2], tf.data.AUTOTUNE)
     shapes = stream.as_numpy_iterator()
     shapes = with_progress(shapes, "Decoding images once", len(records))
     return [_problem(*pair) for pair in zip(records, shapes, strict=True)]
 
 
-def _attempts(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from a row to its image; one that cannot be decoded has 0 pixels."""
+def _decoder(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from a row to its image, which is empty if it cannot be decoded."""
     read_bytes = _byte_reader(records)
     orientations = tf.constant([record.orientation for record in records], tf.int32)
 
-    def attempt(row: tf.Tensor) -> tf.Tensor:
-        # TensorFlow's decoding error does not name the file. So a failed attempt, which leaves its
-        # own message in the log, yields an empty image.
+    def decode_or_empty(row: tf.Tensor) -> tf.Tensor:
+        # TensorFlow's decoding error does not name the file. It is only logged here, and the caller
+        # recognises the failure by the empty image.
         stream = tf.data.Dataset.from_tensors((row, orientations[row]))
         stream = stream.map(lambda row, turn: transforms.decode(read_bytes(row), turn))
         empty = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
         stream = stream.ignore_errors(log_warning=True).concatenate(empty).take(1)
         return stream.get_single_element()
 
-    return attempt
+    return decode_or_empty
 
 
 def _byte_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from a row to its image's encoded bytes, a string scalar."""
+    """Returns a function from a row to the bytes of its image file, a string scalar."""
     paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
     if all(record.span is None for record in records):
         return lambda row: tf.io.read_file(paths[row])
     spans = tf.constant([record.span or (0, 0, 0) for record in records], tf.int64)
 
     def read_span(row: tf.Tensor) -> tf.Tensor:
-        # In C++ and not by open_image: a program could not end while threads wait for Python.
+        # Not by open_image: a program could not end while tf.data's threads wait for Python.
         start, offset, length = tf.unstack(spans[row])
         stream = tf.raw_ops.TFRecordDatasetV2(
             filenames=paths[row : row + 1],
@@ -154,8 +155,5 @@ def _problem(record: Record, shape: np.ndarray) -> str:
     if not height:
         return "its header is sound, but its pixels cannot be decoded"
     if (height, width) != (record.height, record.width):
-        return (
-            f"{record.height} x {record.width} pixels (height x width) by its header, {height} x "
-            f"{width} when decoded"
-        )
+        return headers.size_problem((record.height, record.width), (height, width))
     return ""

@@ -1,4 +1,8 @@
-"""Images that come without annotations: finding their files and reading them as training does."""
+"""Image files: finding them, and reading the pixels of one.
+
+``to_image`` is the reader for everything that works with pixels outside tf.data: detection,
+drawings and classic proposals. It decodes with the same operations as the training pipeline.
+"""
 
 import glob
 import os
@@ -15,26 +19,26 @@ from keras_frcnn.data.images.spans import Span, open_image
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def find_images(places: Iterable[str]) -> list[Path]:
-    """Finds the files that a user names.
+def find_images(sources: Iterable[str]) -> list[Path]:
+    """Finds the image files that a user names.
 
     Args:
-        places: files, folders (of which the .jpg, .jpeg and .png files directly inside are taken)
+        sources: files, folders (which stand for the .jpg, .jpeg and .png files directly inside)
             and patterns with ``*``, ``?``, ``[...]`` or ``**``.
 
     Returns:
-        The files in the order of the places, by name within one; each once.
+        The files in the order of the sources, sorted by name within a source; each file once.
 
     Raises:
-        ValueError: naming a place without any image.
+        ValueError: naming a source without any image.
     """
     found = {}
-    for place in places:
-        paths = _files_of(place)
+    for source in sources:
+        paths = _files_of(source)
         if not paths:
             raise ValueError(
-                "images must be image files, folders of images or patterns of their names. "
-                f"Found no image at: {place}"
+                "images must be image files, folders of images or patterns of file names. "
+                f"Found no image at: {source}"
             )
         for path in paths:
             found.setdefault(path.resolve(), path)
@@ -42,17 +46,17 @@ def find_images(places: Iterable[str]) -> list[Path]:
 
 
 def to_image(image: str | os.PathLike | Record | np.ndarray) -> np.ndarray:
-    """Reads an image's file, upright as viewers display it, or checks that an array is an image.
+    """Reads an image file, upright as viewers show it, or checks that an array is an image.
 
     Args:
-        image: a JPEG or PNG file, the record of an image, or uint8 [H, W, 3] RGB, [H, W, 4] of
-            which alpha is dropped, or [H, W] or [H, W, 1] grey.
+        image: the name of a JPEG or PNG file; the record of an image; or an uint8 array: RGB
+            [H, W, 3], RGB with alpha [H, W, 4] (alpha is dropped), or grey [H, W] or [H, W, 1].
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        ValueError: naming the file that cannot be read, or the array's type and shape.
+        ValueError: naming the file that cannot be read, or stating the array's type and shape.
     """
     if isinstance(image, Record):
         return _read(image.path, image.span, image.name)
@@ -61,8 +65,8 @@ def to_image(image: str | os.PathLike | Record | np.ndarray) -> np.ndarray:
     return _checked(np.asarray(image))
 
 
-def _files_of(place: str) -> list[Path]:
-    path = Path(place).expanduser()
+def _files_of(source: str) -> list[Path]:
+    path = Path(source).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -78,10 +82,8 @@ def _read(path: str | os.PathLike, span: Span | None, name: str) -> np.ndarray:
     except tf.errors.OpError as error:
         raise ValueError(f"{name}: unreadable image: {error.message}") from error
     if image.shape != (height, width, 3):
-        raise ValueError(
-            f"{name}: unreadable image: {height} x {width} pixels (height x width) by its "
-            f"header, {image.shape[0]} x {image.shape[1]} when decoded"
-        )
+        problem = headers.size_problem((height, width), image.shape[:2])
+        raise ValueError(f"{name}: unreadable image: {problem}")
     return image
 
 

@@ -1,7 +1,7 @@
-"""JPEG and PNG files as served models read them: TensorFlow alone, from bytes to upright pixels.
+"""Decoding JPEG and PNG in a served model, with TensorFlow's operations alone.
 
-On a disk ``headers.image_header`` looks at a file before ``transforms.decode`` decodes it. A
-served model has only the bytes and the graph, so the same header is read here in TensorFlow.
+For files, ``headers.image_header`` reads the header and ``transforms.decode`` the pixels. A served
+model has only the bytes and the graph, so this module reads the same header in TensorFlow.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,13 @@ import tensorflow as tf
 from keras_frcnn.data.images import exif, transforms
 from keras_frcnn.data.images.headers import MAX_PIXELS
 
-_MOST_PARTS = 1000  # segments or chunks before the pixels; cameras write about ten
-_MOST_STRAY = 65536  # bytes in one step that belong to no segment
-_SOI, _EOI, _SOS, _APP1, _TEM, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0x01, 0xFF  # markers of JPEG
+_MAX_BLOCKS = 1000  # JPEG segments or PNG chunks in front of the pixels; cameras write about ten
+_MAX_STRAY_BYTES = 65536  # skipped in one step because they belong to no segment
+_SOI, _EOI, _SOS, _APP1, _TEM, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0x01, 0xFF  # JPEG's markers
 _RST0 = 0xD0
-_CHECKSUM_BYTES = 4  # after a PNG's chunk
+_CHECKSUM_BYTES = 4  # behind a PNG chunk
+
+_Block = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # start and end of its content, whether it is EXIF
 
 
 def decode_upright(content: tf.Tensor) -> tf.Tensor:
@@ -25,10 +27,10 @@ def decode_upright(content: tf.Tensor) -> tf.Tensor:
         content: string scalar, the file's bytes.
 
     Returns:
-        uint8 [H, W, 3], RGB, as ``images.to_image`` reads the file.
+        uint8 [H, W, 3], RGB: the pixels that ``files.to_image`` reads from the file.
 
     Raises:
-        InvalidArgumentError: if it is no JPEG or PNG, claims too many pixels, or is damaged.
+        InvalidArgumentError: if it is not a JPEG or PNG, claims too many pixels, or is damaged.
     """
     with tf.device("CPU:0"):  # a GPU would wait for each of many small steps
         data = tf.io.decode_raw(content, tf.uint8)
@@ -36,8 +38,25 @@ def decode_upright(content: tf.Tensor) -> tf.Tensor:
             return transforms.decode(tf.identity(content), orientation(data))
 
 
+def orientation(data: tf.Tensor) -> tf.Tensor:
+    """Reads the orientation in the bytes of a file, by the rule that ``exif`` states.
+
+    Args:
+        data: uint8 [N], the bytes of a JPEG or PNG.
+
+    Returns:
+        int32 scalar, 1 to 8; 1 is upright.
+    """
+    start, end = tf.cond(
+        _has(data, 0, [_FILL, _SOI]),
+        lambda: _find_exif(data, 2, _segment, 0),
+        lambda: _find_exif(data, 8, _chunk, _CHECKSUM_BYTES),
+    )
+    return _orientation(data[start:end])
+
+
 def _check_size(content: tf.Tensor, data: tf.Tensor) -> tf.Operation:
-    """Refuses what is no JPEG or PNG, or claims too many pixels, before memory is spent."""
+    """Refuses other formats and too many pixels, before memory is spent."""
     is_jpeg = _has(data, 0, [_FILL, _SOI, _FILL])
     is_png = _has(data, 0, b"\x89PNG\r\n\x1a\n")
     known = tf.debugging.Assert(is_jpeg | is_png, ["unreadable image: expected JPEG or PNG"])
@@ -51,78 +70,65 @@ def _check_size(content: tf.Tensor, data: tf.Tensor) -> tf.Operation:
     return tf.debugging.Assert(tf.reduce_prod(shape) <= MAX_PIXELS, words)
 
 
-def orientation(data: tf.Tensor) -> tf.Tensor:
-    """Finds the EXIF data before the pixels of a JPEG or PNG and reads their orientation.
+def _find_exif(
+    data: tf.Tensor, first: int, read_block: Callable[[tf.Tensor, tf.Tensor], _Block], gap: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Walks over a file's blocks, JPEG segments or PNG chunks, up to the first EXIF data.
 
     Args:
         data: uint8 [N], the file's bytes.
+        first: the offset of the first block.
+        read_block: ``_segment`` or ``_chunk``. From the data and a block's offset it returns where
+            the block's content starts (0 if the pixels come here, or nothing), where it ends, and
+            whether it is EXIF data.
+        gap: bytes between a block's content and the next block.
 
     Returns:
-        int32 scalar, 1 to 8; 1 where there are none, or where ``exif.orientation`` says so.
-    """
-    start, end = tf.cond(
-        _has(data, 0, [_FILL, _SOI]),
-        lambda: _find_exif(data, 2, _segment, 0),
-        lambda: _find_exif(data, 8, _chunk, _CHECKSUM_BYTES),
-    )
-    return _orientation(data[start:end])
-
-
-def _find_exif(
-    data: tf.Tensor, place: int, part: Callable[[tf.Tensor, tf.Tensor], tuple], gap: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns where the first EXIF data begin and end, int64; twice the same if there are none.
-
-    Args:
-        data: uint8 [N].
-        place: where the first part begins.
-        part: returns, for the part at a place, where its content begins (0: the pixels, or no part
-            at all), where it ends, and whether it is EXIF data.
-        gap: bytes from a part's content to the next part.
+        ``(start, end)`` of the EXIF data, int64; equal numbers if there are none.
     """
 
     def goes_on(start, end, is_exif, count):
-        return (start > 0) & ~is_exif & (count < _MOST_PARTS)
+        return (start > 0) & ~is_exif & (count < _MAX_BLOCKS)
 
     def step(start, end, is_exif, count):
-        return (*part(data, end + gap), count + 1)
+        return (*read_block(data, end + gap), count + 1)
 
-    before = [tf.constant(value, tf.int64) for value in (1, place - gap)]
+    before = [tf.constant(value, tf.int64) for value in (1, first - gap)]
     start, end, is_exif, _ = tf.while_loop(
         goes_on, step, [*before, tf.constant(False), 0], parallel_iterations=1
     )
     return start, tf.where(is_exif, end, start)
 
 
-def _segment(data: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Reads a JPEG's segment, for ``_find_exif``; bytes that are none are passed over as parts."""
-    begin, marker = _number(data, place, 1), _number(data, place + 1, 1)
-    size = _number(data, place + 2, 2)
+def _segment(data: tf.Tensor, offset: tf.Tensor) -> _Block:
+    """Reads a JPEG segment; stray bytes between segments count as a block of their own."""
+    begin, marker = _number(data, offset, 1), _number(data, offset + 1, 1)
+    size = _number(data, offset + 2, 2)
     is_stray = begin != _FILL
     is_alone = (marker == 0) | (marker == _TEM) | ((marker >= _RST0) & (marker <= _SOI))
     is_fill = ~is_stray & (marker == _FILL)
     is_last = ~is_stray & ((marker == _EOI) | (marker == _SOS))
     is_last |= ~is_stray & ~is_fill & ~is_alone & (size < 2)
-    is_last |= place >= tf.size(data, tf.int64)
-    end = tf.where(is_alone, place + 2, place + 2 + size)
-    end = tf.where(is_fill, place + 1, end)
-    ahead = tf.argmax(data[place : place + _MOST_STRAY] == _FILL)
-    end = tf.where(is_stray, place + tf.maximum(ahead, 1), end)
-    is_exif = ~is_stray & ~is_last & (marker == _APP1) & _has(data, place + 4, exif.PREFIX)
-    return (place + 4) * tf.cast(~is_last, tf.int64), end, is_exif
+    is_last |= offset >= tf.size(data, tf.int64)
+    end = tf.where(is_alone, offset + 2, offset + 2 + size)
+    end = tf.where(is_fill, offset + 1, end)
+    ahead = tf.argmax(data[offset : offset + _MAX_STRAY_BYTES] == _FILL)
+    end = tf.where(is_stray, offset + tf.maximum(ahead, 1), end)
+    is_exif = ~is_stray & ~is_last & (marker == _APP1) & _has(data, offset + 4, exif.PREFIX)
+    return (offset + 4) * tf.cast(~is_last, tf.int64), end, is_exif
 
 
-def _chunk(data: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Reads a PNG's chunk, for ``_find_exif``."""
-    start = place + 8
-    is_last = _has(data, place + 4, b"IDAT") | (start > tf.size(data, tf.int64))
-    is_exif = _has(data, place + 4, b"eXIf")
-    return start * tf.cast(~is_last, tf.int64), start + _number(data, place, 4), is_exif
+def _chunk(data: tf.Tensor, offset: tf.Tensor) -> _Block:
+    """Reads a PNG chunk."""
+    start = offset + 8
+    is_last = _has(data, offset + 4, b"IDAT") | (start > tf.size(data, tf.int64))
+    is_exif = _has(data, offset + 4, b"eXIf")
+    return start * tf.cast(~is_last, tf.int64), start + _number(data, offset, 4), is_exif
 
 
 def _orientation(data: tf.Tensor) -> tf.Tensor:
-    """``exif.orientation`` of uint8 [N]."""
-    for _ in range(2):  # JPEG's own, and one that some writers double
+    """Does the same as ``exif.orientation``, with EXIF data as uint8 [N]."""
+    for _ in range(2):  # JPEG's own prefix, and the one that some writers repeat
         skipped = tf.where(_has(data, 0, exif.PREFIX), len(exif.PREFIX), 0)
         data = data[skipped:]
     is_little = _has(data, 0, b"II")
@@ -138,36 +144,36 @@ def _orientation(data: tf.Tensor) -> tf.Tensor:
         return _join(entries[:, first : first + size], is_little)
 
     rows = tf.where(tf.equal(column(0, 2), exif.ORIENTATION))[:, 0][:1]
-    kind = column(2, 2)
-    value = tf.where(kind == exif.SHORT, column(8, 2), column(8, 4))
-    is_known = (kind == exif.SHORT) | (kind == exif.LONG)
+    number_type = column(2, 2)
+    value = tf.where(number_type == exif.SHORT, column(8, 2), column(8, 4))
+    is_known = (number_type == exif.SHORT) | (number_type == exif.LONG)
     is_known &= (column(4, 4) == 1) & (value >= 1) & (value <= 8) & is_tiff
     found = tf.gather(tf.where(is_known, value, 1), rows)
     return tf.cast(tf.reduce_max(tf.concat([found, [1]], 0)), tf.int32)
 
 
 def _number(
-    data: tf.Tensor, place: int | tf.Tensor, size: int, is_little: bool | tf.Tensor = False
+    data: tf.Tensor, offset: int | tf.Tensor, size: int, is_little: bool | tf.Tensor = False
 ) -> tf.Tensor:
-    """Returns a whole number of some bytes, int64; bytes past the end are 0."""
-    values = data[place : place + size]
+    """Reads a whole number of ``size`` bytes, int64; bytes behind the end count as 0."""
+    values = data[offset : offset + size]
     values = tf.cast(tf.pad(values, [[0, size - tf.size(values)]]), tf.int64)
     return _join(tf.ensure_shape(values, [size]), is_little)
 
 
 def _join(values: tf.Tensor, is_little: bool | tf.Tensor) -> tf.Tensor:
-    """Returns the numbers whose bytes are given, int64 [..., size]."""
-    # A slice [::-1] of a constant would make TensorFlow's layout optimizer give up the whole graph,
-    # the network too.
-    little = [256**place for place in range(values.shape[-1])]
+    """Joins bytes, int64 [..., size], to whole numbers."""
+    # Reversing a constant with a slice [::-1] would make TensorFlow's layout optimizer give up on
+    # the whole graph, the network included.
+    little = [256**power for power in range(values.shape[-1])]
     factors = tf.where(
         is_little, tf.constant(little, tf.int64), tf.constant(little[::-1], tf.int64)
     )
     return tf.reduce_sum(values * factors, axis=-1)
 
 
-def _has(data: tf.Tensor, place: int | tf.Tensor, expected: bytes | list[int]) -> tf.Tensor:
-    """Says whether some bytes stand at a place."""
-    found = data[place : place + len(expected)]
+def _has(data: tf.Tensor, offset: int | tf.Tensor, expected: bytes | list[int]) -> tf.Tensor:
+    """Tells whether ``expected`` stands at an offset."""
+    found = data[offset : offset + len(expected)]
     found = tf.pad(found, [[0, len(expected) - tf.size(found)]])
     return tf.reduce_all(found == tf.constant(list(expected), tf.uint8))

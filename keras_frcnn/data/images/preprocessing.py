@@ -1,4 +1,4 @@
-"""How a backbone wants its pixels: colour order, mean and scale."""
+"""The pixels that a backbone expects: colour order, mean and scale."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Where the bytes of an image are: a file of its own, or a part of a TFRecord file."""
+"""Spans: where an image's bytes lie inside a TFRecord file, and opening them."""
 
 import io
 import os
@@ -6,12 +6,12 @@ from typing import BinaryIO, NamedTuple
 
 
 class Span(NamedTuple):
-    """Where in a TFRecord file an image lies, bytes.
+    """The part of a TFRecord file that holds an image.
 
     Attributes:
-        record: offset of the record that holds the image.
-        offset: of the image.
-        length: of the image.
+        record: the offset of the TFRecord that contains the image, in bytes.
+        offset: the offset of the image's first byte in the file.
+        length: the number of the image's bytes.
     """
 
     record: int
@@ -24,10 +24,10 @@ def open_image(path: str | os.PathLike, span: Span | None = None) -> BinaryIO:
 
     Args:
         path: the file.
-        span: where in it the image lies; None: it is the whole file.
+        span: where the image lies in it; None if the image is the whole file.
 
     Returns:
-        The bytes of the image alone, as a file to read and seek in.
+        A file object, for reading and seeking, with the bytes of the image alone.
 
     Raises:
         OSError: if the file is missing or ends before the image does.

@@ -1,15 +1,15 @@
-"""Pure TensorFlow functions on one image and its boxes: in tf.data, eagerly, and when served.
+"""Decoding, resizing, normalising and flipping an image, as pure TensorFlow functions.
 
-Boxes are float32 [G, 4], yxyx pixels with the far edge exclusive, without padding rows: images
-are flipped and resized before they are padded.
+They run in tf.data, eagerly and in served models. Boxes are float32 [G, 4], yxyx pixels with the
+far edge exclusive, without padding rows: images are flipped and resized before they are padded.
 """
 
 import tensorflow as tf
 
-BGR_MEAN = (103.939, 116.779, 123.68)
-"""ImageNet's mean as the Caffe weights expect it, which ``keras.applications.VGG16`` carries."""
+from keras_frcnn.data.images import exif
+from keras_frcnn.data.images.preprocessing import Preprocessing
 
-_LARGE_VALUES = 3 * 2**23  # of an image: twice those that most cameras give
+_LARGE_VALUES = 3 * 2**23  # values in an image: twice as many as most cameras deliver
 
 
 def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tensor:
@@ -17,19 +17,17 @@ def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tenso
 
     Args:
         image_bytes: string scalar, the file's content.
-        orientation: EXIF orientation, 1 to 8, of the stored pixels.
+        orientation: EXIF orientation of the stored pixels, 1 to 8; see ``exif``.
 
     Returns:
-        uint8 [H, W, 3], RGB, as a viewer displays it. Transparency is dropped, of 16 bits the upper
+        uint8 [H, W, 3], RGB, as a viewer displays it. Transparency is dropped; of 16 bits the upper
         8 are taken.
     """
-    # PNG too. The accurate transform gives the pixels that Pillow and OpenCV give, and is
-    # as fast as TensorFlow's own choice, which differs by up to 20 levels.
+    # This operation decodes PNG too. The accurate transform gives the same pixels as Pillow and
+    # OpenCV, and is as fast as TensorFlow's default, which differs by up to 20 levels.
     image = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
-    orientation = tf.convert_to_tensor(orientation)
-    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
-    mirrored = _is_any(orientation, (2, 3, 6, 7))
-    upside_down = _is_any(orientation, (3, 4, 7, 8))
+    swapped, mirrored, upside_down = tf.unstack(tf.constant(exif.TURNS)[orientation - 1])
+    image = tf.cond(swapped, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
     return _flip_image(image, mirrored, upside_down)
 
 
@@ -39,16 +37,17 @@ def target_shape(
     shorter_side: int | tf.Tensor,
     longer_side: int | tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes the size to resize to: the shorter side as given, unless the longer gets too long.
+    """Computes the size that an image is resized to.
 
-    Both sides are scaled by ``min(shorter_side / min(height, width), longer_side / max(height,
-    width))`` and rounded half up. All in whole numbers, so that every machine agrees.
+    The shorter side becomes ``shorter_side``, unless the longer one would exceed ``longer_side``:
+    both are scaled by ``min(shorter_side / min(height, width), longer_side / max(height, width))``
+    and rounded half up. The arithmetic is in whole numbers, so that every machine agrees.
 
     Args:
-        height: pixels of the image.
-        width: likewise.
-        shorter_side: pixels wanted for the shorter side.
-        longer_side: the most pixels for the longer side.
+        height: the image's height in pixels.
+        width: the image's width in pixels.
+        shorter_side: the length of the shorter side after resizing.
+        longer_side: the upper bound of the longer side after resizing.
 
     Returns:
         ``(height, width)``: int32 scalars, at least 1.
@@ -70,59 +69,70 @@ def target_shape(
 def resize(
     image: tf.Tensor, shorter_side: int | tf.Tensor, longer_side: int | tf.Tensor
 ) -> tf.Tensor:
-    """Resizes an image to ``target_shape``, bilinear with half-pixel centres.
+    """Resizes an image to ``target_shape``, bilinearly with half-pixel centres.
 
     Args:
-        image: [H, W, 3], any number type.
+        image: [H, W, 3] or [B, H, W, 3], any number type.
         shorter_side: see ``target_shape``.
-        longer_side: likewise.
+        longer_side: see ``target_shape``.
 
     Returns:
-        float32 [h, w, 3] in the same range.
+        float32 of the same rank and range of values.
     """
     shape = tf.shape(image)[-3:]
     size = target_shape(shape[0], shape[1], shorter_side, longer_side)
     size = tf.stack(size)
 
-    def with_copy():  # the same result in half the time
+    def with_copy():  # gives the same result in half the time
         return tf.image.resize(tf.cast(image, tf.float32), size, "bilinear", antialias=False)
 
-    def without_copy():  # which of a large image would take a gigabyte
-        with tf.device("CPU:0"):  # GPUs lack the kernel of whole numbers
+    def without_copy():  # a float32 copy of a large image would take a gigabyte
+        with tf.device("CPU:0"):  # GPUs have no kernel for whole numbers
             return tf.image.resize(image, size, "bilinear", antialias=False)
 
     return tf.cond(tf.size(image) <= _LARGE_VALUES, with_copy, without_copy)
 
 
-def normalize(image: tf.Tensor, pixel_std: float = 1.0) -> tf.Tensor:
-    """Turns RGB in 0..255 into the backbone's BGR minus ImageNet's mean, over ``pixel_std``.
+def normalize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Turns RGB pixels into a network input.
 
     Args:
-        image: [..., W, 3], RGB, any number type.
-        pixel_std: divisor.
+        image: [..., W, 3], RGB from 0 to 255, any number type.
+        preprocessing: what the backbone expects.
 
     Returns:
-        float32 of the same shape. Padding with zeros comes after this.
+        float32 of the same shape, in the backbone's colour order. Padding with zeros comes after
+        this.
     """
-    bgr = tf.reverse(tf.cast(image, tf.float32), [-1])
-    shape = tf.shape(bgr)
-    # Whole rows at once: an axis of 3 is slow to work along.
-    rows = tf.reshape(bgr, [-1, 3 * shape[-2]]) - tf.tile(tf.constant(BGR_MEAN), shape[-2:-1])
-    return tf.reshape(rows / pixel_std, shape)
+    image = tf.cast(image, tf.float32)
+    if preprocessing.color_order == "bgr":
+        image = tf.reverse(image, [-1])
+    shape = tf.shape(image)
+
+    def along_a_row(values):
+        if len(set(values)) == 1:
+            return values[0]
+        return tf.tile(tf.constant(values, tf.float32), shape[-2:-1])
+
+    # Whole rows at once: an axis of length 3 is slow to work along.
+    rows = tf.reshape(image, [-1, 3 * shape[-2]]) - along_a_row(preprocessing.mean)
+    return tf.reshape(rows / along_a_row(preprocessing.scale), shape)
 
 
-def denormalize(image: tf.Tensor, pixel_std: float = 1.0) -> tf.Tensor:
-    """Makes an image to look at of a normalised one, the inverse of ``normalize``.
+def denormalize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """Turns a network input back into an image to look at: the inverse of ``normalize``.
 
     Args:
-        image: float32 [..., W, 3], BGR minus the mean, over ``pixel_std``.
-        pixel_std: divisor that was used.
+        image: float32 [..., W, 3].
+        preprocessing: what ``normalize`` was given.
 
     Returns:
-        uint8 of the same shape, RGB.
+        uint8 of the same shape, RGB; rounded, and clipped to 0 to 255.
     """
-    bgr = image * pixel_std + tf.constant(BGR_MEAN)
-    return tf.cast(tf.clip_by_value(tf.round(tf.reverse(bgr, [-1])), 0, 255), tf.uint8)
+    image = image * tf.constant(preprocessing.scale) + tf.constant(preprocessing.mean)
+    if preprocessing.color_order == "bgr":
+        image = tf.reverse(image, [-1])
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 
 def flip(
@@ -133,11 +143,11 @@ def flip(
     Args:
         image: [H, W, 3].
         boxes: float32 [G, 4], yxyx pixels of this image.
-        horizontal: whether left and right change places.
-        vertical: whether top and bottom do.
+        horizontal: whether left and right are swapped.
+        vertical: whether top and bottom are swapped.
 
     Returns:
-        ``(image, boxes)``, same shapes and types.
+        ``(image, boxes)`` with the same shapes and types.
     """
     flipped_boxes = flip_boxes(boxes, tf.shape(image)[:2], horizontal, vertical)
     return _flip_image(image, horizontal, vertical), flipped_boxes
@@ -154,8 +164,8 @@ def flip_boxes(
     Args:
         boxes: float32 [G, 4], yxyx pixels.
         image_shape: [2], height and width of the image that they lie in.
-        horizontal: whether left and right change places.
-        vertical: whether top and bottom do.
+        horizontal: whether left and right are swapped.
+        vertical: whether top and bottom are swapped.
 
     Returns:
         float32 [G, 4].
@@ -165,28 +175,6 @@ def flip_boxes(
     x1, x2 = tf.where(horizontal, width - x2, x1), tf.where(horizontal, width - x1, x2)
     y1, y2 = tf.where(vertical, height - y2, y1), tf.where(vertical, height - y1, y2)
     return tf.stack([y1, x1, y2, x2], axis=-1)
-
-
-def scale_boxes(boxes: tf.Tensor, old_shape: tf.Tensor, new_shape: tf.Tensor) -> tf.Tensor:
-    """Carries boxes from an image to its resized copy, or back.
-
-    Each axis has its own factor, from the true sizes: rounding makes them differ slightly.
-
-    Args:
-        boxes: float32 [..., 4], yxyx pixels of an image of ``old_shape``.
-        old_shape: [2], height and width, or [..., 2], those of each box's image.
-        new_shape: likewise.
-
-    Returns:
-        float32 [..., 4], pixels of the image of ``new_shape``.
-    """
-    old, new = (tf.cast(shape, tf.float32) for shape in (old_shape, new_shape))
-    old, new = (tf.concat([shape, shape], axis=-1) for shape in (old, new))
-    return boxes * new / old  # in this order a box at the border stays there exactly
-
-
-def _is_any(value: tf.Tensor, choices: tuple[int, ...]) -> tf.Tensor:
-    return tf.reduce_any(tf.equal(value, tf.constant(choices, value.dtype)))
 
 
 def _flip_image(

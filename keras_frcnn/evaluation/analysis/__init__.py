@@ -1,1 +1,1 @@
-"""What lies behind the figures: errors, intervals, comparisons."""
+"""What lies behind the figures of an evaluation: errors, intervals, comparisons; NumPy only."""

@@ -1,25 +1,25 @@
-"""How far average precision could be another with other images of the same kind: the bootstrap.
+"""Bootstrap intervals: how much average precision might differ with other images of the same kind.
 
-A data set's images are drawn anew, as many as there are, with replacement, and the metric is
-computed on each draw, to the digit: an image that is drawn twice counts as two images. Which
-detections are right does not depend on other images, so that a draw only gives each image a
-weight. Of an image drawn several times, the copies of a detection stand next to each other in the
-order of scores.
+Images are drawn from the data set at random, with replacement, as many as there are, and the metric
+is computed exactly on each such resample; an image that is drawn twice counts as two images. Which
+detections are correct does not depend on other images, so a resample only gives each image a
+weight. The copies of a detection, from an image drawn several times, stand next to each other in
+the ranking by score.
 
-The interval holds the middle 95 % of the draws, after all are moved so that their mean is the
-measured figure. Draws have less variety than data, which flatters the best precision at a recall:
-unmoved, their percentiles cover the truth in 80 to 90 % of cases, moved in about 95 %.
+The interval holds the middle 95 % of the resamples, after all of them are shifted so that their
+mean is the measured figure. Resamples are less varied than real data, which flatters the highest
+precision at a recall: without the shift, their percentiles cover the true value in 80 to 90 % of
+cases, with it in about 95 %.
 
-To compare two detectors, both are judged on the same draws: what makes a draw easy or hard is the
-same for both and falls out of the difference.
+To compare two detectors, both are evaluated on the same resamples: what makes a resample easy or
+hard is the same for both and cancels in the difference.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from keras_frcnn.console import with_progress
 from keras_frcnn.data.dataset import GroundTruth
 from keras_frcnn.evaluation.metrics import matching
 from keras_frcnn.evaluation.metrics.average_precision import (
@@ -28,22 +28,25 @@ from keras_frcnn.evaluation.metrics.average_precision import (
     coco_points,
     eleven_points,
 )
-from keras_frcnn.evaluation.metrics.columns import Found
+from keras_frcnn.evaluation.metrics.detections import DetectionTable
 
 LEVEL = 0.95
 COCO_IOU_THRESHOLDS = tuple(np.arange(10, 20) / 20)  # 0.5, 0.55, ..., 0.95
 
-# Names of a figure's mean and of a class's.
+# The name of each figure's mean over the classes, and of its value for one class.
 VOC_FIGURES = (("map_11point", "ap_11point"), ("map_area", "ap_area"))
 COCO_FIGURES = (("AP", "AP"), ("AP50", "AP50"))
 
+Progress = Callable[[Iterable, str, int], Iterable]
+"""Passes items on while it shows progress; takes them, a description and their number."""
+
 _RESAMPLES_AT_ONCE = 100
-_PROGRESS_FROM = 200_000
+_MANY_DETECTIONS = 200_000  # from which on progress is shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """Where ``LEVEL`` of the draws lie, around the measured figure; NaN where that is undefined."""
+    """The ends of an interval around the measured figure; NaN where the figure is undefined."""
 
     low: float
     high: float
@@ -51,14 +54,14 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """Intervals of the figures of one evaluation, or of their differences between two.
+    """Intervals of the figures of one evaluation, or of the differences between two.
 
     Attributes:
-        num_resamples: number of draws.
-        seed: of the draws.
-        means: by figure: "map_11point" and "map_area", or "AP" and "AP50".
-        classes: by figure, "ap_11point" and "ap_area", or "AP" and "AP50": of each class, in the
-            dataset's order.
+        num_resamples: number of resamples.
+        seed: the seed they were drawn with.
+        means: by the name of the figure: "map_11point" and "map_area", or "AP" and "AP50".
+        classes: by the name of the figure, "ap_11point" and "ap_area", or "AP" and "AP50": the
+            interval of each class, in the data set's order.
     """
 
     num_resamples: int
@@ -69,31 +72,33 @@ class Intervals:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Ranking:
-    """One class's detections at T IoU thresholds, best first."""
+    """The detections of one class, best first, at T IoU thresholds."""
 
-    rows: np.ndarray  # [D], the images
+    rows: np.ndarray  # [D], their images
     positive: np.ndarray  # bool [T, D]
     counted: np.ndarray  # bool [T, D]
-    gt_rows: np.ndarray  # [G], the images of the objects that can be found
+    gt_rows: np.ndarray  # [G], the images of the objects that count
 
 
 def intervals(
     truth: GroundTruth,
-    found: Found,
+    detections: DetectionTable,
     metric: str,
     iou_threshold: float = 0.5,
     num_resamples: int = 1000,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Intervals:
-    """Finds the intervals of average precision.
+    """Computes the intervals of average precision.
 
     Args:
         truth: the objects.
-        found: the detections.
+        detections: the detections.
         metric: "voc" or "coco".
-        iou_threshold: least IoU of a right detection, for VOC's metric; COCO's has its own.
-        num_resamples: number of draws, at least 1.
-        seed: of the draws.
+        iou_threshold: least IoU of a true positive in VOC's metric; COCO's has its own thresholds.
+        num_resamples: number of resamples, at least 1.
+        seed: seed of the resamples.
+        progress: shows the progress where there are many detections; None: nothing is shown.
 
     Returns:
         The intervals.
@@ -101,55 +106,61 @@ def intervals(
     Raises:
         ValueError: if ``num_resamples`` is below 1.
     """
-    rankings = _rank(truth, found, metric, iou_threshold)
-    (values,) = _resample([rankings], len(truth.image_ids), metric, num_resamples, seed)
+    rankings = _rank(truth, detections, metric, iou_threshold)
+    num_images = len(truth.image_ids)
+    (values,) = _resample([rankings], num_images, metric, num_resamples, seed, progress)
     return _summarize(values, _means(values), metric, seed, (0.0, 1.0))
 
 
 def differences(
     truth: GroundTruth,
-    found: Found,
-    other: Found,
+    detections: DetectionTable,
+    others: DetectionTable,
     metric: str,
     iou_threshold: float = 0.5,
     num_resamples: int = 1000,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Intervals:
-    """Finds the intervals of what one detector's average precision is above another's.
+    """Computes the intervals of the difference between the average precision of two detectors.
 
     Args:
         truth: the objects.
-        found: the detections of the one.
-        other: the detections of the other.
+        detections: the detections of the first detector.
+        others: the detections of the second detector.
         metric: as for ``intervals``.
         iou_threshold: likewise.
         num_resamples: likewise.
         seed: likewise.
+        progress: likewise.
 
     Returns:
-        The intervals of the one's figures less the other's.
+        The intervals of the first detector's figures minus the second's.
 
     Raises:
         ValueError: as ``intervals``.
     """
-    rankings = [_rank(truth, some, metric, iou_threshold) for some in (found, other)]
-    one, two = _resample(rankings, len(truth.image_ids), metric, num_resamples, seed)
+    rankings = [_rank(truth, table, metric, iou_threshold) for table in (detections, others)]
+    num_images = len(truth.image_ids)
+    one, two = _resample(rankings, num_images, metric, num_resamples, seed, progress)
     return _summarize(one - two, _means(one) - _means(two), metric, seed, (-1.0, 1.0))
 
 
-def _rank(truth: GroundTruth, found: Found, metric: str, iou_threshold: float) -> list[_Ranking]:
+def _rank(
+    truth: GroundTruth, detections: DetectionTable, metric: str, iou_threshold: float
+) -> list[_Ranking]:
     """Returns the ranking of each class."""
     thresholds = (iou_threshold,) if metric == "voc" else COCO_IOU_THRESHOLDS
-    pairs = matching.find_pairs(truth, found, thresholds[0], metric)
-    outcomes = [matching.match(truth, found, pairs, t, metric) for t in thresholds]
-    positive = np.stack([outcome.positive for outcome in outcomes])
-    counted = np.stack([outcome.counted for outcome in outcomes])
-    order = matching.by_score(truth, found, metric)
+    pairs = matching.find_pairs(truth, detections, thresholds[0], metric)
+    matches = [matching.match(truth, detections, pairs, t, metric) for t in thresholds]
+    positive = np.stack([at_threshold.positive for at_threshold in matches])
+    counted = np.stack([at_threshold.counted for at_threshold in matches])
+    order = matching.rank_by_score(truth, detections, metric)
     rankings = []
     for label in range(len(truth.class_names)):
-        own = order[found.labels[order] == label]
+        own = order[detections.labels[order] == label]
         gt_rows = truth.rows[(truth.labels == label) & ~truth.crowd]
-        rankings.append(_Ranking(found.rows[own], positive[:, own], counted[:, own], gt_rows))
+        rankings.append(_Ranking(detections.rows[own], positive[:, own], counted[:, own], gt_rows))
     return rankings
 
 
@@ -159,26 +170,28 @@ def _resample(
     metric: str,
     num_resamples: int,
     seed: int,
+    progress: Progress | None,
 ) -> list[np.ndarray]:
-    """Returns for each list of rankings the APs [figures, classes, 1 + resamples]: those of all
-    images as they are, then those of the draws.
+    """Returns for each list of rankings the APs [figures, classes, 1 + resamples]: first those of
+    the data set itself, then those of the resamples.
     """
     if num_resamples < 1:
         raise ValueError(f"num_resamples must be at least 1. Received: {num_resamples}")
     generator = np.random.default_rng(seed)
     starts = range(0, num_resamples, _RESAMPLES_AT_ONCE)
-    if sum(len(ranking.rows) for some in rankings for ranking in some) > _PROGRESS_FROM:
-        starts = with_progress(starts, "Resampling images", len(starts))
-    measured = np.ones((num_images, 1), np.int32)
-    parts = [[_all_precisions(some, measured, metric)] for some in rankings]
+    num_detections = sum(len(ranking.rows) for of_one in rankings for ranking in of_one)
+    if progress is not None and num_detections > _MANY_DETECTIONS:
+        starts = progress(starts, "Resampling images", len(starts))
+    each_once = np.ones((num_images, 1), np.int32)
+    chunks = [[_all_precisions(of_one, each_once, metric)] for of_one in rankings]
     for start in starts:
         size = min(_RESAMPLES_AT_ONCE, num_resamples - start)
         drawn = [generator.integers(0, num_images, num_images) for _ in range(size)]
         weights = [np.bincount(rows, minlength=num_images) for rows in drawn]
         weights = np.stack(weights, axis=1).astype(np.int32)
-        for part, some in zip(parts, rankings, strict=True):
-            part.append(_all_precisions(some, weights, metric))
-    return [np.concatenate(part, axis=2) for part in parts]
+        for of_one, values in zip(rankings, chunks, strict=True):
+            values.append(_all_precisions(of_one, weights, metric))
+    return [np.concatenate(values, axis=2) for values in chunks]
 
 
 def _all_precisions(rankings: list[_Ranking], weights: np.ndarray, metric: str) -> np.ndarray:
@@ -190,37 +203,39 @@ def _all_precisions(rankings: list[_Ranking], weights: np.ndarray, metric: str) 
 
 
 def _average_precisions(ranking: _Ranking, weights: np.ndarray, metric: str) -> np.ndarray:
-    """Returns a class's APs [figures, B] where images count as often as weights [P, B] say."""
+    """Returns the APs [figures, B] of a class when images count as often as weights [images, B]
+    say.
+    """
     num_gt = weights[ranking.gt_rows].sum(axis=0)
-    # Between these detections there are only wrong ones, of which the number will do.
+    # Between these detections there are only false positives, whose number is enough.
     events = np.flatnonzero(np.any(ranking.positive | ~ranking.counted, axis=0))
-    seen = np.zeros((0, weights.shape[1]), np.int32)
+    ranks = np.zeros((0, weights.shape[1]), np.int32)
     if len(events):
         rows = ranking.rows[: events[-1] + 1]
         starts = np.append(0, events[:-1] + 1)
-        seen = np.cumsum(np.add.reduceat(weights[rows], starts, axis=0), axis=0)
+        ranks = np.cumsum(np.add.reduceat(weights[rows], starts, axis=0), axis=0)
     own = weights[ranking.rows[events]]
-    measures = (eleven_points, area) if metric == "voc" else (coco_points,)
+    recall_steps = (eleven_points, area) if metric == "voc" else (coco_points,)
     values = []
     for positive, counted in zip(
         ranking.positive[:, events], ranking.counted[:, events], strict=True
     ):
-        right = np.flatnonzero(positive)
-        counts = seen[right]
+        hits = np.flatnonzero(positive)
+        counted_ranks = ranks[hits]
         if not counted.all():
-            counts = counts - np.cumsum(own * ~counted[:, np.newaxis], axis=0)[right]
-        found = np.cumsum(own[right], axis=0)
-        values.append(average_precision(found, counts, num_gt, measures))
+            counted_ranks = counted_ranks - np.cumsum(own * ~counted[:, np.newaxis], axis=0)[hits]
+        true_positives = np.cumsum(own[hits], axis=0)
+        values.append(average_precision(true_positives, counted_ranks, num_gt, recall_steps))
     if metric == "voc":
         return np.array(values[0])
     return np.array([np.mean(values, axis=0)[0], values[0][0]])
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """Returns the means over the classes that have objects in a draw [figures, resamples]."""
-    there = ~np.isnan(values)
-    count = there.sum(axis=1)
-    total = np.where(there, values, 0.0).sum(axis=1)
+    """Returns the means over the classes that have objects in a resample [figures, resamples]."""
+    has_objects = ~np.isnan(values)
+    count = has_objects.sum(axis=1)
+    total = np.where(has_objects, values, 0.0).sum(axis=1)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
@@ -241,10 +256,10 @@ def _summarize(
 
 
 def _interval(values: np.ndarray, limits: tuple[float, float]) -> Interval:
-    """Makes the interval of a measured figure and, after it, its draws."""
-    measured, draws = values[0], values[1:][~np.isnan(values[1:])]
-    if np.isnan(measured) or not len(draws):
+    """Makes the interval of values: the measured figure, then those of the resamples."""
+    measured, resampled = values[0], values[1:][~np.isnan(values[1:])]
+    if np.isnan(measured) or not len(resampled):
         return Interval(float("nan"), float("nan"))
-    ends = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + measured - draws.mean()
+    ends = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + measured - resampled.mean()
     low, high = np.clip(ends, *limits)
     return Interval(float(low), float(high))

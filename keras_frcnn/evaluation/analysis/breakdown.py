@@ -1,26 +1,27 @@
-"""An error split seen from several sides: by score, by size of the objects, by image."""
+"""Errors broken down by score, by size of the objects and by image."""
 
 import dataclasses
 
 import numpy as np
 
 from keras_frcnn.evaluation.analysis.errors import ERRORS, ErrorSplit, Kind
+from keras_frcnn.evaluation.metrics.boxes import areas
 
 SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
-"""COCO's sizes of objects: the areas, pixels, from which each name holds."""
+"""COCO's sizes of objects: the least area, in square pixels, of each."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SizeResult:
-    """What became of the objects and the detections of one size, each by its own area.
+    """Counts of the objects and of the detections of one size, each by its own area.
 
     Attributes:
         name: one of ``SIZES``.
         num_gt: objects that are not ignored.
-        num_found: of these, with a right detection.
-        num_missed: of these, without any that comes near.
-        num_detections: counted ones.
-        num_correct: of these.
+        num_found: objects with a correct detection.
+        num_missed: objects that are missed, see ``errors``.
+        num_detections: detections that count.
+        num_correct: detections that are correct.
     """
 
     name: str
@@ -32,34 +33,35 @@ class SizeResult:
 
 
 def best_score(split: ErrorSplit) -> float:
-    """Returns the score from which on detections are worth most: the one with the highest F1.
+    """Returns the score threshold with the highest F1.
 
     Args:
-        split: of all detections.
+        split: the errors of all detections.
 
     Returns:
-        The score of one of the detections, of equally good ones the highest; 0, or the lowest score
-        if that is lower, if none is right.
+        The score of one of the detections, of equally good ones the highest. If none is correct, 0
+        or the lowest score, whichever is lower.
     """
     counted = split.kinds != Kind.IGNORED
     scores = split.found.scores[counted]
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
-    found = np.cumsum(split.kinds[counted][order] == Kind.CORRECT)
-    if not len(found) or not found[-1]:
+    correct = np.cumsum(split.kinds[counted][order] == Kind.CORRECT)
+    if not len(correct) or not correct[-1]:
         return float(scores.min(initial=0))
-    f1 = 2 * found / (np.arange(1, len(found) + 1) + np.sum(~split.truth.crowd))
-    f1[:-1][scores[:-1] == scores[1:]] = -1  # equal scores come all or not at all
+    f1 = 2 * correct / (np.arange(1, len(correct) + 1) + np.sum(~split.truth.crowd))
+    f1[:-1][scores[:-1] == scores[1:]] = -1  # a threshold keeps all equal scores or none
     return float(scores[np.argmax(f1)])
 
 
 def by_score(split: ErrorSplit, num_bins: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Counts the detections of each kind in bins of their score.
+    """Counts the detections of each kind by score.
 
     Args:
-        split: of all detections.
-        num_bins: bins of equal width between 0, or the lowest score if lower, and 1, or the highest
-            if higher. The last holds its upper end.
+        split: the errors of all detections.
+        num_bins: number of bins of equal width. They reach from 0, or the lowest score if that is
+            lower, to 1, or the highest score if that is higher. The last bin includes its upper
+            end.
 
     Returns:
         ``(edges, counts)``: [num_bins + 1] float64, and int64 [num_bins, len(Kind)].
@@ -73,14 +75,14 @@ def by_score(split: ErrorSplit, num_bins: int = 20) -> tuple[np.ndarray, np.ndar
 
 
 def by_size(split: ErrorSplit) -> list[SizeResult]:
-    """Says how objects and detections of each size fare.
+    """Counts objects and detections of each size.
 
-    An object's area is the annotation's, where it has one of its outline; a detection's is its
-    box's.
+    The area of an object is that of its annotation, which may be of the outline; the area of a
+    detection is that of its box.
     """
     starts = list(SIZES.values())
     gt_sizes = np.searchsorted(starts, split.truth.areas, side="right") - 1
-    sizes = np.searchsorted(starts, np.prod(split.found.bboxes[:, 2:], axis=1), side="right") - 1
+    sizes = np.searchsorted(starts, areas(split.found.bboxes), side="right") - 1
     results = []
     for number, name in enumerate(SIZES):
         objects = (gt_sizes == number) & ~split.truth.crowd
@@ -99,11 +101,10 @@ def by_size(split: ErrorSplit) -> list[SizeResult]:
 
 
 def by_image(split: ErrorSplit) -> tuple[np.ndarray, np.ndarray]:
-    """Counts what happened in each image.
+    """Counts the detections of each kind and the missed objects of each image.
 
     Returns:
-        ``(kinds, missed)``: int64 [images, len(Kind)] detections of each kind, and [images]
-        missed objects.
+        ``(kinds, missed)``: int64 [images, len(Kind)] and int64 [images].
     """
     num_images = len(split.truth.image_ids)
     kinds = np.zeros((num_images, len(Kind)), np.int64)
@@ -112,9 +113,9 @@ def by_image(split: ErrorSplit) -> tuple[np.ndarray, np.ndarray]:
 
 
 def worst_images(split: ErrorSplit) -> np.ndarray:
-    """Returns the images with errors (wrong detections and missed objects), most errors first.
+    """Returns the images with errors (wrong detections or missed objects), most errors first.
 
-    Of equal ones that with fewer right detections comes first.
+    Of images with equally many errors, the one with fewer correct detections comes first.
 
     Returns:
         int64, indices in ``truth.image_ids``.
@@ -126,7 +127,7 @@ def worst_images(split: ErrorSplit) -> np.ndarray:
 
 
 def best_images(split: ErrorSplit) -> np.ndarray:
-    """Returns the images with right detections and no error, most right ones first.
+    """Returns the images with correct detections and no error, most correct ones first.
 
     Returns:
         int64, indices in ``truth.image_ids``.
@@ -138,7 +139,7 @@ def best_images(split: ErrorSplit) -> np.ndarray:
 
 
 def surest(split: ErrorSplit, kind: Kind) -> np.ndarray:
-    """Returns the detections of a kind, best score first, the best of each image only.
+    """Returns the detections of a kind, best score first, only the best of each image.
 
     Returns:
         int64, indices of detections.
@@ -150,7 +151,7 @@ def surest(split: ErrorSplit, kind: Kind) -> np.ndarray:
 
 
 def largest_missed(split: ErrorSplit) -> np.ndarray:
-    """Returns the missed objects, largest first, the largest of each image only.
+    """Returns the missed objects, largest first, only the largest of each image.
 
     Returns:
         int64, indices of objects.
@@ -162,20 +163,19 @@ def largest_missed(split: ErrorSplit) -> np.ndarray:
 
 
 def at_scores(split: ErrorSplit, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what one gets who looks only at detections scored at least a threshold.
+    """Computes precision and recall at score thresholds.
 
     Args:
-        split: of all detections.
-        thresholds: [T].
+        split: the errors of all detections.
+        thresholds: [T]; detections with a lower score are left out.
 
     Returns:
         ``(precision, recall)``: float64 [T], over all classes; NaN where there are no such
         detections, or no objects.
     """
-    counted = split.kinds != Kind.IGNORED
     correct = np.sort(split.found.scores[split.kinds == Kind.CORRECT])
-    every = np.sort(split.found.scores[counted])
-    num_correct, num_found = (len(s) - np.searchsorted(s, thresholds) for s in (correct, every))
+    counted = np.sort(split.found.scores[split.kinds != Kind.IGNORED])
+    num_correct, num_counted = (len(s) - np.searchsorted(s, thresholds) for s in (correct, counted))
     num_gt = np.sum(~split.truth.crowd)
-    precision = np.where(num_found > 0, num_correct / np.maximum(num_found, 1), np.nan)
+    precision = np.where(num_counted > 0, num_correct / np.maximum(num_counted, 1), np.nan)
     return precision, num_correct / num_gt if num_gt else np.full(len(thresholds), np.nan)

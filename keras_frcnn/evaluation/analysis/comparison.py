@@ -1,15 +1,15 @@
-"""Two detectors on the same images: what changed, how sure that is, and in which images."""
+"""Comparison of two evaluations on the same images: differences, their intervals, images."""
 
 import dataclasses
 
 import numpy as np
 
 from keras_frcnn.evaluation.analysis import bootstrap
-from keras_frcnn.evaluation.analysis.bootstrap import Intervals
+from keras_frcnn.evaluation.analysis.bootstrap import Intervals, Progress
 from keras_frcnn.evaluation.analysis.errors import ErrorSplit, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
 from keras_frcnn.evaluation.metrics.average_precision import area, average_precision
-from keras_frcnn.evaluation.metrics.columns import fingerprint
+from keras_frcnn.evaluation.metrics.ground_truth import fingerprint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -17,11 +17,11 @@ class Comparison:
     """Two evaluations side by side.
 
     Attributes:
-        names: what the two are called.
-        before: the first.
-        after: the second.
-        differences: intervals of its figures less those of the first; None if not asked for.
-        image_aps: float64 [2, images], see ``image_aps``; images as in
+        names: names of the two.
+        before: the first evaluation.
+        after: the second evaluation.
+        differences: intervals of the second's figures minus the first's; None if not computed.
+        image_aps: float64 [2, images], see ``image_aps``; the images are those of
             ``before.errors.truth.image_ids``.
     """
 
@@ -32,9 +32,9 @@ class Comparison:
     image_aps: np.ndarray
 
     def changed_images(self) -> np.ndarray:
-        """Returns the images whose AP changed, from the most improved to the most worsened.
+        """Returns the images whose AP changed, from the largest gain to the largest loss.
 
-        Of equal changes that of more objects stands nearer to its end.
+        Of equal changes, that of the image with more objects is nearer to its end of the list.
 
         Returns:
             int64, indices in ``before.errors.truth.image_ids``.
@@ -52,21 +52,23 @@ def compare(
     after: Summary,
     num_resamples: int = 1000,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Compares two evaluations.
 
     Args:
-        names: what the two are called.
-        before: the first.
-        after: the second, of the same ground truth by the same metric.
-        num_resamples: draws for the bootstrap; 0 for no intervals.
-        seed: of these.
+        names: names of the two.
+        before: the first evaluation.
+        after: the second evaluation, of the same ground truth by the same metric.
+        num_resamples: number of bootstrap resamples; 0: no intervals.
+        seed: seed of the resamples.
+        progress: as for ``bootstrap.intervals``.
 
     Returns:
         The comparison.
 
     Raises:
-        ValueError: if the two are not of the same ground truth, metric and IoU threshold.
+        ValueError: if the two do not have the same ground truth, metric and IoU threshold.
     """
     one, two = before.errors, after.errors
     for what, values in (
@@ -81,7 +83,14 @@ def compare(
     differences = None
     if num_resamples and one.truth.image_ids:
         differences = bootstrap.differences(
-            one.truth, two.found, one.found, one.metric, one.iou_threshold, num_resamples, seed
+            one.truth,
+            two.found,
+            one.found,
+            one.metric,
+            one.iou_threshold,
+            num_resamples,
+            seed,
+            progress,
         )
     return Comparison(
         names=names,
@@ -93,24 +102,24 @@ def compare(
 
 
 def image_aps(split: ErrorSplit) -> np.ndarray:
-    """Judges each image alone: the AP (area) of its detections of all classes in one ranking.
+    """Computes the area AP of each image alone, over its detections of all classes in one ranking.
 
     Args:
-        split: what became of the detections.
+        split: the errors of all detections.
 
     Returns:
-        float64 [images]; NaN for an image without objects that are asked for.
+        float64 [images]; NaN for an image without objects that count.
     """
     num_images = len(split.truth.image_ids)
     num_gt = np.bincount(split.truth.rows[~split.truth.crowd], minlength=num_images)
     counted = split.kinds != Kind.IGNORED
     order = np.lexsort((-split.found.scores, split.found.rows))
     order = order[counted[order]]
-    right = split.kinds[order] == Kind.CORRECT
+    correct = split.kinds[order] == Kind.CORRECT
     starts = np.searchsorted(split.found.rows[order], np.arange(num_images + 1))
     values = np.full(num_images, np.nan)
     for row in np.flatnonzero(num_gt):
-        seen = np.flatnonzero(right[starts[row] : starts[row + 1]]) + 1
-        found = np.arange(1, len(seen) + 1)
-        (values[row],) = average_precision(found, seen, num_gt[row], (area,))
+        ranks = np.flatnonzero(correct[starts[row] : starts[row + 1]]) + 1
+        true_positives = np.arange(1, len(ranks) + 1)
+        (values[row],) = average_precision(true_positives, ranks, num_gt[row], (area,))
     return values

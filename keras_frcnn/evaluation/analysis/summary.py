@@ -1,7 +1,4 @@
-"""All that is known after an evaluation, in one object.
-
-The console's tables, JSON, CSV, TensorBoard and the page are all written from it.
-"""
+"""All results of one evaluation in one object, from which every report is made."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,11 +8,12 @@ import numpy as np
 
 from keras_frcnn.data.dataset import Dataset, GroundTruth
 from keras_frcnn.evaluation.analysis import bootstrap, errors
-from keras_frcnn.evaluation.analysis import gains as mending
-from keras_frcnn.evaluation.analysis.bootstrap import Intervals
+from keras_frcnn.evaluation.analysis.bootstrap import Intervals, Progress
+from keras_frcnn.evaluation.analysis.error_gains import error_gains
 from keras_frcnn.evaluation.analysis.errors import ErrorSplit
-from keras_frcnn.evaluation.metrics import coco, curves, proposal_recall, voc
-from keras_frcnn.evaluation.metrics.columns import Found
+from keras_frcnn.evaluation.metrics import coco, proposal_recall, voc
+from keras_frcnn.evaluation.metrics.detections import DetectionTable
+from keras_frcnn.evaluation.metrics.precision_recall import Curve, curves_of
 from keras_frcnn.evaluation.metrics.proposal_recall import RecallCurves
 
 
@@ -24,15 +22,15 @@ class Summary:
     """The results of one evaluation.
 
     Attributes:
-        result: the figures of the metric, per class and mean.
-        errors: what became of each detection and object; it holds both (``errors.found`` and
-            ``errors.truth``). Its images are those of ``dataset.records``, in the same order.
+        result: the figures of the metric, of each class and their means.
+        errors: what became of each detection and object. It holds both, as ``errors.found`` and
+            ``errors.truth``; its images are in the order of ``dataset.records``.
         gains: by the name of an error, "localisation" to "background" and "missed", what mean AP
-            would gain if that kind alone were mended, see ``mending.gains``.
-        intervals: bootstrap intervals; None if not asked for.
-        recall: of the proposals; None if there are none, as for detections from elsewhere.
-        dataset: the images; None where only annotations were read.
-        settings: what the results depend on, as ``Config.to_dict`` returns.
+            would gain if only that kind were corrected, see ``error_gains``.
+        intervals: bootstrap intervals; None if not computed.
+        recall: recall of the proposals; None if there are none, as for detections read from files.
+        dataset: the images; None if only annotations were read.
+        settings: the settings that the results depend on, as ``Config.to_dict`` returns.
     """
 
     result: voc.Result | coco.Result
@@ -44,14 +42,14 @@ class Summary:
     settings: Mapping[str, Any]
 
     @property
-    def curves(self) -> tuple[curves.Curve, ...]:
-        """Precision against recall, see ``curves.of``."""
-        return curves.of(self.result)
+    def curves(self) -> tuple[Curve, ...]:
+        """The precision-recall curves, see ``precision_recall.curves_of``."""
+        return curves_of(self.result)
 
 
 def summarize(
     truth: GroundTruth,
-    found: Found,
+    detections: DetectionTable,
     metric: str,
     iou_threshold: float = 0.5,
     *,
@@ -60,19 +58,22 @@ def summarize(
     num_resamples: int = 1000,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Summary:
-    """Evaluates detections in every respect.
+    """Computes all results of an evaluation.
 
     Args:
-        truth: the objects: ``columns.truth_of`` a dataset, with records or without.
-        found: the detections: ``columns.found_of`` or ``coco.read_found``.
+        truth: the objects.
+        detections: the detections.
         metric: "voc" or "coco".
-        iou_threshold: least IoU of a right detection, in VOC's metric and in the split of errors.
-        dataset: the images, in the truth's order.
-        proposal_boxes: per record of the dataset [P, 4] yxyx, best first.
-        num_resamples: draws for the bootstrap; 0 for no intervals.
-        seed: of these.
-        settings: stored with the results; ``test_proposals`` tells whose the proposals are.
+        iou_threshold: least IoU of a correct detection, in VOC's metric and in the analysis of
+            errors.
+        dataset: the images, in the order of the ground truth.
+        proposal_boxes: for each record of the data set [P, 4] yxyx, best first.
+        num_resamples: number of bootstrap resamples; 0: no intervals.
+        seed: seed of the resamples.
+        settings: stored with the results; ``test_proposals`` names the source of the proposals.
+        progress: as for ``bootstrap.intervals``.
 
     Returns:
         The summary.
@@ -81,13 +82,15 @@ def summarize(
         ValueError: if a value is out of range.
     """
     if metric == "coco":
-        result = coco.evaluate_columns(truth, found)
+        result = coco.evaluate(truth, detections)
     else:
-        result = voc.evaluate_columns(truth, found, iou_threshold)
-    split = errors.split_columns(truth, found, iou_threshold, metric)
+        result = voc.evaluate(truth, detections, iou_threshold)
+    split = errors.split(truth, detections, iou_threshold, metric)
     intervals = recall = None
     if num_resamples and truth.image_ids:
-        intervals = bootstrap.intervals(truth, found, metric, iou_threshold, num_resamples, seed)
+        intervals = bootstrap.intervals(
+            truth, detections, metric, iou_threshold, num_resamples, seed, progress
+        )
     if dataset is not None and proposal_boxes is not None:
         gt_boxes = [record.boxes[~record.difficult] for record in dataset.records]
         source = proposal_recall.source_of((settings or {}).get("test_proposals", "rpn"))
@@ -95,7 +98,7 @@ def summarize(
     return Summary(
         result=result,
         errors=split,
-        gains=mending.gains(split),
+        gains=error_gains(split),
         intervals=intervals,
         recall=recall,
         dataset=dataset,

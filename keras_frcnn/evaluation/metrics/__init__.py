@@ -1,1 +1,1 @@
-"""Figures computed from ground truth and detections, with NumPy alone."""
+"""Metrics: numbers computed from ground truth and detections, with NumPy."""

@@ -1,35 +1,37 @@
 """Average precision and recall by COCO's definition, that of pycocotools.
 
-The rules, per class, for each IoU threshold 0.5, 0.55, ..., 0.95:
+For each class and each of the IoU thresholds 0.5, 0.55, ..., 0.95:
 
-1. In each image the detections, best score first and at most 100, take the object of their class
-   with the highest IoU that is still free. Below the threshold: a false positive.
-2. A crowd region may be taken by any number of detections, by the share of the detection that lies
-   inside (intersection over the detection's own area); these are not counted at all.
-3. AP is the mean precision at the recalls 0, 0.01, ..., 1; AR the highest recall with at most 1, 10
-   or 100 detections an image. Means are over the thresholds and the classes that have objects.
-4. Small, medium and large divide at areas of 32 x 32 and 96 x 96 pixels; objects of other sizes,
-   and detections of other sizes that find nothing, are not counted then.
+1. The detections of an image, best score first and at most 100, are each assigned to the object of
+   their class with the highest IoU that is still free. A detection without one at the threshold is
+   a false positive.
+2. Any number of detections may be assigned to a crowd region, by the share of the detection that
+   lies inside it (the intersection divided by the detection's own area). They do not count.
+3. AP is the mean precision at the recalls 0, 0.01, ..., 1. AR is the highest recall with at most 1,
+   10 or 100 detections an image. Both are averaged over the thresholds and the classes that have
+   objects.
+4. Small, medium and large are separated at areas of 32 x 32 and 96 x 96 pixels. Objects of other
+   sizes do not count then, nor do detections of other sizes that match nothing.
 
-VOC's difficult objects are treated as crowd regions: COCO knows no other way to leave an object
-out, so that any COCO tool gives the same figures. It is milder than the kit, which asks for IoU.
+VOC's difficult objects are treated as crowd regions, because COCO knows no other way to leave an
+object out, and any COCO tool then gives the same figures. This is milder than VOC's rule, which
+asks for an IoU.
 
-faster-coco-eval does the work; pycocotools gives the same figures in 10 to 20 times the time.
+faster-coco-eval computes the figures; pycocotools gives the same ones in 10 to 20 times the time.
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_frcnn.data.dataset import GroundTruth
-from keras_frcnn.evaluation.metrics import columns
-from keras_frcnn.evaluation.metrics.columns import Found
-from keras_frcnn.evaluation.metrics.detections import Detections, read_coco_rows, write_coco_rows
+from keras_frcnn.evaluation.metrics.detections import DetectionTable
+from keras_frcnn.evaluation.metrics.ground_truth import ranks_of_images
 
-# Name: kind, IoU threshold (None: mean of all), areas, detections an image. As indices in the
-# arrays of the engine: all, small, medium, large; 1, 10, 100.
+# Name: array of faster-coco-eval, IoU threshold (None: the mean of all), area range, detections an
+# image. The last three are indices in the array: areas are all, small, medium, large; detections an
+# image are 1, 10, 100.
 _FIGURES = {
     "AP": ("precision", None, 0, 2),
     "AP50": ("precision", 0, 0, 2),
@@ -52,14 +54,14 @@ class ClassResult:
 
     Attributes:
         name: the class.
-        num_gt: objects that are no crowd regions.
+        num_gt: objects that are not crowd regions.
         num_crowd: crowd regions.
-        num_detections: all, also those that are not counted.
-        figures: with the names of the whole's, NaN where undefined.
-        precision: float64 [10, 101], at the IoU thresholds and the recalls 0, 0.01, ..., 1, of
-            objects of all sizes with at most 100 detections an image; NaN without objects.
-        scores: float64 [10, 101], the lowest score that counts there; NaN where the recall is not
-            reached.
+        num_detections: all detections, also those that do not count.
+        figures: as in ``Result``, for this class; NaN where undefined.
+        precision: float64 [10, 101], at the IoU thresholds and the recalls 0, 0.01, ..., 1, for
+            objects of all sizes and at most 100 detections an image; NaN without objects.
+        scores: float64 [10, 101], the lowest score needed for that recall; NaN where the recall is
+            not reached.
     """
 
     name: str
@@ -73,15 +75,15 @@ class ClassResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """The result of a dataset.
+    """The result of a data set.
 
     Attributes:
-        classes: in the dataset's order.
-        figures: COCO's twelve, fractions of 1: AP, AP50, AP75, APs, APm, APl (small, medium,
+        classes: in the data set's order.
+        figures: COCO's twelve, as fractions of 1: AP, AP50, AP75, APs, APm, APl (small, medium,
             large), AR1, AR10, AR100 (detections an image), ARs, ARm, ARl. NaN where no class has
             such objects; pycocotools prints -1.
-        num_images: also those without objects.
-        num_images_without_detections: of these.
+        num_images: images, also those without objects.
+        num_images_without_detections: images without any detection.
     """
 
     classes: tuple[ClassResult, ...]
@@ -111,84 +113,24 @@ class Result:
         }
 
 
-def evaluate(dataset: Any, detections: Detections) -> Result:
-    """Judges detections by COCO's metric.
+def evaluate(truth: GroundTruth, detections: DetectionTable) -> Result:
+    """Computes COCO's twelve figures.
 
-    Equal scores keep the order of the image ids, then that of the image's rows.
-
-    Args:
-        dataset: a ``Dataset`` of any source.
-        detections: per image id ``{"boxes": [K, 4], "scores": [K], "labels": [K]}``, yxyx pixels of
-            the original image. An image without an entry has no detections.
-
-    Returns:
-        The result.
-
-    Raises:
-        ValueError: if the detections are malformed or of an image that the dataset does not have,
-            or if two records share an id.
-    """
-    truth = columns.truth_of(dataset, "coco")
-    return evaluate_columns(truth, columns.found_of(detections, truth))
-
-
-def read_found(path: str | Path, truth: GroundTruth) -> Found:
-    """Reads a results file, from whatever tool, with its numbers as written.
-
-    Args:
-        path: COCO's results JSON, with the ids of the images and categories of the truth.
-        truth: what the detections are to be compared with: ``columns.truth_of`` a dataset.
-
-    Returns:
-        The detections.
-
-    Raises:
-        ValueError: naming the file, and the entry that is wrong, counted from 0.
-    """
-    entries = read_coco_rows(path, truth.class_names, truth.category_ids)
-    image_ids, labels, scores, bboxes = zip(*entries, strict=True) if entries else [()] * 4
-    try:
-        rows = columns.rows_of_ids(image_ids, truth.image_ids)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return columns.make_found(
-        rows,
-        np.array(labels, np.int64),
-        np.array(bboxes, np.float64).reshape(-1, 4),
-        np.array(scores, np.float64),
-    )
-
-
-def write_found(path: str | Path, found: Found, truth: GroundTruth) -> None:
-    """Writes detections as COCO's results JSON, so that ``read_found`` reads the same numbers.
-
-    Args:
-        path: file to write.
-        found: the detections.
-        truth: gives the ids of the images and categories.
-    """
-    image_ids = [truth.image_ids[row] for row in found.rows]
-    numbers = [truth.category_ids[label] for label in found.labels]
-    values = (found.bboxes.tolist(), found.scores.tolist())
-    write_coco_rows(path, zip(image_ids, numbers, *values, strict=True))
-
-
-def evaluate_columns(truth: GroundTruth, found: Found) -> Result:
-    """Judges detections as columns, such as those of ``read_found``, by COCO's metric.
+    Equal scores keep the order of the image ids, then that of an image's detections.
 
     Args:
         truth: the objects.
-        found: the detections.
+        detections: the detections.
 
     Returns:
-        The result.
+        The result of each class and of the data set.
     """
-    arrays = _run_engine(truth, found) if truth.image_ids else None
+    arrays = _run_coco_eval(truth, detections) if truth.image_ids else None
     num_classes = len(truth.class_names)
     counts = {
         "num_gt": np.bincount(truth.labels[~truth.crowd], minlength=num_classes),
         "num_crowd": np.bincount(truth.labels[truth.crowd], minlength=num_classes),
-        "num_detections": np.bincount(found.labels, minlength=num_classes),
+        "num_detections": np.bincount(detections.labels, minlength=num_classes),
     }
     classes = tuple(
         ClassResult(
@@ -203,49 +145,52 @@ def evaluate_columns(truth: GroundTruth, found: Found) -> Result:
         classes=classes,
         figures=_figures(arrays, slice(None)),
         num_images=len(truth.image_ids),
-        num_images_without_detections=len(truth.image_ids) - len(np.unique(found.rows)),
+        num_images_without_detections=len(truth.image_ids) - len(np.unique(detections.rows)),
     )
 
 
-def _run_engine(truth: GroundTruth, found: Found) -> dict[str, np.ndarray]:
-    """Returns "precision" and "scores" [thresholds, recalls, classes, areas, limits] and "recall",
-    which lacks the second axis; -1 where there is nothing to find.
-    """
-    import faster_coco_eval as engine  # only for those who evaluate
+def _run_coco_eval(truth: GroundTruth, detections: DetectionTable) -> dict[str, np.ndarray]:
+    """Runs faster-coco-eval.
 
-    # The engine goes through the images by their ids; to it they count from 1, as 0 means none.
-    numbers = columns.ranks_of_ids(truth.image_ids) + 1
+    Returns:
+        "precision" and "scores" [thresholds, recalls, classes, areas, limits], and "recall",
+        without the second axis; -1 where there are no objects.
+    """
+    import faster_coco_eval  # imported late: it takes a moment, and training need not wait for it
+
+    # COCO breaks ties by image id: ids here are the ranks of the real ones, from 1 as 0 means none.
+    image_ids = ranks_of_images(truth.image_ids) + 1
     annotations = {
         "id": np.arange(1, len(truth.rows) + 1),
-        "image_id": numbers[truth.rows],
+        "image_id": image_ids[truth.rows],
         "category_id": truth.labels + 1,
         "bbox": truth.bboxes,
         "area": truth.areas,
         "iscrowd": truth.crowd.astype(int),
     }
-    detections = {
-        "image_id": numbers[found.rows],
-        "category_id": found.labels + 1,
-        "bbox": found.bboxes,
-        "score": found.scores,
+    results = {
+        "image_id": image_ids[detections.rows],
+        "category_id": detections.labels + 1,
+        "bbox": detections.bboxes,
+        "score": detections.scores,
     }
-    ground_truth = engine.COCO(
+    coco = faster_coco_eval.COCO(
         {
-            "images": [{"id": number} for number in range(1, len(numbers) + 1)],
+            "images": [{"id": number} for number in range(1, len(image_ids) + 1)],
             "categories": [{"id": number} for number in range(1, len(truth.class_names) + 1)],
-            "annotations": _entries(annotations),
+            "annotations": _rows(annotations),
         }
     )
-    work = engine.COCOeval_faster(ground_truth, ground_truth.loadRes(_entries(detections)), "bbox")
-    work.evaluate()
-    work.accumulate()
-    return {name: np.asarray(work.eval[name]) for name in ("precision", "scores", "recall")}
+    evaluation = faster_coco_eval.COCOeval_faster(coco, coco.loadRes(_rows(results)), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return {name: np.asarray(evaluation.eval[name]) for name in ("precision", "scores", "recall")}
 
 
 def _figures(arrays: dict[str, np.ndarray] | None, classes: slice) -> dict[str, float]:
     figures = {}
-    for name, (kind, threshold, areas, limit) in _FIGURES.items():
-        values = arrays[kind][..., classes, areas, limit] if arrays else np.zeros((10, 0))
+    for name, (array, threshold, areas, limit) in _FIGURES.items():
+        values = arrays[array][..., classes, areas, limit] if arrays else np.zeros((10, 0))
         values = values if threshold is None else values[threshold]
         values = values[values > -1]
         figures[name] = float(np.mean(values)) if values.size else float("nan")
@@ -255,14 +200,14 @@ def _figures(arrays: dict[str, np.ndarray] | None, classes: slice) -> dict[str, 
 def _curves(arrays: dict[str, np.ndarray] | None, label: int) -> dict[str, np.ndarray]:
     if arrays is None:
         return dict.fromkeys(("precision", "scores"), np.full((10, 101), np.nan))
-    precision, scores = (arrays[kind][:, :, label, 0, 2] for kind in ("precision", "scores"))
+    precision, scores = (arrays[name][:, :, label, 0, 2] for name in ("precision", "scores"))
     return {
         "precision": np.where(precision < 0, np.nan, precision),
         "scores": np.where(precision > 0, scores, np.nan),
     }
 
 
-def _entries(columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Turns columns into a dict for each row, of plain values."""
+def _rows(columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Turns columns into one dict of plain values for each row."""
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -1,146 +1,120 @@
-"""Detections in memory, and on disk as COCO's results JSON; ``voc_files`` has VOC's text files.
+"""Detections in memory: by image, as a detector returns them, and as one table, for the metrics.
 
-In memory detections are a dict from image id to ``{"boxes": [K, 4] float32 yxyx pixels of the
-original image, "scores": [K] float32, "labels": [K] int32}``. Both files hold only detections,
-so an image without any is not in the dict that is read back; the evaluation counts such images.
-
-What is read may come from anywhere: every value is checked, and no image id is used as a path.
+Images without detections may be missing from both forms; evaluation counts them from the ground
+truth. ``report.coco_files`` and ``report.voc_files`` read and write detections.
 """
 
-import json
+import dataclasses
 import reprlib
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_frcnn.data.readers.coco_json import MAX_BYTES, is_number
+from keras_frcnn.data.dataset import GroundTruth
+from keras_frcnn.evaluation.metrics import ground_truth
+from keras_frcnn.evaluation.metrics.boxes import to_bboxes
 
 Detections = dict[str | int, dict[str, np.ndarray]]
+"""Image id to ``{"boxes": [K, 4] float32, "scores": [K] float32, "labels": [K] int32}``; boxes are
+yxyx pixels of the original image."""
 
-_short = reprlib.repr  # a value for a message, cut to a readable length
 _MAX_COORDINATE = 1e9  # far beyond any image, far below what overflows an area
+_shorten = reprlib.repr  # a value for a message, cut to a readable length
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DetectionTable:
+    """The detections of all images as arrays; those of one image keep the order they came in.
+
+    Attributes:
+        rows: int64 [K], index of each detection's image in the ground truth's ``image_ids``,
+            ascending.
+        index_in_image: int64 [K], which of its image's detections it is, from 0.
+        labels: int64 [K].
+        bboxes: float64 [K, 4]: x, y, width, height in pixels of the image.
+        scores: float64 [K].
+    """
+
+    rows: np.ndarray
+    index_in_image: np.ndarray
+    labels: np.ndarray
+    bboxes: np.ndarray
+    scores: np.ndarray
+
+    def select(self, kept: np.ndarray) -> "DetectionTable":
+        """Returns some of the detections; ``kept`` is a bool [K] or ascending indices."""
+        fields = dataclasses.fields(self)
+        return DetectionTable(**{field.name: getattr(self, field.name)[kept] for field in fields})
+
+
+def to_table(detections: Detections, truth: GroundTruth) -> DetectionTable:
+    """Makes one table of detections by image.
+
+    Args:
+        detections: by image id.
+        truth: has the images and classes that they are of.
+
+    Returns:
+        The detections in the order of the ground truth's images.
+
+    Raises:
+        ValueError: if the detections are malformed or of an unknown image, or if two images share
+            an id.
+    """
+    check_detections(detections, len(truth.class_names))
+    images = list(detections.values())
+    rows = ground_truth.rows_of_images(detections, truth.image_ids)
+    all_boxes = ground_truth.join([image["boxes"] for image in images], np.float64)
+    return make_table(
+        np.repeat(rows, [len(image["scores"]) for image in images]),
+        ground_truth.join([image["labels"] for image in images], np.int64),
+        to_bboxes(all_boxes.reshape(-1, 4)),
+        ground_truth.join([image["scores"] for image in images], np.float64),
+    )
+
+
+def make_table(
+    rows: np.ndarray, labels: np.ndarray, bboxes: np.ndarray, scores: np.ndarray
+) -> DetectionTable:
+    """Makes a table of detections that may be in any order of images.
+
+    Args:
+        rows: as in ``DetectionTable``, but in any order.
+        labels: as in ``DetectionTable``, like the others.
+        bboxes: likewise.
+        scores: likewise.
+
+    Returns:
+        The table; the detections of one image keep their order.
+    """
+    order = np.argsort(rows, kind="stable")
+    rows = rows[order]
+    index_in_image = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return DetectionTable(rows, index_in_image, labels[order], bboxes[order], scores[order])
 
 
 def check_detections(detections: Detections, num_classes: int) -> None:
     """Checks the form of detections.
 
     Args:
-        detections: per image id boxes, scores and labels, without padding rows.
-        num_classes: labels must be below this.
+        detections: by image id, without padding rows.
+        num_classes: labels must be below this number.
 
     Raises:
         ValueError: naming the image id, what was expected and what was received.
     """
     for image_id, image in detections.items():
         if not isinstance(image_id, (str, int, np.integer)):
-            raise ValueError(f"Image ids must be texts or integers. Received: {_short(image_id)}")
+            raise ValueError(f"Image ids must be texts or integers. Received: {_shorten(image_id)}")
         problem = _problem(image, num_classes)
         if problem:
             raise ValueError(f"Detections of image {image_id!r}: {problem}")
 
 
-def write_coco(
-    path: str | Path,
-    detections: Detections,
-    class_names: Sequence[str],
-    category_ids: Sequence[int] | None = None,
-) -> None:
-    """Writes COCO's results JSON.
-
-    A list of {image_id, category_id, bbox: [x, y, width, height], score}. Numbers keep all their
-    digits: read back, they are the same to the bit.
-
-    Args:
-        path: file to write.
-        detections: what to write; image ids are texts or integers.
-        class_names: names of the labels.
-        category_ids: the category id of each label; by default label + 1.
-
-    Raises:
-        ValueError: if the detections or the category ids are malformed.
-    """
-    check_detections(detections, len(class_names))
-    category_ids = _category_ids(class_names, category_ids)
-    rows = []
-    for image_id, image in detections.items():
-        image_id = int(image_id) if isinstance(image_id, np.integer) else image_id
-        for label, score, (y1, x1, y2, x2) in rows_of(image):
-            rows.append((image_id, category_ids[label], [x1, y1, x2 - x1, y2 - y1], score))
-    write_coco_rows(path, rows)
-
-
-def write_coco_rows(
-    path: str | Path, rows: Iterable[tuple[str | int, int, list[float], float]]
-) -> None:
-    """Writes COCO's results JSON of rows (image id, category id, bbox, score) of plain values."""
-    keys = ("image_id", "category_id", "bbox", "score")
-    entries = [dict(zip(keys, row, strict=True)) for row in rows]
-    Path(path).write_text(json.dumps(entries, allow_nan=False), encoding="utf-8")
-
-
-def read_coco(
-    path: str | Path, class_names: Sequence[str], category_ids: Sequence[int] | None = None
-) -> Detections:
-    """Reads COCO's results JSON.
-
-    Args:
-        path: file to read.
-        class_names: names of the labels.
-        category_ids: the category id of each label; by default label + 1.
-
-    Returns:
-        The detections, in the order of the file.
-
-    Raises:
-        ValueError: naming the file and the entry that is wrong, counted from 0.
-    """
-    rows = read_coco_rows(path, class_names, category_ids)
-    return gather((i, label, score, (y, x, y + h, x + w)) for i, label, score, (x, y, w, h) in rows)
-
-
-def read_coco_rows(
-    path: str | Path, class_names: Sequence[str], category_ids: Sequence[int] | None = None
-) -> list[tuple[str | int, int, float, list[float]]]:
-    """Reads COCO's results JSON with its numbers as they are, to the last digit.
-
-    Args:
-        path: as for ``read_coco``.
-        class_names: likewise.
-        category_ids: likewise.
-
-    Returns:
-        For each detection, in the order of the file, its image id, label, score and bbox [x, y,
-        width, height].
-
-    Raises:
-        ValueError: as ``read_coco``.
-    """
-    labels = {
-        number: label for label, number in enumerate(_category_ids(class_names, category_ids))
-    }
-    try:
-        if Path(path).stat().st_size > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES} bytes are refused")
-        entries = json.loads(Path(path).read_bytes(), parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be a JSON file: {error}") from error
-    if not isinstance(entries, list):
-        raise ValueError(f"{path} must hold a list of detections. Received: {_short(entries)}")
-    rows = []
-    for number, entry in enumerate(entries):
-        try:
-            rows.append(_parse_coco(entry, labels))
-        except ValueError as error:
-            raise ValueError(f"{path}, entry {number}: {error}") from error
-    return rows
-
-
 def _problem(image: Any, num_classes: int) -> str | None:
-    """Returns what is wrong with one image's detections, or None."""
+    """Returns what is wrong with the detections of one image, or None."""
     if not isinstance(image, dict) or not {"boxes", "scores", "labels"} <= image.keys():
-        return f"must be a dict with boxes, scores and labels. Received: {_short(image)}"
+        return f"must be a dict with boxes, scores and labels. Received: {_shorten(image)}"
     boxes, scores, labels = (np.asarray(image[name]) for name in ("boxes", "scores", "labels"))
     if scores.ndim != 1 or boxes.shape != (len(scores), 4) or labels.shape != scores.shape:
         return (
@@ -168,63 +142,3 @@ def _problem(image: Any, num_classes: int) -> str | None:
             f"Received: {labels.min()} to {labels.max()}"
         )
     return None
-
-
-def rows_of(image: dict[str, np.ndarray]) -> Iterable[tuple[int, float, list[float]]]:
-    """Returns (label, score, box) of one image's detections as plain numbers."""
-    return zip(
-        np.asarray(image["labels"]).astype(int).tolist(),
-        np.asarray(image["scores"], np.float64).tolist(),
-        np.asarray(image["boxes"], np.float64).tolist(),
-        strict=True,
-    )
-
-
-def gather(rows: Iterable[tuple[str | int, int, float, tuple]]) -> Detections:
-    """Turns rows (image id, label, score, yxyx box) into detections."""
-    images: dict[str | int, list[tuple]] = {}
-    for image_id, *values in rows:
-        images.setdefault(image_id, []).append(values)
-    detections = {}
-    for image_id, values in images.items():
-        labels, scores, boxes = zip(*values, strict=True)
-        detections[image_id] = {
-            "boxes": np.array(boxes, np.float32),
-            "scores": np.array(scores, np.float32),
-            "labels": np.array(labels, np.int32),
-        }
-    return detections
-
-
-def _category_ids(class_names: Sequence[str], category_ids: Sequence[int] | None) -> Sequence[int]:
-    if category_ids is None:
-        return range(1, len(class_names) + 1)
-    if len(category_ids) != len(class_names) or len(set(category_ids)) != len(category_ids):
-        raise ValueError(
-            f"category_ids must be one different id for each of {len(class_names)} classes. "
-            f"Received: {_short(category_ids)}"
-        )
-    return [int(number) for number in category_ids]
-
-
-def _parse_coco(entry: Any, labels: dict[int, int]) -> tuple[str | int, int, float, list]:
-    keys = ("image_id", "category_id", "bbox", "score")
-    if not isinstance(entry, dict) or not set(keys) <= entry.keys():
-        raise ValueError(f"must be an object with {', '.join(keys)}. Received: {_short(entry)}")
-    image_id, category_id, bbox, score = (entry[key] for key in keys)
-    if not isinstance(image_id, (str, int)) or isinstance(image_id, bool):
-        raise ValueError(f"image_id must be a text or an integer. Received: {_short(image_id)}")
-    if type(category_id) is not int or category_id not in labels:
-        known = _short(list(labels))
-        raise ValueError(f"category_id must be one of {known}. Received: {_short(category_id)}")
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(is_number(v) for v in bbox):
-        raise ValueError(f"bbox must be four finite numbers. Received: {_short(bbox)}")
-    if bbox[2] < 0 or bbox[3] < 0:
-        raise ValueError(f"bbox must have sides of at least 0. Received: {_short(bbox)}")
-    if not is_number(score):
-        raise ValueError(f"score must be a finite number. Received: {_short(score)}")
-    return image_id, labels[category_id], score, bbox
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")

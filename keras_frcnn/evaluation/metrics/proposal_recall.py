@@ -1,8 +1,8 @@
-"""Recall of proposals: how many objects are covered by the best 50, 100, ... boxes of an image.
+"""Recall of proposals: the share of objects covered by the best 50, 100, ... boxes of an image.
 
 Proposals and objects are matched one to one, as in py-faster-rcnn's ``evaluate_recall``: the pair
-with the highest IoU is taken out, then the best pair of what is left, and so on. One proposal
-therefore never covers two objects, unlike in the simpler "best IoU of any proposal".
+with the highest IoU is removed, then the best pair of the rest, and so on. A proposal therefore
+never covers two objects, unlike with the simpler "best IoU of any proposal".
 """
 
 import dataclasses
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_frcnn.evaluation.metrics.voc import iou
+from keras_frcnn.evaluation.metrics.boxes import iou
 
 NUM_PROPOSALS = (50, 100, 200, 300)
 AVERAGE_RECALL_IOU_THRESHOLDS = tuple(np.arange(10, 20) / 20)  # 0.5, 0.55, ..., 0.95
 CURVE_IOU_THRESHOLDS = (*AVERAGE_RECALL_IOU_THRESHOLDS, 1.0)
 
-_NUMBERS = (1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000, 5000, 10000)
+_CURVE_NUM_PROPOSALS = (1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000, 5000, 10000)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,12 +24,12 @@ class RecallCurves:
     """Recall of proposals against their number and against IoU.
 
     Attributes:
-        source: whose proposals they are, see ``source_of``.
-        num_proposals: M numbers of best proposals of an image.
+        source: where the proposals come from, see ``source_of``.
+        num_proposals: M numbers of best proposals an image.
         iou_thresholds: T thresholds, 0.5 to 1.
         recall: float64 [M, T]; NaN without objects.
-        average_recall: float64 [M], the mean over 0.5, 0.55, ..., 0.95.
-        num_gt: number of objects, difficult ones left out.
+        average_recall: float64 [M], the mean over the thresholds 0.5, 0.55, ..., 0.95.
+        num_gt: number of objects, without difficult ones.
     """
 
     source: str
@@ -41,29 +41,30 @@ class RecallCurves:
 
 
 def source_of(test_proposals: str) -> str:
-    """Returns the word for whose proposals the setting of this name takes: RPN, dense or file."""
+    """Names the source of the proposals that the setting ``test_proposals`` asks for: "RPN",
+    "dense" or "file".
+    """
     return {"rpn": "RPN", "dense": "dense"}.get(test_proposals, "file")
 
 
 def curves(
     gt_boxes: Sequence[np.ndarray], proposals: Sequence[np.ndarray], source: str = "RPN"
 ) -> RecallCurves:
-    """Returns recall against the number of proposals and against IoU (the paper's figure 4).
+    """Computes recall against the number of proposals and against IoU (the paper's figure 4).
 
     Args:
-        gt_boxes: per image [G, 4] yxyx.
-        proposals: per image [P, 4] yxyx in the same pixels, best first; of a detector's, or of
-            any other source.
-        source: whose they are, see ``source_of``.
+        gt_boxes: for each image [G, 4] yxyx.
+        proposals: for each image [P, 4] yxyx in the same pixels, best first.
+        source: where they come from, see ``source_of``.
 
     Returns:
-        The curves, for numbers up to that of the image with the most proposals.
+        The curves, up to the number of proposals of the image that has the most.
 
     Raises:
         ValueError: as ``recall``.
     """
     most = max((len(boxes) for boxes in proposals), default=0)
-    numbers = tuple(n for n in _NUMBERS if n < most) + (max(most, 1),)
+    numbers = tuple(n for n in _CURVE_NUM_PROPOSALS if n < most) + (max(most, 1),)
     values = recall(gt_boxes, proposals, numbers, CURVE_IOU_THRESHOLDS)
     return RecallCurves(
         source=source,
@@ -81,20 +82,20 @@ def recall(
     num_proposals: Sequence[int] = NUM_PROPOSALS,
     iou_thresholds: Sequence[float] = (0.5,),
 ) -> np.ndarray:
-    """Returns the share of all objects that is covered by an image's best proposals.
+    """Computes the share of all objects that the best proposals of their images cover.
 
     Args:
-        gt_boxes: per image [G, 4] yxyx.
-        proposals: per image [P, 4] yxyx in the same pixels, best first.
-        num_proposals: numbers of best proposals to look at; an image may have fewer.
+        gt_boxes: for each image [G, 4] yxyx.
+        proposals: for each image [P, 4] yxyx in the same pixels, best first.
+        num_proposals: numbers of best proposals to use; an image may have fewer.
         iou_thresholds: least IoU of a covered object.
 
     Returns:
         [len(num_proposals), len(iou_thresholds)] float64; NaN if there are no objects.
 
     Raises:
-        ValueError: if the two lists differ in length, an array is not [*, 4], or a number is not
-            positive.
+        ValueError: if the two lists differ in length, an array is not [*, 4], or a number of
+            proposals is not positive.
     """
     _check(gt_boxes, proposals, num_proposals)
     thresholds = np.asarray(iou_thresholds, np.float64)
@@ -113,7 +114,7 @@ def average_recall(
     proposals: Sequence[np.ndarray],
     num_proposals: Sequence[int] = NUM_PROPOSALS,
 ) -> np.ndarray:
-    """Returns the recall averaged over the IoU thresholds 0.5, 0.55, ..., 0.95 (AR).
+    """Computes average recall (AR), the mean over the IoU thresholds 0.5, 0.55, ..., 0.95.
 
     Args:
         gt_boxes: as in ``recall``.
@@ -130,14 +131,14 @@ def average_recall(
 
 
 def _match_one_to_one(overlaps: np.ndarray) -> np.ndarray:
-    """Returns the IoU of each pair [min(G, P)] that greedy matching makes of overlaps [G, P]."""
-    left = overlaps.copy()
-    best = np.zeros(min(left.shape))
+    """Matches greedily by overlaps [G, P]; returns the IoU of each matched pair [min(G, P)]."""
+    remaining = overlaps.copy()
+    best = np.zeros(min(remaining.shape))
     for pair in range(len(best)):
-        gt, proposal = np.unravel_index(np.argmax(left), left.shape)
-        best[pair] = left[gt, proposal]
-        left[gt, :] = -1
-        left[:, proposal] = -1
+        gt, proposal = np.unravel_index(np.argmax(remaining), remaining.shape)
+        best[pair] = remaining[gt, proposal]
+        remaining[gt, :] = -1
+        remaining[:, proposal] = -1
     return best
 
 
@@ -146,7 +147,7 @@ def _check(
 ) -> None:
     if len(gt_boxes) != len(proposals):
         raise ValueError(
-            "gt_boxes and proposals must be of the same images. "
+            "gt_boxes and proposals must have one array for each image. "
             f"Received: {len(gt_boxes)} and {len(proposals)}"
         )
     for name, arrays in (("gt_boxes", gt_boxes), ("proposals", proposals)):

@@ -9,8 +9,7 @@ from rich.text import Text
 
 from keras_frcnn.evaluation.analysis.bootstrap import Interval
 from keras_frcnn.evaluation.analysis.comparison import Comparison
-from keras_frcnn.evaluation.analysis.errors import Kind
-from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.errors import MISSED, Kind
 from keras_frcnn.evaluation.metrics import voc
 from keras_frcnn.evaluation.report.comparison_figures import (
     class_figures,

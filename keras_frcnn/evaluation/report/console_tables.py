@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_frcnn.evaluation.analysis import bootstrap
-from keras_frcnn.evaluation.analysis.errors import Kind
-from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.errors import MISSED, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
 from keras_frcnn.evaluation.metrics import coco, voc
 from keras_frcnn.evaluation.metrics.proposal_recall import NUM_PROPOSALS, RecallCurves

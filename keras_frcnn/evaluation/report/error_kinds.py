@@ -1,8 +1,7 @@
 """How reports name, color and explain the kinds of errors."""
 
 from keras_frcnn.drawing.canvas import Color
-from keras_frcnn.evaluation.analysis.errors import ERRORS, Kind
-from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, Kind
 
 COUNTED = (Kind.CORRECT, *ERRORS)
 """The kinds of detections that reports count: all but the ignored ones."""

@@ -16,10 +16,9 @@ import numpy as np
 
 from keras_frcnn.evaluation.analysis import bootstrap
 from keras_frcnn.evaluation.analysis.comparison import Comparison
-from keras_frcnn.evaluation.analysis.errors import ErrorSplit, Kind
-from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.errors import MISSED, ErrorSplit, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
-from keras_frcnn.evaluation.metrics import columns, curves, voc
+from keras_frcnn.evaluation.metrics import ground_truth, precision_recall, voc
 from keras_frcnn.evaluation.report.comparison_figures import (
     CLASS_FIGURES,
     class_figures,
@@ -91,7 +90,7 @@ def evaluation_to_dict(summary: Summary) -> dict[str, Any]:
         "category_ids": list(truth.category_ids),
         "ground_truth": {
             "metric": summary.errors.metric,
-            "sha256": columns.fingerprint(truth),
+            "sha256": ground_truth.fingerprint(truth),
         },
         "intervals": _intervals_to_dict(summary.intervals, truth.class_names),
         "errors": _errors_to_dict(summary.errors) | {"gains": dict(summary.gains)},
@@ -179,7 +178,7 @@ def _tally(counts: np.ndarray, top: np.ndarray, missed: int) -> dict[str, Any]:
     return by_kind | {MISSED: int(missed), "top": dict(zip(_KINDS, top.tolist(), strict=True))}
 
 
-def _curve_to_dict(curve: curves.Curve) -> dict[str, Any]:
+def _curve_to_dict(curve: precision_recall.Curve) -> dict[str, Any]:
     return {
         "class": curve.name,
         "iou": curve.iou,
@@ -236,7 +235,7 @@ def _confusion_rows(split: ErrorSplit) -> list[list]:
     return [["said", "true", "detections"], *rows]
 
 
-def _curve_rows(some: Iterable[curves.Curve]) -> Iterable[list]:
+def _curve_rows(some: Iterable[precision_recall.Curve]) -> Iterable[list]:
     yield ["class", "iou", "recall", "precision", "score"]
     for curve in some:
         points = (curve.recall.tolist(), curve.precision.tolist(), curve.scores.tolist())
@@ -250,7 +249,7 @@ def _recall_rows(summary: Summary) -> Iterable[list]:
         recall.num_proposals, recall.recall.tolist(), recall.average_recall.tolist(), strict=True
     ):
         yield from ([number, *point] for point in zip(recall.iou_thresholds, values, strict=True))
-        yield [number, curves.COCO_MEAN, average]
+        yield [number, precision_recall.COCO_MEAN, average]
 
 
 def _compared_class_rows(comparison: Comparison) -> Iterable[list]:

@@ -5,11 +5,13 @@ The files may come from any program, so every value is checked and no image id i
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_frcnn.data.readers.coco_json import is_number
-from keras_frcnn.evaluation.metrics.detections import Detections, check_detections, gather, rows_of
+from keras_frcnn.evaluation.metrics.detections import Detections, check_detections
 
 _ROUNDING = 0.1  # programs that write one decimal can turn a thin box inside out by this much
 
@@ -44,7 +46,7 @@ def write_voc(
             raise ValueError(
                 f"VOC image ids must have no white space. Received: {_short(image_id)}"
             )
-        for label, score, (y1, x1, y2, x2) in rows_of(image):
+        for label, score, (y1, x1, y2, x2) in _rows_of(image):
             box = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
             lines[label].append(f"{image_id} {score:.9g} {box}\n")
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def read_voc(folder: str | Path, class_names: Sequence[str], split: str) -> Dete
                 rows += [_parse_voc(line, label)] if line.strip() else []
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
-    return gather(rows)
+    return _gather(rows)
 
 
 def _parse_voc(line: str, label: int) -> tuple[str, int, float, tuple]:
@@ -95,6 +97,32 @@ def _parse_voc(line: str, label: int) -> tuple[str, int, float, tuple]:
     if min(xmax - x1, ymax - y1) < -_ROUNDING:
         raise ValueError(f"must have xmin <= xmax and ymin <= ymax. Received: {_short(line)}")
     return image_id, label, score, (y1, x1, max(y1, ymax), max(x1, xmax))
+
+
+def _rows_of(image: dict[str, np.ndarray]) -> Iterable[tuple[int, float, list[float]]]:
+    """Returns (label, score, box) of the detections of one image as plain numbers."""
+    return zip(
+        np.asarray(image["labels"]).astype(int).tolist(),
+        np.asarray(image["scores"], np.float64).tolist(),
+        np.asarray(image["boxes"], np.float64).tolist(),
+        strict=True,
+    )
+
+
+def _gather(rows: Iterable[tuple[str, int, float, tuple]]) -> Detections:
+    """Groups rows (image id, label, score, yxyx box) by image."""
+    images: dict[str | int, list[tuple]] = {}
+    for image_id, *values in rows:
+        images.setdefault(image_id, []).append(values)
+    detections = {}
+    for image_id, values in images.items():
+        labels, scores, boxes = zip(*values, strict=True)
+        detections[image_id] = {
+            "boxes": np.array(boxes, np.float32),
+            "scores": np.array(scores, np.float32),
+            "labels": np.array(labels, np.int32),
+        }
+    return detections
 
 
 def _voc_paths(folder: str | Path, class_names: Sequence[str], split: str) -> list[Path]:

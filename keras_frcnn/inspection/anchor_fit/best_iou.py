@@ -1,10 +1,11 @@
-"""The best IoU of every object with the anchors of every shape, exactly, without laying them all.
+"""The best IoU of each object with the anchors of each shape, exactly, without laying all anchors.
 
-All anchors of one shape are one box, moved over a grid of rows and columns. Their overlap with an
+All anchors of one shape are one box, moved over the grid of a feature level. Their overlap with an
 object is the product of an overlap along y and one along x, and each of these is largest where the
-anchor's centre is nearest to the object's. So the best of thousands of anchors is found by rounding
-to the nearest row and column: of all, or of those at which the anchor lies inside the image.
-Only where anchors are clipped to the image, as proposals are, must rows and columns be tried.
+centre of the anchor is nearest to that of the object. So the best of thousands of anchors is found
+by rounding to the nearest row and column, either of all or of those at which the anchor lies inside
+the image. Only for anchors clipped to the image, as proposals are, must all rows and columns be
+tried.
 """
 
 import dataclasses
@@ -16,25 +17,31 @@ import tensorflow as tf
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import transforms
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
+from keras_frcnn.models.rpn import anchor_generators
+from keras_frcnn.ops import boxes as box_ops
 
 KINDS = ("inside", "all", "clipped")
 """Which anchors count: those inside the image, all, or all after clipping to the image."""
 
-_PAIRS_AT_ONCE = 2**18  # of rows and columns, a few MB: what stays in a processor's cache
+_PAIRS_AT_ONCE = 2**18  # of rows and columns: a few MB, which stay in a processor's cache
 
-FeatureShape = Callable[[tf.Tensor], tf.Tensor]
+LevelShapes = Callable[[tf.Tensor], Sequence[tf.Tensor]]
+"""Gives the rows and columns [B, 2] of each feature level for heights and widths [B, 2]."""
+
+Scales = Sequence[float] | Sequence[Sequence[float]]
+"""The scales of the anchors of every level, or for each level its own."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Objects:
-    """Objects as the network sees them.
+    """Objects in the resized images that the network receives.
 
     Attributes:
         boxes: float64 [N, 4], yxyx pixels of the resized image.
         labels: int32 [N].
-        original_sides: float64 [N, 2], height and width in pixels of the original image.
+        original_sides: float64 [N, 2], heights and widths in pixels of the original image.
         image_shape: int32 [N, 2], height and width of the resized image that holds the object.
-        feature_shape: int32 [N, 2], rows and columns of its feature map.
+        level_shapes: int32 [N, L, 2], rows and columns of that image's feature levels.
         pixels: mean number of pixels of a resized image.
     """
 
@@ -42,7 +49,7 @@ class Objects:
     labels: np.ndarray
     original_sides: np.ndarray
     image_shape: np.ndarray
-    feature_shape: np.ndarray
+    level_shapes: np.ndarray
     pixels: float
 
     @property
@@ -52,54 +59,76 @@ class Objects:
 
     def take(self, rows: np.ndarray) -> "Objects":
         """Returns some of the objects."""
-        columns = ("boxes", "labels", "original_sides", "image_shape", "feature_shape")
+        columns = ("boxes", "labels", "original_sides", "image_shape", "level_shapes")
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Shapes:
-    """The anchors of a cell, and where the cells lie.
+class AnchorGrid:
+    """The anchors of one feature level: their shapes, and where their centres lie.
 
     Attributes:
+        level: index of the level.
         sides: float64 [A, 2], heights and widths, in the order of ``AnchorGenerator``.
         first: centre of the first row and column, pixels.
-        stride: pixels between neighbours.
+        stride: pixels from one row or column to the next.
     """
 
+    level: int
     sides: np.ndarray
     first: float
     stride: int
 
 
-def shapes_of(scales: Sequence[float], ratios: Sequence[float], stride: int) -> Shapes:
-    """Asks the layer of the model for the anchors of its first cell."""
+def are_by_level(scales: Scales) -> bool:
+    """Whether each feature level has its own scales."""
+    return bool(scales) and isinstance(scales[0], Sequence)
 
-    def anchors(scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-        boxes = AnchorGenerator(scales, ratios, stride)(tf.zeros([1, 1, 1, 1]))
-        return boxes.numpy().astype(np.float64)
 
-    boxes, (square,) = anchors(scales, ratios), anchors((stride,), (1.0,))
-    # The centre of a square in whole pixels is exact; of other anchors the last bit would decide
-    # whether one that just fits is inside.
-    return Shapes(boxes[:, 2:] - boxes[:, :2], float(square[0] + square[2]) / 2, stride)
+def anchor_grids(
+    scales: Scales, ratios: Sequence[float], strides: Sequence[int]
+) -> list[AnchorGrid]:
+    """Takes the anchors of each level from the layers of the model.
+
+    Args:
+        scales: square roots of the anchors' areas, for all levels or for each.
+        ratios: heights over widths.
+        strides: the stride of each level.
+
+    Returns:
+        One grid for each level.
+
+    Raises:
+        ValueError: if the scales are neither shared nor one list for each level.
+    """
+
+    cell = tf.zeros([1, 1, 1, 1])
+    grids = []
+    for level, generator in enumerate(anchor_generators(scales, ratios, strides)):
+        boxes = generator(cell).numpy().astype(np.float64)
+        # The centre of a square with whole sides is exact. Taken from other anchors, the last bit
+        # would decide whether one that just fits is inside.
+        (square,) = AnchorGenerator((generator.stride,), (1.0,), generator.stride)(cell).numpy()
+        first = float(square[0] + square[2]) / 2
+        grids.append(AnchorGrid(level, boxes[:, 2:] - boxes[:, :2], first, generator.stride))
+    return grids
 
 
 def objects_of(
     records: Sequence[Record],
     shorter_side: int,
     longer_side: int,
-    feature_shape: FeatureShape,
+    level_shapes: LevelShapes,
     with_difficult: bool = False,
 ) -> Objects:
-    """Carries the objects of records into their images as the network sees them.
+    """Scales the objects of records to the resized images.
 
     Args:
         records: the images.
         shorter_side: the setting of this name.
-        longer_side: likewise.
-        feature_shape: gives the rows and columns [B, 2] of the feature maps of images whose
-            heights and widths are [B, 2].
-        with_difficult: whether objects marked difficult are taken too.
+        longer_side: the setting of this name.
+        level_shapes: the backbone's method of this name.
+        with_difficult: whether to include objects marked difficult.
 
     Returns:
         The objects, in the order of the records.
@@ -107,81 +136,98 @@ def objects_of(
     original = np.array([(r.height, r.width) for r in records], np.int32).reshape(-1, 2)
     resized = transforms.target_shape(*original.T, shorter_side, longer_side)
     resized = tf.stack(resized, axis=1).numpy()
-    cells = np.asarray(feature_shape(tf.constant(resized)))
-    wanted = [np.ones_like(r.difficult) if with_difficult else ~r.difficult for r in records]
-    owner = np.repeat(np.arange(len(records)), [np.sum(w) for w in wanted])
-    pairs = list(zip(records, wanted, strict=True))
-    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(r.boxes[w] for r, w in pairs)])
-    labels = np.concatenate([np.zeros(0, np.int32), *(r.labels[w] for r, w in pairs)])
-    scaled = transforms.scale_boxes(boxes, original[owner], resized[owner]).numpy()
+    cells = np.stack([np.asarray(shape) for shape in level_shapes(tf.constant(resized))], axis=1)
+    kept = [np.ones_like(r.difficult) if with_difficult else ~r.difficult for r in records]
+    owner = np.repeat(np.arange(len(records)), [np.sum(k) for k in kept])
+    pairs = list(zip(records, kept, strict=True))
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(r.boxes[k] for r, k in pairs)])
+    labels = np.concatenate([np.zeros(0, np.int32), *(r.labels[k] for r, k in pairs)])
+    shapes = original[owner], resized[owner]
+    scaled = box_ops.rescale(boxes[:, np.newaxis], *shapes)[:, 0].numpy()
     return Objects(
         boxes=scaled.astype(np.float64),
         labels=labels,
         original_sides=(boxes[:, 2:] - boxes[:, :2]).astype(np.float64),
         image_shape=resized[owner],
-        feature_shape=cells[owner],
+        level_shapes=cells[owner],
         pixels=float(np.mean(np.prod(resized, axis=1, dtype=np.float64))) if len(records) else 0.0,
     )
 
 
-def best_iou(objects: Objects, shapes: Shapes, kind: str) -> np.ndarray:
-    """Computes each object's best IoU with the anchors of each shape.
+def best_iou(objects: Objects, grids: Sequence[AnchorGrid], kind: str) -> np.ndarray:
+    """Computes the best IoU of each object with any anchor of any level.
 
     Args:
         objects: N objects.
-        shapes: A shapes.
+        grids: the anchors.
+        kind: one of ``KINDS``.
+
+    Returns:
+        float64 [N]; 0 where no anchor touches the object.
+    """
+    return np.max([np.max(shape_ious(objects, grid, kind), axis=1) for grid in grids], axis=0)
+
+
+def shape_ious(objects: Objects, grid: AnchorGrid, kind: str) -> np.ndarray:
+    """Computes the best IoU of each object with the anchors of each shape of one level.
+
+    Args:
+        objects: N objects.
+        grid: the anchors of the level, of A shapes.
         kind: one of ``KINDS``.
 
     Returns:
         float64 [N, A]; 0 where no anchor of the shape touches the object, or none is inside.
     """
     if kind == "clipped":
-        columns = [_best_clipped(objects, shapes, sides) for sides in shapes.sides]
+        columns = [_best_clipped(objects, grid, sides) for sides in grid.sides]
         return np.stack(columns, axis=1)
-    shared = np.ones([len(objects.boxes), len(shapes.sides)])
+    shared = np.ones([len(objects.boxes), len(grid.sides)])
     for axis in (0, 1):
         near, far = objects.boxes[:, [axis]], objects.boxes[:, [axis + 2]]
-        half = shapes.sides[:, axis] / 2
-        first, last = _places(objects, shapes, axis, half if kind == "inside" else None)
-        place = np.rint(((near + far) / 2 - shapes.first) / shapes.stride)
-        centre = np.clip(place, first, last) * shapes.stride + shapes.first
+        half = grid.sides[:, axis] / 2
+        first, last = _range(objects, grid, axis, half if kind == "inside" else None)
+        nearest = np.rint(((near + far) / 2 - grid.first) / grid.stride)
+        centre = np.clip(nearest, first, last) * grid.stride + grid.first
         overlap = np.minimum(far, centre + half) - np.maximum(near, centre - half)
         shared *= np.where(first <= last, np.maximum(overlap, 0.0), 0.0)
-    areas = np.prod(objects.sides, axis=1)[:, np.newaxis] + np.prod(shapes.sides, axis=1)
+    areas = np.prod(objects.sides, axis=1)[:, np.newaxis] + np.prod(grid.sides, axis=1)
     return shared / (areas - shared)
 
 
-def _places(
-    objects: Objects, shapes: Shapes, axis: int, half: np.ndarray | None
+def _range(
+    objects: Objects, grid: AnchorGrid, axis: int, half: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first and last row (or column) that counts, [N, A] or [N, 1].
+    """Returns the first and the last row (or column) that count, [N, A] or [N, 1].
 
-    Where there is ``half`` [A], half the anchors' sides, those at which an anchor is inside count.
+    Without ``half`` all count; with ``half`` [A], half the sides of the anchors, those at which an
+    anchor is inside the image.
     """
-    last = objects.feature_shape[:, [axis]] - 1
+    last = objects.level_shapes[:, grid.level, [axis]] - 1
     if half is None:
         return np.zeros_like(last), last
-    lowest = np.ceil((half - shapes.first) / shapes.stride)
-    highest = (objects.image_shape[:, [axis]] - half - shapes.first) // shapes.stride
+    lowest = np.ceil((half - grid.first) / grid.stride)
+    highest = (objects.image_shape[:, [axis]] - half - grid.first) // grid.stride
     return np.maximum(lowest, 0), np.minimum(highest, last)
 
 
-def _best_clipped(objects: Objects, shapes: Shapes, sides: np.ndarray) -> np.ndarray:
+def _best_clipped(objects: Objects, grid: AnchorGrid, sides: np.ndarray) -> np.ndarray:
     """Returns float64 [N], the best IoU with the clipped anchors of one shape.
 
-    Nearer to the border a clipped anchor is smaller, so the nearest centre need not be the best:
-    every row is tried with every column.
+    A clipped anchor is smaller near the border, so the nearest centre need not be the best: every
+    row is tried with every column.
     """
     best = np.zeros(len(objects.boxes))
     if not len(best):
         return best
-    num_pairs = np.prod(np.max(objects.feature_shape, axis=0))
+    feature_shape = objects.level_shapes[:, grid.level]
+    num_pairs = np.prod(np.max(feature_shape, axis=0))
     chunk = max(1, _PAIRS_AT_ONCE // int(num_pairs))
-    order = np.lexsort(objects.feature_shape.T)  # like sizes together: little is tried in vain
+    order = np.lexsort(feature_shape.T)  # objects of images of one size together, to save work
     for rows in np.split(order, np.arange(chunk, len(order), chunk)):
         some = objects.take(rows)
         (shared_y, length_y), (shared_x, length_x) = (
-            _along(some, shapes, axis, sides[axis]) for axis in (0, 1)
+            _along(some, grid, axis, sides[axis]) for axis in (0, 1)
         )
         shared = shared_y[:, :, np.newaxis] * shared_x[:, np.newaxis, :]
         areas = length_y[:, :, np.newaxis] * length_x[:, np.newaxis, :]
@@ -191,14 +237,14 @@ def _best_clipped(objects: Objects, shapes: Shapes, sides: np.ndarray) -> np.nda
 
 
 def _along(
-    objects: Objects, shapes: Shapes, axis: int, side: float
+    objects: Objects, grid: AnchorGrid, axis: int, side: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what anchors share with objects along an axis, and their clipped sides: [N, n]."""
-    places = np.arange(np.max(objects.feature_shape[:, axis]))
-    centres = places * shapes.stride + shapes.first
+    """Returns the overlap of anchors with objects along an axis, and the clipped sides: [N, n]."""
+    counts = objects.level_shapes[:, grid.level, [axis]]
+    indices = np.arange(np.max(counts))
+    centres = indices * grid.stride + grid.first
     top = np.maximum(centres - side / 2, 0.0)
     bottom = np.minimum(centres + side / 2, objects.image_shape[:, [axis]])
     shared = np.minimum(objects.boxes[:, [axis + 2]], bottom)
     shared = np.maximum(shared - np.maximum(objects.boxes[:, [axis]], top), 0.0)
-    exists = places < objects.feature_shape[:, [axis]]
-    return np.where(exists, shared, 0.0), np.maximum(bottom - top, 0.0)
+    return np.where(indices < counts, shared, 0.0), np.maximum(bottom - top, 0.0)

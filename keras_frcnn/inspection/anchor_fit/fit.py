@@ -1,8 +1,8 @@
-"""How well the anchors of some settings fit the objects of some images, and which would better.
+"""How well the anchors of the settings fit the objects of a data set, and which would fit better.
 
-The RPN learns from the anchors inside the image (or all, by ``rpn_border_anchors``); proposals
-come from all of them and are clipped to the image. So every figure is given for both: "training"
-and "proposals", the latter as if no anchor was moved by regression.
+The RPN learns from the anchors inside the image (or from all, by ``rpn_border_anchors``); proposals
+come from all anchors and are clipped to the image. So every figure is given for both, "training"
+and "proposals"; the latter as if regression moved no anchor.
 """
 
 import dataclasses
@@ -15,41 +15,45 @@ from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.inspection.anchor_fit import search
 from keras_frcnn.inspection.anchor_fit.best_iou import (
-    FeatureShape,
+    LevelShapes,
     Objects,
+    Scales,
+    anchor_grids,
+    are_by_level,
     best_iou,
     objects_of,
-    shapes_of,
 )
 
 SIZES = (("small", 0, 32), ("medium", 32, 96), ("large", 96, np.inf))
-"""Names of sizes, and where they begin and end: square roots of areas, pixels."""
+"""The name of each size, and the square roots of areas, pixels, between which it lies."""
 
 WORKING_SIZES = (0.5, 0.75, 1.0, 1.5, 2.0)
-"""Other sizes of images that are looked at, as factors of the chosen one."""
+"""The sizes of images that are compared, as factors of the chosen one."""
 
-Anchors = tuple[Sequence[float], Sequence[float]]  # scales, ratios
+Anchors = tuple[Scales, Sequence[float]]  # scales, ratios
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """What was found, as plain values that JSON can hold.
+    """The results, as plain values that JSON can hold.
 
-    A *coverage* is ``{"objects", "mean_iou", "share_50", "share_70"}``, where the shares are those
-    of the objects whose best IoU is at least 0.5 and 0.7; all but the first are None without
-    objects.
+    A *coverage* is ``{"objects", "mean_iou", "share_50", "share_70"}``. The shares are of the
+    objects whose best IoU is at least 0.5 and 0.7; all but the number of objects are None if there
+    are none.
 
     Attributes:
-        data: number of images, objects and left-out difficult objects; the splits.
-        chosen: scales, ratios and stride that were measured, and the images' sides.
-        kinds: coverage by which anchors count: "inside", "all" and "clipped" (see ``anchor_iou``).
-        training: which of these the RPN learns from.
-        groups: for "original_size", "working_size" and "class" a row for each group: its name, its
-            coverage in "training" and by "proposals".
-        limits: what keeps the RPN from objects: numbers of them, by reason.
+        data: numbers of images, of objects and of difficult objects that were left out; the splits.
+        chosen: the scales and ratios of the settings, the strides of the feature levels, the
+            smallest of them as "stride", and the sides of the images.
+        kinds: the coverage by each kind of anchors, "inside", "all" and "clipped", see
+            ``best_iou``.
+        training: the kind of anchors that the RPN learns from.
+        groups: for "original_size", "working_size" and "class" one row for each group: its name and
+            its coverage in "training" and by "proposals".
+        limits: numbers of objects that the RPN has difficulties with, by reason.
         suggested: scales, ratios, and their coverage in "training" and by "proposals".
-        working_sizes: for other sizes of the images: their sides, the coverage in "training", the
-            share of objects below the stride and the pixels of an image.
+        working_sizes: for other sizes of the images, the sides, the coverage in "training", the
+            share of objects below the smallest stride and the pixels of an image.
     """
 
     data: dict[str, Any]
@@ -65,27 +69,27 @@ class Fit:
     def flags(self) -> str:
         """The suggested anchors as flags of the command line."""
         return " ".join(
-            f"--{name}={','.join(f'{value:g}' for value in self.suggested[name])}"
+            f"--{name}={format_numbers(self.suggested[name], ',', ';')}"
             for name in ("scales", "ratios")
         )
 
     @property
     def gain(self) -> float:
-        """What the suggestion is better by, in the figure that it was searched by: 0 to 1."""
+        """The improvement by the suggestion, 0 to 1, in the figure that the search maximises."""
         names = ("mean_iou", "share_50", "share_70")
         new, old = self.suggested["training"], self.kinds[self.training]
         return sum(new[name] - old[name] for name in names) / len(names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all of it, for JSON."""
+        """Returns everything, for JSON."""
         return {**dataclasses.asdict(self), "flags": self.flags, "gain": self.gain}
 
 
 def fit(
     dataset: Dataset,
     config: Config,
-    stride: int,
-    feature_shape: FeatureShape,
+    strides: Sequence[int],
+    level_shapes: LevelShapes,
     num_scales: int = 0,
     num_ratios: int = 0,
 ) -> Fit:
@@ -94,25 +98,25 @@ def fit(
     Args:
         dataset: the images.
         config: settings of the data, model and rpn groups.
-        stride: of the backbone, pixels.
-        feature_shape: gives the rows and columns [B, 2] of the backbone's maps for images of
-            heights and widths [B, 2].
-        num_scales: scales to suggest; 0: as many as are chosen.
-        num_ratios: likewise.
+        strides: the stride of each of the backbone's feature levels.
+        level_shapes: the backbone's method of this name.
+        num_scales: number of scales to suggest, of each level if levels have their own; 0: as many
+            as the settings have.
+        num_ratios: number of ratios to suggest; 0: as many as the settings have.
 
     Returns:
-        All figures.
+        The results.
 
     Raises:
-        ValueError: if there are no objects to learn, or more anchors are wanted than there are to
-            choose from.
+        ValueError: if there are no objects to learn from, or if more scales or ratios are asked for
+            than there are to choose from.
     """
     keeps_difficult = config.difficult == "keep"
     difficult = sum(int(np.sum(record.difficult)) for record in dataset.records)
 
     def at(shorter_side: int, longer_side: int) -> Objects:
         sides = shorter_side, longer_side
-        return objects_of(dataset.records, *sides, feature_shape, keeps_difficult)
+        return objects_of(dataset.records, *sides, level_shapes, keeps_difficult)
 
     objects = at(config.shorter_side, config.longer_side)
     if not len(objects.boxes):
@@ -124,11 +128,11 @@ def fit(
     chosen = config.scales, config.ratios
 
     def best(objects: Objects, anchors: Anchors, kind: str) -> np.ndarray:
-        return np.max(best_iou(objects, shapes_of(*anchors, stride), kind), axis=1)
+        return best_iou(objects, anchor_grids(*anchors, strides), kind)
 
     ious = {kind: best(objects, chosen, kind) for kind in ("inside", "all", "clipped")}
-    counts = num_scales or len(chosen[0]), num_ratios or len(chosen[1])
-    suggested = search.suggest(objects, stride, training, *counts, chosen)
+    counts = num_scales or _num_scales(config.scales), num_ratios or len(config.ratios)
+    suggested = search.suggest(objects, strides, training, *counts, chosen)
     return Fit(
         data={
             "images": len(dataset.records),
@@ -137,28 +141,41 @@ def fit(
             "splits": list(config.train_split),
         },
         chosen={
-            "scales": list(config.scales),
+            "scales": _as_lists(config.scales),
             "ratios": list(config.ratios),
-            "stride": stride,
+            "stride": min(strides),
+            "strides": list(strides),
             "shorter_side": config.shorter_side,
             "longer_side": config.longer_side,
         },
         kinds={kind: coverage(values) for kind, values in ious.items()},
         training=training,
         groups=_groups(objects, dataset.class_names, ious[training], ious["clipped"]),
-        limits=_limits(objects, config, stride, ious[training]),
+        limits=_limits(objects, config, min(strides), ious[training]),
         suggested={
-            "scales": list(suggested[0]),
+            "scales": _as_lists(suggested[0]),
             "ratios": list(suggested[1]),
             "training": coverage(best(objects, suggested, training)),
             "proposals": coverage(best(objects, suggested, "clipped")),
         },
-        working_sizes=_working_sizes(config, stride, at, lambda o: best(o, chosen, training)),
+        working_sizes=_working_sizes(config, min(strides), at, lambda o: best(o, chosen, training)),
     )
 
 
+def format_numbers(values: Scales, separator: str = ", ", level_separator: str = "; ") -> str:
+    """Formats scales, which may be given by level, or ratios."""
+    if are_by_level(values):
+        return level_separator.join(format_numbers(of_level, separator) for of_level in values)
+    return separator.join(f"{value:g}" for value in values)
+
+
+def count_numbers(values: Scales) -> int:
+    """Returns the number of scales, those of all levels together, or of ratios."""
+    return sum(map(len, values)) if are_by_level(values) else len(values)
+
+
 def coverage(ious: np.ndarray) -> dict[str, Any]:
-    """Summarises the best IoUs of some objects: see ``Fit``."""
+    """Summarises the best IoUs of some objects, see ``Fit``."""
     shares = {f"share_{round(100 * t)}": ious >= t for t in search.IOUS}
     columns = {"mean_iou": ious, **shares}
     means = {name: float(np.mean(c)) if len(c) else None for name, c in columns.items()}
@@ -184,14 +201,15 @@ def _groups(
 
 
 def _limits(objects: Objects, config: Config, stride: int, best: np.ndarray) -> dict[str, int]:
-    """Counts the objects that the RPN has a hard time with.
+    """Counts the objects that the RPN has difficulties with.
 
-    ``below_stride``: a side is shorter than a cell. ``forced_only``: no anchor reaches the
-    threshold, so that what is learned of them is the anchors of their highest IoU alone;
-    ``below_background`` are those among them whose other anchors are all taught as background.
-    ``untouched``: no anchor that is learned from overlaps them at all. ``too_small``: however well
-    the RPN regresses, no proposal reaches IoU 0.5, as proposals have sides of at least
-    ``min_size``.
+    - ``below_stride``: a side is shorter than the smallest stride.
+    - ``forced_only``: no anchor reaches the foreground threshold, so that only the anchors with the
+      highest IoU are positive.
+    - ``below_background``: of these, the highest IoU itself is below the background threshold.
+    - ``untouched``: no anchor that the RPN learns from overlaps the object.
+    - ``too_small``: no proposal can reach IoU 0.5, however well the RPN regresses, because the
+      sides of proposals are at least ``min_size``.
     """
     forced = (best > 0) & (best < config.rpn_fg_iou_threshold)
     sides = objects.original_sides
@@ -227,3 +245,12 @@ def _working_sizes(
             }
         )
     return rows
+
+
+def _num_scales(scales: Scales) -> int:
+    """Returns the number of scales, of each level if levels have their own."""
+    return len(scales[0]) if are_by_level(scales) else len(scales)
+
+
+def _as_lists(values: Scales) -> list:
+    return [_as_lists(value) if isinstance(value, Sequence) else value for value in values]

@@ -1,4 +1,4 @@
-"""How well anchors fit, for people at a console and for programs (JSON)."""
+"""The report of how well anchors fit: tables for the console, JSON for programs."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_frcnn.console import plain
-from keras_frcnn.inspection.anchor_fit.fit import SIZES, Fit
+from keras_frcnn.inspection.anchor_fit.fit import SIZES, Fit, count_numbers, format_numbers
 
 GAIN = 0.01
-"""A suggestion that is better by less is not worth changing settings for."""
+"""The least improvement for which a suggestion is worth changing the settings."""
 
 _KINDS = {
     "inside": "anchors inside the image",
@@ -30,10 +30,10 @@ _RANGES = {name: f">= {low} px" if np.isinf(high) else f"< {high} px" for name, 
 
 
 def print_fit(fit: Fit, console: Console) -> None:
-    """Prints all tables, and what to do.
+    """Prints all tables and the suggested flags.
 
     Args:
-        fit: of ``anchor_fit.fit``.
+        fit: the results of ``fit.fit``.
         console: where to print.
     """
     console.print(Text(_subject(fit), style="bold"))
@@ -45,21 +45,24 @@ def print_fit(fit: Fit, console: Console) -> None:
 
 
 def write_json(fit: Fit, path: Path) -> None:
-    """Writes everything that was found as JSON with sorted keys."""
+    """Writes all results as JSON with sorted keys."""
     text = json.dumps(fit.to_dict(), sort_keys=True, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def verdict(fit: Fit) -> str:
-    """Returns what was found out about the chosen anchors; the suggested flags go below it."""
+    """Compares the chosen anchors with the suggested ones, in one sentence."""
     old, new = (
         f"{values['share_50']:.1%} at IoU 0.5, {values['share_70']:.1%} at 0.7, mean "
         f"{values['mean_iou']:.3f}"
         for values in (fit.kinds[fit.training], fit.suggested["training"])
     )
-    lists = [(len(fit.chosen[n]), len(fit.suggested[n])) for n in ("scales", "ratios")]
-    number = f"{lists[0][1]} scales x {lists[1][1]} ratios"
-    if all(count == wanted for count, wanted in lists) and fit.gain < GAIN:
+    chosen, suggested = (
+        [count_numbers(anchors[name]) for name in ("scales", "ratios")]
+        for anchors in (fit.chosen, fit.suggested)
+    )
+    number = f"{suggested[0]} scales x {suggested[1]} ratios"
+    if chosen == suggested and fit.gain < GAIN:
         return f"The chosen anchors ({old}) are about as good as any {number}. The best found:"
     return f"The chosen anchors cover {old}; the best {number} found {new}:"
 
@@ -75,15 +78,17 @@ def _subject(fit: Fit) -> str:
 
 
 def _anchors(fit: Fit) -> Table:
-    numbers = (f"{n} {', '.join(f'{v:g}' for v in fit.chosen[n])}" for n in ("scales", "ratios"))
-    table = _table("\n".join([*numbers, f"stride {fit.chosen['stride']}"]), _titles())
+    lines = [f"{name} {format_numbers(fit.chosen[name])}" for name in ("scales", "ratios")]
+    strides = fit.chosen["strides"]
+    lines.append(f"{'stride' if len(strides) == 1 else 'strides'} {format_numbers(strides)}")
+    table = _table("\n".join(lines), _titles())
     for kind, values in fit.kinds.items():
-        words = "proposals: " if kind == "clipped" else ""
-        words = "training: " if kind == fit.training else words
-        table.add_row(words + _KINDS[kind], *_cells(values))
+        use = "proposals: " if kind == "clipped" else ""
+        use = "training: " if kind == fit.training else use
+        table.add_row(use + _KINDS[kind], *_cells(values))
     table.add_section()
-    for part in ("training", "proposals"):
-        table.add_row(f"{part}, with those suggested", *_cells(fit.suggested[part]))
+    for use in ("training", "proposals"):
+        table.add_row(f"{use}, with those suggested", *_cells(fit.suggested[use]))
     return table
 
 
@@ -95,18 +100,19 @@ def _groups(fit: Fit) -> Table:
         for row in rows:
             name = row["name"] if group == "class" else f"{row['name']}, {_RANGES[row['name']]}"
             cells = [f"{row['training']['objects']:,}"]
-            cells += [cell for part in ("training", "proposals") for cell in _cells(row[part])]
+            cells += [cell for use in ("training", "proposals") for cell in _cells(row[use])]
             table.add_row(Text(f" {plain(name)}"), *cells)
     return table
 
 
 def _limits(fit: Fit) -> Table:
+    smallest = "smallest " if len(fit.chosen["strides"]) > 1 else ""
     words = {
-        "below_stride": f"have a side below the stride, {fit.chosen['stride']} pixels",
-        "forced_only": "have no anchor of --rpn_fg_iou_threshold, only a best one",
-        "below_background": "... and that one is below --rpn_bg_iou_threshold",
-        "untouched": "are touched by no anchor that takes part in training",
-        "too_small": "no proposal matches (IoU 0.5), being below --min_size",
+        "below_stride": f"have a side below the {smallest}stride, {fit.chosen['stride']} pixels",
+        "forced_only": "have only anchors below --rpn_fg_iou_threshold",
+        "below_background": "... and even below --rpn_bg_iou_threshold",
+        "untouched": "are touched by no anchor that is used in training",
+        "too_small": "no proposal can match (IoU 0.5), because of --min_size",
     }
     table = _table("objects that", ["number", "share"])
     for name, count in fit.limits.items():
@@ -129,8 +135,8 @@ def _sides(values: dict[str, Any]) -> str:
     return f"{values['shorter_side']} / {values['longer_side']}"
 
 
-def _titles(part: str = "") -> list[str]:
-    return [f"{part}\n>= 0.5", "\n>= 0.7", "mean\nIoU"]
+def _titles(use: str = "") -> list[str]:
+    return [f"{use}\n>= 0.5", "\n>= 0.7", "mean\nIoU"]
 
 
 def _table(first: str, titles: list[str]) -> Table:

@@ -139,13 +139,15 @@ class _Finder:
     def of_similar_images(self, near: int) -> Iterator[Finding]:
         seen = {sample.file.digest for sample in self._source.samples if sample.subset == "train"}
         trained, tested = (
-            [s for s in self._source.samples if s.subset == subset and s.file.look]
+            [s for s in self._source.samples if s.subset == subset and s.file.difference_hash]
             for subset in SUBSETS
         )
         tested = [sample for sample in tested if sample.file.digest not in seen]
         if not trained or not tested:
             return
-        indices, distances = integrity.nearest(_looks(tested), _looks(trained))
+        indices, distances = integrity.nearest(
+            _difference_hashes(tested), _difference_hashes(trained)
+        )
         for sample, index, distance in zip(tested, indices, distances, strict=True):
             if distance <= near:
                 twin = trained[index]
@@ -195,5 +197,7 @@ def doubles(objects: list[Object]) -> dict[int, int]:
     return doubled
 
 
-def _looks(samples: list[Sample]) -> np.ndarray:
-    return np.frombuffer(b"".join(s.file.look for s in samples), np.uint64).reshape(-1, 2)
+def _difference_hashes(samples: list[Sample]) -> np.ndarray:
+    return np.frombuffer(b"".join(s.file.difference_hash for s in samples), np.uint64).reshape(
+        -1, 2
+    )

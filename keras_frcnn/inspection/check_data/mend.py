@@ -7,10 +7,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from keras_frcnn.config import Config
 from keras_frcnn.console import plain, with_progress
+from keras_frcnn.data.images import pillow
 from keras_frcnn.data.readers import voc, voc_layout
 from keras_frcnn.inspection.check_data import sources
 from keras_frcnn.inspection.check_data.checks import doubles
@@ -128,7 +129,7 @@ class _Mender:
             self._note(sample, "image turned upright, written anew at quality 95")
             with Image.open(path) as image:
                 form = "PNG" if image.format == "PNG" else "JPEG"
-                upright = ImageOps.exif_transpose(image)
+                upright = pillow.upright(image, sample.file.orientation)
                 upright.save(place, form, quality=95, icc_profile=image.info.get("icc_profile"))
         return suffix != path.suffix
 

@@ -3,17 +3,18 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from keras_frcnn.backbones import backbone
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.evaluation.analysis import errors
-from keras_frcnn.inference.collect import collect
+from keras_frcnn.evaluation.metrics import ground_truth
+from keras_frcnn.evaluation.metrics.detections import to_table
+from keras_frcnn.inference.over_dataset import detect_dataset
 from keras_frcnn.inspection.visualize import stages, training_view
+from keras_frcnn.models import build
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 
 _DIFFICULT = {
@@ -50,19 +51,21 @@ def draw(
     Raises:
         ValueError: If an image cannot be read; the message names its file.
     """
-    seed = tf.constant([epoch, config.seed], tf.int32)
+    backbone = build.build_backbone(config) if model is None else model.backbone
+    preprocessing = backbone.preprocessing
     names = dataset.class_names
     for row in rows:
         record = dataset.records[row]
         original = to_image(record)
-        ((inputs, targets),) = pipeline.training_examples(dataset, config, [row], epoch)
-        image = pipeline.image_of(inputs, config)
+        ((inputs, targets),) = pipeline.training_examples(
+            dataset, config, preprocessing, [row], epoch
+        )
+        image = pipeline.image_of(inputs, preprocessing)
         truth = {"boxes": record.boxes, "labels": record.labels, "dashed": record.difficult}
         learned = pipeline.objects_of(targets)
         learned["dashed"] = learned["ignore"]
-        shape = inputs["image_shape"]
-        anchors = _lay_anchors(config, model, shape)
-        matched = training_view.match_anchors(config, anchors, shape, targets, seed)
+        anchors = training_view.lay_anchors(config, backbone, inputs["image_shape"])
+        matched = training_view.match_anchors(config, anchors, inputs, targets)
         title = f"1 ground truth: {_size(original)}"
         difficult = _DIFFICULT[config.resolve_difficult(record.form)]
         panels = {"1_ground_truth": stages.draw_objects(original, truth, names, title, difficult)}
@@ -70,28 +73,27 @@ def draw(
         panels["2_training"] = stages.draw_objects(image, learned, names, title, "ignored")
         panels["3_anchors"] = stages.draw_anchors(image, learned, names, matched, "3 anchors")
         if model is not None:
-            regions = training_view.sample_regions(model, inputs, targets, seed)
+            regions = training_view.sample_rois(model, inputs, targets)
             panels["4_proposals"] = stages.draw_proposals(
                 image, learned, regions, num_proposals, "4 proposals"
             )
             panels["5_regions"] = stages.draw_regions(
                 image, regions["rois"], regions["labels"], names, "5 regions to learn from"
             )
-            single = Dataset(names, [record])
-            detections, _ = collect(model, single, config)
-            split = errors.split(single, detections, score_threshold=draw_threshold)
+            split = _detect(dataset, row, config, model, draw_threshold)
             title = f"6 detections: score >= {draw_threshold:g}"
             panels["6_detections"] = stages.draw_detections(original, split, 0, title)
         yield panels
 
 
-def _lay_anchors(config: Config, model: FasterRCNN | None, image_shape: tf.Tensor) -> tf.Tensor:
-    """Returns the anchors of all feature levels, [N, 4], of the model or else of the settings."""
-    if model is None:
-        stack = backbone.BACKBONES[config.backbone]("float32")
-        return training_view.lay_anchors(config, stack.layers, stack.stride, image_shape)
-    layers, stride = model.backbone.stack, model.backbone.stride
-    return training_view.lay_anchors(config, layers, stride, image_shape)
+def _detect(
+    dataset: Dataset, row: int, config: Config, model: FasterRCNN, score_threshold: float
+) -> errors.ErrorSplit:
+    """Detects objects in one image and returns which detections are right and which are wrong."""
+    single = Dataset(dataset.class_names, [dataset.records[row]])
+    found, _ = detect_dataset(model, single, config)
+    truth = ground_truth.of_records(single)
+    return errors.split(truth, to_table(found, truth), score_threshold=score_threshold)
 
 
 def _size(image: np.ndarray) -> str:

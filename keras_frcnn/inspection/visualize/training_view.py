@@ -1,68 +1,67 @@
-"""What the layers make of one image in training, step by step, to look at.
+"""What a detector makes of one image in training, step by step, to look at.
 
-These are the model's own layers, called as the losses call them and drawing from the same seeds.
+These are the model's own layers, called as the losses call them and drawing by the same keys.
 """
 
-from collections.abc import Sequence
-
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.backbones import stacks
+from keras_frcnn.backbones import Backbone, FeatureLevel
 from keras_frcnn.config import Config
-from keras_frcnn.models import build
+from keras_frcnn.models import build, rpn
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.ops import boxes as box_ops
 from keras_frcnn.ops import matching
 
 
-def lay_anchors(
-    config: Config, layers: Sequence[keras.layers.Layer], stride: int, image_shape: tf.Tensor
-) -> tf.Tensor:
-    """Lays anchors over an image; this needs no weights.
+def lay_anchors(config: Config, backbone: Backbone, image_shape: tf.Tensor) -> rpn.Anchors:
+    """Lays anchors over an image, without computing a feature.
 
     Args:
-        config: settings ``scales`` and ``ratios``.
-        layers: of the backbone, built or not.
-        stride: of the backbone.
+        config: ``scales`` and ``ratios`` are read.
+        backbone: gives strides and the sizes of the maps.
         image_shape: int32 [1, 2], height and width of the network's input.
 
     Returns:
-        [N, 4], as ``model.shared`` has them.
+        The ``Anchors`` of all levels.
     """
-    rows, columns = stacks.true_shape(layers, image_shape)[0]
-    return build.anchor_generator(config, stride)(tf.zeros([1, rows, columns, 1]))
+    generators = rpn.anchor_generators(config.scales, config.ratios, backbone.strides)
+    levels = [
+        FeatureLevel(tf.zeros([1, *shape[0].numpy(), 1]), shape, stride)
+        for shape, stride in zip(backbone.level_shapes(image_shape), backbone.strides, strict=True)
+    ]
+    return rpn.lay_anchors(generators, levels)
 
 
 def match_anchors(
-    config: Config, anchors: tf.Tensor, image_shape: tf.Tensor, targets: dict, seed: tf.Tensor
+    config: Config, anchors: rpn.Anchors, inputs: dict, targets: dict
 ) -> dict[str, np.ndarray]:
     """Matches and samples the anchors of an image; this needs no weights.
 
     Args:
         config: settings of the group rpn.
-        anchors: [N, 4].
-        image_shape: int32 [1, 2], height and width of the network's input.
-        targets: of a batch of one, see ``pipeline.train_dataset``.
-        seed: int32 [2], step and the run's seed, as for ``compute_losses``.
+        anchors: of ``lay_anchors``.
+        inputs: of a batch of one, see ``pipeline.train_dataset``.
+        targets: likewise.
 
     Returns:
-        ``anchors`` [N, 4]; ``positive``, ``negative`` and ``sampled``, bool [N]; and, for positive
-        ones, ``objects`` [N], the rows of the targets that they belong to, and ``ious`` [N] with
-        these.
+        ``anchors`` [N, 4]; ``positive``, ``negative`` and ``sampled``, bool [N]; and for positive
+        anchors the rows of the targets that they belong to, ``objects`` [N], and the IoU with
+        these, ``ious`` [N].
     """
-    assigner = build.anchor_target_assigner(config)
-    arguments = targets["boxes"], targets["labels"], image_shape
-    assignment, objects = assigner.assign(anchors, *arguments, ignore=targets["ignore"])
-    samples = assigner(anchors, *arguments, build.split_seed(seed)[0], None, targets["ignore"])
-    sampled = np.zeros(len(anchors), bool)
+    assigner = build.build_rpn(config).target_assigner
+    arguments = targets["boxes"], targets["labels"], inputs["image_shape"]
+    assignment, objects = assigner.assign(anchors.boxes, *arguments, ignore=targets["ignore"])
+    samples = assigner(
+        anchors.boxes, *arguments, inputs["key"], None, targets["ignore"], anchors.ids
+    )
+    sampled = np.zeros(len(anchors.boxes), bool)
     sampled[samples["indices"].numpy()[samples["weights"].numpy() > 0]] = True
     own = matching.gather(targets["boxes"], objects)[0]
-    ious = box_ops.iou(anchors[:, tf.newaxis], own[:, tf.newaxis])[:, 0, 0].numpy()
+    ious = box_ops.iou(anchors.boxes[:, tf.newaxis], own[:, tf.newaxis])[:, 0, 0].numpy()
     assignment = assignment[0].numpy()
     return {
-        "anchors": anchors.numpy(),
+        "anchors": anchors.boxes.numpy(),
         "positive": assignment == matching.Assignment.POSITIVE,
         "negative": assignment == matching.Assignment.NEGATIVE,
         "sampled": sampled,
@@ -71,30 +70,32 @@ def match_anchors(
     }
 
 
-def sample_regions(
-    model: FasterRCNN, inputs: dict, targets: dict, seed: tf.Tensor
-) -> dict[str, np.ndarray]:
-    """Makes an image's proposals and samples the regions that the box head learns from.
+def sample_rois(model: FasterRCNN, inputs: dict, targets: dict) -> dict[str, np.ndarray]:
+    """Makes an image's proposals and samples the RoIs that the box head learns from.
 
     Args:
         model: the detector.
         inputs: of a batch of one, see ``pipeline.train_dataset``.
         targets: likewise.
-        seed: int32 [2], step and the run's seed, as for ``compute_losses``.
 
     Returns:
         ``proposals`` [P, 4] and ``scores`` [P], best first; ``rois`` [R, 4] and ``labels`` [R], 0
         for background and c + 1 for class c. No padding rows.
     """
-    shared = model.shared(inputs)
-    proposals, scores, valid = model.propose(model.train_proposal_generator, shared, inputs)
-    roi_seed = build.split_seed(seed)[1]
-    objects = targets["boxes"], targets["labels"]
-    samples = model.proposal_sampler(proposals, valid, *objects, roi_seed, targets["ignore"])
-    drawn = samples["weights"][0].numpy() > 0
+    proposals = model.propose(inputs, training=True)
+    samples = model.roi_head.proposal_sampler(
+        proposals.boxes,
+        proposals.valid,
+        targets["boxes"],
+        targets["labels"],
+        inputs["key"],
+        targets["ignore"],
+        proposals.ids,
+    )
+    drawn, valid = samples["weights"][0].numpy() > 0, proposals.valid[0].numpy()
     return {
-        "proposals": proposals[0].numpy()[valid[0].numpy()],
-        "scores": scores[0].numpy()[valid[0].numpy()],
+        "proposals": proposals.boxes[0].numpy()[valid],
+        "scores": proposals.scores[0].numpy()[valid],
         "rois": samples["rois"][0].numpy()[drawn],
         "labels": samples["labels"][0].numpy()[drawn],
     }

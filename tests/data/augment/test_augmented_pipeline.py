@@ -11,6 +11,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.data.images import transforms
+from keras_frcnn.data.images.preprocessing import CAFFE
 
 # Six colours that differ in which channels are bright, drawn on black. An edge blurred by resizing
 # is a mixture with black, so that half of a colour's brightness tells what belongs to it.
@@ -83,10 +84,10 @@ def drawn(tmp_path_factory):
 
 def _images(dataset, config):
     """All images of some epochs as uint8: (row, image, targets)."""
-    stream = pipeline.train_dataset(dataset, config).take(EPOCHS * len(dataset.records))
+    stream = pipeline.train_dataset(dataset, config, CAFFE).take(EPOCHS * len(dataset.records))
     for inputs, targets in stream.as_numpy_iterator():
         height, width = inputs["image_shape"][0]
-        image = transforms.denormalize(inputs["images"][0, :height, :width], config.pixel_std)
+        image = transforms.denormalize(inputs["images"][0, :height, :width], CAFFE)
         valid = targets["labels"][0] >= 0
         targets = {name: column[0][valid] for name, column in targets.items()}
         yield inputs["index"][0], image.numpy(), targets
@@ -189,22 +190,27 @@ def test_colors_change_and_boxes_do_not(drawn, changes):
 )
 def test_settings_that_change_nothing_change_no_bit(drawn, changes):
     plain = PLAIN.replace(flip="both", batch_size=2)
-    expected = pipeline.train_dataset(drawn, plain).take(6).as_numpy_iterator()
-    found = pipeline.train_dataset(drawn, plain.replace(**changes)).take(6).as_numpy_iterator()
+    expected = pipeline.train_dataset(drawn, plain, CAFFE).take(6).as_numpy_iterator()
+    found = (
+        pipeline.train_dataset(drawn, plain.replace(**changes), CAFFE).take(6).as_numpy_iterator()
+    )
     for one, other in zip(found, expected, strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, one, other)
 
 
 def test_images_of_their_own_size_are_as_in_the_file(drawn):
     """Nothing is lost on the way to an image to look at."""
-    config = PLAIN.replace(shorter_side=240, longer_side=400, pixel_std=58.0)
-    ((inputs, targets),) = pipeline.training_examples(drawn, config, [5])
-    image, targets = pipeline.image_of(inputs, config), pipeline.objects_of(targets)
+    config = PLAIN.replace(shorter_side=240, longer_side=400)
+    preprocessing = CAFFE.divided_by(58.0)
+    ((inputs, targets),) = pipeline.training_examples(drawn, config, preprocessing, [5])
+    image, targets = pipeline.image_of(inputs, preprocessing), pipeline.objects_of(targets)
     record = drawn.records[5]
     np.testing.assert_array_equal(image, np.asarray(Image.open(record.path)))
     np.testing.assert_array_equal(targets["boxes"], record.boxes[[0, 1, 2, 4, 5]])
     assert targets["labels"].tolist() == [0, 1, 2, 4, 5] and not targets["ignore"].any()
-    assert image.dtype == np.uint8 and list(pipeline.training_examples(drawn, config, [])) == []
+    assert (
+        image.dtype == np.uint8 and list(pipeline.training_examples(drawn, config, CAFFE, [])) == []
+    )
 
 
 # --- what is drawn depends on seed, epoch and image alone
@@ -214,7 +220,7 @@ ALL = {**GEOMETRIC, **PHOTOMETRIC, "crop_probability": 0.5, "grey_probability": 
 
 def _by_place(dataset, config, num_batches, start_step=0):
     """Reads batches; returns {(row, how often it has come): (image, targets)}, unpadded."""
-    stream = pipeline.train_dataset(dataset, config, start_step).take(num_batches)
+    stream = pipeline.train_dataset(dataset, config, CAFFE, start_step).take(num_batches)
     found = {}
     for inputs, targets in stream.as_numpy_iterator():
         for item, row in enumerate(inputs["index"].tolist()):
@@ -239,9 +245,9 @@ def test_an_image_is_the_same_in_any_batch(drawn, changes):
 
 def test_a_resumed_stream_equals_an_unbroken_one(drawn):
     config = PLAIN.replace(**ALL, batch_size=2)
-    whole = list(pipeline.train_dataset(drawn, config).take(12).as_numpy_iterator())
+    whole = list(pipeline.train_dataset(drawn, config, CAFFE).take(12).as_numpy_iterator())
     for start in (1, 4, 9):
-        stream = pipeline.train_dataset(drawn, config, start).take(3).as_numpy_iterator()
+        stream = pipeline.train_dataset(drawn, config, CAFFE, start).take(3).as_numpy_iterator()
         for got, expected in zip(stream, whole[start:], strict=False):
             tf.nest.map_structure(np.testing.assert_array_equal, got, expected)
 
@@ -250,13 +256,13 @@ def test_images_to_look_at_are_those_of_the_stream(drawn):
     config = PLAIN.replace(**ALL)
     in_stream = _by_place(drawn, config, 3 * len(SIZES))
     for epoch in (2, 0):
-        examples = list(pipeline.training_examples(drawn, config, [4, 1], epoch))
+        examples = list(pipeline.training_examples(drawn, config, CAFFE, [4, 1], epoch))
         for row, (inputs, targets) in zip([4, 1], examples, strict=True):
             normalized, expected = in_stream[row, epoch]
             np.testing.assert_array_equal(inputs["images"][0], normalized)
             objects = pipeline.objects_of(targets)
             tf.nest.map_structure(np.testing.assert_array_equal, objects, expected)
-            image = pipeline.image_of(inputs, config)
+            image = pipeline.image_of(inputs, CAFFE)
             rgb = normalized[..., ::-1] + np.array([123.68, 116.779, 103.939])
             np.testing.assert_allclose(image, rgb, atol=0.501)
 
@@ -294,7 +300,7 @@ def test_batches_for_xla_have_one_of_two_shapes(drawn, batch_size):
     config = PLAIN.replace(**ALL, batch_size=batch_size, jit_compile=True)
     shapes = {
         inputs["images"].shape[1:3]
-        for inputs, _ in pipeline.train_dataset(drawn, config).take(40).as_numpy_iterator()
+        for inputs, _ in pipeline.train_dataset(drawn, config, CAFFE).take(40).as_numpy_iterator()
     }
     assert shapes == {(201, 348), (348, 201)}  # 201 / 150 * 260 = 348.4
 
@@ -304,7 +310,7 @@ def test_a_square_crop_of_a_portrait_is_padded_as_a_portrait(tmp_path):
     nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
     record = Record("a", str(tmp_path / "a.png"), 101, 100, *nothing)
     config = PLAIN.replace(crop_probability=1.0, crop_sides=(0.3, 0.35), jit_compile=True)
-    stream = pipeline.train_dataset(Dataset(("a",), [record]), config)
+    stream = pipeline.train_dataset(Dataset(("a",), [record]), config, CAFFE)
     squares = 0
     for inputs, _ in stream.take(40).as_numpy_iterator():
         assert inputs["images"].shape == (1, 260, 150, 3)
@@ -315,7 +321,7 @@ def test_a_square_crop_of_a_portrait_is_padded_as_a_portrait(tmp_path):
 def test_original_shape_tells_the_scale(drawn):
     """By it min_size, given in pixels of the original image, is scaled."""
     config = PLAIN.replace(**ALL)
-    for inputs, _ in pipeline.train_dataset(drawn, config).take(40).as_numpy_iterator():
+    for inputs, _ in pipeline.train_dataset(drawn, config, CAFFE).take(40).as_numpy_iterator():
         height, width = SIZES[inputs["index"][0]]
         before, after = inputs["original_shape"][0], inputs["image_shape"][0]
         assert np.all(before <= [height, width])
@@ -352,7 +358,7 @@ def test_hostile_images(tmp_path, ignored, jit_compile):
     config = PLAIN.replace(
         **{**ALL, "scale_jitter": (0.1, 10.0)}, difficult="ignore", jit_compile=jit_compile
     )
-    stream = pipeline.train_dataset(Dataset(("a",), records), config)
+    stream = pipeline.train_dataset(Dataset(("a",), records), config, CAFFE)
     for inputs, targets in stream.take(25 * len(HOSTILE)).as_numpy_iterator():
         height, width = inputs["image_shape"][0]
         assert min(height, width) >= 1 and np.all(np.isfinite(inputs["images"]))

@@ -12,6 +12,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import GroundTruth, Record
 from keras_frcnn.data.images import decoding
+from keras_frcnn.data.images.preprocessing import CAFFE
 from tests.data.images.image_forms import FORMS
 
 BROKEN = FORMS["png with damaged pixels"].content
@@ -94,7 +95,7 @@ def test_the_truth_is_that_of_the_images_that_are_left(config):
 def test_a_folder_whose_name_is_no_text_is_read(voc_folder, config):
     made = voc_folder(os.fsdecode(b"own\xff")).add("a")
     dataset = data.load_images(config.replace(data_dir=str(made.root)), SPLIT)
-    (inputs,) = pipeline.eval_dataset(dataset, config)
+    (inputs,) = pipeline.eval_dataset(dataset, config, CAFFE)
     assert inputs["original_shape"].numpy().tolist() == [[40, 60]]
 
 
@@ -104,7 +105,7 @@ def test_a_resumed_run_goes_on_as_an_unbroken_one(config):
 
     def batches(start_step, count):
         dataset = data.load_images(config, SPLIT)
-        stream = pipeline.train_dataset(dataset, config, start_step)
+        stream = pipeline.train_dataset(dataset, config, CAFFE, start_step)
         return list(itertools.islice(stream.as_numpy_iterator(), count))
 
     for found, expected in zip(batches(4, 5), batches(0, 9)[4:], strict=True):
@@ -118,7 +119,7 @@ def test_an_image_that_changes_its_size_later_is_named(folder, config):
         pytest.raises(ValueError, match="no longer has the size") as caught,
         decoding.naming_images(),
     ):
-        list(pipeline.eval_dataset(dataset, config))
+        list(pipeline.eval_dataset(dataset, config, CAFFE))
     assert str(caught.value).startswith(f"{folder.image('5', '.png')}: unreadable image: ")
 
 

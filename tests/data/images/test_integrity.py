@@ -14,7 +14,7 @@ def _save(path, image, **kwargs):
 
 
 def _bits(one, other):
-    pair = (np.frombuffer(file.look, np.uint64) for file in (one, other))
+    pair = (np.frombuffer(file.difference_hash, np.uint64) for file in (one, other))
     return int(np.bitwise_count(np.bitwise_xor(*pair)).sum())
 
 
@@ -22,7 +22,7 @@ def _bits(one, other):
 def test_a_whole_image_has_no_problem(tmp_path, suffix):
     file = integrity.read(_save(tmp_path / f"a{suffix}", scene(0)))
     assert (file.height, file.width, file.orientation) == (40, 60, 1)
-    assert file.problem is None and len(file.digest) == 64 and len(file.look) == 16
+    assert file.problem is None and len(file.digest) == 64 and len(file.difference_hash) == 16
 
 
 def test_size_and_orientation_are_those_of_the_image_as_displayed(tmp_path):
@@ -69,7 +69,7 @@ def test_a_wrong_checksum_in_a_png_is_found(tmp_path):
     content[end_of_pixels - 1] ^= 1  # the last byte of the checksum
     path.write_bytes(content)
     file = integrity.read(path)
-    assert file.problem[0] == "broken_image" and file.height == 40 and not file.look
+    assert file.problem[0] == "broken_image" and file.height == 40 and not file.difference_hash
 
 
 def test_an_image_that_claims_too_many_pixels_is_not_decoded(tmp_path):
@@ -95,7 +95,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
 def test_the_name_should_fit_the_content(tmp_path):
     file = integrity.read(_save(tmp_path / "a.jpg", scene(0), format="PNG"))
     assert file.problem == ("wrong_extension", "the content is that of a .png file")
-    assert file.suffix == ".png" and file.look
+    assert file.suffix == ".png" and file.difference_hash
 
 
 def test_what_looks_alike_has_a_near_hash(tmp_path):
@@ -110,8 +110,8 @@ def test_what_looks_alike_has_a_near_hash(tmp_path):
 
 def test_a_hash_says_where_an_image_gets_brighter(tmp_path):
     ramp = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (90, 1))
-    right = integrity.read(_save(tmp_path / "a.png", ramp)).look
-    down = integrity.read(_save(tmp_path / "b.png", ramp.T)).look
+    right = integrity.read(_save(tmp_path / "a.png", ramp)).difference_hash
+    down = integrity.read(_save(tmp_path / "b.png", ramp.T)).difference_hash
     assert right == b"\xff" * 8 + b"\x00" * 8 and down == b"\x00" * 8 + b"\xff" * 8
 
 
@@ -119,26 +119,26 @@ def test_sixteen_bits_are_compared_as_eight(tmp_path):
     image = scene(0)[..., 1]
     deep = integrity.read(_save(tmp_path / "a.png", image.astype(np.uint16) * 257))
     flat = integrity.read(_save(tmp_path / "b.png", image))
-    assert deep.look == flat.look != integrity.UNKNOWN_HASH
+    assert deep.difference_hash == flat.difference_hash != integrity.UNKNOWN_HASH
 
 
 def test_a_plain_image_has_no_hash(tmp_path):
     image = np.full((40, 60, 3), 200, np.uint8)
     image[:5] += 1
     file = integrity.read(_save(tmp_path / "a.png", image))
-    assert file.look == integrity.UNKNOWN_HASH and file.problem is None
+    assert file.difference_hash == integrity.UNKNOWN_HASH and file.problem is None
 
 
 def test_nearest_equals_counting_bits_one_by_one(monkeypatch):
     monkeypatch.setattr(integrity, "_CHUNK_BYTES", 1000)
     rng = np.random.default_rng(0)
-    looks, others = (rng.integers(0, 2**63, (n, 2), dtype=np.uint64) for n in (50, 40))
-    looks[7] = others[33] ^ np.array([5, 0], np.uint64)
+    hashes, others = (rng.integers(0, 2**63, (n, 2), dtype=np.uint64) for n in (50, 40))
+    hashes[7] = others[33] ^ np.array([5, 0], np.uint64)
     distances = [
         [sum(bin(int(a ^ b)).count("1") for a, b in zip(x, y, strict=True)) for y in others]
-        for x in looks
+        for x in hashes
     ]
-    index, distance = integrity.nearest(looks, others)
+    index, distance = integrity.nearest(hashes, others)
     assert index.tolist() == np.argmin(distances, axis=1).tolist()
     assert distance.tolist() == np.min(distances, axis=1).tolist()
     assert (index[7], distance[7]) == (33, 2)

@@ -14,8 +14,8 @@ from keras_frcnn.data import joining, pipeline
 from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.data.images import decoding, headers
 from keras_frcnn.data.images.files import to_image
+from keras_frcnn.data.images.preprocessing import CAFFE
 from keras_frcnn.data.images.spans import Span, open_image
-from keras_frcnn.inference import classic_proposals
 from tests.data import handmade
 
 CONFIG = Config(shorter_side=24, longer_side=40, seed=1, batch_size=2)
@@ -84,19 +84,16 @@ def test_a_record_inside_a_file_is_called_by_its_id(dataset, tmp_path):
 def test_training_and_evaluation_see_the_same(dataset, tmp_path, rows):
     moved = joined(dataset, tmp_path / "many", rows)
     for make_stream in (pipeline.train_dataset, pipeline.eval_dataset):
-        streams = [take(make_stream(d, CONFIG), 2) for d in (moved, dataset)]
+        streams = [take(make_stream(d, CONFIG, CAFFE), 2) for d in (moved, dataset)]
         tf.nest.map_structure(np.testing.assert_array_equal, *streams)
 
 
-def test_other_tools_see_the_same(dataset, tmp_path, monkeypatch):
+def test_other_tools_see_the_same(dataset, tmp_path):
     moved = joined(dataset, tmp_path / "many")
-    worker = {"proposer": lambda image: (image, None)}
-    monkeypatch.setattr(classic_proposals, "_worker", worker)
     for one, other in zip(moved.records, dataset.records, strict=True):
         expected = np.asarray(Image.open(other.path))
         np.testing.assert_array_equal(to_image(one), expected)
         np.testing.assert_array_equal(to_image(other), expected)
-        np.testing.assert_array_equal(classic_proposals.propose(one)[1], expected)
 
 
 @pytest.mark.parametrize("rows", [(), (1,)])
@@ -122,7 +119,7 @@ def test_an_unreadable_image_inside_a_file_is_named(dataset, tmp_path, damage):
         pytest.raises(ValueError, match="many: image 3: unreadable image"),
         decoding.naming_images(),
     ):
-        take(pipeline.eval_dataset(dataset, CONFIG), 4)
+        take(pipeline.eval_dataset(dataset, CONFIG, CAFFE), 4)
     with pytest.raises(ValueError, match="many: image 3: unreadable image"):
         decoding.leave_out_broken(dataset, CONFIG)
     left = decoding.leave_out_broken(dataset, CONFIG.replace(on_bad_record="skip"))

@@ -8,9 +8,19 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from keras_frcnn.data.images import transforms
+from keras_frcnn.data.images.preprocessing import CAFFE, Preprocessing
+from keras_frcnn.ops import boxes as box_ops
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), np.uint8)
+TORCH = Preprocessing("rgb", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+MINUS_ONE_TO_ONE = Preprocessing("rgb", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+PREPROCESSINGS = {
+    "caffe": CAFFE,
+    "caffe, divided": CAFFE.divided_by(58.0),
+    "torch": TORCH,
+    "from -1 to 1": MINUS_ONE_TO_ONE,
+}
 
 
 def _encode(image, kind="PNG", **settings):
@@ -122,25 +132,46 @@ def test_resize_down_does_not_blur():
 def test_normalize_golden_and_equal_to_keras():
     image = np.array([[[1, 2, 3]]], np.uint8)
     expected = np.float32([3 - 103.939, 2 - 116.779, 1 - 123.68])
-    np.testing.assert_allclose(transforms.normalize(image)[0, 0], expected, rtol=1e-6)
-    np.testing.assert_allclose(transforms.normalize(image, 58.0)[0, 0], expected / 58, rtol=1e-6)
+    np.testing.assert_allclose(transforms.normalize(image, CAFFE)[0, 0], expected, rtol=1e-6)
+    divided = transforms.normalize(image, CAFFE.divided_by(58.0))[0, 0]
+    np.testing.assert_allclose(divided, expected / 58, rtol=1e-6)
     from keras.applications import vgg16
 
     keras_result = vgg16.preprocess_input(PIXELS.astype(np.float32))
-    np.testing.assert_allclose(transforms.normalize(PIXELS), keras_result, atol=1e-4)
+    np.testing.assert_allclose(transforms.normalize(PIXELS, CAFFE), keras_result, atol=1e-4)
 
 
-@pytest.mark.parametrize("pixel_std", [1.0, 58.0])
-def test_denormalize_gives_the_image_back(pixel_std):
+def test_normalize_in_rgb_with_numbers_for_each_channel_equals_keras():
+    from keras.applications import imagenet_utils
+
+    for preprocessing, mode in ((TORCH, "torch"), (MINUS_ONE_TO_ONE, "tf")):
+        expected = imagenet_utils.preprocess_input(PIXELS.astype(np.float32), mode=mode)
+        found = transforms.normalize(PIXELS, preprocessing)
+        assert found.dtype == tf.float32
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pixel_std", [1.0, 58.0, 57.375])
+def test_normalize_is_the_same_to_the_bit_by_rows_and_by_pixels(pixel_std):
     image = RNG.integers(0, 256, (2, 9, 11, 3), np.uint8)
-    back = transforms.denormalize(transforms.normalize(image, pixel_std), pixel_std)
+    expected = (np.float32(image[..., ::-1]) - np.float32(CAFFE.mean)) / np.float32(pixel_std)
+    found = transforms.normalize(image, CAFFE.divided_by(pixel_std))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", PREPROCESSINGS)
+def test_denormalize_gives_the_image_back(name):
+    image = RNG.integers(0, 256, (2, 9, 11, 3), np.uint8)
+    preprocessing = PREPROCESSINGS[name]
+    back = transforms.denormalize(transforms.normalize(image, preprocessing), preprocessing)
     assert back.dtype == tf.uint8
     np.testing.assert_array_equal(back, image)
 
 
 def test_denormalize_rounds_and_stays_in_range():
-    bgr = np.float32([[[300, 9.4, -3], [254.6, 9.6, 0.4]]]) - np.float32(transforms.BGR_MEAN)
-    np.testing.assert_array_equal(transforms.denormalize(bgr), [[[0, 9, 255], [0, 10, 255]]])
+    bgr = np.float32([[[300, 9.4, -3], [254.6, 9.6, 0.4]]]) - np.float32(CAFFE.mean)
+    back = transforms.denormalize(bgr, CAFFE)
+    np.testing.assert_array_equal(back, [[[0, 9, 255], [0, 10, 255]]])
 
 
 BOXES = np.array([[1, 2, 3, 5], [0, 0, 5, 7], [0.5, 6.0, 1.0, 6.5]], np.float32)
@@ -169,31 +200,13 @@ def test_flip_of_no_boxes():
     assert boxes.shape == (0, 4)
 
 
-def test_scale_boxes_has_a_factor_for_each_axis():
-    scaled = transforms.scale_boxes(BOXES, [5, 7], [10, 21])
-    np.testing.assert_allclose(scaled, BOXES * [2, 3, 2, 3], rtol=1e-6)
-
-
-def test_scale_boxes_of_many_images_at_once():
-    scaled = transforms.scale_boxes(BOXES[:2], [[5, 7], [10, 10]], [[10, 21], [5, 40]])
-    expected = BOXES[:2] * np.float32([[2, 3, 2, 3], [0.5, 4, 0.5, 4]])
-    np.testing.assert_allclose(scaled, expected, rtol=1e-6)
-
-
-def test_scale_boxes_keeps_a_border_a_border():
-    for old in RNG.integers(1, 2000, (200, 2)):
-        new = RNG.integers(1, 1000, 2)
-        scaled = transforms.scale_boxes(np.float32([[0, 0, *old]]), old, new)
-        np.testing.assert_array_equal(scaled[0], [0, 0, *new])
-
-
 def test_all_steps_run_in_tf_data_as_they_do_eagerly():
     def steps(image_bytes, orientation, mirrored):
         image = transforms.decode(image_bytes, orientation)
         shape = tf.shape(image)[:2]
         image, boxes = transforms.flip(image, tf.constant(BOXES[:1]), mirrored, False)
-        image = transforms.normalize(transforms.resize(image, 10, 20), 2.0)
-        return image, transforms.scale_boxes(boxes, shape, tf.shape(image)[:2])
+        image = transforms.normalize(transforms.resize(image, 10, 20), CAFFE.divided_by(2.0))
+        return image, box_ops.rescale(boxes, shape, tf.shape(image)[:2])
 
     encoded = tf.constant([_encode(Image.fromarray(PIXELS))] * 3)
     arguments = (encoded, tf.constant([1, 6, 7]), tf.constant([True, False, True]))

@@ -11,6 +11,7 @@ from PIL import Image
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
+from keras_frcnn.data.images.preprocessing import CAFFE
 from keras_frcnn.data.readers import coco, coco_json
 from tests.data.conftest import CocoFolder
 
@@ -210,7 +211,7 @@ def test_crowd_regions_in_training_are_ignored_unless_the_setting_says_otherwise
     folder.add(1, ([0, 0, 5, 5], 3), ([0, 0, 6, 6], 3, {"iscrowd": 1}))
     settings = {"difficult": difficult, "shorter_side": 40, "longer_side": 60, "flip": "none"}
     config = Config(dataset="coco", data_dir=str(folder.root), **settings)
-    _, targets = next(iter(pipeline.train_dataset(load(folder), config)))
+    _, targets = next(iter(pipeline.train_dataset(load(folder), config, CAFFE)))
     assert targets["boxes"][0, :, 3].numpy().tolist() == boxes
     assert targets["ignore"][0].numpy().tolist() == ignored
 

@@ -1,23 +1,29 @@
 import numpy as np
 import pytest
-from handmade import dataset, found, random_images, record
 
 from keras_frcnn.evaluation.analysis import bootstrap
-from keras_frcnn.evaluation.metrics import coco, columns, voc
+from keras_frcnn.evaluation.metrics.detections import to_table
+from tests.evaluation.handmade import (
+    dataset,
+    evaluate_coco,
+    evaluate_voc,
+    found,
+    random_images,
+    record,
+    tables,
+)
 
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
 FAR = [500, 500, 510, 510]
 
 
 def intervals(data, detections, metric="voc", **options):
-    truth = columns.truth_of_records(data)
-    return bootstrap.intervals(truth, columns.found_of(detections, truth), metric, **options)
+    return bootstrap.intervals(*tables(data, detections), metric, **options)
 
 
 def differences(data, detections, others, metric="voc", **options):
-    truth = columns.truth_of_records(data)
-    some = (columns.found_of(one, truth) for one in (detections, others))
-    return bootstrap.differences(truth, *some, metric, **options)
+    truth, table = tables(data, detections)
+    return bootstrap.differences(truth, table, to_table(others, truth), metric, **options)
 
 
 def without_ties_in_an_image(detections):
@@ -43,11 +49,11 @@ def redrawn(data, detections, rows):
 def figures(data, detections, metric):
     """Returns the means and the classes' figures, [2] and [2, classes], by the metric itself."""
     if metric == "coco":
-        result = coco.evaluate(data, detections)
+        result = evaluate_coco(data, detections)
         names = ("AP", "AP50")
         means = [result.figures[name] for name in names]
         return means, [[c.figures[name] for c in result.classes] for name in names]
-    result = voc.evaluate(data, detections)
+    result = evaluate_voc(data, detections)
     return [result.map_11point, result.map_area], [
         [c.ap_11point for c in result.classes],
         [c.ap_area for c in result.classes],
@@ -118,9 +124,8 @@ def test_differences_equal_copying_and_evaluating_both(metric):
 def test_the_measured_figure_is_the_metrics(seed, metric):
     data, detections = random_images(np.random.default_rng(seed))
     data.records.reverse()  # VOC breaks ties by this order, COCO by that of the image ids
-    truth = columns.truth_of_records(data)
-    rankings = bootstrap._rank(truth, columns.found_of(detections, truth), metric, 0.5)
-    (values,) = bootstrap._resample([rankings], len(data.records), metric, 1, 0)
+    rankings = bootstrap._rank(*tables(data, detections), metric, 0.5)
+    (values,) = bootstrap._resample([rankings], len(data.records), metric, 1, 0, None)
     _, expected = figures(data, detections, metric)
     np.testing.assert_allclose(values[:, :, 0], expected, atol=1e-12)
 

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from keras_frcnn.evaluation.analysis import breakdown, errors
+from keras_frcnn.evaluation.analysis import breakdown
 from keras_frcnn.evaluation.analysis.errors import Kind
-from tests.evaluation.handmade import dataset, found, random_images, record
+from tests.evaluation.handmade import dataset, found, random_images, record, split_errors
 
 A, B, FAR = (0, 0, 10, 10), (20, 20, 40, 40), (100, 100, 110, 110)
 
 
 def split_of(records, detections, names=("cat", "dog"), **settings):
-    return errors.split(dataset(*records, class_names=names), detections, **settings)
+    return split_errors(dataset(*records, class_names=names), detections, **settings)
 
 
 def test_the_best_score_is_that_of_the_highest_f1():
@@ -124,7 +124,7 @@ def test_the_surest_and_the_largest_of_each_image():
 @pytest.mark.parametrize("seed", range(10))
 def test_the_sides_add_up(seed):
     data, detections = random_images(np.random.default_rng(seed))
-    split = errors.split(data, detections)
+    split = split_errors(data, detections)
     every = split.counts().sum(axis=0)
     assert (breakdown.by_score(split)[1].sum(axis=0) == every).all()
     assert (breakdown.by_image(split)[0].sum(axis=0) == every).all()
@@ -134,7 +134,7 @@ def test_the_sides_add_up(seed):
     assert sum(s.num_correct for s in sizes) == every[Kind.CORRECT]
     # What a score gives is what remains when the others are left out.
     score = breakdown.best_score(split)
-    work = errors.split(data, detections, score_threshold=score)
+    work = split_errors(data, detections, score_threshold=score)
     counts = work.counts().sum(axis=0)
     precision, recall = breakdown.at_scores(split, np.array([score]))
     counted = counts.sum() - counts[Kind.IGNORED]

@@ -6,23 +6,28 @@ import re
 
 import numpy as np
 import pytest
-from handmade import dataset, found, random_images, record
 from rich.console import Console
 
 from keras_frcnn.evaluation.analysis import comparison as compare
-from keras_frcnn.evaluation.analysis import errors
 from keras_frcnn.evaluation.analysis.summary import summarize
-from keras_frcnn.evaluation.metrics import columns, voc
 from keras_frcnn.evaluation.report import comparison_tables, result_files
+from tests.evaluation.handmade import (
+    dataset,
+    evaluate_voc,
+    found,
+    random_images,
+    record,
+    split_errors,
+    tables,
+)
 
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
 FAR = [500, 500, 510, 510]
 
 
 def make(data, detections, metric="voc", **options):
-    truth = columns.truth_of(data, metric)
-    rows = columns.found_of(detections, truth)
-    return summarize(truth, rows, metric, **({"num_resamples": 0} | options))
+    options = {"num_resamples": 0} | options
+    return summarize(*tables(data, detections, metric), metric, **options)
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def test_of_equal_changes_the_image_with_more_objects_stands_outside():
 @pytest.mark.parametrize("seed", range(30))
 def test_an_images_ap_is_that_of_all_its_classes_as_one(seed):
     data, detections = random_images(np.random.default_rng(seed))
-    split = errors.split(data, detections)
+    split = split_errors(data, detections)
     expected = []
     for row, one in enumerate(data.records):
         # One class a kind would rank apart: shift the classes into different corners instead.
@@ -97,7 +102,7 @@ def test_an_images_ap_is_that_of_all_its_classes_as_one(seed):
         image = detections.get(one.image_id, found())
         far = 1000 * image["labels"][:, np.newaxis]
         rows = found(*zip(image["boxes"] + far, image["scores"], strict=True))
-        expected.append(voc.evaluate(truth, {0: rows}).map_area)
+        expected.append(evaluate_voc(truth, {0: rows}).map_area)
         assert split.truth.image_ids[row] == one.image_id
     np.testing.assert_allclose(compare.image_aps(split), expected, atol=1e-12)
 

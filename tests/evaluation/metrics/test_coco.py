@@ -7,14 +7,14 @@ import json
 
 import numpy as np
 import pytest
-from handmade import dataset, found, record
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import load
-from keras_frcnn.evaluation.metrics import coco, columns
-from keras_frcnn.evaluation.metrics import detections as results
+from keras_frcnn.evaluation.metrics import coco, ground_truth
+from keras_frcnn.evaluation.report import coco_files
+from tests.evaluation.handmade import dataset, evaluate_coco, found, record, tables
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl"] + ["AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
@@ -27,7 +27,7 @@ def test_golden_with_a_loose_box_and_a_false_positive():
     # Best first: an IoU of 0.8 (found at 0.5 to 0.8: 7 of 10 thresholds), wrong, exact.
     data = dataset(record(1, (A, 0)), record(2, (B, 0)))
     detections = {1: found(([0, 0, 10, 8], 0.9)), 2: found((A, 0.8), (B, 0.7))}
-    figures = coco.evaluate(data, detections).figures
+    figures = evaluate_coco(data, detections).figures
     # The precisions 1 and 2/3 hold at the recalls 0 to 0.5 and 0.51 to 1. Above 0.8 the loose box
     # is wrong as well: 1/3 at the recalls 0 to 0.5.
     low, high = (51 + 50 * 2 / 3) / 101, 51 / 3 / 101
@@ -41,7 +41,7 @@ def test_golden_with_a_loose_box_and_a_false_positive():
 
 def test_classes_without_objects_are_left_out_of_the_means():
     data = dataset(record("a", (A, 0)), class_names=("cat", "dog"))
-    result = coco.evaluate(data, {"a": found((A, 0.5), (A, 0.9, 1))})
+    result = evaluate_coco(data, {"a": found((A, 0.5), (A, 0.9, 1))})
     cat, dog = result.classes
     assert result.figures["AP"] == cat.figures["AP"] == 1
     assert np.isnan(list(dog.figures.values())).all()
@@ -56,20 +56,20 @@ def test_detections_inside_a_difficult_object_are_not_counted():
     inside = [105, 105, 110, 110]
     half_outside = [100, 90, 120, 110]  # half of it lies inside, so it counts above 0.5
     detections = {"a": found((inside, 0.9), (B, 0.8), (inside, 0.7), (A, 0.6))}
-    result = coco.evaluate(data, detections)
+    result = evaluate_coco(data, detections)
     assert result.figures["AP"] == 1
     assert (result.classes[0].num_gt, result.classes[0].num_crowd) == (1, 1)
-    figures = coco.evaluate(data, {"a": found((half_outside, 0.9), (A, 0.6))}).figures
+    figures = evaluate_coco(data, {"a": found((half_outside, 0.9), (A, 0.6))}).figures
     assert figures["AP50"] == 1
     assert figures["AP75"] == pytest.approx(0.5)
 
 
 def test_nothing_at_all():
     for data, detections in ((dataset(), {}), (dataset(record(1)), {1: found((A, 0.5))})):
-        result = coco.evaluate(data, detections)
+        result = evaluate_coco(data, detections)
         assert list(result.figures) == NAMES
         assert np.isnan(list(result.figures.values())).all()
-    result = coco.evaluate(dataset(record(1, (A, 0)), record(2)), {})
+    result = evaluate_coco(dataset(record(1, (A, 0)), record(2)), {})
     assert result.figures["AP"] == result.figures["AR100"] == 0
     assert (result.num_images, result.num_images_without_detections) == (2, 2)
 
@@ -77,15 +77,15 @@ def test_nothing_at_all():
 def test_what_does_not_fit_is_named():
     data = dataset(record(1, (A, 0)))
     with pytest.raises(ValueError, match="unknown image ids: 1, the first is '1'"):
-        coco.evaluate(data, {"1": found((A, 0.5))})
+        evaluate_coco(data, {"1": found((A, 0.5))})
     with pytest.raises(ValueError, match="labels must be between 0 and 0"):
-        coco.evaluate(data, {1: found((A, 0.5, 1))})
+        evaluate_coco(data, {1: found((A, 0.5, 1))})
     with pytest.raises(ValueError, match="Received twice: 1"):
-        coco.evaluate(dataset(record(1), record(2), record(1)), {})
+        evaluate_coco(dataset(record(1), record(2), record(1)), {})
 
 
 def test_the_truth_of_records():
-    truth = columns.truth_of_records(
+    truth = ground_truth.of_records(
         dataset(record("x"), record("y", (B, 1), (A, 0, True)), class_names=("a", "b"))
     )
     assert (truth.image_ids, truth.category_ids) == (("x", "y"), (1, 2))
@@ -182,8 +182,8 @@ def test_files_give_pycocotools_figures(seed, tmp_path):
     (tmp_path / "gt.json").write_text(json.dumps(ground_truth))
     (tmp_path / "found.json").write_text(json.dumps(detections))
     data = annotations_alone(tmp_path)
-    found = coco.read_found(tmp_path / "found.json", data.truth)
-    result = coco.evaluate_columns(data.truth, found)
+    found = coco_files.read(tmp_path / "found.json", data.truth)
+    result = coco.evaluate(data.truth, found)
     expected, by_class = reference(ground_truth, detections)
     assert data.skipped == [] and list(result.figures) == NAMES
     np.testing.assert_allclose(list(result.figures.values()), expected, atol=1e-9)
@@ -217,7 +217,7 @@ def test_records_give_pycocotools_figures(seed):
         *(record(i, *((box, k, bool(crowd)) for box, crowd, k in objects[i])) for i in image_ids),
         class_names=[c["name"] for c in ground_truth["categories"]],
     )
-    result = coco.evaluate(data, {i: found(*rows(detections, i, "score")) for i in image_ids})
+    result = evaluate_coco(data, {i: found(*rows(detections, i, "score")) for i in image_ids})
     expected, _ = reference(ground_truth, detections)
     np.testing.assert_allclose(list(result.figures.values()), expected, atol=1e-9)
 
@@ -230,10 +230,10 @@ def test_a_results_file_that_does_not_fit_is_named(tmp_path):
     path = tmp_path / "found.json"
     path.write_text(json.dumps([entry]))
     with pytest.raises(ValueError, match=r"found.json: .*unknown image ids: 1, the first is -1"):
-        coco.evaluate_columns(truth, coco.read_found(path, truth))
+        coco.evaluate(truth, coco_files.read(path, truth))
     path.write_text(json.dumps([entry | {"category_id": -1}]))
     with pytest.raises(ValueError, match=r"found.json, entry 0: category_id must be one of"):
-        coco.evaluate_columns(truth, coco.read_found(path, truth))
+        coco.evaluate(truth, coco_files.read(path, truth))
 
 
 def test_detections_in_memory_and_on_disk_agree(tmp_path):
@@ -245,8 +245,8 @@ def test_detections_in_memory_and_on_disk_agree(tmp_path):
     )
     near = boxes + rng.uniform(-0.5, 0.5, boxes.shape)
     detections = {7: found(*((box, rng.random(), i % 2) for i, box in enumerate(near)))}
-    results.write_coco(tmp_path / "found.json", detections, ("a", "b"))
-    in_memory = coco.evaluate(data, detections)
-    truth = columns.truth_of(data, "coco")
-    on_disk = coco.evaluate_columns(truth, coco.read_found(tmp_path / "found.json", truth))
+    truth, table = tables(data, detections, "coco")
+    coco_files.write(tmp_path / "found.json", table, truth)
+    in_memory = evaluate_coco(data, detections)
+    on_disk = coco.evaluate(truth, coco_files.read(tmp_path / "found.json", truth))
     assert str(in_memory.to_dict()) == str(on_disk.to_dict())

@@ -125,7 +125,7 @@ def random_boxes(generator, count):
 @pytest.mark.parametrize(
     ("gt", "candidates", "limits", "message"),
     [
-        ([NONE], [], [1], "same images. Received: 1 and 0"),
+        ([NONE], [], [1], "one array for each image. Received: 1 and 0"),
         ([NONE], [np.zeros(4)], [1], r"proposals\[0\] must have shape"),
         ([NONE, np.zeros((2, 5))], [NONE, NONE], [1], r"gt_boxes\[1\] must have shape .* \(2, 5\)"),
         ([NONE], [NONE], [5, 0], "num_proposals must be positive"),

@@ -3,12 +3,13 @@
 import io
 
 import numpy as np
-from handmade import dataset, found, record
 from rich.console import Console
 
 from keras_frcnn.evaluation.analysis.summary import summarize
-from keras_frcnn.evaluation.metrics import coco, columns, voc
+from keras_frcnn.evaluation.metrics import coco, ground_truth, voc
+from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.evaluation.report import console_tables
+from tests.evaluation.handmade import dataset, found, record
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 FIGURES += ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -122,10 +123,10 @@ def summary(metric="voc", **options):
     """Two equal images: one of two objects is found, the other taken for another class."""
     a, b = [0, 0, 10, 10], [100, 100, 120, 140]
     data = dataset(*(record(i, (a, 0), (b, 0)) for i in range(2)), class_names=("cat", "dog"))
-    truth = columns.truth_of(data, metric)
+    truth = ground_truth.of_dataset(data, metric)
     rows = {i: found((a, 0.5, 0), (b, 0.75, 1)) for i in range(2)}
     options = {"proposal_boxes": [np.array([a] * 60)] * 2, "num_resamples": 7} | options
-    return summarize(truth, columns.found_of(rows, truth), metric, dataset=data, **options)
+    return summarize(truth, to_table(rows, truth), metric, dataset=data, **options)
 
 
 def printed_summary(width=200, **options):

@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from handmade import dataset, found, random_images, record
 
 from keras_frcnn.evaluation.analysis.summary import summarize
-from keras_frcnn.evaluation.metrics import columns
+from keras_frcnn.evaluation.metrics import ground_truth
+from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.evaluation.report import result_files, scalars
+from tests.evaluation.handmade import dataset, found, random_images, record
 
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
 FAR = [500, 500, 510, 510]
@@ -18,9 +19,9 @@ NAMES = ("dog, hot", "cat")
 
 
 def make(data, detections, metric="voc", **options):
-    truth = columns.truth_of(data, metric)
+    truth = ground_truth.of_dataset(data, metric)
     options = {"num_resamples": 10} | options
-    return summarize(truth, columns.found_of(detections, truth), metric, **options)
+    return summarize(truth, to_table(detections, truth), metric, **options)
 
 
 def small(metric="voc", **options):
@@ -159,13 +160,13 @@ def test_scalars():
 
 def test_the_fingerprint_is_of_the_ground_truth_alone():
     data, _ = random_images(np.random.default_rng(0))
-    truth = columns.truth_of_records(data)
-    expected = columns.fingerprint(truth)
+    truth = ground_truth.of_records(data)
+    expected = ground_truth.fingerprint(truth)
     shuffled = dataset(*data.records[::-1], class_names=data.class_names)
-    assert columns.fingerprint(columns.truth_of_records(shuffled)) == expected
+    assert ground_truth.fingerprint(ground_truth.of_records(shuffled)) == expected
     names = ("class 2", "class 0", "class 1")
     renamed = dataclasses.replace(truth, class_names=names, labels=(truth.labels + 1) % 3)
-    assert columns.fingerprint(renamed) == expected
+    assert ground_truth.fingerprint(renamed) == expected
     for change in (
         {"class_names": names},
         {"image_ids": (*truth.image_ids[:-1], "x")},
@@ -174,7 +175,7 @@ def test_the_fingerprint_is_of_the_ground_truth_alone():
         {"crowd": ~truth.crowd},
         {"rows": truth.rows[::-1]},
     ):
-        assert columns.fingerprint(dataclasses.replace(truth, **change)) != expected
+        assert ground_truth.fingerprint(dataclasses.replace(truth, **change)) != expected
 
 
 @pytest.mark.parametrize(("given", "source"), [("dense", "dense"), ("ss.npz", "file")])

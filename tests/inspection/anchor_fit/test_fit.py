@@ -9,9 +9,9 @@ from rich.console import Console
 
 from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Dataset
-from keras_frcnn.inspection.anchor_fit import fit as anchor_fit
 from keras_frcnn.inspection.anchor_fit import report
-from tests.inspection.anchor_fit.test_best_iou import record
+from keras_frcnn.inspection.anchor_fit.fit import coverage, fit
+from tests.inspection.anchor_fit.handmade import level_shapes, record
 
 # Images of 128 x 128 as they are; the only anchors that fit are 32 x 32, around cells' centres.
 SETTINGS = Config(
@@ -39,20 +39,20 @@ def dataset(*names, difficult=()):
     return Dataset(("cat", "<dog>", "none"), [one, record("empty", 128, 128, [], [], [])])
 
 
-def fitted(data=None, *counts, **settings):
+def fitted(data=None, *counts, strides=(16,), **settings):
     config = SETTINGS.replace(**settings)
-    return anchor_fit.fit(data or dataset(*BOXES), config, 16, lambda shape: shape // 16, *counts)
+    return fit(data or dataset(*BOXES), config, strides, level_shapes(*strides), *counts)
 
 
 def test_coverage():
-    assert anchor_fit.coverage(np.array([0.2, 0.5, 0.7, 0.9])) == {
+    assert coverage(np.array([0.2, 0.5, 0.7, 0.9])) == {
         "objects": 4,
         "mean_iou": pytest.approx(0.575),
         "share_50": 0.75,
         "share_70": 0.5,
     }
     nothing = {"objects": 0, "mean_iou": None, "share_50": None, "share_70": None}
-    assert anchor_fit.coverage(np.zeros(0)) == nothing
+    assert coverage(np.zeros(0)) == nothing
 
 
 def test_the_three_kinds_of_anchors():
@@ -68,32 +68,32 @@ def test_the_three_kinds_of_anchors():
 
 def test_training_is_by_the_setting():
     assert fitted().training == "inside"
-    fit = fitted(rpn_border_anchors=True)
-    assert fit.training == "all"
-    assert fit.working_sizes[2]["training"] == fit.kinds["all"]
+    result = fitted(rpn_border_anchors=True)
+    assert result.training == "all"
+    assert result.working_sizes[2]["training"] == result.kinds["all"]
 
 
 def test_groups():
-    fit = fitted()
-    rows = fit.groups["class"]
+    result = fitted()
+    rows = result.groups["class"]
     assert [row["name"] for row in rows] == ["cat", "<dog>", "none"]
     assert [row["training"]["objects"] for row in rows] == [3, 2, 0]
     assert rows[0]["training"]["mean_iou"] == pytest.approx((1 + 1 / 2 + 5 / 32) / 3)
     assert rows[1]["training"]["share_50"] == 0 and rows[1]["proposals"]["share_50"] == 0.5
     # The object of 32 x 32 is not small; the roots of the areas of the next three are below 32.
-    sizes = fit.groups["original_size"]
+    sizes = result.groups["original_size"]
     assert [(row["name"], row["training"]["objects"]) for row in sizes] == [
         ("small", 3),
         ("medium", 1),
         ("large", 1),
     ]
-    assert fit.groups["working_size"] == sizes  # images keep their size
+    assert result.groups["working_size"] == sizes  # images keep their size
 
 
 def test_sizes_are_measured_before_and_after_resizing():
-    fit = fitted(shorter_side=384, longer_side=384)
+    result = fitted(shorter_side=384, longer_side=384)
     counts = {
-        group: [row["training"]["objects"] for row in fit.groups[group]]
+        group: [row["training"]["objects"] for row in result.groups[group]]
         for group in ("original_size", "working_size")
     }
     # By 3: exact 96, half 68, thin 38, tiny 24, whole 384.
@@ -132,26 +132,26 @@ def test_difficult_objects_count_only_where_training_keeps_them():
 
 def test_suggestions_are_measured_like_the_chosen_anchors():
     data = dataset("exact", "half", "thin")
-    fit = fitted(data, 1, 2, scales=(64.0,))
+    result = fitted(data, 1, 2, scales=(64.0,))
     again = fitted(
         data,
-        scales=tuple(fit.suggested["scales"]),
-        ratios=tuple(fit.suggested["ratios"]),
+        scales=tuple(result.suggested["scales"]),
+        ratios=tuple(result.suggested["ratios"]),
     )
-    assert fit.suggested["training"] == again.kinds["inside"]
-    assert fit.suggested["proposals"] == again.kinds["clipped"]
-    assert fit.gain > 0.1
+    assert result.suggested["training"] == again.kinds["inside"]
+    assert result.suggested["proposals"] == again.kinds["clipped"]
+    assert result.gain > 0.1
     assert again.gain == pytest.approx(0, abs=1e-6)
 
 
 def test_as_many_as_chosen_are_suggested():
-    fit = fitted()
-    assert (len(fit.suggested["scales"]), len(fit.suggested["ratios"])) == (2, 1)
+    result = fitted()
+    assert (len(result.suggested["scales"]), len(result.suggested["ratios"])) == (2, 1)
 
 
 def test_flags_can_be_pasted():
-    fit = fitted(dataset("exact"), 1, 1)
-    assert fit.flags == "--scales=32 --ratios=1"
+    result = fitted(dataset("exact"), 1, 1)
+    assert result.flags == "--scales=32 --ratios=1"
 
 
 def test_other_sizes_of_the_images():
@@ -170,16 +170,16 @@ def test_no_objects_are_refused():
 
 
 def test_json_holds_everything(tmp_path):
-    fit = fitted()
-    report.write_json(fit, tmp_path / "a.json")
+    result = fitted()
+    report.write_json(result, tmp_path / "a.json")
     content = json.loads((tmp_path / "a.json").read_text())
-    assert content == fit.to_dict() | {"gain": content["gain"]}
-    assert content["flags"] == fit.flags and content["gain"] == pytest.approx(fit.gain)
+    assert content == result.to_dict() | {"gain": content["gain"]}
+    assert content["flags"] == result.flags and content["gain"] == pytest.approx(result.gain)
 
 
-def printed(fit):
+def printed(result):
     console = Console(width=80, file=io.StringIO())
-    report.print_fit(fit, console)
+    report.print_fit(result, console)
     return console.file.getvalue()
 
 
@@ -196,7 +196,7 @@ def test_the_report_fits_a_console_and_says_all():
         "none 0 - - - - - -",
         "large, >= 96 px 0 - - - - - -",
         "have a side below the stride, 16 pixels 2 50.0%",
-        "no proposal matches (IoU 0.5), being below --min_size 2 50.0%",
+        "no proposal can match (IoU 0.5), because of --min_size 2 50.0%",
     ):
         assert line in lines
     assert lines[-1].startswith("--scales=") and " --ratios=" in lines[-1]
@@ -213,6 +213,31 @@ def test_the_verdict_says_whether_to_change():
     )
     more = fitted(dataset("exact"), 2, 1, scales=(32.0,))  # others were asked for: shown as such
     assert "the best 2 scales x 1 ratios found" in report.verdict(more)
+
+
+def test_two_levels():
+    result = fitted(strides=(8, 16))
+    assert (result.chosen["stride"], result.chosen["strides"]) == (8, [8, 16])
+    assert result.limits["below_stride"] == 1  # thin
+    assert result.kinds["inside"]["mean_iou"] >= fitted().kinds["inside"]["mean_iou"]
+    lines = [" ".join(line.split()) for line in printed(result).splitlines()]
+    assert "have a side below the smallest stride, 8 pixels 1 20.0%" in lines
+    assert "strides 8, 16 >= 0.5 >= 0.7 IoU" in lines
+    one = fitted()
+    assert (one.chosen["stride"], one.chosen["strides"]) == (16, [16])
+
+
+def test_levels_with_their_own_scales():
+    own = {"strides": (8, 16), "scales": ((16.0,), (32.0,))}
+    result = fitted(dataset("exact", "tiny"), **own)
+    assert result.chosen["scales"] == [[16.0], [32.0]]
+    assert result.kinds["inside"]["mean_iou"] == pytest.approx((1 + 1 / 4) / 2)
+    assert [len(of_level) for of_level in result.suggested["scales"]] == [1, 1]
+    assert result.suggested["training"]["mean_iou"] == 1
+    assert result.flags == "--scales=8;32 --ratios=1"
+    lines = [" ".join(line.split()) for line in printed(result).splitlines()]
+    assert "scales 16; 32" in lines and lines[-1] == result.flags
+    assert "the best 2 scales x 1 ratios found" in report.verdict(result)
 
 
 def test_text_of_others_cannot_command_the_terminal():

@@ -6,9 +6,11 @@ import pytest
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.drawing import canvas
 from keras_frcnn.evaluation.analysis import errors
+from keras_frcnn.evaluation.metrics import ground_truth
+from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.inspection.visualize import stages
 from tests.drawing.test_canvas import BAR, WHITE, is_color
-from tests.inspection.anchor_fit.test_best_iou import record
+from tests.inspection.anchor_fit.handmade import record
 
 NAMES = ("cat", "dog")
 SIDE = 800  # of all images here, so that nothing is scaled
@@ -196,7 +198,8 @@ def detections_panel(detections, *others):
     }
     data = Dataset(NAMES, [*others, one])
     found = {"one": found} | {other.image_id: NOISE for other in others}
-    split = errors.split(data, found, score_threshold=0.5)
+    truth = ground_truth.of_records(data)
+    split = errors.split(truth, to_table(found, truth), score_threshold=0.5)
     return stages.draw_detections(IMAGE, split, len(others), "6 detections")
 
 

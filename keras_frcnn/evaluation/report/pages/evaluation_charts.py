@@ -9,7 +9,7 @@ from keras_frcnn.drawing import charts
 from keras_frcnn.drawing.charts import Axis, Chart, Line, Part
 from keras_frcnn.evaluation.analysis import breakdown
 from keras_frcnn.evaluation.analysis.errors import ErrorSplit, Kind
-from keras_frcnn.evaluation.metrics.curves import Curve
+from keras_frcnn.evaluation.metrics.precision_recall import Curve
 from keras_frcnn.evaluation.metrics.proposal_recall import RecallCurves
 from keras_frcnn.evaluation.report.error_kinds import COUNTED, kind_name
 from keras_frcnn.evaluation.report.formats import percent, ratio

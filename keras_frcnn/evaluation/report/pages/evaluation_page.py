@@ -70,7 +70,7 @@ def write(summary: Summary, path: Path, subject: str = "") -> None:
 def at_best_score(split: ErrorSplit) -> ErrorSplit:
     """Returns the split of only those detections that reach the score with the best F1."""
     score = breakdown.best_score(split)
-    return errors.split_columns(split.truth, split.found, split.iou_threshold, split.metric, score)
+    return errors.split(split.truth, split.found, split.iou_threshold, split.metric, score)
 
 
 def data_name(summary: Summary) -> str:

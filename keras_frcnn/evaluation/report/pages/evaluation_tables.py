@@ -13,8 +13,7 @@ import numpy as np
 from keras_frcnn.drawing.charts import Part
 from keras_frcnn.evaluation.analysis import breakdown
 from keras_frcnn.evaluation.analysis.bootstrap import Interval
-from keras_frcnn.evaluation.analysis.errors import ERRORS, ErrorSplit, Kind
-from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
 from keras_frcnn.evaluation.metrics import coco, voc
 from keras_frcnn.evaluation.report.error_kinds import COUNTED, MEANINGS, kind_name

@@ -11,8 +11,7 @@ from keras_frcnn.data.dataset import Record
 from keras_frcnn.drawing import thumbnails
 from keras_frcnn.drawing.canvas import Canvas, Color
 from keras_frcnn.evaluation.analysis import breakdown
-from keras_frcnn.evaluation.analysis.errors import ERRORS, ErrorSplit
-from keras_frcnn.evaluation.analysis.gains import MISSED
+from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit
 from keras_frcnn.evaluation.report.error_kinds import COLORS, COUNTED, kind_name
 
 _NUM_WORST, _NUM_BEST, _NUM_EXAMPLES = 12, 6, 6  # images of a group

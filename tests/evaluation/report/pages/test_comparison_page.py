@@ -5,7 +5,8 @@ import pytest
 
 from keras_frcnn.evaluation.analysis.comparison import compare
 from keras_frcnn.evaluation.analysis.summary import summarize
-from keras_frcnn.evaluation.metrics import columns
+from keras_frcnn.evaluation.metrics import ground_truth
+from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.evaluation.report.formats import percent, signed_percent
 from keras_frcnn.evaluation.report.pages import comparison_page
 from tests.evaluation.handmade import found
@@ -19,10 +20,10 @@ def write(tmp_path):
     """Returns a function that compares and returns the comparison and the root of its page."""
 
     def run(data, before, after, names=("x", "y"), metric="voc", resamples=20, dataset=True):
-        truth = columns.truth_of(data, metric)
+        truth = ground_truth.of_dataset(data, metric)
         summaries = [
             summarize(
-                *(truth, columns.found_of(detections, truth), metric),
+                *(truth, to_table(detections, truth), metric),
                 dataset=data if dataset else None,
                 num_resamples=0,
             )

@@ -7,7 +7,8 @@ import pytest
 
 from keras_frcnn.evaluation.analysis import errors
 from keras_frcnn.evaluation.analysis.summary import summarize
-from keras_frcnn.evaluation.metrics import columns
+from keras_frcnn.evaluation.metrics import ground_truth
+from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.evaluation.report.error_kinds import COLORS
 from keras_frcnn.evaluation.report.formats import percent
 from keras_frcnn.evaluation.report.pages import evaluation_page, image_gallery
@@ -23,9 +24,9 @@ def write(tmp_path):
     """Returns a function that evaluates and returns the summary and the root of its page."""
 
     def run(data, detections, metric="voc", subject="", **settings):
-        truth = columns.truth_of(data, metric)
+        truth = ground_truth.of_dataset(data, metric)
         settings = {"dataset": data, "num_resamples": 50} | settings
-        summary = summarize(truth, columns.found_of(detections, truth), metric, **settings)
+        summary = summarize(truth, to_table(detections, truth), metric, **settings)
         path = tmp_path / evaluation_page.FILE
         evaluation_page.write(summary, path, subject)
         return summary, markup.parse(path)
@@ -329,6 +330,6 @@ def test_only_the_most_confused_classes_are_in_the_matrix(images, write):
 
 def test_the_page_is_of_the_split_at_the_best_score(page):
     summary, root = page
-    used = errors.split_columns(summary.errors.truth, summary.errors.found, score_threshold=0.8)
+    used = errors.split(summary.errors.truth, summary.errors.found, score_threshold=0.8)
     (table,) = find(root, "kinds", "table")
     assert [row[2] for row in markup.rows(table)] == [str(n) for n in used.counts()[:, 0]]

@@ -1,1 +1,0 @@
-"""One module a part, each with ``run(case) -> Result``."""

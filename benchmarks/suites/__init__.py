@@ -1,0 +1,1 @@
+"""The suites: one module each, with a function ``run(case) -> Result``."""

@@ -1,0 +1,87 @@
+"""MobileNetV3 (Howard et al. 2019, "Searching for MobileNetV3")."""
+
+import keras
+
+from keras_frcnn.backbones import applications, pretrained
+from keras_frcnn.backbones.backbone import Backbone, PretrainedWeights
+from keras_frcnn.data.images.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing("rgb", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+STRIDES = (16,)
+PRETRAINED = PretrainedWeights(
+    "MobileNetV3Large",
+    f"{pretrained.KERAS_URL}/mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+)
+_LAST = "expanded_conv_11_add"  # the end of the blocks with stride 16
+_FIRST_BLOCKS = (1, 3, 6)  # the blocks that halve the map, with which a group begins
+
+
+def MobileNetV3Large(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> Backbone:
+    """Makes the first twelve blocks of MobileNetV3-Large, stride 16.
+
+    1. Batch normalisation is frozen.
+    2. Squeeze-and-excitation averages each image's true area only.
+    3. The first convolution's padding, which under "same" depends on the size of the batch, is one
+       row and column of zeros at the end: what Keras has for even sizes.
+
+    Args:
+        weights: None (random), "imagenet", or a weights file in keras.applications' form.
+        frozen_blocks: how many of the four groups of layers with one resolution, strides 2 to 16,
+            are not trained, those nearest the image first.
+        dtype: a Keras dtype policy or its name. None: the global policy.
+        name: the name of the layer.
+
+    Returns:
+        A ``Backbone`` with one level of 112 channels.
+    """
+    original = keras.applications.MobileNetV3Large(
+        input_shape=(None, None, 3),
+        include_top=False,
+        include_preprocessing=False,
+        weights=None,
+    )
+    shared = keras.Model(
+        original.input, original.get_layer(_LAST).output, name="mobilenet_v3_large"
+    )
+    network = applications.rebuild(shared, dtype, _without_same_stride, _padded_call)
+    backbone = Backbone(
+        network,
+        STRIDES,
+        PREPROCESSING,
+        freeze_groups=_groups(network),
+        frozen_blocks=frozen_blocks,
+        rpn_channels=256,
+        pretrained=PRETRAINED,
+        name=name,
+        dtype=dtype,
+    )
+    if weights is not None:
+        pretrained.load_pretrained(backbone, weights)
+    return backbone
+
+
+def _without_same_stride(settings):
+    if settings["name"] == "conv":
+        settings["padding"] = "valid"
+    return settings
+
+
+def _padded_call(layer, *args, **kwargs):
+    """Calls a layer of the new network; the first convolution after a layer that pads for it."""
+    if layer.name == "conv":
+        pad = keras.layers.ZeroPadding2D(
+            ((0, 1), (0, 1)), dtype=layer.dtype_policy, name="conv_pad"
+        )
+        args = (pad(*args),)
+    return layer(*args, **kwargs)
+
+
+def _groups(network):
+    """Lists the names of the layers with weights by the resolution of their maps."""
+    groups = [[]]
+    for layer in network.layers:
+        if layer.name in [f"expanded_conv_{block}_expand" for block in _FIRST_BLOCKS]:
+            groups.append([])
+        if layer.weights:
+            groups[-1].append(layer.name)
+    return groups

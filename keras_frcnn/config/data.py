@@ -1,0 +1,224 @@
+"""Settings of the data: where the images and annotations are, and what is used of them."""
+
+import dataclasses
+from collections.abc import Iterable
+
+from keras_frcnn.config.concern import Concern, Problem
+from keras_frcnn.config.setting import Limits, setting
+
+# Every format of data and the module that reads it. A new format is one such module and one line.
+DATASETS = {
+    "voc": "keras_frcnn.data.readers.voc",
+    "coco": "keras_frcnn.data.readers.coco",
+    "tfrecord": "keras_frcnn.data.readers.tfrecord",
+    "tfds": "keras_frcnn.data.readers.tfds",
+    "yolo": "keras_frcnn.data.readers.yolo",
+    "folder": "keras_frcnn.data.readers.folder",
+}
+
+_AND, _NONE = "+", "-"  # in entries of train_split and eval_split
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSource:
+    """One dataset of a config, in the form that its reader takes. As text, it names itself.
+
+    Attributes:
+        dataset: Its format, one of ``DATASETS``.
+        data_dir: Its folder; empty if it has none.
+        splits: The names of its image sets.
+        on_bad_record: The setting of this name.
+        classes_file: The setting of this name, for data whose classes are only numbers.
+        annotated: Whether the objects are needed. If not, annotations are not read, and readers of
+            VOC's and COCO's format need none.
+        split: The setting of this name: the shares of a plain folder's images.
+        seed: The seed that draws these shares.
+    """
+
+    dataset: str
+    data_dir: str
+    splits: tuple[str, ...]
+    on_bad_record: str
+    classes_file: str = ""
+    annotated: bool = True
+    split: tuple[float, ...] = ()
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.dataset} in {self.data_dir}" if self.data_dir else self.dataset
+
+    @property
+    def place(self) -> str:
+        """The source in messages."""
+        return str(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(Concern):
+    """Where the data are, and what is used of them."""
+
+    dataset: tuple[str, ...] = setting(
+        ("voc",),
+        "Format of the data: PASCAL VOC's folders of XML (voc), COCO's JSON (coco), TFRecords of "
+        "tf.Example (tfrecord), TensorFlow Datasets (tfds), YOLO's data.yaml (yolo), or a plain "
+        "folder of images with a VOC .xml or YOLO .txt file beside each (folder). Several formats, "
+        "as in voc,coco, are joined: the first dataset gives the classes, and the classes of the "
+        "others are matched to them by name (diningtable = Dining Table, aeroplane = airplane). "
+        "Objects of all other classes are left out, counted and named; the area they cover counts "
+        "as background.",
+        group="data",
+        choices=tuple(DATASETS),
+        limits=Limits(nonempty=True),
+        common=True,
+    )
+    data_dir: tuple[str, ...] = setting(
+        (),
+        "Folder of the data: a VOCdevkit or a single VOC folder, COCO's folder that contains "
+        "annotations/, your own data in any of the formats, or the folder of TensorFlow Datasets "
+        "(empty: its default). Several datasets take one folder for all, or one each, with - for a "
+        "dataset that needs none.",
+        group="data",
+        common=True,
+    )
+    train_split: tuple[str, ...] = setting(
+        ("trainval",),
+        "Image sets to train on, one entry per dataset. An entry joins image sets with +, and - "
+        "stands for none; the image sets of a single dataset may also be joined with commas. "
+        "Examples: VOC2007/trainval+VOC2012/trainval in a VOCdevkit; train2017 of COCO, or the "
+        "path of a .json file, followed by :FOLDER if its images are elsewhere; train or a pattern "
+        "such as train-*.tfrecord of TFRecords; voc/2007:train+validation of TensorFlow Datasets.",
+        group="data",
+        common=True,
+    )
+    eval_split: tuple[str, ...] = setting(
+        ("test",),
+        "Image sets to evaluate on, in the same form. A single - trains without evaluation.",
+        group="data",
+        common=True,
+    )
+    split: tuple[float, ...] = setting(
+        (),
+        "Shares of a plain folder's images for training and for evaluation, drawn by the seed; "
+        "needs dataset=folder. The shares become the image sets trainval and test, which are the "
+        "defaults of train_split and eval_split. Typical: 0.8,0.2.",
+        group="data",
+        limits=Limits(above=0, lengths=(0, 2)),
+    )
+    classes_file: str = setting(
+        "",
+        "Text file with one class name per line, to which the classes of the data are matched. "
+        "Without it, the classes are those of the annotations.",
+        group="data",
+    )
+    difficult: str = setting(
+        "auto",
+        "Treatment, in training, of objects that VOC marks as difficult and of COCO's crowd "
+        "regions. 'drop' leaves them out. 'keep' treats them as any object. 'ignore' treats them "
+        "as neither object nor background: nothing is learned from regions that lie mostly inside "
+        "them. 'auto' drops VOC's, as the released code does, and ignores COCO's, also when both "
+        "are joined.",
+        group="data",
+        choices=("auto", "drop", "keep", "ignore"),
+    )
+    include_empty: bool = setting(
+        True,
+        "Train on images without objects as well, as pure background. Images whose objects all "
+        "belong to classes that are left out count as such.",
+        group="data",
+    )
+    on_bad_record: str = setting(
+        "error",
+        "What happens on an unreadable image, a broken annotation or an impossible box: 'error' "
+        "stops and names it, 'skip' leaves it out, counts it and names it.",
+        group="data",
+        choices=("error", "skip"),
+    )
+    check_images: bool = setting(
+        True,
+        "Decode every image once at the start, so that a broken image is found before training or "
+        "evaluation begins. This takes about 1 ms per image and core. Without it, a broken image "
+        "stops the run when its turn comes.",
+        group="data",
+        former=("check_pictures",),
+    )
+
+    def contradictions(self) -> list[Problem]:
+        """Returns what is wrong between the settings of the data."""
+        problems = super().contradictions()
+        for name in ("train_split", "eval_split"):
+            image_sets = _image_sets(getattr(self, name))
+            if not image_sets or not all(image_sets):
+                sentence = f"{{{name}}} must name image sets. Received: {{{name}.value!r}}"
+                problems.append(self._problem(sentence))
+            files = [one for one in image_sets if one.partition(":")[0].endswith(".json")]
+            if files and "coco" not in self.dataset:
+                sentence = f"{{{name}}}={{file}} is a COCO file and needs {{dataset}}=coco"
+                problems.append(self._problem(sentence, file=files[0]))
+        if len(self.data_dir) not in (0, 1, len(self.dataset)):
+            sentence = (
+                "{data_dir} must be one folder for all, or one for each of the {count} datasets "
+                "({datasets}). Received: {data_dir.value!r}"
+            )
+            datasets = ", ".join(self.dataset)
+            problems.append(self._problem(sentence, count=len(self.dataset), datasets=datasets))
+        if self.split and "folder" not in self.dataset:
+            problems.append(self._problem("{split} needs {dataset}=folder"))
+        if sum(self.split) > 1 + 1e-9:
+            sentence = "{split} must be shares that sum to at most 1. Received: {split.value!r}"
+            problems.append(self._problem(sentence))
+        return problems
+
+    def resolve_difficult(self, form: str) -> str:
+        """Returns ``difficult`` with 'auto' resolved.
+
+        Args:
+            form: The format of the records: "voc" or "coco".
+        """
+        if self.difficult != "auto":
+            return self.difficult
+        return "drop" if form == "voc" else "ignore"
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether there are image sets to evaluate on."""
+        return any(image_set != _NONE for image_set in _image_sets(self.eval_split))
+
+    def sources(self, splits: tuple[str, ...]) -> tuple[DataSource, ...]:
+        """Pairs the datasets with their folders and with the image sets to read.
+
+        Args:
+            splits: ``train_split``, ``eval_split``, or entries of the same form.
+
+        Returns:
+            The datasets of which an image set is asked for, in their order.
+
+        Raises:
+            ValueError: if there is not one entry per dataset, or no image set is asked for.
+        """
+        entries = [splits] if len(self.dataset) == 1 else [(entry,) for entry in splits]
+        image_sets = [_image_sets(e for e in group if e != _NONE) for group in entries]
+        if len(image_sets) != len(self.dataset) or not any(image_sets):
+            raise ValueError(
+                f"expected one entry of image sets for each of the datasets "
+                f"{', '.join(self.dataset)}, with {_AND} between the image sets of one dataset and "
+                f"{_NONE} for none. Received: {','.join(splits) or 'none'}"
+            )
+        folders = self.data_dir or (_NONE,)
+        folders = folders if len(folders) > 1 else folders * len(image_sets)
+        return tuple(
+            DataSource(
+                dataset,
+                "" if folder == _NONE else folder,
+                of_this,
+                self.on_bad_record,
+                self.classes_file,
+                split=self.split if dataset == "folder" else (),
+            )
+            for dataset, folder, of_this in zip(self.dataset, folders, image_sets, strict=True)
+            if of_this
+        )
+
+
+def _image_sets(entries: Iterable[str]) -> tuple[str, ...]:
+    """Returns the image sets that entries of ``train_split`` or ``eval_split`` join."""
+    return tuple(image_set for entry in entries for image_set in entry.split(_AND))

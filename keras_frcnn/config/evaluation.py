@@ -1,0 +1,36 @@
+"""Settings of a run's evaluations: how often, at which image sizes, and what is shown."""
+
+import dataclasses
+
+from keras_frcnn.config.concern import Concern
+from keras_frcnn.config.setting import NOT_NEGATIVE, Limits, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(Concern):
+    """How a detector is evaluated."""
+
+    eval_every: int = setting(
+        5000,
+        "Number of steps between two evaluations, each with a checkpoint; the last follows the "
+        "last step. 0 evaluates only then.",
+        group="watching",
+        limits=NOT_NEGATIVE,
+        common=True,
+    )
+    num_images: int = setting(
+        8,
+        "Number of evaluation images that are drawn into TensorBoard.",
+        group="watching",
+        limits=NOT_NEGATIVE,
+        former=("num_pictures",),
+    )
+    test_shorter_sides: tuple[int, ...] = setting(
+        (),
+        "Multi-scale test: evaluation detects at each of these sizes instead of shorter_side, with "
+        "longer_side in proportion, and suppresses duplicates among all detections. Detection on "
+        "new images and exported models do not. Typical: 480,576,688,864,1200. Empty: only at "
+        "shorter_side.",
+        group="detections",
+        limits=Limits(above=0),
+    )

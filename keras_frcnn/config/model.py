@@ -1,0 +1,392 @@
+"""Settings of the model: all that is needed to rebuild and use a trained detector."""
+
+import dataclasses
+import functools
+
+from keras_frcnn.config.concern import Concern, Problem
+from keras_frcnn.config.setting import (
+    CODE,
+    FRACTION,
+    NOT_NEGATIVE,
+    PAPER,
+    POSITIVE,
+    Limits,
+    setting,
+)
+
+# Every backbone and the class that makes it. A new backbone is one such class and one line.
+BACKBONES = {
+    "vgg16": "keras_frcnn.backbones.vgg16:VGG16",
+    "zf": "keras_frcnn.backbones.zf:ZF",
+    "resnet50": "keras_frcnn.backbones.resnet:ResNet50",
+    "resnet101": "keras_frcnn.backbones.resnet:ResNet101",
+    "mobilenet_v3_large": "keras_frcnn.backbones.mobilenet:MobileNetV3Large",
+}
+
+_POSITIVE_LIST = Limits(above=0, nonempty=True)
+
+_model = functools.partial(setting, group="model")
+_rpn = functools.partial(setting, group="rpn")
+_roi = functools.partial(setting, group="roi")
+_loss = functools.partial(setting, group="loss")
+_detections = functools.partial(setting, group="detections")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(Concern):
+    """What a detector is made of and detects with. A checkpoint holds these settings."""
+
+    seed: int = setting(
+        0,
+        "Source of all randomness: the same seed gives the same run.",
+        group="run",
+        limits=NOT_NEGATIVE,
+    )
+    precision: str = setting(
+        "auto",
+        "Arithmetic of the convolutions and dense layers; boxes and losses are always float32. "
+        "'auto' is mixed_bfloat16 where the processor or GPU supports it in hardware, else "
+        "float32; a model that is used without training then also keeps its weights as bfloat16.",
+        group="run",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"),
+    )
+    shorter_side: int = setting(
+        600,
+        "Images are scaled so that their shorter side has this many pixels.",
+        group="data",
+        limits=POSITIVE,
+        source=PAPER,
+        common=True,
+    )
+    longer_side: int = setting(
+        1000,
+        "Images whose longer side would have more pixels than this are scaled down further.",
+        group="data",
+        limits=POSITIVE,
+        source=CODE,
+    )
+    pixel_std: float = setting(
+        1.0,
+        "Pixels are divided by this after the mean is subtracted: 1 for ImageNet's Caffe weights, "
+        "about 58 for training from random weights.",
+        group="data",
+        limits=POSITIVE,
+    )
+
+    # --- the detector
+    backbone: str = _model(
+        "vgg16",
+        "Convolutions that both stages share: the paper's VGG16 or ZF, the first four stages of a "
+        "ResNet (the fifth is its box head), or MobileNetV3-Large. The normalisations of ResNets "
+        "and MobileNet are not trained, so these are meant for pretrained weights.",
+        choices=tuple(BACKBONES),
+        common=True,
+    )
+    frozen_blocks: int = _model(
+        -1,
+        "Number of convolution blocks, counted from the first, that are not trained. -1 is 2 with "
+        "pretrained weights or a start_checkpoint, as in the released code, and 0 without.",
+        limits=Limits(at_least=-1, at_most=5),
+    )
+    scales: tuple[float, ...] = _model(
+        (128.0, 256.0, 512.0),
+        "Scales of the anchors: the square roots of their areas, in pixels of the resized image.",
+        limits=_POSITIVE_LIST,
+        source=PAPER,
+        common=True,
+    )
+    ratios: tuple[float, ...] = _model(
+        (0.5, 1.0, 2.0),
+        "Aspect ratios of the anchors, height / width.",
+        limits=_POSITIVE_LIST,
+        source=PAPER,
+        common=True,
+    )
+    roi_pooling: str = _model(
+        "max",
+        "Pooling of the regions: 'max' is the paper's quantised max pooling; 'align' is RoIAlign, "
+        "which is better on small objects.",
+        choices=("max", "align"),
+    )
+    pool_size: int = _model(
+        7, "Number of cells along each side of a pooled region.", limits=POSITIVE
+    )
+    sampling_ratio: int = _model(
+        2, "Number of samples that RoIAlign takes per cell, along each axis.", limits=POSITIVE
+    )
+    head_units: tuple[int, ...] = _model(
+        (4096, 4096),
+        "Widths of the box head's dense layers, fc6 and fc7 in the paper. ResNets have none.",
+        limits=_POSITIVE_LIST,
+        source=PAPER,
+    )
+    head_dropout: float = _model(
+        0.5,
+        "Dropout rate after each dense layer of the box head, in training.",
+        limits=Limits(at_least=0, below=1),
+        source=CODE,
+    )
+    box_delta_std: tuple[float, ...] = _model(
+        (0.1, 0.1, 0.2, 0.2),
+        "Numbers (ty, tx, th, tw) by which the box head's regression targets are divided.",
+        limits=Limits(above=0, lengths=(4,)),
+        source=CODE,
+    )
+    scheme: str = setting(
+        "joint",
+        "How the two stages come to share their convolutions. joint: all losses in one step, "
+        "without a gradient through the proposals' coordinates (approximate joint training). "
+        "non_approximate: the same with that gradient; needs roi_pooling=align and a "
+        "rpn_box_loss_weight of 10 to 50. alternating: the paper's four steps. unshared: the first "
+        "two of these, after which the RPN and the detector each have their own convolutions.",
+        group="training",
+        choices=("joint", "non_approximate", "alternating", "unshared"),
+    )
+
+    # --- region proposal network
+    rpn_fg_iou_threshold: float = _rpn(
+        0.7,
+        "Anchors with at least this IoU with an object are foreground.",
+        limits=FRACTION,
+        source=f"{PAPER}, section 3.1.2",
+    )
+    rpn_bg_iou_threshold: float = _rpn(
+        0.3,
+        "Anchors whose IoU with every object is below this are background.",
+        limits=FRACTION,
+        source=f"{PAPER}, section 3.1.2",
+    )
+    rpn_num_samples: int = _rpn(
+        256,
+        "Number of anchors per image that enter the RPN's loss.",
+        limits=POSITIVE,
+        source=f"{PAPER}, section 3.1.3",
+    )
+    rpn_fg_fraction: float = _rpn(
+        0.5,
+        "Largest share of foreground among the sampled anchors.",
+        limits=FRACTION,
+        source=f"{PAPER}, section 3.1.3",
+    )
+    rpn_border_anchors: bool = _rpn(
+        False,
+        "Let anchors that cross the image's border take part in the RPN's loss.",
+        source=PAPER,
+    )
+    rpn_nms_iou_threshold: float = _rpn(
+        0.7,
+        "A proposal is suppressed if its IoU with a better one is above this.",
+        limits=FRACTION,
+        source=PAPER,
+    )
+    train_pre_nms_top_k: int = _rpn(
+        12000,
+        "Number of best boxes that enter non-maximum suppression in training.",
+        limits=POSITIVE,
+        source=CODE,
+    )
+    train_post_nms_top_k: int = _rpn(
+        2000, "Number of proposals per image in training.", limits=POSITIVE, source=PAPER
+    )
+    test_pre_nms_top_k: int = _rpn(
+        6000,
+        "Number of best boxes that enter non-maximum suppression in test.",
+        limits=POSITIVE,
+        source=CODE,
+    )
+    test_post_nms_top_k: int = _rpn(
+        300, "Number of proposals per image in test.", limits=POSITIVE, source=PAPER
+    )
+    min_size: float = _rpn(
+        16.0,
+        "Proposals with a side shorter than this, in pixels of the original image, are dropped.",
+        limits=NOT_NEGATIVE,
+        source=CODE,
+    )
+    train_proposals: str = _rpn(
+        "rpn",
+        "Regions that the second stage is trained on: 'rpn'; 'dense', which is all anchors; or a "
+        "proposals file (.npz or .json, see keras-frcnn propose) with an entry for every image "
+        "that is used, of which the best train_post_nms_top_k are taken. With anything but 'rpn', "
+        "only the second stage is trained.",
+        limits=Limits(nonempty=True),
+    )
+    test_proposals: str = _rpn(
+        "rpn",
+        "Regions that the second stage classifies in evaluation, in the same form, the best "
+        "test_post_nms_top_k of a file. Detection on new images and exported models use the RPN's "
+        "proposals in place of a file's.",
+        limits=Limits(nonempty=True),
+    )
+    test_ranked_proposals: bool = _rpn(
+        True,
+        "Take the RPN's best proposals in test. False takes any, without suppression ('no cls' in "
+        "table 2 of the paper).",
+    )
+    test_regressed_proposals: bool = _rpn(
+        True,
+        "Let the RPN move its anchors in test. False leaves them in place ('no reg' in table 2 of "
+        "the paper).",
+    )
+
+    # --- sampled regions
+    roi_fg_iou_threshold: float = _roi(
+        0.5, "Proposals with at least this IoU with an object are foreground.", limits=FRACTION
+    )
+    roi_bg_iou_threshold: float = _roi(
+        0.5, "Proposals below this IoU are background ...", limits=FRACTION
+    )
+    roi_bg_iou_threshold_low: float = _roi(
+        0.0,
+        "... if their IoU is at least this. The paper uses 0.1, the released code 0.",
+        limits=FRACTION,
+        source=CODE,
+    )
+    roi_num_samples: int = _roi(
+        128,
+        "Number of regions per image that enter the box head's loss.",
+        limits=POSITIVE,
+        source=CODE,
+    )
+    roi_fg_fraction: float = _roi(
+        0.25, "Largest share of foreground among the sampled regions.", limits=FRACTION, source=CODE
+    )
+    append_gt_boxes: bool = _roi(
+        True, "Add the ground-truth boxes to the proposals before sampling.", source=CODE
+    )
+
+    # --- losses
+    rpn_smooth_l1_beta: float = _loss(
+        1 / 9,
+        "Error at which the RPN's smooth L1 loss becomes linear. There, sigma is 3.",
+        limits=POSITIVE,
+        source=CODE,
+    )
+    roi_smooth_l1_beta: float = _loss(
+        1.0,
+        "Error at which the box head's smooth L1 loss becomes linear.",
+        limits=POSITIVE,
+        source=CODE,
+    )
+    rpn_box_normalizer: str = _loss(
+        "samples",
+        "Divisor of the RPN's box loss: 'samples' is rpn_num_samples, as in the released code; "
+        "'positions' is the number of anchor positions, as in the paper, with which a "
+        "rpn_box_loss_weight of 10 belongs.",
+        choices=("samples", "positions"),
+        source=CODE,
+    )
+    rpn_box_loss_weight: float = _loss(
+        1.0,
+        "Weight of the RPN's box loss, lambda in the paper (10 there).",
+        limits=NOT_NEGATIVE,
+        source=CODE,
+    )
+    weight_decay: float = _loss(
+        5e-4,
+        "L2 regularisation in Caffe's sense: weight_decay * w is added to a kernel's gradient.",
+        limits=NOT_NEGATIVE,
+        source=PAPER,
+    )
+    decay_biases: bool = _loss(
+        False, "Apply weight_decay to biases too, as the released code does."
+    )
+    bias_lr_factor: float = setting(
+        2.0,
+        "Factor of the biases' learning rate relative to the kernels'. It has little effect with "
+        "Adam.",
+        group="training",
+        limits=POSITIVE,
+        source=CODE,
+    )
+
+    # --- detections
+    score_threshold: float = _detections(
+        0.05,
+        "Detections with a lower score are dropped.",
+        limits=FRACTION,
+        source=CODE,
+        common=True,
+    )
+    nms_iou_threshold: float = _detections(
+        0.3,
+        "A detection is suppressed if its IoU with a better one of its class is above this.",
+        limits=FRACTION,
+        source=CODE,
+    )
+    max_detections: int = _detections(
+        100, "Number of detections per image, all classes together.", limits=POSITIVE, source=CODE
+    )
+
+    def contradictions(self) -> list[Problem]:
+        """Returns what is wrong between the settings of the model."""
+        ours = self.test_ranked_proposals and self.test_regressed_proposals
+        rules = [
+            (
+                self.longer_side < self.shorter_side,
+                "{longer_side} ({longer_side.value}) is below {shorter_side} "
+                "({shorter_side.value})",
+            ),
+            (
+                self.rpn_bg_iou_threshold > self.rpn_fg_iou_threshold,
+                "{rpn_bg_iou_threshold} is above {rpn_fg_iou_threshold}: an anchor could be both",
+            ),
+            (
+                self.roi_bg_iou_threshold > self.roi_fg_iou_threshold,
+                "{roi_bg_iou_threshold} is above {roi_fg_iou_threshold}: a region could be both",
+            ),
+            (
+                self.roi_bg_iou_threshold_low > self.roi_bg_iou_threshold,
+                "{roi_bg_iou_threshold_low} is above {roi_bg_iou_threshold}: no background would "
+                "be left",
+            ),
+            (
+                self.scheme == "non_approximate" and self.roi_pooling != "align",
+                "{scheme}=non_approximate needs {roi_pooling}=align: max pooling rounds the "
+                "proposals' coordinates and has no gradient in them",
+            ),
+            (
+                self.train_proposals != "rpn" and self.test_proposals == "rpn",
+                "{test_proposals}=rpn needs a trained RPN, but with "
+                "{train_proposals}={train_proposals.value} the RPN learns nothing: name a "
+                "proposals file, or 'dense'",
+            ),
+            (
+                self.test_proposals != "rpn" and not ours,
+                "{test_ranked_proposals} and {test_regressed_proposals} need {test_proposals}=rpn. "
+                "Received: {test_proposals}={test_proposals.value}",
+            ),
+            (
+                self.scheme != "joint" and self.train_proposals != "rpn",
+                "{scheme}={scheme.value} trains on the RPN's own proposals: "
+                "{train_proposals}={train_proposals.value} needs {scheme}=joint",
+            ),
+        ]
+        wrong = [self._problem(sentence) for is_wrong, sentence in rules if is_wrong]
+        return [*super().contradictions(), *wrong]
+
+    @property
+    def resolved_frozen_blocks(self) -> int:
+        """``frozen_blocks`` with -1 resolved: 0, as these settings know of no pretrained weights.
+
+        ``Config`` does know. The settings that it gives a detector are resolved.
+        """
+        return max(0, self.frozen_blocks)
+
+    @property
+    def needs_proposals_file(self) -> bool:
+        """Whether the detector has no regions of its own to classify: it can be evaluated on those
+        of a file, but can neither detect on new images nor be exported.
+        """
+        is_file = self.test_proposals not in ("rpn", "dense")
+        return is_file and self.train_proposals != "rpn"
+
+    def sizes(self, shorter_sides: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Returns ``(shorter_side, longer_side)`` for each shorter side, in the settings'
+        proportion; for an empty tuple the settings' own.
+        """
+        shorter, longer = self.shorter_side, self.longer_side
+        return [
+            (side, (2 * side * longer + shorter) // (2 * shorter))
+            for side in shorter_sides or [shorter]
+        ]

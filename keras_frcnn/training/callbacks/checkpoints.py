@@ -1,0 +1,24 @@
+"""Writes the latest checkpoint of a run."""
+
+from pathlib import Path
+
+import keras
+
+from keras_frcnn.config import Config
+from keras_frcnn.training import run_folder
+from keras_frcnn.weights import checkpoint
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes ``last.keras`` at the end of every interval and when the run is stopped.
+
+    Args:
+        config: the run's settings; ``output_dir`` is read.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.path = Path(config.output_dir) / run_folder.LAST_CHECKPOINT
+
+    def on_epoch_end(self, epoch, logs=None):
+        checkpoint.save(self.model, self.path)

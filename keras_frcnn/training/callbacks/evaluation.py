@@ -1,0 +1,148 @@
+"""Evaluates a run at the end of every interval and keeps its best checkpoint."""
+
+import os
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_frcnn.data.dataset import Dataset
+from keras_frcnn.data.images.files import to_image
+from keras_frcnn.drawing.detections import draw_panels
+from keras_frcnn.evaluation.metrics import proposal_recall
+from keras_frcnn.evaluation.metrics.evaluate import evaluate
+from keras_frcnn.evaluation.report import console_tables, scalars
+from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
+from keras_frcnn.training import run_folder
+from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal, Stopped
+from keras_frcnn.training.progress import ProgressBar
+from keras_frcnn.training.schemes import Phase
+
+
+class Evaluator(keras.callbacks.Callback):
+    """Measures AP and the recall of the proposals on the evaluation split.
+
+    The metric is the one of the data's form: VOC's or COCO's. In a phase in which the second stage
+    does not learn, only the recall is measured. The results go to the console, to TensorBoard and
+    to ``evaluations.jsonl``. In the final phase the checkpoint with the highest mean AP (VOC: area
+    under the curve; COCO: over ten IoU thresholds) is kept as ``best.keras``.
+
+    It must follow ``Checkpoints`` in the list of callbacks: an evaluation may take hours, and the
+    checkpoint is then already written. A run that is told to stop skips its evaluation; it is made
+    up for when the run is resumed.
+
+    Args:
+        phase: the phase of the run.
+        dataset: the evaluation split.
+        bar: the run's progress bar.
+        stop: tells whether the run was told to stop.
+    """
+
+    def __init__(self, phase: Phase, dataset: Dataset, bar: ProgressBar, stop: StopOnSignal):
+        super().__init__()
+        self.phase, self.config, self.dataset = phase, phase.config, dataset
+        self.bar, self.stop = bar, stop
+        self.folder = Path(self.config.output_dir)
+        self.writer = tf.summary.create_file_writer(str(self.folder / run_folder.EVAL_EVENTS))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not self.model.stop_training:
+            self.evaluate()
+
+    def evaluate(self):
+        """Evaluates the model, of whose present state ``last.keras`` is the checkpoint."""
+        step = int(self.model.step)
+        try:
+            detections, proposals = self._find()
+        except Stopped:
+            self.model.stop_training = True
+            return
+        recall = self._recall(proposals)
+        result = None if detections is None else evaluate(self.dataset, detections)
+        origin = "rpn" if result is None else self.config.test_proposals
+        values = scalars.of_result(result, recall, proposal_recall.source_of(origin))
+        self._print(result, recall)
+        self._write_events(step, values, detections, proposals)
+        run_folder.append_evaluation(self.folder, step, self.phase.name, values)
+        if self.phase.is_final:
+            self._keep_if_best(next(iter(values)))
+
+    def _find(self):
+        """Returns the detections and proposals on all images; detections are None if the second
+        stage does not learn.
+        """
+        num_images = len(self.dataset.records)
+        if "roi" in self.model.learning_stages:
+            num_predictions = num_images * len(self.config.sizes(self.config.test_shorter_sides))
+            with self.bar.evaluation(num_predictions) as bar_callback:
+                callbacks = [bar_callback, self.stop]
+                return detect_dataset(self.model, self.dataset, self.config, callbacks=callbacks)
+        proposals = []
+        found = propose_dataset(self.model, self.dataset, self.config)
+        for _, boxes, scores in self.bar.count(found, "evaluate", num_images):
+            self.stop.check()
+            proposals.append({"boxes": boxes, "scores": scores})
+        return None, proposals
+
+    def _recall(self, proposals):
+        """Returns the recall at IoU 0.5 by the number of proposals an image."""
+        gt_boxes = [record.boxes[~record.difficult] for record in self.dataset.records]
+        boxes = [of_image["boxes"] for of_image in proposals]
+        recall = proposal_recall.recall(gt_boxes, boxes)[:, 0]
+        return dict(zip(proposal_recall.NUM_PROPOSALS, recall, strict=True))
+
+    def _print(self, result, recall):
+        if result is None:
+            text = ", ".join(f"{value:.3f} at {number}" for number, value in recall.items())
+            self.bar.console.print(f"recall of the RPN's proposals: {text}", highlight=False)
+        else:
+            console_tables.print_table(result, self.bar.console)
+
+    def _write_events(self, step, values, detections, proposals):
+        with self.writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+            self._draw_images(detections, proposals)
+        self.writer.flush()
+
+    def _draw_images(self, detections, proposals):
+        records = self.dataset.records
+        count = min(self.config.num_images, len(records))
+        for row in np.linspace(0, len(records) - 1, count).astype(int):
+            record = records[row]
+            panels = draw_panels(
+                to_image(record),
+                self.dataset.class_names,
+                gt={"boxes": record.boxes, "labels": record.labels, "difficult": record.difficult},
+                proposals=proposals[row],
+                detections=detections and detections[record.image_id],
+            )
+            tf.summary.image(f"images/{record.image_id}", panels[np.newaxis])
+
+    def _keep_if_best(self, metric):
+        """Makes ``best.keras`` the last checkpoint, unless an earlier one of the phase has a higher
+        value of the metric.
+        """
+        of_phase = [
+            evaluation
+            for evaluation in run_folder.read_evaluations(self.folder)
+            if evaluation["step"] > self.phase.first_step
+        ]
+        *earlier, current = (evaluation.get(metric) or 0.0 for evaluation in of_phase)
+        if current >= max(earlier, default=0.0):
+            _link_or_copy(
+                self.folder / run_folder.LAST_CHECKPOINT, self.folder / run_folder.BEST_CHECKPOINT
+            )
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Replaces a file by another one at once, by a hard link where the file system has them."""
+    temporary = target.with_name("new.keras")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)

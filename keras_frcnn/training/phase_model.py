@@ -1,0 +1,88 @@
+"""Builds the model with which a phase of a run begins."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+
+from keras_frcnn.models.build import build_detector
+from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.training import run_folder
+from keras_frcnn.training.optimizers import make_optimizer
+from keras_frcnn.training.schemes import MODEL_PARTS, Phase
+from keras_frcnn.weights import checkpoint
+from keras_frcnn.weights.imagenet import load_imagenet
+from keras_frcnn.weights.start_checkpoint import load_start
+
+
+def build_phase_model(phase: Phase, class_names, console: Console) -> FasterRCNN:
+    """Builds and compiles the model of a phase, with the weights with which the phase begins.
+
+    Raises:
+        ValueError: if weights that are asked for are missing or do not fit; the error names their
+            file.
+    """
+    config = phase.config
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    model = build_detector(phase.model_config, class_names)
+    origin = _load_initial_weights(model, phase, console)
+    prepare(model, phase)
+    _print_description(model, phase, origin, console)
+    model.compile(make_optimizer(config), jit_compile=config.jit_compile)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def prepare(model: FasterRCNN, phase: Phase) -> None:
+    """Turns a model with the run's initial weights into the one with which a phase begins: copies
+    parts from the phase's source, freezes what it does not train and sets the model's step.
+
+    Raises:
+        ValueError: if the source is missing or does not fit.
+    """
+    if phase.source:
+        source = checkpoint.load(Path(phase.config.output_dir) / phase.source)
+        for name in phase.copied:
+            getattr(model, name).set_weights(getattr(source, name).get_weights())
+    for name in MODEL_PARTS:
+        part = getattr(model, name)
+        if part is not None and name not in phase.trained:
+            part.trainable = False
+    model.step.assign(phase.first_step)
+
+
+def _load_initial_weights(model, phase, console):
+    """Loads the weights that the run begins with and returns a description of them.
+
+    Nothing is loaded if the phase has a checkpoint, whose weights will replace them all.
+    """
+    config = phase.config
+    if (Path(config.output_dir) / run_folder.LAST_CHECKPOINT).exists():
+        return "weights of the run"
+    if config.start_checkpoint:
+        report = load_start(model, config.start_checkpoint)
+        if not phase.first_step:  # In later phases the report would be the same.
+            console.print(f"start from {config.start_checkpoint}", highlight=False)
+            for line in report:
+                console.print(f"  {line}", highlight=False)
+        return f"weights of {config.start_checkpoint}"
+    layers = load_imagenet(model, config)
+    return f"{len(layers)} layers from {config.backbone_weights}" if layers else "random weights"
+
+
+def _print_description(model, phase, origin, console):
+    config = phase.config
+    if phase.name:
+        copied = f"; {', '.join(phase.copied)} from {phase.source}" if phase.source else ""
+        console.print(
+            f"{phase.name}: trains {', '.join(phase.trained)} for {config.steps} steps{copied}",
+            highlight=False,
+        )
+    console.print(
+        f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "
+        f"weights; {origin}; frozen: {', '.join(model.backbone.frozen) or 'nothing'}",
+        highlight=False,
+    )

@@ -1,0 +1,61 @@
+"""The files of a run folder: their names, and the evaluations that a run has written so far.
+
+Every run writes ``last.keras`` (the latest checkpoint), ``config.cfg`` (its settings) and ``train``
+(TensorBoard's events). A run that is evaluated also writes ``best.keras`` (the checkpoint with the
+highest mean AP), ``evaluations.jsonl`` and ``eval`` (TensorBoard's events). Alternating training
+adds a checkpoint for each of its steps and the proposals that the steps train on; see
+``schemes.py``.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CONFIG = "config.cfg"
+LAST_CHECKPOINT = "last.keras"
+BEST_CHECKPOINT = "best.keras"
+EVALUATIONS = "evaluations.jsonl"
+TRAIN_EVENTS = "train"
+EVAL_EVENTS = "eval"
+
+
+def read_evaluations(folder: str | os.PathLike) -> list[dict[str, Any]]:
+    """Reads all evaluations of a run, oldest first.
+
+    Returns:
+        One dict an evaluation: its ``step``, the name of its ``phase`` if the run has several, and
+        the measured numbers by name, None where a number is undefined.
+    """
+    path = Path(folder) / EVALUATIONS
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def append_evaluation(
+    folder: str | os.PathLike, step: int, phase: str, values: Mapping[str, float]
+) -> None:
+    """Appends one evaluation.
+
+    Args:
+        folder: the run folder.
+        step: number of steps that the run has taken.
+        phase: name of the run's phase; empty if it has only one.
+        values: the measured numbers by name, NaN where undefined.
+    """
+    evaluation = {"step": step} | ({"phase": phase} if phase else {})
+    evaluation |= {
+        name: None if math.isnan(value) else float(value) for name, value in values.items()
+    }
+    with open(Path(folder) / EVALUATIONS, "a", encoding="utf-8") as file:
+        file.write(json.dumps(evaluation) + "\n")
+
+
+def drop_evaluations_after(folder: str | os.PathLike, step: int) -> None:
+    """Removes the evaluations of steps that a resumed run will take again."""
+    kept = [evaluation for evaluation in read_evaluations(folder) if evaluation["step"] <= step]
+    text = "".join(json.dumps(evaluation) + "\n" for evaluation in kept)
+    (Path(folder) / EVALUATIONS).write_text(text, encoding="utf-8")

@@ -1,0 +1,29 @@
+"""Backbones that several test modules share. No test may change their weights."""
+
+import pytest
+
+from keras_frcnn import backbones
+from tests import fakes
+from tests.backbones import padding
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Two convolutions, each with a pooling by four."""
+    backbone = fakes.small_vgg16(dtype="float32")
+    padding.randomize(backbone)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def vgg16():
+    backbone = backbones.VGG16(dtype="float32")
+    padding.randomize(backbone)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def zf():
+    backbone = backbones.ZF(dtype="float32")
+    padding.randomize(backbone)
+    return backbone

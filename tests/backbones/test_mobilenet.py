@@ -1,0 +1,101 @@
+"""MobileNetV3-Large: equal to keras.applications', padding without effect; what is frozen."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_frcnn import backbones
+from tests import fakes
+from tests.backbones import padding
+
+
+@pytest.fixture(scope="module")
+def original():
+    """The network of keras.applications, its weights and statistics at random."""
+    network = keras.applications.MobileNetV3Large(
+        input_shape=(None, None, 3), include_top=False, include_preprocessing=False, weights=None
+    )
+    padding.randomize(network)
+    return network
+
+
+@pytest.fixture(scope="module")
+def mobilenet(original, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
+    original.save_weights(path)
+    return backbones.MobileNetV3Large(weights=str(path), dtype="float32")
+
+
+def test_features_are_those_of_keras_on_images_of_even_size(original, mobilenet):
+    last = original.get_layer("expanded_conv_11_add").output
+    image = fakes.image(64, 98)[np.newaxis]
+    expected = keras.Model(original.input, last)(image)
+    (level,) = mobilenet(image, tf.constant([[64, 98]]))
+    scale = np.abs(expected).max()
+    assert level.features.shape == (1, 4, 6, 112)
+    np.testing.assert_allclose(level.features, expected, rtol=1e-4, atol=1e-5 * scale)
+
+
+def test_padding_changes_nothing(mobilenet):
+    for odd in range(0, 16, 3):
+        images = padding.images_of([(32 + odd, 63 - odd), (31 - odd, 16 + odd), (64, 80)])
+        padding.assert_padding_changes_nothing(mobilenet, images, padding.round_down)
+
+
+def test_squeeze_and_excitation_sees_the_true_area_only(mobilenet):
+    """Doubling the padding changes nothing, though it would halve a mean over the whole map."""
+    image = fakes.image(32, 48)
+    means = []
+    for height in (32, 64, 128):
+        batch = np.zeros((1, height, 48, 3), "float32")
+        batch[0, :32] = image
+        (level,) = mobilenet(batch, tf.constant([[32, 48]]))
+        means.append(level.features.numpy()[0, :2, :3])
+    np.testing.assert_allclose(means[1], means[0], atol=1e-5 * np.abs(means[0]).max())
+    np.testing.assert_allclose(means[2], means[0], atol=1e-5 * np.abs(means[0]).max())
+
+
+def test_it_has_the_blocks_with_stride_16():
+    backbone = backbones.MobileNetV3Large(frozen_blocks=2)
+    assert (backbone.strides, backbone.channels, backbone.rpn_channels) == ((16,), (112,), 256)
+    assert backbone.leaf_layers()[-1].name == "expanded_conv_11_add"
+    assert backbone.make_head() is None
+    assert backbones.preprocessing_of("mobilenet_v3_large").color_order == "rgb"
+    assert backbone.preprocessing.mean == backbone.preprocessing.scale == (127.5,) * 3
+    assert backbone.frozen == ["group 1", "group 2", "batch normalisation"]
+    trained = {weight.path.partition("/")[0] for weight in backbone.trainable_weights}
+    assert "expanded_conv_3_expand" in trained
+    assert not trained & {"conv", "expanded_conv_project", "expanded_conv_2_project"}
+    assert not [name for name in trained if name.endswith("_bn")]
+    names = [name for names in backbone.freeze_groups for name in names]
+    assert names == [layer.name for layer in backbone.leaf_layers() if layer.weights]
+    assert [names[0] for names in backbone.freeze_groups] == [
+        "conv",
+        "expanded_conv_1_expand",
+        "expanded_conv_3_expand",
+        "expanded_conv_6_expand",
+    ]
+
+
+def test_random_weights_keep_activations_within_bounds():
+    backbone = backbones.MobileNetV3Large(dtype="float32")
+    (level,) = backbone(fakes.image(96, 96)[np.newaxis], tf.constant([[96, 96]]))
+    assert 0.1 < np.std(level.features) < 20
+
+
+def test_the_policy_reaches_every_layer():
+    backbone = backbones.MobileNetV3Large(dtype="mixed_bfloat16")
+    (level,) = backbone(tf.ones([1, 32, 32, 3]), tf.constant([[32, 32]]))
+    assert level.features.dtype == tf.bfloat16
+    assert {weight.dtype for weight in backbone.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in backbone.leaf_layers()} == {"bfloat16"}
+
+
+def test_it_comes_back_from_its_settings(mobilenet):
+    again = backbones.Backbone.from_config(mobilenet.get_config())
+    again.set_weights(mobilenet.get_weights())
+    image, size = fakes.image(40, 33)[np.newaxis], tf.constant([[40, 33]])
+    (expected,), (received,) = mobilenet(image, size), again(image, size)
+    np.testing.assert_array_equal(received.features, expected.features)
+    assert again.preprocessing == mobilenet.preprocessing

@@ -1,0 +1,25 @@
+"""The evaluations of a run: written, read in order and cut after a step."""
+
+import json
+import math
+
+from keras_frcnn.training import run_folder
+
+
+def test_evaluations_are_read_in_order_and_cut_after_a_step(tmp_path):
+    assert run_folder.read_evaluations(tmp_path) == []
+    (tmp_path / "evaluations.jsonl").write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n')
+    run_folder.drop_evaluations_after(tmp_path, 4)
+    assert run_folder.read_evaluations(tmp_path) == [{"step": 2}, {"step": 4}]
+
+
+def test_evaluations_are_plain_lines_of_json(tmp_path):
+    run_folder.append_evaluation(tmp_path, 2, "", {"mAP_area": 0.5, "AP_area/cat": math.nan})
+    run_folder.append_evaluation(tmp_path, 4, "step 2 of 4", {"mAP_area": 1})
+    lines = (tmp_path / "evaluations.jsonl").read_text().splitlines()
+    expected = [
+        {"step": 2, "mAP_area": 0.5, "AP_area/cat": None},
+        {"step": 4, "phase": "step 2 of 4", "mAP_area": 1.0},
+    ]
+    assert [json.loads(line) for line in lines] == expected
+    assert run_folder.read_evaluations(tmp_path) == expected
