@@ -13,7 +13,7 @@ TFDS = ["tensorflow-datasets>=4.9.10,<5", "importlib_resources>=6"]
 
 setup(
     name="keras-frcnn",
-    version="0.1.0",
+    version="0.2.0",
     description="Faster R-CNN for TensorFlow 2 and Keras 3: train, evaluate and serve detectors.",
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

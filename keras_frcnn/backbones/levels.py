@@ -22,6 +22,10 @@ class FeatureLevel:
     shape: tf.Tensor
     stride: int
 
+    def frozen(self):
+        """Returns the same level without gradient."""
+        return dataclasses.replace(self, features=tf.stop_gradient(self.features))
+
     def __tf_flatten__(self):
         """Lets functions of TensorFlow take and return levels: the stride, and the tensors."""
         return (self.stride,), (self.features, self.shape)

@@ -1,20 +1,20 @@
-"""Looks for what is wrong with images and annotations, before training does.
+"""Finds what is wrong with images and annotations before training does.
 
 Examples:
   keras-frcnn check-data --data_dir=mydata --train_split=train --eval_split=val
-  keras-frcnn check-data --data_dir=mydata --output_dir=runs/check --fix=mydata_mended
+  keras-frcnn check-data --data_dir=mydata --output_dir=runs/check --fix=mydata_fixed
 
-Finds unreadable images, impossible or doubled boxes, unknown classes, wrong sizes, images in
-both sets and more; prints them with the counts of classes and boxes. A folder without annotations
-has its images checked. Images are decoded as training decodes them too, so that those that pass
-do not stop it. Exit code: 0 if there is no problem, 1 if there is one, 2 if the command line is
-wrong.
+The command reports unreadable images, impossible or doubled boxes, unknown classes, wrong sizes,
+images in both sets and more, with the counts of classes and boxes. In a folder without annotations
+it checks the images. It reads the data as training does, so data that pass do not stop training.
+The exit code is 0 if there is no problem, 1 if there is one, and 2 if the command line is wrong.
 """
 
 from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
-from keras_frcnn.config.flags import Option, settings_of
+from keras_frcnn.config.flags import settings_of
+from keras_frcnn.config.setting import Option
 
 COMMAND = Command(
     "check-data",
@@ -24,25 +24,29 @@ COMMAND = Command(
             "output_dir",
             str,
             "",
-            "Folder for check.json and check.html, a page with images; empty: only print.",
+            "Folder for check.json and check.html, a page with images. Without it, the findings "
+            "are only printed.",
         ),
         Option(
             "fix",
             str,
             "",
-            "New folder for a mended copy in VOC's layout: boxes clipped, impossible and doubled "
-            "ones dropped, sizes set, images upright, unreadable ones left out. The original is "
-            "never touched.",
+            "New folder for a corrected copy in VOC's layout: boxes are clipped, impossible and "
+            "doubled boxes dropped, sizes set, images turned upright and unreadable images left "
+            "out. The original is never changed.",
         ),
         Option(
             "near",
             int,
             6,
-            "Bits of 128, at most, by which images differ that look the same; -1: do not look.",
+            "Two images look the same if their hashes differ in at most this many of 128 bits; -1 "
+            "turns the search for such images off.",
         ),
-        Option("allow", tuple[str, ...], (), "Kinds of findings that are no problem here."),
+        Option(
+            "allow", tuple[str, ...], (), "Kinds of findings that do not count as problems here."
+        ),
     ),
-    settings=(*settings_of("data"), "seed"),
+    settings=(*settings_of("data"), "backbone", "seed"),
 )
 
 _SHOWN_CHANGES = 20
@@ -62,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         import tensorflow as tf
         from rich.console import Console
 
-        from keras_frcnn.inspection.check_data import checks, mend, page
+        from keras_frcnn.inspection.check_data import checks, fix, page
         from keras_frcnn.inspection.check_data import report as check_report
 
         tf.config.set_visible_devices([], "GPU")  # which may be busy training
@@ -71,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
         if options.fix:
-            mend.check_folder(config, options.fix)
+            fix.check_folder(config, options.fix)
         report = checks.check(config, options.near, options.allow)
         check_report.print_report(report, console)
         if options.output_dir:
@@ -80,8 +84,8 @@ def main(argv: list[str] | None = None) -> int:
             page.write(report, folder / "check.html")
             print(f"Written: {folder}/check.json, {folder}/check.html")
         if options.fix:
-            changes = mend.write(report, options.fix)
-            print(f"Mended copy: {options.fix}, {len(changes)} changes, all in {mend.CHANGES}")
+            changes = fix.write(report, options.fix)
+            print(f"Corrected copy: {options.fix}, {len(changes)} changes, all in {fix.CHANGES}")
             for line in changes[:_SHOWN_CHANGES]:
                 print(f"  {line}")
     return 1 if report.num_problems else 0

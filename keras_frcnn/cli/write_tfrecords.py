@@ -12,9 +12,21 @@ To train on them:
 The images are copied unchanged. The folder appears once everything is written, or not at all.
 """
 
+from typing import TYPE_CHECKING
+
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.cli.output import print_notes
+from keras_frcnn.config import Config
 from keras_frcnn.config.setting import Option
+
+if TYPE_CHECKING:
+    from keras_frcnn.data.dataset import Dataset
+
+SETTINGS = (
+    *("dataset", "data_dir", "train_split", "eval_split", "split", "seed"),
+    *("classes_file", "on_bad_record"),
+)
+"""Settings of a command that reads a data set and writes it in another format."""
 
 COMMAND = Command(
     "write-tfrecords",
@@ -23,10 +35,7 @@ COMMAND = Command(
         Option("output_dir", str, "", "New or empty folder to write to.", required=True),
         Option("shard_megabytes", int, 128, "Approximate size of a file, in millions of bytes."),
     ),
-    settings=(
-        *("dataset", "data_dir", "train_split", "eval_split", "split", "seed"),
-        *("classes_file", "on_bad_record"),
-    ),
+    settings=SETTINGS,
 )
 
 
@@ -41,22 +50,41 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND):
-        from rich.console import Console
-
-        from keras_frcnn import data
         from keras_frcnn.data.writers import tfrecord
+        from keras_frcnn.data.writers.new_folder import check_folder
 
-        tfrecord.check_folder(options.output_dir)
-        subsets = {"train": config.train_split}
-        if config.is_evaluated and set(config.eval_split) != set(config.train_split):
-            subsets["eval"] = config.eval_split
-        datasets, class_names = {}, None
-        for name, splits in subsets.items():
-            datasets[name] = data.load(config, splits, class_names)
-            class_names = datasets[name].class_names
-            print_notes(datasets[name], Console())
+        check_folder(options.output_dir)
+        datasets = read_splits(config, "train", "eval")
         files = tfrecord.write(datasets, options.output_dir, options.shard_megabytes)
         for name, dataset in datasets.items():
             print(f"{name}: {len(dataset.records)} images")
         print(f"Written: {options.output_dir}, {len(files)} files and {tfrecord.LABEL_MAP}")
     return 0
+
+
+def read_splits(config: Config, train: str, evaluation: str) -> "dict[str, Dataset]":
+    """Reads the images to train on and, if they are others, those to evaluate on.
+
+    Prints what was skipped and how data sets were joined.
+
+    Args:
+        config: the settings of the command.
+        train: the name of the split to train on.
+        evaluation: the name of the split to evaluate on.
+
+    Returns:
+        The data sets by name; the second has the classes of the first.
+    """
+    from rich.console import Console
+
+    from keras_frcnn import data
+
+    splits = {train: config.train_split}
+    if config.is_evaluated and set(config.eval_split) != set(config.train_split):
+        splits[evaluation] = config.eval_split
+    datasets, class_names = {}, None
+    for name, entries in splits.items():
+        datasets[name] = data.load(config, entries, class_names)
+        class_names = datasets[name].class_names
+        print_notes(datasets[name], Console())
+    return datasets

@@ -16,6 +16,9 @@ DATASETS = {
     "folder": "keras_frcnn.data.readers.folder",
 }
 
+SPLIT_FILE = "split.json"
+"""The file of a run folder that names the images of each share of a plain folder."""
+
 _AND, _NONE = "+", "-"  # in entries of train_split and eval_split
 
 
@@ -33,6 +36,7 @@ class DataSource:
             VOC's and COCO's format need none.
         split: The setting of this name: the shares of a plain folder's images.
         seed: The seed that draws these shares.
+        split_file: The file in which a run keeps what was drawn; empty if there is no run.
     """
 
     dataset: str
@@ -43,6 +47,7 @@ class DataSource:
     annotated: bool = True
     split: tuple[float, ...] = ()
     seed: int = 0
+    split_file: str = ""
 
     def __str__(self) -> str:
         return f"{self.dataset} in {self.data_dir}" if self.data_dir else self.dataset

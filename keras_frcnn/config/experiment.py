@@ -2,12 +2,13 @@
 
 import dataclasses
 import itertools
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from keras_frcnn.config.augmentation import AugmentationConfig
 from keras_frcnn.config.concern import Problem, SettingsError
-from keras_frcnn.config.data import DataConfig, DataSource
+from keras_frcnn.config.data import SPLIT_FILE, DataConfig, DataSource
 from keras_frcnn.config.evaluation import EvaluationConfig
 from keras_frcnn.config.model import ModelConfig
 from keras_frcnn.config.training import TrainingConfig
@@ -100,9 +101,11 @@ class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, 
                 del kept[name]
 
     def sources(self, splits: tuple[str, ...]) -> tuple[DataSource, ...]:
-        """``DataConfig.sources``, with the seed that draws the shares of a plain folder."""
+        """``DataConfig.sources``, with what draws and keeps the shares of a plain folder."""
+        file = str(pathlib.PurePath(self.output_dir, SPLIT_FILE)) if self.output_dir else ""
         return tuple(
-            dataclasses.replace(source, seed=self.seed) for source in super().sources(splits)
+            dataclasses.replace(source, seed=self.seed, split_file=file if source.split else "")
+            for source in super().sources(splits)
         )
 
     @property

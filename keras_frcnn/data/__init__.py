@@ -1,19 +1,18 @@
-"""Readers of annotated images, and the way from files to batches."""
+"""Data sets: from the files of annotated images to the batches of training.
+
+``load`` reads the records that settings ask for. Adding a format takes one module in ``readers``
+with a function ``read(source) -> Reading``, and one line in ``config.DATASETS``.
+"""
 
 import dataclasses
+import importlib
+from types import ModuleType
 
-from keras_frcnn.config import Config
+from keras_frcnn.config import DATASETS, Config
 from keras_frcnn.data import class_names as classes
 from keras_frcnn.data import joining
 from keras_frcnn.data.dataset import Dataset, check
-from keras_frcnn.data.readers import coco, tfds, tfrecord, voc
-
-READERS = {
-    "voc": voc.read,
-    "coco": coco.read,
-    "tfrecord": tfrecord.read,
-    "tfds": tfds.read,
-}
+from keras_frcnn.data.problems import invalid
 
 
 def load(
@@ -25,23 +24,23 @@ def load(
     images: bool = True,
     annotated: bool = True,
 ) -> Dataset:
-    """Reads the records of some splits of all datasets and joins them.
+    """Reads the records of some splits of all data sets and joins them.
 
     Args:
         config: settings; the data group is used.
         splits: entries of the form of ``config.train_split``.
         class_names: classes to read, in the order of their labels; evaluation passes those of the
-            training. By default those of ``config.classes_file`` or of the first dataset. The names
-            in the data are matched to them by ``classes.match``.
-        strict: whether, in a lone dataset, objects of a class that matches none are bad records. In
-            joined data they are just left out.
-        images: whether to look at the images. Without, only ``truth`` is read, from data of
-            COCO's form, and the dataset has no records.
-        annotated: whether to read the objects, in VOC's and COCO's form. Without, the images need
-            no annotations.
+            training. By default those of ``config.classes_file`` or of the first data set. The
+            names in the data are matched to them by ``classes.match``.
+        strict: whether, in a lone data set, an object of a class that matches none is a problem.
+            In joined data it is left out in any case.
+        images: whether to look at the images. If not, only ``truth`` is read, from data of COCO's
+            form, and the data set has no records.
+        annotated: whether to read the objects. If not, the images need no annotations in VOC's and
+            COCO's form.
 
     Returns:
-        The dataset, every record of it checked.
+        The data set, every record of it checked.
 
     Raises:
         ValueError: naming the file, split or flag that is wrong.
@@ -50,22 +49,32 @@ def load(
     strict = strict and len(config.dataset) == 1
     parts = []
     for source in sources:
-        if source.dataset not in READERS:
-            raise ValueError(
-                f"dataset must be one of {', '.join(READERS)}. Received: {source.dataset!r}"
-            )
-        read = READERS[source.dataset] if images else coco.read_truth
-        part = read(source, source.splits)
+        reader = reader_of(source.dataset)
+        read = reader.read if images else reader_of("coco").read_truth
+        part = read(source).settle(source)
         for record in part.records:
             check(record, part.class_names)
         class_names = classes.choose(class_names, config.classes_file, part.class_names)
         if annotated and not class_names:
-            raise ValueError(
-                f"{source.place}: expected objects in {', '.join(source.splits)}, or class names "
-                "by --classes_file. Received: none"
-            )
+            expected = f"objects in {', '.join(source.splits)}, or class names by --classes_file"
+            raise invalid(expected, "none", source.place)
         parts.append(joining.relabel(part, source, class_names, strict))
     return joining.join(parts, sources)
+
+
+def reader_of(dataset: str) -> ModuleType:
+    """Returns the module that reads a format.
+
+    It has ``read(source)`` and, if the splits of a folder can be listed,
+    ``available_splits(data_dir)``.
+
+    Raises:
+        ValueError: if there is no such format.
+    """
+    if dataset not in DATASETS:
+        message = f"dataset must be one of {', '.join(DATASETS)}. Received: {dataset!r}"
+        raise invalid(f"one of {', '.join(DATASETS)}", repr(dataset), message=message)
+    return importlib.import_module(DATASETS[dataset])
 
 
 def load_images(
@@ -75,8 +84,10 @@ def load_images(
     strict: bool = True,
     annotated: bool = True,
 ) -> Dataset:
-    """As ``load``, for those who need the pixels too: under ``config.check_images`` every image
-    is decoded once, so that a broken one is found now and not hours later.
+    """As ``load``, for those who need the pixels too.
+
+    Under ``config.check_images`` every image is decoded once, so that a broken one is found now
+    and not hours later.
     """
     dataset = load(config, splits, class_names, strict=strict, annotated=annotated)
     if not config.check_images:

@@ -1,4 +1,4 @@
-"""Class names: those of a data set, and which names of other data mean the same."""
+"""Class names: which classes a data set has, and which names of other data mean the same."""
 
 import pathlib
 import unicodedata
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_frcnn.data.readers.voc_layout import read_lines
+from keras_frcnn.data.problems import invalid
+from keras_frcnn.data.readers.paths import read_lines
 
 SYNONYMS = (
     ("aeroplane", "airplane"),
@@ -14,7 +15,7 @@ SYNONYMS = (
     ("sofa", "couch"),
     ("tvmonitor", "tv"),
 )
-"""Where VOC (first) and COCO use different words for one class; written as they are compared."""
+"""Classes for which VOC (first) and COCO (second) use different words, without blanks and case."""
 
 _SAME = {other: name for name, other in SYNONYMS}
 
@@ -24,23 +25,22 @@ def choose(given: Sequence[str] | None, classes_file: str, found: Sequence[str])
 
     Args:
         given: the names, if they are known.
-        classes_file: the setting of this name, where they are not.
-        found: those that its source has, where there is no file.
+        classes_file: the setting of this name; its names count if none are given.
+        found: the names that the source has, which count if there is no file either.
 
     Returns:
         The names, in the order of their labels; empty if there are none.
 
     Raises:
-        ValueError: if given names or the file's are none or doubled.
+        ValueError: if the given names or those of the file are none, or one is there twice.
     """
     if given is None and not classes_file:
         return tuple(found)
     names = tuple(read_lines(pathlib.Path(classes_file)) if given is None else given)
     if not names or len(set(names)) < len(names):
-        raise ValueError(
-            f"{classes_file if given is None else 'class_names'}: expected at least one class "
-            f"name, none twice. Received: {', '.join(names) or 'none'}"
-        )
+        place = classes_file if given is None else "class_names"
+        expected = "at least one class name, none of them twice"
+        raise invalid(expected, ", ".join(names) or "none", place)
     return names
 
 
@@ -52,7 +52,7 @@ def match(names: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
         class_names: the classes.
 
     Returns:
-        int64 [len(names)], labels; -1 where none is meant.
+        int64 [len(names)], labels; -1 for a name that means none of the classes.
 
     Raises:
         ValueError: if a name could mean two classes.

@@ -1,9 +1,10 @@
-"""The one form in which readers hand over annotated images, and what every reader needs.
+"""The one form in which annotated images are passed on: what readers find and training uses.
 
-A reader is a function ``read(source, splits) -> Dataset``. It gives what one ``config.DataSource``
-holds, its classes as they are called there; ``joining`` makes one data set of what the readers
-return, with one set of classes. Everything after that (pipeline, evaluation, inspection) knows only
-``Dataset`` and ``Record``.
+A reader is a module of ``readers`` with a function ``read(source) -> Reading``. It gives every
+image that a ``config.DataSource`` holds, the faulty ones too, each with what is wrong with it.
+``Reading.settle`` makes a ``Dataset`` of it, which holds only what can be used; ``joining`` joins
+several data sets into one with one list of classes. The pipeline, evaluation and inspection know
+only ``Dataset`` and ``Record``.
 """
 
 import concurrent.futures
@@ -13,13 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from keras_frcnn.config import DataSource
 from keras_frcnn.console import with_progress
 from keras_frcnn.data.images.spans import Span
+from keras_frcnn.data.problems import (
+    DataError,
+    Problem,
+    ProblemKind,
+    Remedy,
+    invalid,
+    settle,
+)
 
 MAX_OVERHANG = 1.0
-"""Pixels by which a box may leave its image and be clipped without a word: tools round."""
+"""Pixels by which a box may leave its image and be clipped silently, because tools round."""
 
-_SHOWN_PROBLEMS = 10
 _PROGRESS_FROM = 2000
 
 
@@ -29,17 +38,21 @@ class Record:
 
     Attributes:
         image_id: name or number of the image, unique in its dataset.
-        path: the file that holds the image.
-        height: pixels of the image as displayed, that is after its EXIF orientation is applied.
-        width: likewise.
+        path: the file that holds the image; empty in a ``Reading`` if there is none.
+        height: pixels of the image as displayed, that is after its EXIF orientation is applied. In
+            a ``Reading``, pixels of the image as its boxes see it, and 0 if unknown.
+        width: as ``height``.
         boxes: float32 [G, 4], yxyx pixels of the image as displayed, far edge exclusive.
         labels: int32 [G], index of the class name.
         difficult: bool [G], objects that evaluation neither asks for nor counts as mistakes: VOC's
-            difficult ones, COCO's crowd regions.
+            difficult objects and COCO's crowd regions.
         orientation: EXIF orientation (1 to 8) of the stored pixels; 1 is upright.
-        form: whose rules the annotation follows, "voc" or "coco": decides what becomes of difficult
-            objects in training and which metric fits, unless settings say otherwise.
-        span: where in the file, then one of TFRecords, the image lies; None: it is the whole.
+        form: whose rules the annotation follows, "voc" or "coco". It decides what becomes of
+            difficult objects in training and which metric fits, unless settings say otherwise.
+        span: where the image lies in ``path``, a file of TFRecords; None: it is the whole file.
+        annotation: the file that annotates this image alone; empty if there is none.
+        problems: what is wrong with the image and its objects. Only records of a ``Reading`` have
+            any. Objects that are dropped are not in ``boxes``.
     """
 
     image_id: str | int
@@ -52,11 +65,18 @@ class Record:
     orientation: int = 1
     form: str = "voc"
     span: Span | None = None
+    annotation: str = ""
+    problems: tuple[Problem, ...] = ()
 
     @property
     def name(self) -> str:
         """The words for the image in messages."""
         return self.path if self.span is None else f"{self.path}: image {self.image_id}"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether no problem makes the whole image unfit for use."""
+        return all(problem.remedy != Remedy.LEAVE_OUT for problem in self.problems)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,28 +131,96 @@ class GroundTruth:
 
 @dataclasses.dataclass
 class Dataset:
-    """Records and the classes that their labels count.
+    """Records that can be used, and the classes that their labels count.
 
     Attributes:
         class_names: name of label 0, 1, ...; background is not among them.
         records: the images.
-        skipped: one line for each record or object that was left out, or for all of a kind, saying
-            why.
-        truth: the objects of exactly these records for COCO's evaluation, where all sources have
-            its form; else it is made from the records.
-        remarks: what the user should know about how sources were put together.
+        problems: what was left out, dropped or clipped.
+        truth: the objects of exactly these records for COCO's evaluation, if all sources have its
+            form. Otherwise it is made from the records.
+        remarks: what the user should know about how sources were joined.
     """
 
     class_names: tuple[str, ...]
     records: list[Record]
-    skipped: list[str] = dataclasses.field(default_factory=list)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
     truth: GroundTruth | None = None
     remarks: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def form(self) -> str:
-        """The form of its records, of joined ones that of the first; without any it is COCO's."""
+        """The form of the first record; COCO's if there is none."""
         return self.records[0].form if self.records else "coco"
+
+    @property
+    def skipped(self) -> list[str]:
+        """One line for each problem, which says what was done about it."""
+        return [problem.skipped_line for problem in self.problems]
+
+
+@dataclasses.dataclass
+class Reading:
+    """Everything that a reader finds in a source.
+
+    Attributes:
+        class_names: classes of the images that can be used, in the order of their labels.
+        records: all images, each with its problems.
+        problems: what is wrong without belonging to a record.
+        truth: the objects of exactly these records for COCO's evaluation, if the source has its
+            form.
+        further_class_names: classes that only objects to be left out have. Labels count them after
+            ``class_names``.
+    """
+
+    class_names: tuple[str, ...]
+    records: list[Record]
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+    truth: GroundTruth | None = None
+    further_class_names: tuple[str, ...] = ()
+
+    def settle(self, source: DataSource) -> Dataset:
+        """Makes the dataset that training uses: without the images that cannot be used.
+
+        Of an image that is left out only the first reason counts.
+
+        Args:
+            source: what was read.
+
+        Returns:
+            The dataset.
+
+        Raises:
+            DataError: under ``on_bad_record="error"`` if there is any problem; else if no image is
+                left. It names the files and objects.
+        """
+        usable = [record.is_usable for record in self.records]
+        images = [
+            next(p for p in record.problems if p.remedy == Remedy.LEAVE_OUT)
+            for record, is_usable in zip(self.records, usable, strict=True)
+            if not is_usable
+        ]
+        kept = [r for r, is_usable in zip(self.records, usable, strict=True) if is_usable]
+        objects = [p for record in kept for p in record.problems if p.remedy != Remedy.NONE]
+        problems = settle([*self.problems, *images, *objects], source.on_bad_record)
+        truth = self.truth
+        if truth is not None and not all(usable):
+            truth = truth.select(np.array(usable, bool))
+        if not kept and (truth is None or not truth.image_ids):
+            raise _nothing_readable(source, problems)
+        return Dataset(
+            self.class_names,
+            [dataclasses.replace(r, problems=()) if r.problems else r for r in kept],
+            problems,
+            truth,
+        )
+
+
+def _nothing_readable(source: DataSource, problems: Sequence[Problem]) -> DataError:
+    expected = f"readable images in {', '.join(source.splits)}"
+    received = "\n".join(problem.skipped_line for problem in problems) or "none"
+    message = f"expected {expected}. Received:\n{received}"
+    return invalid(expected, received, source.data_dir, message)
 
 
 def check(record: Record, class_names: Sequence[str]) -> None:
@@ -157,20 +245,20 @@ def check(record: Record, class_names: Sequence[str]) -> None:
             f"{record.boxes.shape}, {record.labels.shape} and {record.difficult.shape}"
         )
     boxes, size = record.boxes, np.array([record.height, record.width])
-    if (  # of all objects at once, as there may be a million
+    if (  # of all objects at once, since there may be a million
         np.all((boxes[:, :2] >= 0) & (boxes[:, :2] < boxes[:, 2:]) & (boxes[:, 2:] <= size))
         and np.all((record.labels >= 0) & (record.labels < len(class_names)))
     ):
         return
     for number, (box, label) in enumerate(zip(boxes, record.labels, strict=True), start=1):
-        problem = box_problem(box, record.height, record.width)
+        fault = box_fault(box, record.height, record.width)
         if not 0 <= label < len(class_names):
-            problem = f"label {label} is not one of the {len(class_names)} classes' (from 0)"
-        if problem:
-            raise ValueError(f"{record.name}: object {number}: {problem}")
+            fault = f"label {label} is not one of the {len(class_names)} classes' (from 0)"
+        if fault:
+            raise ValueError(f"{record.name}: object {number}: {fault}")
 
 
-def box_problem(box: np.ndarray, height: int, width: int) -> str:
+def box_fault(box: np.ndarray, height: int, width: int) -> str:
     """Says what is wrong with a box.
 
     Args:
@@ -191,29 +279,49 @@ def box_problem(box: np.ndarray, height: int, width: int) -> str:
     return ""
 
 
-def settle(problems: Sequence[tuple[str, str]], on_bad_record: str) -> list[str]:
-    """Ends a reader's work on the problems that it met.
+def fit_box(
+    box: np.ndarray,
+    height: float,
+    width: float,
+    written: str,
+    max_overhang: float = MAX_OVERHANG,
+) -> tuple[np.ndarray | None, Problem | None]:
+    """Clips a box as it was written to its image.
 
     Args:
-        problems: what is wrong, with file and object, and what skipping does ("object dropped").
-        on_bad_record: the setting of this name, "error" or "skip".
+        box: float64 [4], yxyx pixels, far edge exclusive; any numbers.
+        height: pixels of the image; infinite if unknown.
+        width: likewise.
+        written: the box in words, as its file gives it.
+        max_overhang: pixels by which the box may leave the image without being a problem.
 
     Returns:
-        One line for each problem, for ``Dataset.skipped``.
-
-    Raises:
-        ValueError: under "error": how many problems, the first of them, and the flag to skip them.
+        The box inside the image, float32 [4], or None if nothing of it lies there; and what is
+        wrong with it, None if nothing is.
     """
-    if problems and on_bad_record == "error":
-        shown = [f"  - {what}" for what, _ in problems[:_SHOWN_PROBLEMS]]
-        if len(problems) > len(shown):
-            shown.append(f"  ... and {len(problems) - len(shown)} more")
-        raise ValueError(
-            f"{len(problems)} problem(s) in the data:\n"
-            + "\n".join(shown)
-            + "\nMend the files, or leave them out (counted and named) with --on_bad_record=skip."
-        )
-    return [f"{what}; {remedy}" for what, remedy in problems]
+
+    def problem(kind: ProblemKind, words: str, remedy: Remedy = Remedy.DROP) -> Problem:
+        return Problem(kind=kind, message=f"box {words} ({written})", box=box, remedy=remedy)
+
+    if not np.all(np.isfinite(box)):
+        return None, problem(ProblemKind.DEGENERATE_BOX, "is not finite")
+    if np.any(box[:2] >= box[2:]):
+        return None, problem(ProblemKind.DEGENERATE_BOX, "has no area")
+    inside = np.clip(box, 0, [height, width, height, width])
+    overhang = np.max(np.abs(box - inside))
+    with np.errstate(over="ignore"):  # where the size is unknown, numbers may be beyond float32
+        inside = inside.astype(np.float32)
+    vanishes = bool(np.any(inside[:2] >= inside[2:]))
+    if overhang > max_overhang:
+        words = "leaves the image"
+        words += f" of height {height}, width {width}" if np.isfinite(height) else ""
+        remedy = Remedy.DROP if vanishes else Remedy.CLIP
+        return None if vanishes else inside, problem(ProblemKind.OUTSIDE_BOX, words, remedy)
+    if not vanishes:
+        return inside, None
+    if overhang:
+        return None, problem(ProblemKind.OUTSIDE_BOX, "lies outside the image")
+    return None, problem(ProblemKind.DEGENERATE_BOX, "has no area in float32")
 
 
 def read_files(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:

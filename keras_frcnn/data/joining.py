@@ -1,8 +1,8 @@
-"""From the data sets that readers return to one: classes matched by name, ids told apart.
+"""Joins the data sets of several sources: classes are matched by name, ids are told apart.
 
-In joined data an object whose class matches none is left out: to a detector of the other classes it
-is background like everything else. So is an image with no other object, where ``include_empty``
-lets it be trained on.
+In joined data an object whose class matches none of the classes is left out: to a detector of these
+classes it is background like everything else. So is an image without other objects, if
+``include_empty`` lets it be trained on.
 """
 
 import dataclasses
@@ -12,26 +12,27 @@ import numpy as np
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.data import class_names as classes
-from keras_frcnn.data import dataset as records
-from keras_frcnn.data.dataset import Dataset, GroundTruth
+from keras_frcnn.data.dataset import Dataset, GroundTruth, Record
+from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid, settle
 
 
 def relabel(
     dataset: Dataset, source: DataSource, class_names: Sequence[str], strict: bool = False
 ) -> Dataset:
-    """Gives a reader's data set other classes, matched by ``classes.match``.
+    """Gives a data set other classes, matched by ``classes.match``.
 
     Args:
-        dataset: with its source's own classes. Without records, ``truth`` alone is looked at.
+        dataset: the data of one source, with its own classes. If it has no records, its ``truth``
+            is looked at.
         source: where it comes from.
-        class_names: the classes wanted.
-        strict: whether objects of a class that matches none are bad records, for
-            ``on_bad_record`` to decide about; else they are left out.
+        class_names: the new classes.
+        strict: whether an object of a class that matches none is a problem, for
+            ``on_bad_record`` to decide about; otherwise it is left out.
 
     Returns:
-        The data set with these classes. ``skipped`` has a line with the classes that lost objects
-        and how many, under ``strict`` one for each class; ``remarks`` tell which classes are called
-        otherwise there and, unless ``strict``, which are missing.
+        The data set with these classes. ``problems`` has one that names all classes that lost
+        objects and how many, under ``strict`` one for each class. ``remarks`` tell which classes
+        have other names there and, unless ``strict``, which are missing.
 
     Raises:
         ValueError: if none of its classes matches, or one matches two; under ``strict`` and
@@ -44,10 +45,8 @@ def relabel(
         return dataclasses.replace(dataset, class_names=class_names)
     labels = classes.match(dataset.class_names, class_names)
     if len(labels) and np.all(labels < 0):
-        raise ValueError(
-            f"{source.place}: expected at least one of the classes {', '.join(class_names)}. "
-            f"Received: {', '.join(dataset.class_names)}"
-        )
+        expected = f"at least one of the classes {', '.join(class_names)}"
+        raise invalid(expected, ", ".join(dataset.class_names), source.place)
     renamed = [
         f"{theirs} is {class_names[label]}"
         for theirs, label in zip(dataset.class_names, labels, strict=True)
@@ -61,14 +60,20 @@ def relabel(
     return Dataset(
         class_names,
         [_relabel_record(record, labels) for record in dataset.records],
-        [*dataset.skipped, *_left_out(dataset, source, class_names, labels, strict)],
+        [*dataset.problems, *_lost_classes(dataset, source, class_names, labels, strict)],
         None if dataset.truth is None else _relabel_truth(dataset.truth, class_names, labels),
         [*dataset.remarks, *remarks],
     )
 
 
-def _left_out(dataset, source, class_names, labels, strict) -> list[str]:
-    """Returns the lines about classes that lose objects, or raises under ``strict``."""
+def _lost_classes(
+    dataset: Dataset,
+    source: DataSource,
+    class_names: tuple[str, ...],
+    labels: np.ndarray,
+    strict: bool,
+) -> list[Problem]:
+    """Returns the problems of classes that lose objects, or raises under ``strict``."""
     columns = [record.labels for record in dataset.records]
     if not columns and dataset.truth is not None:
         columns = [dataset.truth.labels]
@@ -76,18 +81,26 @@ def _left_out(dataset, source, class_names, labels, strict) -> list[str]:
     lost = np.flatnonzero((labels < 0) & (counts > 0)).tolist()
     if lost and not strict:
         names = (f"{dataset.class_names[label]} ({counts[label]:,})" for label in lost)
-        return [f"{source.place}: objects of classes that match none: {', '.join(names)}"]
+        words = f"objects of classes that match none: {', '.join(names)}"
+        kind = ProblemKind.UNMATCHED_CLASS
+        return [Problem(kind=kind, message=words, file=source.place)]
     problems = []
     for label in lost:
         holders = (record.name for record in dataset.records if label in record.labels)
-        first = next(holders, source.place)
         more = f" and {counts[label] - 1:,} more" if counts[label] > 1 else ""
-        what = f"{first}: object of class {dataset.class_names[label]}{more}: unknown class; known "
-        problems.append((f"{what}are {', '.join(class_names)}", "object dropped"))
-    return records.settle(problems, source.on_bad_record)
+        problems.append(
+            Problem(
+                kind=ProblemKind.UNKNOWN_CLASS,
+                file=next(holders, source.place),
+                object=f"object of class {dataset.class_names[label]}{more}",
+                message=f"unknown class; known are {', '.join(class_names)}",
+                remedy=Remedy.DROP,
+            )
+        )
+    return settle(problems, source.on_bad_record)
 
 
-def _relabel_record(record: records.Record, labels: np.ndarray) -> records.Record:
+def _relabel_record(record: Record, labels: np.ndarray) -> Record:
     found = labels[record.labels].astype(np.int32)
     kept = found >= 0
     return dataclasses.replace(
@@ -121,15 +134,15 @@ def join(parts: Sequence[Dataset], sources: Sequence[DataSource]) -> Dataset:
     Image ids are those of ``distinct``.
 
     Args:
-        parts: at least one, all with the same classes.
-        sources: where each comes from.
+        parts: at least one data set, all with the same classes.
+        sources: where each data set comes from.
 
     Returns:
-        All records in their order. ``truth`` is there if all parts have one, with the category
+        All records in their order. ``truth`` is there if all data sets have one, with the category
         numbers of the first.
 
     Raises:
-        ValueError: under ``on_bad_record="error"``, if one image's file is in two of them.
+        DataError: under ``on_bad_record="error"``, if two of them hold the same image file.
     """
     if len(parts) == 1:
         return parts[0]
@@ -142,7 +155,7 @@ def join(parts: Sequence[Dataset], sources: Sequence[DataSource]) -> Dataset:
             for part, of_part in zip(parts, ids, strict=True)
             for record, image_id in zip(part.records, of_part, strict=bool(part.records))
         ],
-        [*(line for part in parts for line in part.skipped), *repeated],
+        [*(problem for part in parts for problem in part.problems), *repeated],
         _join_truths([part.truth for part in parts], ids),
         [line for part in parts for line in part.remarks],
     )
@@ -154,13 +167,13 @@ def distinct(
     """Tells the image ids of several sources apart.
 
     Args:
-        ids: those of each source.
-        forms: the sources' forms.
+        ids: the ids of each source.
+        forms: the form of each source.
 
     Returns:
-        The same; all as texts where some are numbers and some are texts, as files of ids hold one
-        kind; and where two sources have one, all with a prefix: the source's form, with its place
-        among the sources if others have the same, and a slash.
+        The same ids. If some are numbers and some are texts, all become texts, since files of ids
+        hold one type. If two sources share an id, all ids get a prefix: the form of their source
+        and a slash, with the number of the source in between if several have this form.
     """
     texts = [{str(image_id) for image_id in of_source} for of_source in ids]
     if len(set().union(*texts)) == sum(map(len, texts)):
@@ -184,22 +197,28 @@ def _ids(part: Dataset) -> Sequence[str | int]:
 
 def _without_repeats(
     parts: Sequence[Dataset], sources: Sequence[DataSource]
-) -> tuple[list[Dataset], list[str]]:
-    """Leaves out images whose file an earlier part has, with a line for ``skipped``."""
-    places: dict[tuple, DataSource] = {}
+) -> tuple[list[Dataset], list[Problem]]:
+    """Leaves out images whose file an earlier data set has, and returns a problem for each set."""
+    first: dict[tuple, DataSource] = {}
     problems, kept = [], []
     for part, source in zip(parts, sources, strict=True):
         files = [(record.path, record.span) for record in part.records]
-        repeated = [row for row, file in enumerate(files) if file in places]
+        repeated = [row for row, file in enumerate(files) if file in first]
         if repeated:
             more = f" and {len(repeated) - 1:,} more" if len(repeated) > 1 else ""
-            first = f"{part.records[repeated[0]].name}{more}"
-            what = f"{first}: in {places[files[repeated[0]]].place} and in {source.place}"
-            problems.append((what, "left out the second time"))
-            part = _select(part, [file not in places for file in files])
+            place = first[files[repeated[0]]].place
+            problems.append(
+                Problem(
+                    kind=ProblemKind.REPEATED_IMAGE,
+                    file=f"{part.records[repeated[0]].name}{more}",
+                    message=f"in {place} and in {source.place}",
+                    remedy=Remedy.KEEP_FIRST,
+                )
+            )
+            part = _select(part, [file not in first for file in files])
         kept.append(part)
-        places |= dict.fromkeys(files, source)
-    return kept, records.settle(problems, sources[0].on_bad_record)
+        first |= dict.fromkeys(files, source)
+    return kept, settle(problems, sources[0].on_bad_record)
 
 
 def _select(part: Dataset, kept: list[bool]) -> Dataset:

@@ -1,13 +1,15 @@
 """The detector: a backbone, a region proposal network and a second stage, joined and trained."""
 
-import dataclasses
-
 import keras
 import tensorflow as tf
 
-from keras_frcnn.models.preprocessing import make_inputs, read_images, to_original
+from keras_frcnn.models.preprocessing import (
+    make_inputs,
+    read_images,
+    resize_scale,
+    to_original,
+)
 from keras_frcnn.models.rpn import Proposals
-from keras_frcnn.ops import boxes as box_ops
 from keras_frcnn.ops import losses, sampling
 
 DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
@@ -89,8 +91,8 @@ class FasterRCNN(keras.Model):
             )
         if roi_head.num_classes != len(self.class_names):
             raise ValueError(
-                f"roi_head must be for as many classes as there are names. Expected: "
-                f"{len(self.class_names)}. Received: {roi_head.num_classes}"
+                f"roi_head must have {len(self.class_names)} classes, as many as class_names. "
+                f"Received: {roi_head.num_classes}"
             )
         self._arguments = {
             "shorter_side": shorter_side,
@@ -126,15 +128,13 @@ class FasterRCNN(keras.Model):
         roi_head.build_for(backbone)
         self.built = True
 
-    # --- inference
-
     def call(self, inputs, training=False):
         if training:
             raise ValueError(
                 "FasterRCNN(inputs, training=True) has no answer: training computes losses, by "
                 "model.compute_losses(inputs, targets)"
             )
-        levels = self.backbone(inputs["images"], inputs["image_shape"])
+        levels = self.features(inputs)
         proposals = self.propose(inputs, levels)
         detections = self.roi_head(
             levels=levels, proposals=proposals, image_shape=inputs["image_shape"]
@@ -150,37 +150,25 @@ class FasterRCNN(keras.Model):
             training: whether to give the many proposals that training samples from.
         """
         if "proposals" in inputs:
-            return _given_proposals(inputs)
+            return Proposals.of_inputs(inputs)
         predictions = self.rpn.predict(self.rpn_levels(inputs, levels))
         return self._propose(predictions, inputs, training)
 
     def rpn_levels(self, inputs, levels=None):
-        """Returns the feature levels that the RPN stands on; ``levels`` are the backbone's, if they
-        are there already.
+        """Returns the feature levels that the RPN works on: those of its own backbone, or else the
+        shared ones, which are ``levels`` if they are there already.
         """
         if self.rpn_backbone is not None:
-            return _without_gradient(
-                self.rpn_backbone, self.rpn_backbone(inputs["images"], inputs["image_shape"])
-            )
-        if levels is not None:
-            return levels
-        return self.features(inputs)
+            return _features(self.rpn_backbone, inputs)
+        return self.features(inputs) if levels is None else levels
 
     def features(self, inputs):
         """Returns the backbone's feature levels; a frozen backbone gives them no gradient."""
-        return _without_gradient(
-            self.backbone, self.backbone(inputs["images"], inputs["image_shape"])
-        )
+        return _features(self.backbone, inputs)
 
     def _propose(self, predictions, inputs, training):
-        scale = None
-        if "original_shape" in inputs:
-            scale = tf.cast(inputs["image_shape"], tf.float32) / tf.cast(
-                inputs["original_shape"], tf.float32
-            )
-        return self.rpn.propose(predictions, inputs["image_shape"], scale, training)
-
-    # --- training
+        shape, scale = inputs["image_shape"], resize_scale(inputs)
+        return self.rpn.propose(predictions, shape, scale, training)
 
     @property
     def learning_stages(self):
@@ -210,7 +198,7 @@ class FasterRCNN(keras.Model):
             values |= self.rpn.compute_losses(predictions, inputs["image_shape"], targets, keys)
         if "roi" in stages:
             if "proposals" in inputs:
-                proposals = _given_proposals(inputs)
+                proposals = Proposals.of_inputs(inputs)
             else:
                 proposals = self._propose(predictions, inputs, training=True)
             if not self._arguments["proposal_gradient"]:
@@ -264,7 +252,7 @@ class FasterRCNN(keras.Model):
 
     @property
     def metrics(self):
-        absent = tuple(f"{stage}_" for stage in ("rpn", "roi") if stage not in self.learning_stages)
+        absent = tuple(stage for stage in ("rpn", "roi") if stage not in self.learning_stages)
         return [meter for name, meter in self._meters.items() if not name.startswith(absent)]
 
     def _update_meters(self, values):
@@ -278,10 +266,8 @@ class FasterRCNN(keras.Model):
         return [w for w in self.trainable_weights if decay_biases or not is_bias(w)]
 
     def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
-        """Does what ``keras.Model.compile`` does, but uses XLA only if asked to.
-
-        With ``jit_compile=True`` XLA compiles ``fit``, ``evaluate`` and ``predict``, once for each
-        size of a batch. ``detect`` and exported models do without.
+        """Compiles as ``keras.Model.compile`` does, but uses XLA only if asked to: for ``fit``,
+        ``evaluate`` and ``predict``, once for each size of a batch.
 
         Raises:
             ValueError: if XLA is wanted and cannot be had; Keras alone would only warn.
@@ -308,8 +294,6 @@ class FasterRCNN(keras.Model):
 
     def get_compile_config(self):
         """Returns None: a run makes its optimizer from its settings, and inference needs none."""
-
-    # --- use
 
     def predict_step(self, data):
         """Returns detections and proposals of a batch, in pixels of the original images."""
@@ -378,8 +362,6 @@ class FasterRCNN(keras.Model):
             name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names
         }
 
-    # --- saving
-
     def get_config(self):
         common = {"format": FORMAT, "class_names": list(self.class_names)}
         if self.config is not None:
@@ -392,8 +374,7 @@ class FasterRCNN(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
-        config.pop("format", None)
+        config = {name: value for name, value in config.items() if name != "format"}
         if "config" in config:
             from keras_frcnn.config import Config
             from keras_frcnn.models.build import build_detector
@@ -411,20 +392,7 @@ def is_bias(weight):
     return weight.path.endswith("bias")
 
 
-def _without_gradient(backbone, levels):
-    """Stops the gradient into a backbone of which nothing is trained."""
-    if backbone.trainable_weights:
-        return levels
-    return [
-        dataclasses.replace(level, features=tf.stop_gradient(level.features)) for level in levels
-    ]
-
-
-def _given_proposals(inputs):
-    """Returns the ``Proposals`` that came with a batch; scores are 0 if none were given."""
-    boxes = tf.cast(inputs["proposals"], tf.float32)
-    valid = box_ops.area(boxes) > 0.0
-    scores = tf.cast(inputs.get("proposal_scores", tf.zeros(tf.shape(valid))), tf.float32)
-    return Proposals(
-        tf.where(valid[..., tf.newaxis], boxes, 0.0), tf.where(valid, scores, 0.0), valid
-    )
+def _features(backbone, inputs):
+    """Returns a backbone's feature levels, without gradient if nothing of it is trained."""
+    levels = backbone(inputs["images"], inputs["image_shape"])
+    return levels if backbone.trainable_weights else [level.frozen() for level in levels]

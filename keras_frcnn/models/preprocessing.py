@@ -34,6 +34,16 @@ def make_inputs(
     }
 
 
+def resize_scale(inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
+    """Returns the resized sizes over the original ones [B, 2], or None if these are not known."""
+    if "original_shape" not in inputs:
+        return None
+    resized, original = (
+        tf.cast(inputs[name], tf.float32) for name in ("image_shape", "original_shape")
+    )
+    return resized / original
+
+
 def to_original(boxes: tf.Tensor, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
     """Moves boxes [B, N, 4] from the network's input to the images before resizing, if their sizes
     are known.

@@ -6,26 +6,9 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn import layers
+from keras_frcnn.models.anchors import Anchors, anchor_generators, joined, lay_anchors
+from keras_frcnn.ops import boxes as box_ops
 from keras_frcnn.ops import losses
-
-
-class Anchors(NamedTuple):
-    """The anchors of all feature levels, one level after the other.
-
-    Attributes:
-        boxes: [N, 4], yxyx pixels of the network's input.
-        valid: [B, N] bool, False for anchors in the padding of the batch.
-        ids: [N] int32, numbers that follow from level, cell and shape, so that an anchor has the
-            same number whatever pads the maps.
-        level_sizes: the number of anchors of each level.
-        num_positions: [B, 1] int32, the cells of an image's own maps, all levels together.
-    """
-
-    boxes: tf.Tensor
-    valid: tf.Tensor
-    ids: tf.Tensor
-    level_sizes: list
-    num_positions: tf.Tensor
 
 
 class RPNPredictions(NamedTuple):
@@ -57,6 +40,18 @@ class Proposals(NamedTuple):
     scores: tf.Tensor
     valid: tf.Tensor
     ids: tf.Tensor | None = None
+
+    @classmethod
+    def of_inputs(cls, inputs):
+        """Returns the proposals that came with a batch: ``proposals`` [B, P, 4], of which boxes
+        without area are not valid, and optional ``proposal_scores`` [B, P], by default 0.
+        """
+        boxes = tf.cast(inputs["proposals"], tf.float32)
+        valid = box_ops.area(boxes) > 0.0
+        scores = tf.cast(inputs.get("proposal_scores", tf.zeros(tf.shape(valid))), tf.float32)
+        return cls(
+            tf.where(valid[..., tf.newaxis], boxes, 0.0), tf.where(valid, scores, 0.0), valid
+        )
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
@@ -214,7 +209,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         """Returns ``RPNPredictions`` of a list of ``FeatureLevel``."""
         logits, deltas = zip(*(self.head(level.features) for level in levels), strict=True)
         anchors = lay_anchors(self.anchor_generators, levels)
-        return RPNPredictions(_joined(logits, axis=1), _joined(deltas, axis=1), anchors)
+        return RPNPredictions(joined(logits, axis=1), joined(deltas, axis=1), anchors)
 
     def propose(self, predictions, image_shape, scale=None, training=False):
         """Turns ``RPNPredictions`` into ``Proposals``; the other arguments are those of a call."""
@@ -306,76 +301,6 @@ class RegionProposalNetwork(keras.layers.Layer):
         return {**super().get_config(), **self._arguments}
 
 
-def anchor_generators(scales, ratios, strides):
-    """Returns an ``AnchorGenerator`` for each feature level.
-
-    Args:
-        scales: numbers for all levels, or one list of numbers per level.
-        ratios: numbers, for all levels.
-        strides: the stride of each level.
-
-    Raises:
-        ValueError: if there is not one list per level, or the lists differ in length.
-    """
-    per_level = list(scales) if isinstance(scales[0], list | tuple) else [scales] * len(strides)
-    if len(per_level) != len(strides) or len(set(map(len, per_level))) != 1:
-        raise ValueError(
-            f"scales must be numbers, or one list per level, all of one length, for "
-            f"{len(strides)} levels. Received: {scales}"
-        )
-    return [
-        layers.AnchorGenerator(level_scales, ratios, stride)
-        for level_scales, stride in zip(per_level, strides, strict=True)
-    ]
-
-
-def lay_anchors(generators, levels):
-    """Lays anchors over feature levels.
-
-    Args:
-        generators: an ``AnchorGenerator`` for each level.
-        levels: list of ``FeatureLevel``; of the features only the shape is read.
-
-    Returns:
-        ``Anchors``.
-    """
-    num_anchors = generators[0].num_anchors
-    boxes = [make(level.features) for make, level in zip(generators, levels, strict=True)]
-    valid, ids = [], []
-    for number, level in enumerate(levels):
-        own, cells = _cells(level)
-        valid.append(tf.repeat(own, num_anchors, axis=1))
-        numbers = cells[:, tf.newaxis] * num_anchors + tf.range(num_anchors)
-        ids.append(tf.reshape(numbers, [-1]) * len(levels) + number)
-    return Anchors(
-        _joined(boxes, axis=0),
-        _joined(valid, axis=1),
-        _joined(ids, axis=0),
-        [tf.shape(level_boxes)[0] for level_boxes in boxes],
-        tf.add_n([tf.reduce_prod(level.shape, axis=1, keepdims=True) for level in levels]),
-    )
-
-
-def _cells(level):
-    """Returns which cells of a level are an image's own, [B, h * w] bool, and their numbers, [h *
-    w] int32, which follow from row and column alone.
-    """
-    shape = tf.shape(level.features)
-    rows, columns = tf.range(shape[1]), tf.range(shape[2])
-    own_rows, own_columns = rows < level.shape[:, :1], columns < level.shape[:, 1:]
-    own = own_rows[:, :, tf.newaxis] & own_columns[:, tf.newaxis, :]
-    numbers = rows[:, tf.newaxis] * _MOST_COLUMNS + columns
-    return tf.reshape(own, [shape[0], -1]), tf.reshape(numbers, [-1])
-
-
-_MOST_COLUMNS = 2**13  # of a feature map; beyond it two cells of one map would share a number
-
-
 def mean_count(foreground):
     """Returns the mean number of objects among an image's samples, of weights [B, S]."""
     return tf.reduce_sum(foreground) / tf.cast(tf.shape(foreground)[0], tf.float32)
-
-
-def _joined(values, axis):
-    """Concatenates the values of all levels; one level stays as it is."""
-    return values[0] if len(values) == 1 else tf.concat(values, axis=axis)

@@ -193,7 +193,7 @@ def test_the_metric_can_be_chosen(run, data_dir, tmp_path, capsys):
     assert by_file["map_area"] == by_model["map_area"]
     assert by_file["metric"] == by_model["metric"] == "PASCAL VOC average precision"
     error = refusal(capsys, f"--detections={file}", *where[:-1], "--iou_threshold=0.7")
-    assert "--iou_threshold is for --metric=voc" in error
+    assert "--iou_threshold needs --metric=voc" in error
 
 
 def test_detections_of_voc_data_in_both_forms_and_metrics(tmp_path, capsys):
@@ -293,7 +293,7 @@ def test_entries_that_do_not_fit_the_datasets_are_refused_before_anything_is_rea
     flags = ["--dataset=voc,coco", f"--data_dir={tmp_path}", f"--output_dir={tmp_path / 'run'}"]
     with pytest.raises(SystemExit):
         train.main([*flags, "--train_split=train,train"])
-    assert "of each of the datasets voc, coco: one entry each" in capsys.readouterr().err
+    assert "one entry of image sets for each of the datasets voc, coco" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

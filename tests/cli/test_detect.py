@@ -28,7 +28,7 @@ def checkpoint(model, tmp_path_factory):
 @pytest.fixture
 def loaded(model, monkeypatch):
     """Spares loading the checkpoint where a test is not about its settings."""
-    monkeypatch.setattr(checkpoint, "load", lambda path, config: model)
+    monkeypatch.setattr("keras_frcnn.weights.checkpoint.load", lambda path, config: model)
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_detections_only_needs_a_model(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--detections=found.json", "--detections_only"])
     assert caught.value.code == 2
-    assert "--detections_only needs --checkpoint: a model that detects" in capsys.readouterr().err
+    assert "--detections_only needs --checkpoint, a model that detects" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_named(refusal, tmp_path):

@@ -1,10 +1,11 @@
-"""Small folders in VOC's and COCO's layout, written image by image."""
+"""Small folders in VOC's, COCO's and the YOLO layout, written image by image."""
 
 import json
 import pathlib
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 3, "name": "car", "supercategory": "vehicle"}]
@@ -93,6 +94,36 @@ class CocoFolder:
 
     def save(self):
         self.path.write_text(json.dumps(self.content))
+
+
+class YoloFolder:
+    """Writes data.yaml, images and labels in the YOLO layout."""
+
+    def __init__(self, root, **content):
+        self.root = root
+        root.mkdir(exist_ok=True)
+        self.content = {"train": "images/train", "val": "images/val", "names": ["cat", "dog"]}
+        self.content |= content
+        self.save()
+
+    def save(self):
+        text = yaml.safe_dump({k: v for k, v in self.content.items() if v is not None})
+        (self.root / "data.yaml").write_text(text)
+
+    def add(self, name, labels=None, size=(40, 60), suffix=".jpg"):
+        """Adds an image of (height, width) under images/ and, unless None, its lines of labels."""
+        self.image(name, suffix).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size[::-1]).save(self.image(name, suffix))
+        if labels is not None:
+            self.label(name).parent.mkdir(parents=True, exist_ok=True)
+            self.label(name).write_text("".join(f"{line}\n" for line in labels))
+        return self
+
+    def image(self, name, suffix=".jpg"):
+        return self.root / "images" / f"{name}{suffix}"
+
+    def label(self, name):
+        return self.root / "labels" / f"{name}.txt"
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from keras_frcnn.config import DataSource
 from keras_frcnn.data import dataset
-from keras_frcnn.data.dataset import Record
+from keras_frcnn.data.dataset import Reading, Record
+from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy
 
 
 def _record(**changes):
@@ -55,20 +57,94 @@ def test_check_names_file_object_and_fault(changes, words):
         dataset.check(_record(**changes), ("cat", "dog"))
 
 
-def test_settle_shows_ten_problems_and_counts_all():
-    problems = [(f"file {number}", "object dropped") for number in range(12)]
-    with pytest.raises(ValueError) as error:
-        dataset.settle(problems, "error")
-    text = str(error.value)
-    assert "12 problem(s)" in text and "file 9" in text and "file 10" not in text
-    assert "2 more" in text and "--on_bad_record=skip" in text
+BOX = "as written"
 
 
-def test_settle_returns_a_line_for_each_problem_or_nothing():
-    assert dataset.settle([("a: broken", "image left out")], "skip") == [
-        "a: broken; image left out"
+@pytest.mark.parametrize(
+    ("box", "inside", "kind", "remedy", "words"),
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4], None, None, None),
+        ([-1, -0.5, 11, 20.5], [0, 0, 10, 20], None, None, None),
+        ([1, 2, 3, 21.5], [1, 2, 3, 20], "outside_box", "box clipped", "leaves the image of heigh"),
+        ([1, 22, 3, 25], None, "outside_box", "object dropped", "leaves the image of height 10"),
+        ([1, 20, 3, 20.5], None, "outside_box", "object dropped", "lies outside the image"),
+        ([3, 2, 3, 4], None, "degenerate_box", "object dropped", "has no area"),
+        ([1, 5, 3, 4], None, "degenerate_box", "object dropped", "has no area"),
+        ([1, 5, 3, 5 + 1e-9], None, "degenerate_box", "object dropped", "no area in float32"),
+        ([1, np.nan, 3, 4], None, "degenerate_box", "object dropped", "is not finite"),
+        ([1, 2, np.inf, 4], None, "degenerate_box", "object dropped", "is not finite"),
+    ],
+)
+def test_a_box_is_fitted_to_its_image(box, inside, kind, remedy, words):
+    box = np.array(box, np.float64)
+    fitted, problem = dataset.fit_box(box, 10, 20, BOX)
+    assert inside == (None if fitted is None else fitted.tolist())
+    if kind is None:
+        assert problem is None and fitted.dtype == np.float32
+    else:
+        assert (problem.kind, problem.remedy) == (kind, remedy)
+        assert words in problem.text and problem.text.endswith(f"({BOX})")
+        np.testing.assert_array_equal(problem.box, box)
+
+
+def test_a_box_of_an_image_of_unknown_size_can_only_leave_it_at_the_top_and_left():
+    fitted, problem = dataset.fit_box(np.array([-5.0, 2, 3, 1e300]), np.inf, np.inf, BOX)
+    assert fitted.tolist() == [0, 2, 3, np.inf] and problem.text == f"box leaves the image ({BOX})"
+    assert dataset.fit_box(np.array([5.0, 2, 6, 1e300]), np.inf, np.inf, BOX)[1] is None
+
+
+def _problem(kind, remedy, **fields):
+    return Problem(kind=kind, message="wrong", remedy=remedy, **fields)
+
+
+@pytest.fixture
+def reading():
+    """A sound image, one with a dropped object and one to be left out for two reasons."""
+    dropped = _problem(ProblemKind.DEGENERATE_BOX, Remedy.DROP, file="a.xml", object="object 2")
+    note = _problem(ProblemKind.MISSING_SIZE, Remedy.NONE)
+    broken = _problem(ProblemKind.BROKEN_IMAGE, Remedy.LEAVE_OUT, file="c.jpg")
+    second = _problem(ProblemKind.SIZE_MISMATCH, Remedy.LEAVE_OUT, file="c.xml")
+    records = [
+        _record(image_id="b", problems=(note,)),
+        _record(image_id="a", problems=(note, dropped)),
+        _record(image_id="c", problems=(broken, second, dropped)),
     ]
-    assert dataset.settle([], "error") == []
+    line = _problem(ProblemKind.OUTSIDE_PATH, Remedy.LEAVE_OUT, file="train.txt")
+    return Reading(("cat", "dog"), records, [line], further_class_names=("cow",))
+
+
+SOURCE = DataSource("voc", "data", ("train",), "skip")
+
+
+def test_settling_leaves_out_what_cannot_be_used_and_counts_each_image_once(reading):
+    found = reading.settle(SOURCE)
+    assert [record.image_id for record in found.records] == ["b", "a"]
+    assert found.class_names == ("cat", "dog")
+    assert all(record.problems == () for record in found.records)
+    assert found.skipped == [
+        "train.txt: wrong; image left out",
+        "c.jpg: wrong; image left out",
+        "a.xml: object 2: wrong; object dropped",
+    ]
+
+
+def test_settling_raises_one_error_that_carries_the_problems(reading):
+    strict = dataclasses.replace(SOURCE, on_bad_record="error")
+    with pytest.raises(
+        DataError, match=r"3 problem\(s\) in the data:\n  - train.txt: wrong"
+    ) as error:
+        reading.settle(strict)
+    assert [problem.kind for problem in error.value.problems] == [
+        "outside_path", "broken_image", "degenerate_box",
+    ]  # fmt: skip
+
+
+def test_settling_needs_an_image(reading):
+    reading.records = reading.records[2:]
+    with pytest.raises(
+        DataError, match="data: expected readable images in train. Received:\ntrain"
+    ):
+        reading.settle(SOURCE)
 
 
 def test_read_files_keeps_the_order():

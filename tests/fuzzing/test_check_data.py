@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_frcnn.config import Config
-from keras_frcnn.inspection.check_data import checks, mend, page
+from keras_frcnn.inspection.check_data import checks, fix, page
 from keras_frcnn.inspection.check_data import report as check_report
 from tests.data.conftest import VocFolder
 from tests.fuzzing.mutations import HOSTILE, mutate
@@ -54,7 +54,7 @@ def fuzzed(tmp_path_factory):
     return folder
 
 
-def test_damaged_data_is_checked_shown_and_mended(fuzzed, tmp_path):
+def test_damaged_data_is_checked_shown_and_corrected(fuzzed, tmp_path):
     outside = fuzzed.root.parent
     before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
     config = Config(data_dir=str(fuzzed.root), train_split=("train",), eval_split=("val",))
@@ -63,7 +63,7 @@ def test_damaged_data_is_checked_shown_and_mended(fuzzed, tmp_path):
     report = checks.check(config)
     check_report.write_json(report, tmp_path / "check.json")
     page.write(report, tmp_path / "check.html")
-    mend.write(report, str(tmp_path / "fixed"))
+    fix.write(report, str(tmp_path / "fixed"))
     seconds, (_, peak) = time.perf_counter() - begin, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 60 and peak < 100e6

@@ -28,7 +28,7 @@ from keras_frcnn.cli.command import Command, parse
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.data import dataset as records
-from keras_frcnn.data import proposals_file
+from keras_frcnn.data import proposals_file, splits
 from keras_frcnn.data.images import graph_decoder
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.evaluation.metrics import detections, ground_truth
@@ -36,7 +36,7 @@ from keras_frcnn.evaluation.report import coco_files, voc_files
 from keras_frcnn.weights import checkpoint
 from tests import fakes
 from tests.data import handmade
-from tests.data.conftest import VocFolder
+from tests.data.conftest import VocFolder, YoloFolder
 from tests.data.images.image_forms import FORMS
 from tests.fuzzing.mutations import MARKUP, PATHS, mutate, with_checksums
 from tests.inspection.conftest import scene
@@ -179,6 +179,73 @@ def coco_file(folder):
 
     sound = json.dumps(content).encode()
     return [sound] + [sound.replace(b"b.png", path) for path in PATHS], read
+
+
+def _yolo(folder):
+    yolo = YoloFolder(folder, train=["images/train", "train.txt"], val=None)
+    for name in ("train/a", "train/b"):
+        yolo.add(name, ["0 0.5 0.5 0.25 0.5", "1 0.1 0.1 0.9 0.1 0.5 0.75"])
+    (folder / "train.txt").write_text("./images/train/b.jpg\n")
+    return yolo, _CONFIG.replace(data_dir=str(folder), dataset="yolo")
+
+
+def yolo_labels(folder):
+    yolo, config = _yolo(folder)
+    sound = yolo.label("train/b").read_bytes()
+
+    def read(content):
+        yolo.label("train/b").write_bytes(content)
+        dataset = data.load(config.replace(on_bad_record="skip"), ("train",))
+        assert "train/a" in [record.image_id for record in dataset.records]
+        _read_both_ways(config)
+
+    return [sound, b"\xef\xbb\xbf" + sound.replace(b"\n", b"\r\n")], read
+
+
+def yolo_list(folder):
+    _, config = _yolo(folder)
+
+    def read(content):
+        (folder / "train.txt").write_bytes(content)
+        _read_both_ways(config)
+
+    lines = [b"images/train/a.jpg\n", b"\xef\xbb\xbf./images/train/b.jpg\r\n"]
+    return lines + [b"images/train/a.jpg\n%b\n" % path for path in PATHS], read
+
+
+def yolo_data_file(folder):
+    _yolo(folder)
+    config = _CONFIG.replace(data_dir=str(folder), dataset="yolo")
+    path = folder / "data.yaml"
+
+    def read(content):
+        path.write_bytes(content.replace(b"path", b"pith"))  # which alone may lead elsewhere
+        _read_both_ways(config)
+
+    sound = b"# ours\ntrain: images/train\nnames:\n  0: cat\n  1: 'dog'\n"
+    tags = b"train: !!python/object/apply:os.system [id]\nnames: [cat, dog]\n"
+    bomb = b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\ntrain: *c\nnames: *c\n"
+    contents = [sound, path.read_bytes(), tags, bomb]
+    return contents + [sound.replace(b"images/train", path) for path in PATHS], read
+
+
+def split_file(folder):
+    yolo, _ = _yolo(folder / "data")
+    (folder / "data" / "classes.txt").write_text("cat\ndog\n")
+    for name in ("a", "b"):
+        image = yolo.image(f"train/{name}")
+        image.with_suffix(".txt").write_bytes(yolo.label(f"train/{name}").read_bytes())
+    config = Config(
+        dataset="folder", data_dir=str(yolo.root), split=(0.5, 0.5), output_dir=str(folder)
+    )
+    path = splits.write(config)
+
+    def read(content):
+        path.write_bytes(content)
+        _read_both_ways(config, lambda config, _: data.load(config, ("all", "trainval")))
+
+    sound = path.read_bytes()
+    return [sound] + [sound.replace(b"images/train/a.jpg", path) for path in PATHS], read
 
 
 def _examples(folder):
@@ -380,6 +447,7 @@ def png(folder):
 
 READERS = (
     *(annotation, image_set, classes_file, coco_file, tfrecord_file, tf_example, label_map),
+    *(yolo_labels, yolo_list, yolo_data_file, split_file),
     *(results_file, proposals, voc_results, flagfile),
     *(checkpoint_settings, checkpoint_file, jpeg, png),
 )

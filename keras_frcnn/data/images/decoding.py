@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.console import with_progress
-from keras_frcnn.data.dataset import Dataset, Record, settle
+from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.data.images import headers, transforms
+from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, settle
 from keras_frcnn.data.readers.tfrecord_file import HEADER_BYTES
 
 _UNREADABLE = "unreadable image"
@@ -74,16 +75,25 @@ def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
         ValueError: naming the broken images under "error", or all of them if no image is left.
     """
     rows = list(zip(dataset.records, problems(dataset.records), strict=True))
-    broken = [f"{record.name}: {_UNREADABLE}: {problem}" for record, problem in rows if problem]
-    broken = settle([(line, "image left out") for line in broken], config.on_bad_record)
-    skipped = dataset.skipped + broken
+    broken = [
+        Problem(
+            kind=ProblemKind.BROKEN_IMAGE,
+            file=record.name,
+            message=f"{_UNREADABLE}: {problem}",
+            remedy=Remedy.LEAVE_OUT,
+        )
+        for record, problem in rows
+        if problem
+    ]
+    found = [*dataset.problems, *settle(broken, config.on_bad_record)]
     kept = [record for record, problem in rows if not problem]
     if not kept:
-        raise ValueError("expected images that can be decoded. Received:\n" + "\n".join(skipped))
+        lines = "\n".join(problem.skipped_line for problem in found)
+        raise ValueError(f"expected images that can be decoded. Received:\n{lines}")
     truth, ids = dataset.truth, {record.image_id for record in kept}
     if truth is not None:
         truth = truth.select(np.array([image_id in ids for image_id in truth.image_ids]))
-    return dataclasses.replace(dataset, records=kept, skipped=skipped, truth=truth)
+    return dataclasses.replace(dataset, records=kept, problems=found, truth=truth)
 
 
 def problems(records: Sequence[Record]) -> list[str]:

@@ -1,50 +1,63 @@
-"""Reader of annotations in COCO's form: COCO 2014, COCO 2017 and own data."""
+"""Reader of annotations in COCO's form: COCO 2014, COCO 2017 and own data.
+
+``coco_json`` says where the files lie and how one is read.
+"""
 
 import itertools
+import math
 import pathlib
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data import dataset
-from keras_frcnn.data.dataset import Dataset, GroundTruth, Record
-from keras_frcnn.data.images import headers
+from keras_frcnn.data.dataset import MAX_OVERHANG, GroundTruth, Reading, Record, fit_box, read_files
+from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import coco_json
+from keras_frcnn.data.readers.annotated import Header, read_header
 from keras_frcnn.data.readers.categories import join_categories
-from keras_frcnn.data.readers.coco_json import Problems
+from keras_frcnn.data.readers.paths import words_of
 
 
-class _Place(NamedTuple):
-    """One image and where it comes from."""
+class _ListedImage(NamedTuple):
+    """One image and the file that lists it."""
 
     annotations: pathlib.Path
     path: pathlib.Path
-    image: coco_json.Image
+    entry: coco_json.Image
+
+    def problem(self, kind: ProblemKind, message: str, **fields: str) -> Problem:
+        """Returns a problem of the whole image."""
+        return Problem(
+            kind=kind,
+            message=message,
+            file=str(self.annotations),
+            object=f"image {self.entry.image_id!r}",
+            remedy=Remedy.LEAVE_OUT,
+            **fields,
+        )
 
 
-class _Found(NamedTuple):
+class _Annotations(NamedTuple):
     """What the files of some splits say.
 
     Attributes:
-        places: the images.
+        images: the images.
         truth: the objects.
         ids: of the objects, for messages.
     """
 
-    places: list[_Place]
+    images: list[_ListedImage]
     truth: GroundTruth
     ids: list
 
-    def name(self, number: int) -> str:
-        """Returns the words for one object in messages."""
-        annotations = self.places[self.truth.rows[number]].annotations
-        name = self.truth.class_names[self.truth.labels[number]]
-        return f"{annotations}: annotation {self.ids[number]!r} ({name})"
+
+available_splits = coco_json.available_splits
 
 
-def read(source: DataSource, splits: Sequence[str]) -> Dataset:
+def read(source: DataSource) -> Reading:
     """Reads annotated images in COCO's form.
 
     A split is, under ``source.data_dir``, one of
@@ -57,155 +70,165 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
     - either of them, a colon and a folder: the images lie there, as in
       ``labels/train.json:photos``.
 
-    - Image ids are those of the file. Where two splits share one, the split and a slash stand
-      before all ids.
-    - Classes are the categories, in the order of their ids, which the result keeps in
-      ``truth.category_ids``.
+    - Image ids are those of the file. Where two splits share one, all ids begin with their split
+      and a slash.
+    - Classes are the categories in the order of their ids, which ``truth.category_ids`` keeps.
     - A crowd region is one object with ``difficult`` set; its outline is not needed.
     - Boxes are clipped to the image, silently by up to one pixel. A box without area is a
-      problem, and so is an image's file that an earlier image has.
+      problem, and so is an image whose file an earlier image has.
 
     Args:
-        source: its ``data_dir`` and ``on_bad_record``.
-        splits: splits to join.
+        source: what to read.
 
     Returns:
-        The dataset. With ``on_bad_record="skip"`` unreadable images and objects are left out and
-        impossible boxes dropped or clipped, each with a line in ``skipped``. ``truth`` has the
-        boxes as written, also those without area: the figures are then those of any tool that
-        reads the files.
+        All images with what is wrong with them. ``truth`` has the boxes as written, also those
+        without area: the figures are then those of any tool that reads the files.
 
     Raises:
-        ValueError: naming the folder, split, file, or the image or annotation by its id.
+        DataError: naming the folder, split or file that cannot be read as a whole.
     """
-    problems: Problems = []
-    found = _find(source, splits, problems, images=True)
-    headers = list(dataset.read_files(_read_header, found.places))
-    _refuse_repeats(found.places, headers)
-    problems += [(header, "image left out") for header in headers if isinstance(header, str)]
-    readable = np.array([not isinstance(header, str) for header in headers], bool)
-    objects = readable[found.truth.rows]
-    boxes, usable = _boxes(found, headers, objects, problems)
-    skipped = dataset.settle(problems, source.on_bad_record)
-    if not readable.any():
-        raise ValueError(
-            f"{source.data_dir}: expected readable images in {', '.join(splits)}. Received:\n"
-            + ("\n".join(skipped) or "none")
-        )
-    return Dataset(
+    problems: list[Problem] = []
+    found = _read_annotations(source, problems, images=True)
+    headers = list(read_files(_read_header, found.images))
+    image_problems = [[problem] if problem else [] for _, problem in headers]
+    for row, problem in _repeats(found.images):
+        image_problems[row] = [problem]
+    sizes = np.array(
+        [
+            header[:2] if header else (image.entry.height or 0, image.entry.width or 0)
+            for image, (header, _) in zip(found.images, headers, strict=True)
+        ],
+        np.float64,
+    ).reshape(-1, 2)
+    boxes, usable, faults = _boxes(found, np.where(sizes > 0, sizes, math.inf))
+    for row, faults_of_image in faults.items():
+        image_problems[row] += faults_of_image
+    orientations = [header[2] if header else 1 for header, _ in headers]
+    return Reading(
         found.truth.class_names,
-        _records(found, headers, boxes, usable),
-        skipped,
-        found.truth.select(readable, objects),
+        _records(found, sizes.astype(int).tolist(), orientations, image_problems, boxes, usable),
+        problems,
+        found.truth,
     )
 
 
-def read_truth(source: DataSource, splits: Sequence[str]) -> Dataset:
-    """Reads the annotations alone, for detections that are already there: no image is needed.
+def read_truth(source: DataSource) -> Reading:
+    """Reads the annotations alone, to measure detections that are already there.
 
     Args:
         source: as for ``read``.
-        splits: likewise.
 
     Returns:
-        A dataset without records, with the ``truth`` of all images.
+        A reading without records, with the ``truth`` of all images.
 
     Raises:
-        ValueError: as ``read``.
+        DataError: as ``read``.
     """
-    problems: Problems = []
-    found = _find(source, splits, problems, images=False)
-    skipped = dataset.settle(problems, source.on_bad_record)
-    if not found.places:
-        raise ValueError(f"{source.data_dir}: expected images in {', '.join(splits)}")
-    return Dataset(found.truth.class_names, [], skipped, found.truth)
+    problems: list[Problem] = []
+    truth = _read_annotations(source, problems, images=False).truth
+    return Reading(truth.class_names, [], problems, truth)
 
 
-def _find(source: DataSource, splits: Sequence[str], problems: Problems, images: bool) -> _Found:
-    """Reads and joins the annotation files of splits; adds single faults to ``problems``."""
-    splits = tuple(dict.fromkeys(splits))
+def _read_annotations(source: DataSource, problems: list[Problem], images: bool) -> _Annotations:
+    """Reads and joins the annotation files of splits."""
+    splits = tuple(dict.fromkeys(source.splits))
     if not splits:
-        raise ValueError(f"{source.data_dir}: at least one split is needed. Received: none")
+        raise invalid("at least one split", "none", source.data_dir)
     located = [coco_json.locate(source.data_dir, split, images) for split in splits]
     files = [coco_json.read(path, problems, source.annotated) for path, _ in located]
     categories = join_categories((file.path, file.categories) for file in files)
     categories = dict(sorted(categories.items()))
-    places, image_ids, rows = [], [], []
+    listed, image_ids, rows = [], [], []
     for split, (path, folder), file in zip(splits, located, files, strict=True):
-        rows.append(file.rows + len(places))
-        places += [_Place(path, folder / image.name, image) for image in file.images]
+        rows.append(file.rows + len(listed))
+        listed += [_ListedImage(path, folder / image.name, image) for image in file.images]
         image_ids += [(split, image.image_id) for image in file.images]
     unique = len({image_id for _, image_id in image_ids}) == len(image_ids)
-    kinds = np.concatenate([file.category_ids for file in files])
+    numbers = np.concatenate([file.category_ids for file in files])
     truth = GroundTruth(
         class_names=tuple(categories.values()),
         category_ids=tuple(categories),
         image_ids=tuple(i if unique else f"{split}/{i}" for split, i in image_ids),
         rows=np.concatenate(rows),
-        labels=np.searchsorted(np.array(list(categories), np.int64), kinds),
+        labels=np.searchsorted(np.array(list(categories), np.int64), numbers),
         bboxes=np.concatenate([file.bboxes for file in files]),
         areas=np.concatenate([file.areas for file in files]),
         crowd=np.concatenate([file.crowd for file in files]),
     )
-    return _Found(places, truth, list(itertools.chain.from_iterable(f.ids for f in files)))
+    return _Annotations(listed, truth, list(itertools.chain.from_iterable(f.ids for f in files)))
 
 
-def _read_header(place: _Place) -> tuple[int, int, int] | str:
-    """Returns height, width and orientation of an image, or what is wrong with it."""
-    which = f"{place.annotations}: image {place.image.image_id!r}"
+def _read_header(image: _ListedImage) -> tuple[Header | None, Problem | None]:
+    """Returns the header of an image, and what is wrong with the image."""
+    missing = ProblemKind.MISSING_IMAGE
     try:
-        if not place.path.is_file():
-            return f"{which}: the image {place.path} is missing"
-        height, width, orientation = headers.image_header(place.path)
-    except (ValueError, OSError) as error:  # OSError: a name that no file can have
-        return f"{which}: {error}"
-    written = place.image.height, place.image.width
-    if any(size not in (None, true) for size, true in zip(written, (height, width), strict=True)):
-        return (
-            f"{which}: the image {place.path} is {height} x {width} (height x width, upright by "
-            f"its EXIF orientation). The annotation says: {written[0]} x {written[1]}"
-        )
-    return height, width, orientation
+        if not image.path.is_file():
+            return None, image.problem(missing, f"the image {image.path} is missing")
+    except (OSError, ValueError) as error:  # a name that no file can have
+        return None, image.problem(missing, words_of(error))
+    header, problem = read_header(image.path)
+    if header is None:
+        return None, image.problem(problem.kind, f"{image.path}: {problem.text}")
+    written = image.entry.height, image.entry.width
+    if all(size in (None, true) for size, true in zip(written, header[:2], strict=True)):
+        return header, None
+    expected, received = f"{header[0]} x {header[1]}", f"{written[0]} x {written[1]}"
+    message = (
+        f"the image {image.path} is {expected} (height x width, upright by its EXIF orientation). "
+        f"The annotation says: {received}"
+    )
+    kind = ProblemKind.SIZE_MISMATCH
+    return header, image.problem(kind, message, expected=expected, received=received)
 
 
-def _refuse_repeats(places: Sequence[_Place], headers: list) -> None:
-    """Puts what is wrong in place of the header of an image whose file an earlier one has."""
-    first: dict[pathlib.Path, _Place] = {}
-    for row, place in enumerate(places):
-        other = first.setdefault(place.path, place)
-        if other is not place:
-            headers[row] = (
-                f"{place.annotations}: image {place.image.image_id!r}: the image {place.path} "
-                f"is that of image {other.image.image_id!r} in {other.annotations} too"
+def _repeats(images: Sequence[_ListedImage]) -> list[tuple[int, Problem]]:
+    """Returns the rows of images whose file an earlier image has, with the problem of each."""
+    first: dict[pathlib.Path, _ListedImage] = {}
+    repeats = []
+    for row, image in enumerate(images):
+        other = first.setdefault(image.path, image)
+        if other is not image:
+            words = (
+                f"the image {image.path} is that of image {other.entry.image_id!r} in "
+                f"{other.annotations} too"
             )
+            repeats.append((row, image.problem(ProblemKind.REPEATED_IMAGE, words)))
+    return repeats
 
 
 def _boxes(
-    found: _Found, headers: Sequence, objects: np.ndarray, problems: Problems
-) -> tuple[np.ndarray, np.ndarray]:
+    found: _Annotations, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, dict[int, list[Problem]]]:
     """Converts the boxes of all objects at once.
 
     Args:
         found: the objects.
-        headers: of each image (height, width, orientation) or what is wrong with it.
-        objects: bool [N], those in readable images.
-        problems: what is wrong with boxes is added.
+        sizes: [images, 2], height and width of each image; infinite if unknown.
 
     Returns:
-        float32 [N, 4] yxyx inside the images, and bool [N]: those that can be used.
+        float32 [N, 4] yxyx inside the images; bool [N], those that can be used; and what is wrong
+        with the others and with those that were clipped, by the row of their image.
     """
-    sizes = [(0, 0) if isinstance(header, str) else header[:2] for header in headers]
-    sizes = np.array(sizes, np.float64).reshape(-1, 2)[found.truth.rows]
-    width, height = found.truth.bboxes[:, 2:].T
-    inside, overhang, outside = to_boxes(found.truth.bboxes, sizes)
-    for place in np.flatnonzero(objects & (overhang | outside)):
-        words = "leaves the image of height {:g}, width {:g}".format(*sizes[place])
-        if min(width[place], height[place]) <= 0 or not overhang[place]:
-            words = "has no area in the image"
-        written = "x={:g} y={:g} width={:g} height={:g}".format(*found.truth.bboxes[place])
-        remedy = "object dropped" if outside[place] else "box clipped"
-        problems.append((f"{found.name(place)}: box {words} ({written})", remedy))
-    return inside, objects & ~outside
+    truth, faults = found.truth, defaultdict(list)
+    boxes, overhang, outside = to_boxes(truth.bboxes, sizes[truth.rows])
+    order = np.argsort(truth.rows, kind="stable")
+    places = np.empty_like(order)  # of each object among those of its image, from 0
+    places[order] = np.arange(len(order)) - np.searchsorted(truth.rows[order], truth.rows[order])
+    for index in np.flatnonzero(overhang | outside).tolist():
+        row = truth.rows[index].item()
+        x, y, width, height = bbox = truth.bboxes[index]
+        written = "x={:g} y={:g} width={:g} height={:g}".format(*bbox)
+        limits = (int(side) if math.isfinite(side) else side for side in sizes[row])
+        _, problem = fit_box(np.array([y, x, y + height, x + width]), *limits, written)
+        faults[row].append(
+            problem.replace(
+                file=str(found.images[row].annotations),
+                object=f"annotation {found.ids[index]!r}",
+                number=places[index].item() + 1,
+                class_name=truth.class_names[truth.labels[index]],
+            )
+        )
+    return boxes, ~outside, faults
 
 
 def to_boxes(bboxes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -213,43 +236,51 @@ def to_boxes(bboxes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     Args:
         bboxes: float64 [N, 4]: x, y, width, height, finite.
-        sizes: [N, 2], height and width of each one's image.
+        sizes: [N, 2], height and width of each box's image.
 
     Returns:
         ``(boxes, overhang, outside)``: float32 [N, 4] yxyx clipped to the images; bool [N], those
-        that left theirs by more than ``records.MAX_OVERHANG``; bool [N], those without area there.
+        that left their image by more than ``dataset.MAX_OVERHANG``; bool [N], those without area
+        in it.
     """
     x, y, width, height = bboxes.T
     boxes = np.stack([y, x, y + height, x + width], axis=1)
     inside = np.clip(boxes, 0, np.tile(sizes, 2))
-    overhang = np.abs(boxes - inside).max(axis=1, initial=0) > dataset.MAX_OVERHANG
+    overhang = np.abs(boxes - inside).max(axis=1, initial=0) > MAX_OVERHANG
     inside = inside.astype(np.float32)
     return inside, overhang, np.any(inside[:, :2] >= inside[:, 2:], axis=1)
 
 
 def _records(
-    found: _Found, headers: Sequence, boxes: np.ndarray, usable: np.ndarray
+    found: _Annotations,
+    sizes: Sequence[tuple[int, int]],
+    orientations: Sequence[int],
+    problems: Sequence[list[Problem]],
+    boxes: np.ndarray,
+    usable: np.ndarray,
 ) -> list[Record]:
-    """Makes a record of every readable image; their arrays share the memory of the columns."""
+    """Makes a record of every image; their arrays share the memory of the columns."""
     truth = found.truth
     order = np.flatnonzero(usable)
     order = order[np.argsort(truth.rows[order], kind="stable")]
-    splits = np.searchsorted(truth.rows[order], np.arange(len(headers) + 1))
+    starts = np.searchsorted(truth.rows[order], np.arange(len(sizes) + 1)).tolist()
     boxes, labels, crowd = boxes[order], truth.labels[order].astype(np.int32), truth.crowd[order]
     return [
         Record(
-            image_id=image_id,
-            path=str(place.path),
-            height=header[0],
-            width=header[1],
-            boxes=boxes[start:end],
-            labels=labels[start:end],
-            difficult=crowd[start:end],
-            orientation=header[2],
+            image_id=truth.image_ids[row],
+            path="" if _is_missing(problems[row]) else str(found.images[row].path),
+            height=height,
+            width=width,
+            boxes=boxes[starts[row] : starts[row + 1]],
+            labels=labels[starts[row] : starts[row + 1]],
+            difficult=crowd[starts[row] : starts[row + 1]],
+            orientation=orientations[row],
             form="coco",
+            problems=tuple(problems[row]),
         )
-        for image_id, place, header, start, end in zip(
-            truth.image_ids, found.places, headers, splits[:-1], splits[1:], strict=True
-        )
-        if not isinstance(header, str)
+        for row, (height, width) in enumerate(sizes)
     ]
+
+
+def _is_missing(problems: Sequence[Problem]) -> bool:
+    return any(problem.kind == ProblemKind.MISSING_IMAGE for problem in problems)

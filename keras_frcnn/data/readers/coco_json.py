@@ -1,7 +1,7 @@
 """COCO's instances JSON: where it lies, and what it says, as columns.
 
 A file may come from anywhere: every value is checked, and no name in it leads out of its folder.
-Outlines are dropped while the text is parsed, so that a million objects stay below two gigabytes.
+Outlines are skipped while the text is parsed, so that a million objects stay below two gigabytes.
 """
 
 import dataclasses
@@ -9,22 +9,19 @@ import json
 import pathlib
 import re
 import reprlib
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from keras_frcnn.console import with_progress
+from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
+from keras_frcnn.data.readers.paths import data_folder, leads_out
 
 MAX_BYTES = 2**30
 """Larger files are refused; COCO's largest, of 860,000 objects, has half of this."""
 
-Problems = list[tuple[str, str]]  # see ``records.settle``
-
-_LISTS = ("images", "annotations", "categories")
-_KEPT = (
-    *(*_LISTS, "id", "file_name", "height", "width", "name"),
-    *("image_id", "category_id", "bbox", "area", "iscrowd"),
-)
 _MAX_NUMBER = 1e9  # far beyond any image, far below what overflows an area
 _MAX_ID = 2**53  # JSON's numbers are exact up to here
 _PREFIX = "instances_"
@@ -32,6 +29,53 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # for file names, tables a
 _PROGRESS_FROM = 100_000
 
 _short = reprlib.repr  # a value for a message, cut to a readable length
+
+
+class _ImageEntry(msgspec.Struct, gc=False):
+    """One entry of "images", unchecked."""
+
+    id: Any = None
+    file_name: Any = None
+    height: Any = None
+    width: Any = None
+
+
+class _CategoryEntry(msgspec.Struct, gc=False):
+    """One entry of "categories", unchecked."""
+
+    id: Any = None
+    name: Any = None
+
+
+class ObjectEntry(msgspec.Struct, gc=False):
+    """One entry of "annotations", unchecked."""
+
+    id: Any = None
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    area: Any = None
+    iscrowd: Any = 0
+
+
+class _Images(msgspec.Struct):
+    """An annotation file without its objects."""
+
+    images: list[_ImageEntry]
+    categories: list[_CategoryEntry]
+
+
+class _Annotations(_Images):
+    """An annotation file."""
+
+    annotations: list[ObjectEntry]
+
+
+_ENTRIES = {
+    "images": _ImageEntry,
+    "annotations": ObjectEntry,
+    "categories": _CategoryEntry,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,7 +116,7 @@ class AnnotationFile:
 
 
 def locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, pathlib.Path]:
-    """Finds what belongs to a split.
+    """Finds the files of a split.
 
     Args:
         data_dir: the setting of this name.
@@ -83,31 +127,26 @@ def locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, pathl
         Its annotation file and the folder of its images.
 
     Raises:
-        ValueError: naming what is missing, and the splits that there are.
+        DataError: naming what is missing, and the splits that there are.
     """
-    root = pathlib.Path(data_dir).resolve()
-    if not data_dir or not root.is_dir():
-        raise ValueError(f"data_dir must be an existing folder. Received: {data_dir!r}")
+    root = data_folder(data_dir)
     name, _, folder = split.partition(":")
     files = [root / "annotations" / f"{prefix}{name}.json" for prefix in (_PREFIX, "")]
     files = [root / name] if name.endswith(".json") else files
     path = next((file for file in files if file.is_file()), None)
     if path is None:
         known = ", ".join(available_splits(data_dir)) or "none in annotations/"
-        raise ValueError(
-            f"{data_dir}: expected the path of a .json file or one of the splits: {known}. "
-            f"Received: {split!r}"
-        )
+        expected = f"the path of a .json file or one of the splits: {known}"
+        raise invalid(expected, repr(split), data_dir)
     stem = path.stem.removeprefix(_PREFIX)
     folders = [root / stem, root / "images" / stem, root / "images"]
     folders += [path.parent] if name.endswith(".json") else []
     folders = [root / folder] if folder else folders
     found = [candidate for candidate in folders if candidate.is_dir()]
     if images and not found:
-        raise ValueError(
-            f"{data_dir}: expected the images of {name} in {' or '.join(map(str, folders))}; "
-            f"another folder can be given after a colon, as in {name}:FOLDER"
-        )
+        expected = f"the images of {name} in {' or '.join(map(str, folders))}"
+        hint = f"another folder can be given after a colon, as in {name}:FOLDER"
+        raise invalid(expected, "none", data_dir, message=f"expected {expected}; {hint}")
     return path, [*found, root][0]
 
 
@@ -118,34 +157,35 @@ def available_splits(data_dir: str) -> list[str]:
     return instances or stems
 
 
-def read(path: pathlib.Path, problems: Problems, annotated: bool = True) -> AnnotationFile:
+def read(path: pathlib.Path, problems: list[Problem], annotated: bool = True) -> AnnotationFile:
     """Reads an annotation file.
 
     Args:
         path: the file.
-        problems: what is wrong with single images and objects, which are left out, is added.
+        problems: gets what is wrong with single images and objects, which are left out.
         annotated: whether to read the objects; COCO's files of test images have none.
 
     Returns:
-        Its content. An object of an image that is left out is left out without a word.
+        Its content. An object of an image that is left out is left out silently.
 
     Raises:
-        ValueError: naming the file, if it is no such file as a whole: missing, too large, not JSON,
-            without one of its three lists, with wrong categories or with one image id twice.
+        DataError: naming the file, if it is no such file as a whole: missing, too large, not JSON,
+            without one of its three lists, with wrong categories or with an image id twice.
     """
     content = _parse(path, annotated)
-    categories = _read_categories(path, content["categories"])
-    images, rows = _read_images(path, content["images"], problems)
-    if len(items := content["annotations"]) > _PROGRESS_FROM:
+    categories = _read_categories(path, content.categories)
+    images, rows = _read_images(path, content.images, problems)
+    items = content.annotations if annotated else []
+    if len(items) > _PROGRESS_FROM:
         items = with_progress(items, "Reading annotations", len(items))
     objects = []
     for number, item in enumerate(items):
         try:
             values = read_object(item, rows, categories)
-        except ValueError as error:
-            known = isinstance(item, dict) and is_id(item.get("id"))
-            which = f"annotation {item['id']!r}" if known else f"annotations[{number}]"
-            problems.append((f"{path}: {which}: {error}", "object dropped"))
+        except DataError as error:
+            known = isinstance(item, ObjectEntry) and is_id(item.id)
+            which = f"annotation {item.id!r}" if known else f"annotations[{number}]"
+            problems += [p.replace(file=str(path), object=which) for p in error.problems]
             continue
         if values[1] is not None:
             objects.append(values)
@@ -164,125 +204,175 @@ def read(path: pathlib.Path, problems: Problems, annotated: bool = True) -> Anno
     )
 
 
-def _parse(path: pathlib.Path, annotated: bool) -> dict[str, list]:
-    """Returns the three lists of a file, that of the objects empty if they are not wanted."""
+def _parse(path: pathlib.Path, annotated: bool) -> _Annotations | _Images:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes are refused")
-        content = json.loads(path.read_text("utf-8-sig"), object_hook=_without_outlines)
+        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        return decode(text, _Annotations if annotated else _Images)
+    except DataError as error:
+        raise DataError(error.problems[0].replace(file=str(path))) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: expected COCO's annotations as JSON. Received: {error}"
-        ) from error
-    content = content if isinstance(content, dict) else {}
-    content |= {} if annotated else {"annotations": []}
-    for key in _LISTS:
-        if not isinstance(content.get(key), list):
-            raise ValueError(
-                f"{path}: expected an object with the lists images, annotations and categories. "
-                f"Received: no list {key}"
-            )
-    return content
+        raise invalid("COCO's annotations as JSON", error, path) from error
+
+
+def decode(text: bytes, form: Any) -> Any:
+    """Parses JSON into structures of this module.
+
+    Args:
+        text: the JSON. NaN and Infinity, which are not JSON but which Python writes, are read too.
+        form: ``list[ObjectEntry]`` or a structure of whole files.
+
+    Returns:
+        The content. In lists of entries, what is not an object is left as it is.
+
+    Raises:
+        DataError: if a list of a file is missing.
+        ValueError: if the text is not JSON.
+        RecursionError: if it is nested too deeply.
+    """
+    try:
+        return msgspec.json.decode(text, type=form)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        content = json.loads(text.decode("utf-8"), object_hook=_without_outlines)
+    if form not in (_Annotations, _Images):
+        if not isinstance(content, list):
+            raise invalid("a list", type(content).__name__)
+        return [_to_entry(item, ObjectEntry) for item in content]
+    lists = {}
+    for key in form.__struct_fields__:
+        items = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(items, list):
+            expected = "an object with the lists images, annotations and categories"
+            raise invalid(expected, f"no list {key}")
+        lists[key] = [_to_entry(item, _ENTRIES[key]) for item in items]
+    return form(**lists)
+
+
+_KEPT = {name for entry in _ENTRIES.values() for name in entry.__struct_fields__} | {*_ENTRIES}
 
 
 def _without_outlines(item: dict) -> dict:
     return {key: item[key] for key in _KEPT if key in item}
 
 
+def _to_entry(item: Any, form: type) -> Any:
+    if not isinstance(item, dict):
+        return item
+    return form(**{key: item[key] for key in form.__struct_fields__ if key in item})
+
+
 def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
     categories, names = {}, set()
     for number, item in enumerate(items):
-        key, name = (item.get("id"), item.get("name")) if isinstance(item, dict) else (None, None)
+        known = isinstance(item, _CategoryEntry)
+        key, name = (item.id, item.name) if known else (None, None)
         if not is_id(key) or isinstance(key, str) or not is_text(name):
-            raise ValueError(
-                f"{path}: categories[{number}]: expected a whole number as id and a name. "
-                f"Received: {_short(item)}"
-            )
+            place = f"{path}: categories[{number}]"
+            raise invalid("a whole number as id and a name", _describe(item), place)
         if key in categories or name in names:
-            raise ValueError(
-                f"{path}: every category id and name must be there once. "
-                f"Received twice: {key} or {name!r}"
+            words = (
+                f"every category id and name must be there once. Received twice: {key} or {name!r}"
             )
+            raise invalid("every category id and name once", f"{key} {name!r}", path, words)
         categories[key] = name
         names.add(name)
     if not categories:
-        raise ValueError(f"{path}: expected at least one category. Received: none")
+        raise invalid("at least one category", "none", path)
     return categories
 
 
 def _read_images(
-    path: pathlib.Path, items: list, problems: Problems
+    path: pathlib.Path, items: list, problems: list[Problem]
 ) -> tuple[list[Image], dict[int | str, int | None]]:
     """Returns the images, and the index of each by its id, None for one that is left out."""
     images, rows = [], {}
     for number, item in enumerate(items):
-        image_id = item.get("id") if isinstance(item, dict) else None
+        image_id = item.id if isinstance(item, _ImageEntry) else None
         if not is_id(image_id):
-            what = f"images[{number}]: expected a number or text as id. Received: {_short(item)}"
-            problems.append((f"{path}: {what}", "image left out"))
-            continue
-        if image_id in rows:
-            raise ValueError(
-                f"{path}: every image id must be there once. Received twice: {image_id!r}"
-            )
-        problem = _image_problem(item)
+            problem, which = _fault("", "a number or text as id", item), f"images[{number}]"
+        elif image_id in rows:
+            words = f"every image id must be there once. Received twice: {image_id!r}"
+            raise invalid("every image id once", f"{image_id!r} twice", path, words)
+        else:
+            problem, which = _image_problem(item), f"image {image_id!r}"
+            rows[image_id] = None if problem else len(images)
         if problem:
-            problems.append((f"{path}: image {image_id!r}: {problem}", "image left out"))
-            rows[image_id] = None
-            continue
-        rows[image_id] = len(images)
-        images.append(Image(image_id, *map(item.get, ("file_name", "height", "width"))))
+            remedy = Remedy.LEAVE_OUT
+            problems.append(problem.replace(file=str(path), object=which, remedy=remedy))
+        else:
+            images.append(Image(image_id, item.file_name, item.height, item.width))
     return images, rows
 
 
-def _image_problem(item: dict) -> str:
-    name = item.get("file_name")
-    if not is_text(name) or "\\" in name or name.startswith("/") or ".." in name.split("/"):
-        return f"file_name must name a file below the folder of images. Received: {_short(name)}"
-    for key in ("height", "width"):
-        size = item.get(key)
+def _image_problem(item: _ImageEntry) -> Problem | None:
+    if not is_text(item.file_name) or leads_out(item.file_name):
+        expected = "name a file below the folder of images"
+        message = f"file_name must {expected}. Received: {_short(item.file_name)}"
+        return Problem(
+            kind=ProblemKind.OUTSIDE_PATH if is_text(item.file_name) else ProblemKind.INVALID_ENTRY,
+            message=message,
+            expected=expected,
+            received=_short(item.file_name),
+        )
+    for key, size in (("height", item.height), ("width", item.width)):
         if size is not None and (type(size) is not int or not 0 < size <= _MAX_NUMBER):
-            return f"{key} must be a positive whole number. Received: {_short(size)}"
-    return ""
+            return _fault(key, "a positive whole number", size)
+    return None
 
 
-def read_object(item: Any, rows: dict, categories: dict[int, str]) -> tuple:
-    """Reads one entry of "annotations".
+def read_object(
+    item: Any, rows: Mapping[int | str, int | None], categories: Collection[int]
+) -> tuple:
+    """Checks one entry of "annotations".
 
     Args:
-        item: the entry as parsed.
+        item: the entry of ``decode``.
         rows: index of each image by its id; None for one that is left out.
-        categories: names by number.
+        categories: the numbers of the categories.
 
     Returns:
         Its id, row, category id, bbox, area and crowd.
 
     Raises:
-        ValueError: saying what is wrong, without the file and the object.
+        DataError: saying what is wrong, without the file and the object.
     """
-    if not isinstance(item, dict):
-        raise ValueError(f"expected an object. Received: {_short(item)}")
-    image_id, category_id, bbox = item.get("image_id"), item.get("category_id"), item.get("bbox")
+    if not isinstance(item, ObjectEntry):
+        raise DataError(_fault("", "an object", item))
+    image_id, category_id, bbox = item.image_id, item.category_id, item.bbox
     if not is_id(image_id) or image_id not in rows:
-        raise ValueError(
-            f"image_id must be that of one of the images. Received: {_short(image_id)}"
-        )
+        raise DataError(_fault("image_id", "that of one of the images", image_id))
     if type(category_id) is not int or category_id not in categories:
-        raise ValueError(
-            f"category_id must be that of one of the categories. Received: {_short(category_id)}"
-        )
+        expected, kind = "that of one of the categories", ProblemKind.UNKNOWN_CLASS
+        raise DataError(_fault("category_id", expected, category_id, kind))
     if type(bbox) is not list or len(bbox) != 4 or not all(map(is_number, bbox)):
-        raise ValueError(
-            f"bbox must be four finite numbers: x, y, width, height. Received: {_short(bbox)}"
-        )
-    area, crowd = item.get("area"), item.get("iscrowd", 0)
+        raise DataError(_fault("bbox", "four finite numbers: x, y, width, height", bbox))
+    area, crowd = item.area, item.iscrowd
     if area is None:
         area = bbox[2] * bbox[3]
     elif type(area) not in (int, float) or not 0 <= area <= _MAX_NUMBER**2:
-        raise ValueError(f"area must be a finite number of at least 0. Received: {_short(area)}")
+        raise DataError(_fault("area", "a finite number of at least 0", area))
     if type(crowd) not in (int, bool) or crowd not in (0, 1):
-        raise ValueError(f"iscrowd must be 0 or 1. Received: {_short(crowd)}")
-    return item.get("id"), rows[image_id], category_id, bbox, area, crowd
+        raise DataError(_fault("iscrowd", "0 or 1", crowd))
+    return item.id, rows[image_id], category_id, bbox, area, crowd
+
+
+def _fault(
+    key: str, expected: str, value: Any, kind: ProblemKind = ProblemKind.INVALID_ENTRY
+) -> Problem:
+    """Returns the problem of a value that is not what was expected; its key may be empty."""
+    received = _describe(value)
+    message = f"{key} must be {expected}. Received: {received}" if key else ""
+    return Problem(
+        kind=kind, message=message, expected=expected, received=received, remedy=Remedy.DROP
+    )
+
+
+def _describe(value: Any) -> str:
+    """Returns a value as it was written, cut to a readable length."""
+    if isinstance(value, msgspec.Struct):
+        value = {key: v for key, v in msgspec.structs.asdict(value).items() if v is not None}
+    return _short(value)
 
 
 def is_number(value: Any) -> bool:

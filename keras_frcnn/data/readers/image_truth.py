@@ -1,14 +1,14 @@
-"""What COCO's evaluation compares with, image by image."""
+"""The ground truth that COCO's evaluation compares with, put together image by image."""
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_frcnn.data.dataset import GroundTruth, Record
+from keras_frcnn.data.problems import DataError
 from keras_frcnn.data.readers import coco_json, tf_example
 
 
@@ -27,10 +27,10 @@ def of_record(record: Record, areas: np.ndarray | None) -> ImageTruth:
 
     Args:
         record: the record.
-        areas: float64 [G], pixels; None: those of the boxes.
+        areas: float64 [G], pixels; None: the areas of the boxes.
 
     Returns:
-        The objects; difficult ones are crowd regions.
+        The objects; difficult objects are crowd regions.
     """
     y1, x1, y2, x2 = record.boxes.astype(np.float64).T
     bboxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
@@ -49,22 +49,23 @@ def of_annotations(text: bytes, label_of: Mapping[int, int]) -> ImageTruth:
         The objects.
 
     Raises:
-        ValueError: naming the key, the annotation (counted from 0) and what is wrong with it.
+        DataError: naming the key, the annotation (counted from 0) and what is wrong with it.
     """
     try:
-        items = json.loads(text)
+        items = coco_json.decode(text, list[coco_json.ObjectEntry])
+    except DataError as error:
+        raise tf_example.fault(tf_example.COCO, error.problems[0].text) from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{tf_example.COCO}: expected JSON. Received: {error}") from error
-    if not isinstance(items, list):
-        raise ValueError(f"{tf_example.COCO}: expected a list. Received: {type(items).__name__}")
+        raise tf_example.fault(tf_example.COCO, f"expected JSON. Received: {error}") from error
     rows = []
-    names = {number: "" for number in label_of}
     for number, item in enumerate(items):
+        if isinstance(item, coco_json.ObjectEntry):
+            item.image_id = 0
         try:
-            item = item | {"image_id": 0} if isinstance(item, dict) else item
-            _, _, category_id, bbox, area, crowd = coco_json.read_object(item, {0: 0}, names)
-        except ValueError as error:
-            raise ValueError(f"{tf_example.COCO}[{number}]: {error}") from error
+            _, _, category_id, bbox, area, crowd = coco_json.read_object(item, {0: 0}, label_of)
+        except DataError as error:
+            key = f"{tf_example.COCO}[{number}]"
+            raise tf_example.fault(key, error.problems[0].text) from error
         rows.append((label_of[category_id], bbox, area, bool(crowd)))
     return ImageTruth(*zip(*rows, strict=True)) if rows else ImageTruth([], [], [], [])
 
@@ -77,7 +78,7 @@ def join(
     """Joins the objects of images.
 
     Args:
-        images: the records and what each one's objects are.
+        images: the records, each with its objects.
         class_names: name of label 0, 1, ...
         category_ids: COCO's number of each label.
 

@@ -1,6 +1,6 @@
 """One image and its objects as a tf.Example, in the keys of TensorFlow's Object Detection API.
 
-Of the API:
+The API defines these keys:
 
 - ``image/encoded``: the bytes of the JPEG or PNG file; ``image/format``, ``image/filename``,
   ``image/source_id``, ``image/height``, ``image/width`` (as displayed);
@@ -8,7 +8,7 @@ Of the API:
   ``image/object/class/{text,label}``, its name and its number in the label map;
   ``image/object/{difficult,is_crowd,area}``.
 
-And, as fractions in float32 do not give every pixel back, of our own, all of them optional:
+Fractions in float32 do not give every pixel back. So there are optional keys of our own:
 
 - ``image/id``: the image id with its type, a number or a text;
 - ``image/object/bbox/pixels``: the boxes again, yxyx pixels, one after the other;
@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_frcnn.data.images import headers
 from keras_frcnn.data.images.spans import Span
+from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy
 from keras_frcnn.data.readers import tfrecord_file
+from keras_frcnn.data.readers.annotated import Header, read_header
 from keras_frcnn.data.readers.coco_json import is_text
 
 PIXELS = "image/object/bbox/pixels"
@@ -43,10 +44,12 @@ _MAX_NUMBER = 1e18  # far beyond the area of any image
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """What an example says, G objects; boxes, names and labels may still be those of nothing.
+    """What an example says about an image and its G objects.
+
+    Boxes, names and labels are as written: a box may lie anywhere, and a class may be unknown.
 
     Attributes:
-        place: where it lies.
+        place: where the example lies.
         image_id: number or name of the image.
         span: where in the file the image lies.
         height: pixels of the image as displayed.
@@ -87,7 +90,7 @@ def decode(payload: bytes, place: tfrecord_file.Place) -> Example:
         What it says.
 
     Raises:
-        ValueError: naming the key at fault, without the record.
+        DataError: naming the key at fault, without the record.
     """
     features = _Features(payload)
     span, (height, width, orientation) = _read_image(features, payload, place)
@@ -95,11 +98,11 @@ def decode(payload: bytes, place: tfrecord_file.Place) -> Example:
     names = features.column(TEXT, ("bytes_list",), count)
     labels = features.column(LABEL, ("int64_list",), count)
     if count and names is None and labels is None:
-        raise ValueError(f"{TEXT} and {LABEL} are both missing")
+        raise fault(f"{TEXT} and {LABEL}", "both are missing")
     difficult, crowd = (features.column(k, ("int64_list",), count) for k in (DIFFICULT, CROWD))
     for key, values in ((DIFFICULT, difficult), (CROWD, crowd)):
         if values is not None and not set(values) <= {0, 1}:
-            raise ValueError(f"{key}: expected 0 or 1. Received: {max(values, key=abs)}")
+            raise fault(key, f"expected 0 or 1. Received: {max(values, key=abs)}")
     areas = features.column(AREA, _NUMBERS, count)
     is_coco = any(key in features for key in (CROWD, AREA, COCO))
     nothing = [0] * count
@@ -120,6 +123,12 @@ def decode(payload: bytes, place: tfrecord_file.Place) -> Example:
     )
 
 
+def fault(key: str, words: str, kind: ProblemKind = ProblemKind.INVALID_ENTRY) -> DataError:
+    """Returns the error of a key whose values cannot be used, which leaves its image out."""
+    message = f"{key}: {words}" if key else words
+    return DataError(Problem(kind=kind, message=message, remedy=Remedy.LEAVE_OUT))
+
+
 class _Features:
     """The features of an example, each checked for its type when it is asked for."""
 
@@ -130,7 +139,7 @@ class _Features:
         try:
             self._features = tf.train.Example.FromString(payload).features.feature
         except DecodeError as error:
-            raise ValueError(f"expected a tf.Example. Received: {error}") from error
+            raise fault("", f"expected a tf.Example. Received: {error}") from error
 
     def __contains__(self, key: str) -> bool:
         return key in self._features
@@ -144,14 +153,14 @@ class _Features:
             return ()
         if kind not in kinds:
             words = " or ".join(_WORDS[k] for k in kinds)
-            raise ValueError(f"{key}: expected {words}. Received: {_WORDS[kind]}")
+            raise fault(key, f"expected {words}. Received: {_WORDS[kind]}")
         return getattr(self._features[key], kind).value
 
     def one(self, key: str, kinds: Sequence[str]) -> Any:
         """Returns the only value of a key; None if it has none."""
         values = self.values(key, kinds)
         if len(values) > 1:
-            raise ValueError(f"{key}: expected one value. Received: {len(values)}")
+            raise fault(key, f"expected one value. Received: {len(values)}")
         return values[0] if values else None
 
     def column(self, key: str, kinds: Sequence[str], count: int) -> list | None:
@@ -160,33 +169,32 @@ class _Features:
         if not values:
             return None
         if len(values) != count:
-            raise ValueError(
-                f"{key}: expected one value for each of the {count} boxes. Received: {len(values)}"
-            )
+            words = f"expected one value for each of the {count} boxes. Received: {len(values)}"
+            raise fault(key, words)
         return list(values)
 
 
 def _read_image(
     features: _Features, payload: bytes, place: tfrecord_file.Place
-) -> tuple[Span, tuple[int, int, int]]:
+) -> tuple[Span, Header]:
     """Returns where the image lies, and its height, width and orientation."""
     encoded = features.one("image/encoded", ("bytes_list",))
     if not encoded:
-        words = "is empty" if "image/encoded" in features else "is missing"
-        raise ValueError(f"image/encoded {words}")
+        words = "it is empty" if "image/encoded" in features else "it is missing"
+        raise fault("image/encoded", words, ProblemKind.MISSING_IMAGE)
     start = place.offset - tfrecord_file.HEADER_BYTES
     span = Span(start, place.offset + payload.find(encoded), len(encoded))
-    try:
-        header = headers.image_header(place.path, span)
-    except ValueError as error:
-        raise ValueError(f"image/encoded: {str(error).removeprefix(f'{place.path}: ')}") from error
+    header, problem = read_header(place.path, span)
+    if header is None:
+        raise fault("image/encoded", problem.text, problem.kind)
     for key, true in zip(("image/height", "image/width"), header, strict=False):
         written = features.one(key, ("int64_list",))
         if written not in (None, true):
-            raise ValueError(
-                f"{key}: the image is {header[0]} x {header[1]} (height x width, upright by its "
-                f"EXIF orientation). The annotation says: {written}"
+            words = (
+                f"the image is {header[0]} x {header[1]} (height x width, upright by its EXIF "
+                f"orientation). The annotation says: {written}"
             )
+            raise fault(key, words, ProblemKind.SIZE_MISMATCH)
     return span, header
 
 
@@ -196,25 +204,24 @@ def _read_boxes(features: _Features, height: int, width: int) -> tuple[int, np.n
     count = len(columns[0])
     for key, values in zip(SIDES, columns, strict=True):
         if len(values) != count:
-            raise ValueError(
-                f"{key}: expected as many values as {SIDES[0]}, {count}. Received: {len(values)}"
-            )
+            words = f"expected as many values as {SIDES[0]}, {count}. Received: {len(values)}"
+            raise fault(key, words)
     boxes = np.array(columns, np.float64).T.reshape(-1, 4) * [height, width, height, width]
     pixels = features.values(PIXELS, ("float_list",))
     if not pixels:
         return count, boxes
     if len(pixels) != 4 * count:
-        raise ValueError(
-            f"{PIXELS}: expected four values for each of the {count} boxes. Received: {len(pixels)}"
-        )
+        words = f"expected four values for each of the {count} boxes. Received: {len(pixels)}"
+        raise fault(PIXELS, words)
     exact = np.array(pixels, np.float64).reshape(-1, 4)
-    with np.errstate(invalid="ignore"):  # infinite both ways, as the box itself will be told
+    with np.errstate(invalid="ignore"):  # infinities cancel; the box itself is refused later
         apart = np.abs(exact - boxes) > _MAX_DISTANCE
     if np.any(apart | (np.isfinite(exact) != np.isfinite(boxes))):
-        raise ValueError(
-            f"{PIXELS}: expected the boxes of {SIDES[0]} and so on, in pixels of the image. "
-            "Received: others; a tool that changes boxes must leave this key out"
+        words = (
+            f"expected the boxes of {SIDES[0]} and so on, in pixels of the image. Received: other "
+            "boxes; a tool that changes boxes must leave this key out"
         )
+        raise fault(PIXELS, words)
     return count, exact
 
 
@@ -237,12 +244,12 @@ def _read_id(features: _Features, place: tfrecord_file.Place, is_coco: bool) -> 
 def _read_areas(areas: Sequence[float]) -> np.ndarray:
     values = np.array(areas, np.float64)
     if not np.all((values >= 0) & (values <= _MAX_NUMBER)):
-        raise ValueError(f"{AREA}: expected finite numbers of at least 0. Received: {values}")
+        raise fault(AREA, f"expected finite numbers of at least 0. Received: {values}")
     return values
 
 
 def _to_text(key: str, value: bytes) -> str:
     text = value.decode("utf-8", "replace")
     if not is_text(text) or "\ufffd" in text:
-        raise ValueError(f"{key}: expected a text in UTF-8. Received: {value[:100]!r}")
+        raise fault(key, f"expected a text in UTF-8. Received: {value[:100]!r}")
     return text

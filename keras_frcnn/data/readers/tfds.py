@@ -5,10 +5,8 @@ TFDS reads from front to back only. So a split is turned once into TFRecords of 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import io
-import os
 import pathlib
 import re
 import shutil
@@ -17,17 +15,17 @@ import tempfile
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+import filelock
 import numpy as np
 from PIL import Image
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.console import with_progress
-from keras_frcnn.data.dataset import Dataset
-from keras_frcnn.data.readers import tf_example
-from keras_frcnn.data.readers import tfrecord as tfrecords
+from keras_frcnn.data.dataset import Reading
+from keras_frcnn.data.readers import tf_example, tfrecord
 from keras_frcnn.data.readers.categories import COCO_CATEGORIES
 from keras_frcnn.data.writers import tfrecord as tfrecord_writer
 
@@ -43,10 +41,9 @@ _FLAGS = {
 }
 _PATIENCE = 5.0  # seconds for a host to answer
 _ROUNDING = 1e-3  # pixels that fractions in float32 may be off
-_tidying = threading.Lock()
 
 
-def read(source: DataSource, splits: Sequence[str]) -> Dataset:
+def read(source: DataSource) -> Reading:
     """Reads data sets of TFDS: ``voc/2007``, ``coco/2017`` and any other with ``objects`` that have
     a ``bbox`` and a ``label``.
 
@@ -64,22 +61,21 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
       COCO's classes have their category ids.
 
     Args:
-        source: its ``data_dir``, TFDS's folder (empty: its default), and ``on_bad_record``.
-        splits: splits to join.
+        source: what to read. Its ``data_dir`` is TFDS's folder (empty: its default).
 
     Returns:
-        The dataset, as ``tfrecords.read``.
+        The reading, as ``tfrecord.read``.
 
     Raises:
         ValueError: if TFDS is not installed, has no such data set or split, cannot prepare it or
-            reach the network; else as ``tfrecords.read``.
+            reach the network; otherwise as ``tfrecord.read``.
     """
     if "://" in source.data_dir:
         raise ValueError(
             f"data_dir must be a folder of this machine. Received: {source.data_dir!r}"
         )
     files, name = {}, ""
-    for split in splits:
+    for split in source.splits:
         match = _SPLIT.fullmatch(split)
         name, part = (match["name"], match["split"]) if match else (name, split)
         if not name:
@@ -89,7 +85,7 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
             )
         if f"{name}:{part}" not in files:
             files[f"{name}:{part}"] = _cached(source.data_dir, name, part)
-    return tfrecords.read_files(source, files)
+    return tfrecord.read_files(source, files)
 
 
 def _cached(data_dir: str, name: str, split: str) -> list[pathlib.Path]:
@@ -276,18 +272,15 @@ def _named(name: str, words: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _tidied() -> Iterator[None]:
-    """Removes the temporary folder that TFDS leaves behind for data that are not prepared."""
-    with _tidying:
-        folder, before = tempfile.mkdtemp(), tempfile.tempdir
-        tempfile.tempdir = folder
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
-            for left in pathlib.Path(folder).glob("*tfds"):
-                shutil.rmtree(left, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another thread may have made a file in it
-                os.rmdir(folder)
+    """Removes the empty temporary folder that TFDS leaves behind for data that are not prepared."""
+    folder = pathlib.Path(tempfile.gettempdir())
+    before = set(folder.glob("*tfds"))
+    try:
+        yield
+    finally:
+        for left in set(folder.glob("*tfds")) - before:
+            with contextlib.suppress(OSError):  # it is not empty, or another thread removed it
+                left.rmdir()
 
 
 @contextlib.contextmanager
@@ -295,8 +288,7 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
     """Lets one process after the other work in a folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / ".lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with filelock.FileLock(folder / ".lock"):
             yield
     except OSError as error:
         raise ValueError(f"{folder}: cannot be written to: {error}") from error

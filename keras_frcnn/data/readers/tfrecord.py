@@ -1,7 +1,8 @@
-"""Reader of TFRecords of tf.Example; ``tf_example`` says in which keys, ``tfrecord_writer`` writes
-them.
+"""Reader of TFRecords of tf.Example.
 
-Images are not copied: a record points to where its image lies in the TFRecord file.
+``tfrecord_file`` finds the files and their records, ``tf_example`` reads one of them, and
+``writers.tfrecord`` writes such files. Images are not copied: a ``Record`` points to where its
+image lies in the TFRecord file.
 """
 
 import dataclasses
@@ -13,12 +14,11 @@ import numpy as np
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.console import with_progress
-from keras_frcnn.data import dataset
 from keras_frcnn.data.class_names import choose
-from keras_frcnn.data.dataset import Dataset, Record
+from keras_frcnn.data.dataset import MAX_OVERHANG, Reading, Record, fit_box
+from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy
 from keras_frcnn.data.readers import image_truth, tf_example, tfrecord_file
 from keras_frcnn.data.readers.categories import find_label_map, join_categories, read_label_map
-from keras_frcnn.data.readers.coco_json import Problems
 from keras_frcnn.data.readers.image_truth import ImageTruth
 from keras_frcnn.data.readers.tf_example import Example
 
@@ -27,7 +27,7 @@ _ROUNDING = 0.001  # pixels that fractions in float32 may be off
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Classes:
-    """How classes are called and counted.
+    """The names and numbers of the classes.
 
     Attributes:
         names: name of label 0, 1, ...
@@ -52,7 +52,7 @@ class _Classes:
         return {number: label for label, number in enumerate(self.categories)}
 
 
-def read(source: DataSource, splits: Sequence[str]) -> Dataset:
+def read(source: DataSource) -> Reading:
     """Reads TFRecords of tf.Example with annotated images.
 
     A split is, under ``source.data_dir``, one of
@@ -71,21 +71,18 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
     - Boxes are clipped to the image, silently by up to one pixel.
 
     Args:
-        source: its ``data_dir``, ``on_bad_record`` and ``classes_file``.
-        splits: splits to join.
+        source: what to read. Its ``classes_file`` names the classes if nothing else does.
 
     Returns:
-        The dataset. With ``on_bad_record="skip"`` damaged records and unreadable images are left
-        out, impossible boxes dropped or clipped and unknown classes dropped, each with a line in
-        ``skipped``. ``truth`` is there for COCO's data and for label maps that leave numbers out;
-        what ``tfrecord_writer`` took from COCO's files is in it to the last digit, image by
-        image.
+        All images whose records can be read, with what is wrong with their objects; the others are
+        problems alone. ``truth`` is there for COCO's data and for label maps that omit numbers.
+        What the writer took from COCO's files is in it to the last digit, image by image.
 
     Raises:
-        ValueError: naming the folder, split, or file, record (counted from 1) and key.
+        DataError: naming the folder, split or label map that cannot be read as a whole.
     """
     split_of: dict[pathlib.Path, str] = {}  # each file is read once
-    for split in splits:
+    for split in source.splits:
         for path in tfrecord_file.locate(source.data_dir, split):
             split_of.setdefault(path, split)
     files = {
@@ -94,7 +91,7 @@ def read(source: DataSource, splits: Sequence[str]) -> Dataset:
     return read_files(source, files)
 
 
-def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) -> Dataset:
+def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) -> Reading:
     """Reads TFRecords, see ``read``.
 
     Args:
@@ -102,23 +99,23 @@ def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) 
         files: the files of each split by its name.
 
     Returns:
-        The dataset, as ``read``.
+        The reading, as ``read``.
 
     Raises:
-        ValueError: as ``read``.
+        DataError: as ``read``.
     """
-    problems: Problems = []
+    problems: list[Problem] = []
     places = []
     for split, paths in files.items():
         for path in paths:
             found, problem = tfrecord_file.index(split, path)
             places += found
-            problems += [(problem, "what follows in the file left out")] if problem else []
+            problems += [problem] if problem else []
     # In one thread: files are read from front to back, and threads would wait for each other.
     results = map(_read_example, places)
     results = list(with_progress(results, "Reading records", len(places)))
-    problems += [(result, "image left out") for result in results if isinstance(result, str)]
-    examples = [result for result in results if not isinstance(result, str)]
+    problems += [result for result in results if isinstance(result, Problem)]
+    examples = [result for result in results if isinstance(result, Example)]
     folders = dict.fromkeys(path.parent for paths in files.values() for path in paths)
     classes = _choose_classes(source, list(folders), examples)
     any_coco = any(example.is_coco for example in examples)
@@ -127,29 +124,39 @@ def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) 
     for example, image_id in zip(examples, _image_ids(examples), strict=True):
         try:
             if image_id is None:
-                raise ValueError(f"the image id {example.image_id!r} is there already")
-            kept.append(_convert(example, image_id, any_coco, classes, problems))
-        except ValueError as error:
-            problems.append((f"{example.place.name}: {error}", "image left out"))
-    skipped = dataset.settle(problems, source.on_bad_record)
-    if not kept:
-        raise ValueError(
-            f"{source.data_dir}: expected readable images in {', '.join(files)}. Received:\n"
-            + ("\n".join(skipped) or "none")
-        )
+                raise DataError(_repeated(example))
+            kept.append(_convert(example, image_id, any_coco, classes))
+        except DataError as error:
+            problems += [_placed(problem, example.place) for problem in error.problems]
     truth = None
-    if classes.are_sparse or all(record.form == "coco" for record, _ in kept):
+    if kept and (classes.are_sparse or all(record.form == "coco" for record, _ in kept)):
         category_ids = tuple(classes.categories) or tuple(range(1, len(classes.names) + 1))
         truth = image_truth.join(kept, classes.names, category_ids)
-    return Dataset(classes.names, [record for record, _ in kept], skipped, truth)
+    return Reading(classes.names, [record for record, _ in kept], problems, truth)
 
 
-def _read_example(place: tfrecord_file.Place) -> Example | str:
-    """Reads one record and its image's header; returns what is wrong if it is unusable."""
+def _read_example(place: tfrecord_file.Place) -> Example | Problem:
+    """Reads one record and the header of its image; returns what is wrong if it is unusable."""
     try:
         return tf_example.decode(tfrecord_file.read(place), place)
+    except DataError as error:
+        return _placed(error.problems[0], place)
     except (ValueError, OSError) as error:
-        return f"{place.name}: {error}"
+        kind, remedy = ProblemKind.INVALID_ENTRY, Remedy.LEAVE_OUT
+        return _placed(Problem(kind=kind, message=str(error), remedy=remedy), place)
+
+
+def _placed(problem: Problem, place: tfrecord_file.Place, more: str = "") -> Problem:
+    """Returns a problem with the words for its record, and for the object in it."""
+    return problem.replace(file=str(place.path), object=f"{place.words}{more}")
+
+
+def _repeated(example: Example) -> Problem:
+    return Problem(
+        kind=ProblemKind.REPEATED_IMAGE,
+        message=f"the image id {example.image_id!r} is there already",
+        remedy=Remedy.LEAVE_OUT,
+    )
 
 
 def _choose_classes(
@@ -180,7 +187,7 @@ def _numbers_in(examples: Sequence[Example]) -> dict[int, str]:
         if example.names is not None and example.labels is not None
         for number, name in zip(example.labels, example.names, strict=True)
     }
-    numbers, names = ({pair[place] for pair in pairs} for place in (0, 1))
+    numbers, names = ({pair[index] for pair in pairs} for index in (0, 1))
     texts = {name for example in examples for name in example.names or ()}
     is_whole = len(pairs) == len(numbers) == len(names) == len(texts)
     return dict(sorted(pairs)) if is_whole and min(numbers, default=0) > 0 else {}
@@ -198,21 +205,22 @@ def _image_ids(examples: Sequence[Example]) -> list[int | str | None]:
 
 
 def _convert(
-    example: Example, image_id: int | str, any_coco: bool, classes: _Classes, problems: Problems
+    example: Example, image_id: int | str, any_coco: bool, classes: _Classes
 ) -> tuple[Record, ImageTruth]:
-    """Turns names into labels and checks boxes; adds what is impossible to ``problems``."""
-    boxes, labels, kept = [], [], []
+    """Turns names into labels and checks the boxes."""
+    boxes, labels, kept, problems = [], [], [], []
     raw, size = example.boxes, [example.height, example.width]
     fine = np.all((raw[:, :2] >= 0) & (raw[:, :2] < raw[:, 2:]) & (raw[:, 2:] <= size), axis=1)
     for index, box in enumerate(raw.astype(np.float32)):
         name, label, problem = _class_of(example, index, classes)
-        if problem:
+        if problem is not None:
             box = None
         elif not fine[index]:
-            box, problem = _to_box(raw[index], example.height, example.width)
-        if problem:
-            what = f"{example.place.name}: object {index + 1} ({name}): {problem}"
-            problems.append((what, "object dropped" if box is None else "box clipped"))
+            written = "yxyx {:g} {:g} {:g} {:g}".format(*raw[index])
+            box, problem = fit_box(raw[index], *size, written, MAX_OVERHANG + _ROUNDING)
+        if problem is not None:
+            problem = problem.replace(number=index + 1, class_name=name, box=raw[index])
+            problems.append(_placed(problem, example.place, f": object {index + 1}"))
         if box is not None:
             boxes.append(box)
             labels.append(label)
@@ -229,6 +237,7 @@ def _convert(
         # Some tools write nothing at all of an image without objects.
         form="coco" if example.is_coco or (any_coco and not len(raw)) else "voc",
         span=example.span,
+        problems=tuple(problems),
     )
     areas = None if example.areas is None else example.areas[kept]
     if example.annotations is None:
@@ -236,31 +245,26 @@ def _convert(
     return record, image_truth.of_annotations(example.annotations, classes.label_of_number)
 
 
-def _class_of(example: Example, index: int, classes: _Classes) -> tuple[str, int, str]:
+def _class_of(example: Example, index: int, classes: _Classes) -> tuple[str, int, Problem | None]:
     """Returns the name and label of an object, and what is wrong with them."""
     number = None if example.labels is None else int(example.labels[index])
     by_number = classes.categories.get(number)
     name = by_number if example.names is None else example.names[index]
     if name is None:
-        return "", -1, f"{tf_example.LABEL} {number} is an unknown class: no label map names it"
+        words = f"{tf_example.LABEL} {number} is an unknown class: no label map names it"
+        return "", -1, _unknown_class(words)
     name = classes.aliases.get(name, name)
     if number is not None and by_number not in (None, name):
-        words = f"{tf_example.LABEL} {number} is {by_number!r} in the label map"
-        return name, -1, f"{words}; {tf_example.TEXT} says {name!r}"
+        words = (
+            f"{tf_example.LABEL} {number} is {by_number!r} in the label map; {tf_example.TEXT} "
+            f"says {name!r}"
+        )
+        return name, -1, _unknown_class(words)
     if name not in classes.label_of:
-        return name, -1, f"unknown class; known are {', '.join(classes.names)}"
-    return name, classes.label_of[name], ""
+        words = f"unknown class; known are {', '.join(classes.names)}"
+        return name, -1, _unknown_class(words)
+    return name, classes.label_of[name], None
 
 
-def _to_box(raw: np.ndarray, height: int, width: int) -> tuple[np.ndarray | None, str]:
-    """Returns a box inside the image, None if nothing of it is, and what is wrong with it."""
-    problem = dataset.box_problem(raw, height, width)
-    inside = np.clip(raw, 0, [height, width, height, width])
-    if not np.all(np.isfinite(raw)) or np.any(raw[:2] >= raw[2:]):
-        return None, problem
-    if np.abs(inside - raw).max() <= dataset.MAX_OVERHANG + _ROUNDING:
-        problem = ""
-    inside = inside.astype(np.float32)
-    if dataset.box_problem(inside, height, width):
-        return None, problem or dataset.box_problem(inside, height, width)
-    return inside, problem
+def _unknown_class(words: str) -> Problem:
+    return Problem(kind=ProblemKind.UNKNOWN_CLASS, message=words, remedy=Remedy.DROP)

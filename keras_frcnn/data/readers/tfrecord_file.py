@@ -1,7 +1,7 @@
-"""TFRecord files: which belong to a split, where in them each record lies, and whether it is whole.
+"""TFRecord files: which ones belong to a split, and where each whole record lies in them.
 
-A file is a row of records: the length of a payload (8 bytes, little endian), the length's checksum
-(4), the payload, its checksum (4). A checksum is a masked CRC-32C.
+A file is a sequence of records. Each has the length of its payload (8 bytes, little endian), the
+checksum of the length (4), the payload and its checksum (4). A checksum is a masked CRC-32C.
 """
 
 import os
@@ -11,6 +11,9 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 import google_crc32c
+
+from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
+from keras_frcnn.data.readers.paths import data_folder
 
 MAX_BYTES = 2**28
 """Longer records are refused: no image that may be read has as many bytes."""
@@ -29,11 +32,11 @@ class Place(NamedTuple):
     """Where a record lies.
 
     Attributes:
-        split: of which it is part, as the user names it.
+        split: the split that it belongs to, as the user names it.
         path: the file.
-        number: its place in the file, from 1.
-        offset: of its payload, bytes.
-        length: of its payload, bytes.
+        number: the place of the record in the file, from 1.
+        offset: where its payload begins, bytes.
+        length: how long its payload is, bytes.
     """
 
     split: str
@@ -43,9 +46,9 @@ class Place(NamedTuple):
     length: int
 
     @property
-    def name(self) -> str:
-        """The words for the record in messages."""
-        return f"{self.path}: record {self.number}"
+    def words(self) -> str:
+        """The words for the record in messages about its file."""
+        return f"record {self.number}"
 
 
 def locate(data_dir: str, split: str) -> list[pathlib.Path]:
@@ -53,20 +56,18 @@ def locate(data_dir: str, split: str) -> list[pathlib.Path]:
 
     Args:
         data_dir: the setting of this name.
-        split: a split as ``tfrecords.read`` explains it.
+        split: a split as ``tfrecord.read`` explains it.
 
     Returns:
         The files, sorted by name.
 
     Raises:
-        ValueError: naming what is missing, and the splits that there are.
+        DataError: naming what is missing, and the splits that there are.
     """
-    root = pathlib.Path(data_dir)
-    if not data_dir or not root.is_dir():
-        raise ValueError(f"data_dir must be an existing folder. Received: {data_dir!r}")
-    root, wanted = root.resolve(), pathlib.PurePath(split)
+    root, wanted = data_folder(data_dir), pathlib.PurePath(split)
     if wanted.is_absolute() or ".." in wanted.parts:
-        raise ValueError(f"{data_dir}: a split must lie below data_dir. Received: {split!r}")
+        message = f"a split must lie below data_dir. Received: {split!r}"
+        raise invalid("a split below data_dir", repr(split), data_dir, message)
     found = sorted(path for path in root.glob(split) if path.is_file())
     if found:
         return found
@@ -76,16 +77,18 @@ def locate(data_dir: str, split: str) -> list[pathlib.Path]:
     if not found:
         known = available_splits(data_dir)
         more = ", ..." if len(known) > _SHOWN else ""
-        raise ValueError(
-            f"{data_dir}: expected a pattern of TFRecord files, as in 'train-*.tfrecord', or one "
-            f"of the splits: {', '.join(known[:_SHOWN]) or 'none'}{more}. Received: {split!r}"
+        expected = (
+            "a pattern of TFRecord files, as in 'train-*.tfrecord', or one of the splits: "
+            f"{', '.join(known[:_SHOWN]) or 'none'}{more}"
         )
+        raise invalid(expected, repr(split), data_dir)
     counts = {names[path][1] for path in found} - {0}
     if counts not in (set(), {len(found)}):
-        raise ValueError(
-            f"{folder}: expected all files of {split!r}, {' or '.join(map(str, counts))} by their "
-            f"names; to take some, give a pattern. Received: {len(found)} files"
+        expected = (
+            f"all files of {split!r}, {' or '.join(map(str, counts))} by their names; to take some "
+            "of them, give a pattern"
         )
+        raise invalid(expected, f"{len(found)} files", folder)
     return found
 
 
@@ -95,7 +98,7 @@ def available_splits(data_dir: str) -> list[str]:
     return sorted({name for name in names if name})
 
 
-def index(split: str, path: pathlib.Path) -> tuple[list[Place], str]:
+def index(split: str, path: pathlib.Path) -> tuple[list[Place], Problem | None]:
     """Finds the records of a file, without reading them.
 
     Args:
@@ -103,7 +106,7 @@ def index(split: str, path: pathlib.Path) -> tuple[list[Place], str]:
         path: the file.
 
     Returns:
-        The records up to the first break, and what is wrong there; empty if nothing.
+        The records up to the first damaged place, and what is wrong there; None if nothing is.
     """
     places: list[Place] = []
     try:
@@ -116,8 +119,14 @@ def index(split: str, path: pathlib.Path) -> tuple[list[Place], str]:
                 places.append(Place(split, path, len(places) + 1, offset, length))
                 offset = file.seek(offset + length + _CHECKSUM.size)
     except (OSError, ValueError) as error:
-        return places, f"{path}: record {len(places) + 1}: {error}"
-    return places, ""
+        return places, Problem(
+            kind=ProblemKind.INVALID_ENTRY,
+            message=str(error),
+            file=str(path),
+            object=f"record {len(places) + 1}",
+            remedy=Remedy.STOP_READING,
+        )
+    return places, None
 
 
 def read(place: Place) -> bytes:
@@ -137,7 +146,7 @@ def read(place: Place) -> bytes:
         file.seek(place.offset)
         payload, checksum = file.read(place.length), file.read(_CHECKSUM.size)
     if checksum != _CHECKSUM.pack(_checksum(payload)):
-        raise ValueError("the record is damaged: its checksum does not fit")
+        raise ValueError("the record is damaged: its checksum does not match")
     return payload
 
 

@@ -4,6 +4,9 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
+from keras_frcnn.data.readers.paths import data_folder, leads_out, read_lines, words_of
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 _SHOWN_SPLITS = 12
@@ -32,14 +35,19 @@ class Entry:
         """Finds the image's file.
 
         Raises:
-            ValueError: if there is none.
+            DataError: if there is none.
         """
         stem = self.folder / "JPEGImages" / self.stem
-        for suffix in IMAGE_SUFFIXES:
-            path = stem.with_name(stem.name + suffix)
-            if path.is_file():
-                return path
-        raise ValueError(f"{stem}: the image is missing (with any of {', '.join(IMAGE_SUFFIXES)})")
+        words = f"the image is missing (with any of {', '.join(IMAGE_SUFFIXES)})"
+        try:
+            for suffix in IMAGE_SUFFIXES:
+                path = stem.with_name(stem.name + suffix)
+                if path.is_file():
+                    return path
+        except (OSError, ValueError) as error:  # a name that no file can have
+            words = words_of(error)
+        kind, remedy = ProblemKind.MISSING_IMAGE, Remedy.LEAVE_OUT
+        raise DataError(Problem(kind=kind, file=str(stem), message=words, remedy=remedy))
 
 
 def available_splits(data_dir: str) -> list[str]:
@@ -59,40 +67,38 @@ def available_splits(data_dir: str) -> list[str]:
 
 def _folders(data_dir: str) -> dict[str, pathlib.Path]:
     """Returns the folders of VOC's layout by name: data_dir itself, or those in it."""
-    root = pathlib.Path(data_dir)
-    if not data_dir or not root.is_dir():
-        raise ValueError(f"data_dir must be an existing folder. Received: {data_dir!r}")
-    root = root.resolve()
+    root = data_folder(data_dir)
     for candidates in ([root], sorted(root.iterdir())):
         found = {path.name: path for path in candidates if (path / "ImageSets" / "Main").is_dir()}
         if found:
             return found
-    raise ValueError(
-        f"data_dir must be a folder with Annotations/, ImageSets/Main/ and JPEGImages/, or hold "
-        f"such folders. Received: {data_dir!r}"
-    )
+    expected = "a folder with Annotations/, ImageSets/Main/ and JPEGImages/, or hold such folders"
+    message = f"data_dir must be {expected}. Received: {data_dir!r}"
+    raise invalid(expected, repr(data_dir), message=message)
 
 
-def entries(data_dir: str, splits: Sequence[str], refused: list[str] | None = None) -> list[Entry]:
+def entries(
+    data_dir: str, splits: Sequence[str], problems: list[Problem] | None = None
+) -> list[Entry]:
     """Reads image sets.
 
     Args:
         data_dir: see ``voc.read``.
         splits: likewise.
-        refused: takes a sentence for each line that would lead out of the folder; without it the
+        problems: gets a problem for each line that would lead out of the folder; without it the
             first of them is an error.
 
     Returns:
         Their lines in order, each once.
 
     Raises:
-        ValueError: naming the folder or split that is missing or empty, or the line that would lead
+        DataError: naming the folder or split that is missing or empty, or the line that would lead
             out of the folder.
     """
     if not splits:
-        raise ValueError(f"{data_dir}: at least one split is needed. Received: none")
+        raise invalid("at least one split", "none", data_dir)
     folders = _folders(data_dir)
-    lines = [line for split in splits for line in _split_lines(data_dir, folders, split, refused)]
+    lines = [line for split in splits for line in _split_lines(data_dir, folders, split, problems)]
     one_folder = len({folder for folder, _ in lines}) == 1
     return [
         Entry(stem if one_folder else f"{folder}/{stem}", folders[folder], stem)
@@ -101,7 +107,10 @@ def entries(data_dir: str, splits: Sequence[str], refused: list[str] | None = No
 
 
 def _split_lines(
-    data_dir: str, folders: dict[str, pathlib.Path], split: str, refused: list[str] | None
+    data_dir: str,
+    folders: dict[str, pathlib.Path],
+    split: str,
+    problems: list[Problem] | None,
 ) -> list[tuple[str, str]]:
     """Returns (folder name, line) for the lines of one split."""
     folder, _, name = split.rpartition("/")
@@ -111,41 +120,24 @@ def _split_lines(
     if path is None or not path.is_file():
         known = available_splits(data_dir)
         more = ", ..." if len(known) > _SHOWN_SPLITS else ""
-        raise ValueError(
-            f"{data_dir}: expected one of the splits {', '.join(known[:_SHOWN_SPLITS])}{more}. "
-            f"Received: {split!r}"
-        )
+        expected = f"one of the splits {', '.join(known[:_SHOWN_SPLITS])}{more}"
+        raise invalid(expected, repr(split), data_dir)
     lines = read_lines(path)
     if not lines:
-        raise ValueError(f"{path}: the split is empty")
-    outside = {line for line in lines if _leads_out(line)}
-    sentences = [
-        f"{path}: expected names of images inside {folders[folder]}. Received: {line!r}"
+        raise invalid("a list of images", "an empty file", path, message="the split is empty")
+    outside = [
+        Problem(
+            kind=ProblemKind.OUTSIDE_PATH,
+            file=str(path),
+            expected=f"names of images inside {folders[folder]}",
+            received=repr(line),
+            remedy=Remedy.LEAVE_OUT,
+        )
         for line in lines
-        if line in outside
+        if leads_out(line)
     ]
-    if sentences and refused is None:
-        raise ValueError(sentences[0])
-    if sentences:
-        refused += sentences
-    return [(folder, line) for line in lines if line not in outside]
-
-
-def _leads_out(line: str) -> bool:
-    return "\\" in line or pathlib.PurePosixPath(line).is_absolute() or ".." in line.split("/")
-
-
-def read_lines(path: pathlib.Path) -> list[str]:
-    """Reads a list from a text file.
-
-    Returns:
-        The lines that hold anything, stripped.
-
-    Raises:
-        ValueError: if the file is missing or not UTF-8.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"{path}: expected a text file in UTF-8. Received: {error}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    if outside and problems is None:
+        raise DataError(outside[0])
+    if outside:
+        problems += outside
+    return [(folder, line) for line in lines if not leads_out(line)]

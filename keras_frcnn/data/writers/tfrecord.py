@@ -1,10 +1,9 @@
-"""Writer of TFRecords that ``tfrecords.read`` reads back exactly."""
+"""Writer of TFRecords that ``readers.tfrecord`` reads back exactly."""
 
 import contextlib
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from keras_frcnn.console import with_progress
 from keras_frcnn.data.dataset import Dataset, GroundTruth, Record
 from keras_frcnn.data.images.spans import open_image
 from keras_frcnn.data.readers import categories, coco, tf_example, tfrecord_file
+from keras_frcnn.data.writers.new_folder import appearing, check_folder
 
 LABEL_MAP = "label_map.pbtxt"
 
@@ -23,14 +23,13 @@ _MEGABYTE = 1_000_000
 def write(datasets: Mapping[str, Dataset], folder: str, shard_megabytes: int = 128) -> list[str]:
     """Writes data sets as TFRecords, and a label map.
 
-    The images' files are copied as they are, never encoded anew. The folder appears when all is
-    done; of a run that was killed there is nothing but a hidden folder beside it, which the next
-    run clears.
+    The image files are copied as they are, never encoded anew. The folder appears when all is done,
+    or not at all.
 
     Args:
-        datasets: the records by the name of their split; all of one list of classes.
+        datasets: the records by the name of their split; all have the same classes.
         folder: a new or empty folder.
-        shard_megabytes: about what a file holds, in millions of bytes.
+        shard_megabytes: the approximate size of a file, in millions of bytes.
 
     Returns:
         The names of the files.
@@ -49,17 +48,6 @@ def write(datasets: Mapping[str, Dataset], folder: str, shard_megabytes: int = 1
         for split, dataset in datasets.items()
     }
     return write_folder(pathlib.Path(folder), splits, dict(kinds.pop()), shard_megabytes)
-
-
-def check_folder(folder: str) -> None:
-    """Makes sure that TFRecords may be written to a folder.
-
-    Raises:
-        ValueError: if it holds anything.
-    """
-    place = pathlib.Path(folder)
-    if not folder or (place.exists() and (not place.is_dir() or any(place.iterdir()))):
-        raise ValueError(f"output_dir must be a new or empty folder. Received: {folder!r}")
 
 
 def write_folder(
@@ -86,7 +74,7 @@ def write_folder(
 
     names = []
     try:
-        with _appearing(folder) as part:
+        with appearing(folder) as part:
             for split, payloads in splits.items():
                 names += _write_split(part, split, payloads, shard_megabytes * _MEGABYTE)
             categories.write_label_map(part / LABEL_MAP, label_map)
@@ -111,7 +99,7 @@ def encode(
         image_id: number or name of the image.
         filename: name of the image's file.
         size: height and width of the image as displayed; None if its header is unreadable.
-        boxes: [G, 4] yxyx, float32 pixels; fractions of the sides without ``size``.
+        boxes: [G, 4] yxyx, float32 pixels; fractions of the sides if there is no ``size``.
         objects: lists of G values by key of ``tf_example``.
         annotations: the objects in COCO's form, with bbox, category_id, area and iscrowd.
 
@@ -218,22 +206,6 @@ def _annotations(truth: GroundTruth, places: np.ndarray) -> list[dict[str, Any]]
         }
         for place in places
     ]
-
-
-@contextlib.contextmanager
-def _appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a folder to write to, which takes the place of another one if all goes well."""
-    part = folder.absolute().with_name(f".{folder.absolute().name}.keras_frcnn_part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _write_split(

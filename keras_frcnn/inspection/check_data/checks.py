@@ -1,7 +1,7 @@
-"""Looks for everything that is wrong with a data set, before training finds out.
+"""Finds everything that is wrong with a data set before training does.
 
-``check`` collects findings; ``check_report`` prints and writes them, ``check_page`` shows them with
-images, ``mend`` writes a copy without them.
+``check`` collects findings. ``report`` prints and writes them, ``page`` shows them with images, and
+``fix`` writes a corrected copy.
 """
 
 from collections.abc import Collection, Iterator
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_frcnn.backbones import strides_of
 from keras_frcnn.config import Config
 from keras_frcnn.console import plain
 from keras_frcnn.data.images import integrity
-from keras_frcnn.inspection.check_data import sources, statistics
+from keras_frcnn.data.problems import Problem, ProblemKind
+from keras_frcnn.inspection.check_data import samples, statistics
 from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import SUBSETS, Object, Sample, Source
 
@@ -20,24 +22,15 @@ NEAR = 6
 """Images whose hashes differ in at most this many of 128 bits look the same."""
 
 _SHOWN_CLASSES = 8
-_WORDS_OF_READERS = {
-    "unknown class": "unknown_class",
-    "has no area": "degenerate_box",
-    "is not finite": "degenerate_box",
-    "leaves the image": "outside_box",
-    "lies outside the image": "outside_box",
-    "The annotation says": "size_mismatch",
-    "unreadable image": "broken_image",
-    " inside ": "outside_path",
-}
 
 
 def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Report:
     """Checks the images and annotations of ``train_split`` and ``eval_split``.
 
     Args:
-        config: settings; the data group is used.
-        near: most differing bits, of 128, of images that look the same; -1: do not look for any.
+        config: settings; the data group and the backbone are used.
+        near: the number of differing bits, of 128, up to which images look the same; -1: do not
+            search for such images.
         allow: kinds of findings that are no problem here.
 
     Returns:
@@ -53,10 +46,10 @@ def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Repo
         )
     if not -1 <= near <= 128:
         raise ValueError(f"near must be between -1 and 128 bits. Received: {near}")
-    source = sources.read(config)
+    source = samples.read(config)
     finder = _Finder(config, source)
     findings = [
-        *finder.left_out(),
+        *finder.without_image(),
         *finder.unmatched(),
         *(finding for sample in source.samples for finding in finder.of_sample(sample)),
         *finder.of_equal_images(),
@@ -64,12 +57,13 @@ def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Repo
     ]
     order = {kind: place for place, kind in enumerate(KINDS)}
     findings.sort(key=lambda finding: order[finding.kind])
+    stride = min(strides_of(config.backbone))
     return Report(
         config,
         source,
         findings,
         frozenset(allow),
-        statistics.collect(source, config.shorter_side, config.longer_side),
+        statistics.collect(source, config.shorter_side, config.longer_side, stride),
     )
 
 
@@ -85,41 +79,40 @@ class _Finder:
         many = len(names) > _SHOWN_CLASSES
         self._classes = f"the {len(names)} classes" if many else ", ".join(names) or "none"
 
-    def left_out(self) -> Iterator[Finding]:
-        for subset, line in self._source.left_out:
-            kinds = (kind for words, kind in _WORDS_OF_READERS.items() if words in line)
-            line = line.replace(self._root, "")
-            yield Finding(next(kinds, "left_out"), subset, "", "", 0, "", plain(line))
+    def without_image(self) -> Iterator[Finding]:
+        for subset, problem in self._source.problems:
+            yield self._of_problem(problem, subset)
 
     def unmatched(self) -> Iterator[Finding]:
         for subset, name, words in self._source.unmatched:
-            yield Finding("unmatched_class", subset, "", "", 0, plain(name), plain(words))
+            kind = ProblemKind.UNMATCHED_CLASS
+            yield Finding(kind, subset, class_name=plain(name), message=plain(words))
 
     def of_sample(self, sample: Sample) -> Iterator[Finding]:
         annotation, file = sample.annotation or sample.path, sample.file
         if file.problem:
             yield self._finding(file.problem[0], sample, sample.path, file.problem[1])
-        for kind, words in sample.problems:
-            yield self._finding(kind, sample, annotation, words)
+        for problem in sample.problems:
+            yield self._of_problem(problem, sample.subset, sample)
         if file.orientation != 1:
             words = f"EXIF orientation {file.orientation}; read upright"
             yield self._finding("rotated_image", sample, sample.path, words)
         if sample.objects is not None:
-            if not sample.objects:
+            if not sample.objects and sample.file.suffix:  # else it is not trained on at all
                 yield self._finding("empty_image", sample, annotation, "no objects")
             yield from self._of_objects(sample, annotation)
 
     def _of_objects(self, sample: Sample, annotation: Path | None) -> Iterator[Finding]:
         doubled = doubles(sample.objects)
         for item in sample.objects:
-            problems = [item.problem] if item.problem else []
-            if item.name and item.name not in self._known:
-                problems.append(("unknown_class", f"not one of {self._classes}"))
+            if item.problem:
+                yield self._of_problem(item.problem, sample.subset, sample)
+            if item.name and item.name not in self._known and not _is_unknown(item):
+                words = f"not one of {self._classes}"
+                yield self._finding("unknown_class", sample, annotation, words, item)
             if item.number in doubled:
                 words = f"the same box as object {doubled[item.number]}"
-                problems.append(("duplicate_box", words))
-            for kind, words in problems:
-                yield self._finding(kind, sample, annotation, words, item.number, item.name)
+                yield self._finding("duplicate_box", sample, annotation, words, item)
 
     def of_equal_images(self) -> Iterator[Finding]:
         first: dict[str, dict[str, Sample]] = {subset: {} for subset in SUBSETS}
@@ -145,14 +138,27 @@ class _Finder:
         tested = [sample for sample in tested if sample.file.digest not in seen]
         if not trained or not tested:
             return
-        indices, distances = integrity.nearest(
-            _difference_hashes(tested), _difference_hashes(trained)
-        )
+        hashes = _difference_hashes(tested), _difference_hashes(trained)
+        indices, distances = integrity.nearest(*hashes)
         for sample, index, distance in zip(tested, indices, distances, strict=True):
             if distance <= near:
                 twin = trained[index]
                 words = f"looks like {twin.image_id} of the training images ({distance} of 128)"
                 yield self._finding("near_overlap", sample, sample.path, words, other=twin)
+
+    def _of_problem(self, problem: Problem, subset: str, sample: Sample | None = None) -> Finding:
+        """Returns the finding of what a reader has noted."""
+        return Finding(
+            problem.kind,
+            subset,
+            "" if sample is None else plain(sample.image_id),
+            plain(problem.file.removeprefix(self._root)),
+            plain(problem.object),
+            problem.number,
+            plain(problem.class_name),
+            plain(problem.text.replace(self._root, "")),
+            sample,
+        )
 
     def _finding(
         self,
@@ -160,23 +166,29 @@ class _Finder:
         sample: Sample,
         path: Path | None,
         words: str,
-        number: int = 0,
-        object_name: str = "",
+        item: Object | None = None,
         other: Sample | None = None,
     ) -> Finding:
-        file = "" if path is None else str(path).removeprefix(self._root)
-        words = words.replace(self._root, "")
+        """Returns a finding about an image, or about one of its objects."""
+        entry = [f"image {sample.image_id}"] if sample.span is not None else []
+        entry += [f"object {item.number}"] if item else []
         return Finding(
             kind,
             sample.subset,
             plain(sample.image_id),
-            plain(file),
-            number,
-            plain(object_name),
-            plain(words),
+            plain("" if path is None else str(path).removeprefix(self._root)),
+            plain(": ".join(entry)),
+            item.number if item else 0,
+            plain(item.name) if item else "",
+            plain(words.replace(self._root, "")),
             sample,
             other,
         )
+
+
+def _is_unknown(item: Object) -> bool:
+    """Says whether a reader has found that the class of an object is unknown."""
+    return item.problem is not None and item.problem.kind == ProblemKind.UNKNOWN_CLASS
 
 
 def doubles(objects: list[Object]) -> dict[int, int]:
@@ -197,7 +209,6 @@ def doubles(objects: list[Object]) -> dict[int, int]:
     return doubled
 
 
-def _difference_hashes(samples: list[Sample]) -> np.ndarray:
-    return np.frombuffer(b"".join(s.file.difference_hash for s in samples), np.uint64).reshape(
-        -1, 2
-    )
+def _difference_hashes(found: list[Sample]) -> np.ndarray:
+    content = b"".join(sample.file.difference_hash for sample in found)
+    return np.frombuffer(content, np.uint64).reshape(-1, 2)

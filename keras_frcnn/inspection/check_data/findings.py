@@ -1,4 +1,4 @@
-"""What a check of data can find, and the report of one."""
+"""Findings of a check: their kinds, and the report that holds them."""
 
 import collections
 import dataclasses
@@ -13,7 +13,13 @@ FORMAT = 2
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of finding: what it is called, why it matters, whether it is only worth a look."""
+    """A kind of finding.
+
+    Attributes:
+        title: what its findings are called.
+        words: why they matter.
+        is_note: whether they are only worth a look.
+    """
 
     title: str
     words: str
@@ -21,41 +27,64 @@ class Kind:
 
 
 KINDS = {
-    "missing_image": Kind("Missing images", "Listed, but there is no such file."),
-    "unreadable_image": Kind("Unreadable files", "Empty, or neither JPEG nor PNG."),
+    "missing_image": Kind("Missing images", "An image is listed, but there is no such file."),
+    "unreadable_image": Kind("Unreadable files", "The file is empty, or neither JPEG nor PNG."),
     "broken_image": Kind(
-        "Broken images", "Cut off, damaged or too large: not decoded to the last pixel."
+        "Broken images", "The file is cut off, damaged or too large and cannot be decoded."
     ),
     "wrong_extension": Kind(
-        "Wrong extensions", "The name promises another format than the content has."
+        "Wrong extensions", "The file name promises another format than the content has."
     ),
-    "outside_path": Kind("Paths leading out", "Names or links that lead out; not followed."),
-    "missing_annotation": Kind("Missing annotations", "An image is listed without one."),
-    "broken_annotation": Kind("Broken annotations", "Not XML, not an annotation, or refused."),
-    "missing_tag": Kind("Missing tags", "An object without class or corners, a size unread."),
+    "outside_path": Kind("Paths leading out", "A name or link leads out of the data folder."),
+    "repeated_image": Kind(
+        "Images listed twice", "Two records have the same image file or image id."
+    ),
+    "missing_annotation": Kind("Missing annotations", "A listed image has no annotation."),
+    "broken_annotation": Kind(
+        "Broken annotations", "The file is damaged, refused or not an annotation."
+    ),
+    "missing_tag": Kind(
+        "Missing tags", "An object has no class or no corners, or a size cannot be read."
+    ),
     "size_mismatch": Kind(
-        "Wrong sizes", "The annotation is of an image of another size: boxes may be elsewhere."
+        "Wrong sizes",
+        "The annotation was made for an image of another size, so boxes may be misplaced.",
     ),
-    "unknown_class": Kind("Unknown classes", "Not in the classes file or the training images."),
-    "degenerate_box": Kind("Boxes without area", "Zero, inverted or not finite: NaN losses."),
+    "unknown_class": Kind(
+        "Unknown classes", "The class is not in the classes file or the training images."
+    ),
+    "degenerate_box": Kind(
+        "Boxes without area", "The box is empty, inverted or not finite and would give NaN losses."
+    ),
     "outside_box": Kind("Boxes outside", "A box leaves its image by more than a pixel."),
-    "duplicate_box": Kind("Boxes drawn twice", "The same class and corners again."),
-    "overlap": Kind(
-        "In both sets", "An image to evaluate on is trained on too: figures come out too good."
+    "duplicate_box": Kind(
+        "Boxes drawn twice", "Another object of the image has the same class and corners."
     ),
-    "left_out": Kind("Left out", "The reader refused these records."),
+    "overlap": Kind(
+        "In both sets",
+        "An evaluation image is trained on too, so the measured results are too good.",
+    ),
+    "left_out": Kind("Invalid entries", "An entry does not follow the format and is left out."),
     "near_overlap": Kind(
-        "Nearly in both sets", "Images to evaluate on that look like one trained on.", True
+        "Nearly in both sets", "An evaluation image looks like a training image.", True
     ),
     "unmatched_class": Kind(
-        "Classes left out", "Of joined data, called like none of the classes: background.", True
+        "Classes left out",
+        "A class of joined data matches none of the classes and becomes background.",
+        True,
     ),
-    "duplicate_image": Kind("Images twice", "The same file twice in one set.", True),
+    "duplicate_image": Kind("Equal images", "One set holds the same image twice.", True),
     "rotated_image": Kind(
-        "EXIF-rotated", "Stored sideways and turned by viewers: tools disagree on boxes.", True
+        "EXIF-rotated images",
+        "Viewers turn the image, but not all tools do: they may disagree on its boxes.",
+        True,
     ),
-    "empty_image": Kind("Without objects", "Trained on as pure background.", True),
-    "missing_size": Kind("Without <size>", "Whether boxes fit the image cannot be told.", True),
+    "empty_image": Kind(
+        "Images without objects", "The image is trained on as pure background.", True
+    ),
+    "missing_size": Kind(
+        "Without <size>", "It cannot be told whether the boxes were drawn on this image.", True
+    ),
 }
 
 
@@ -68,8 +97,9 @@ class Finding:
         subset: "train" or "eval".
         image_id: the image; empty if unknown.
         file: the file at fault, relative to the data folder; empty if unknown.
-        number: the object's place in its annotation, from 1; 0 if it is no object's.
-        name: the object's class; empty if unknown or no object's.
+        entry: the entry of the file, in words, such as "object 2"; empty for the whole file.
+        number: the object's place in its annotation, from 1; 0 if it is not about an object.
+        class_name: the object's class; empty if unknown or not about an object.
         message: what is wrong, in words.
         sample: the image.
         other: the image that it resembles.
@@ -77,22 +107,20 @@ class Finding:
 
     kind: str
     subset: str
-    image_id: str
-    file: str
-    number: int
-    name: str
-    message: str
+    image_id: str = ""
+    file: str = ""
+    entry: str = ""
+    number: int = 0
+    class_name: str = ""
+    message: str = ""
     sample: Sample | None = None
     other: Sample | None = None
 
     @property
     def line(self) -> str:
-        """File, image where the file holds many, object and message in one line."""
-        many = self.sample is not None and self.sample.span is not None
-        which = f"image {self.image_id}" if many else ""
-        place = f"object {self.number}" if self.number else ""
-        place += f" ({self.name})" if self.name else ""
-        return ": ".join(part for part in (self.file, which, place.strip(), self.message) if part)
+        """File, entry and message in one line."""
+        entry = f"{self.entry} ({self.class_name})" if self.class_name else self.entry
+        return ": ".join(part for part in (self.file, entry.strip(), self.message) if part)
 
 
 @dataclasses.dataclass
@@ -100,11 +128,11 @@ class Report:
     """What a check has found.
 
     Attributes:
-        config: the settings it was made with.
+        config: the settings that it was made with.
         source: the data.
         findings: in the order of ``KINDS``, then of the images.
         allowed: kinds that are no problem here.
-        statistics: of ``data_statistics.collect``.
+        statistics: the counts of ``statistics.collect``.
     """
 
     config: Config
@@ -115,13 +143,13 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Findings of every kind, also of those without any."""
+        """The number of findings of every kind."""
         found = collections.Counter(finding.kind for finding in self.findings)
         return {kind: found[kind] for kind in KINDS}
 
     @property
     def num_problems(self) -> int:
-        """Findings that are more than notes and not allowed."""
+        """The number of findings that are neither notes nor allowed."""
         return sum(count for kind, count in self.counts.items() if not self.is_note(kind))
 
     def is_note(self, kind: str) -> bool:
@@ -136,7 +164,7 @@ class Report:
         return dict(sorted(found.items(), key=lambda item: self.is_note(item[0])))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON, under keys that stay."""
+        """Returns plain values for JSON, under stable keys."""
         return {
             "format": FORMAT,
             "data_dir": list(self.config.data_dir),
@@ -156,8 +184,9 @@ class Report:
                     "split": finding.subset,
                     "image_id": finding.image_id,
                     "file": finding.file,
+                    "entry": finding.entry or None,
                     "object": finding.number or None,
-                    "class": finding.name or None,
+                    "class": finding.class_name or None,
                     "message": finding.message,
                 }
                 for finding in self.findings

@@ -1,4 +1,4 @@
-"""What a check of data has found, for people at a console and for programs (JSON)."""
+"""Prints the findings of a check for people, and writes them as JSON for programs."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,10 @@ _BAR = 12  # letters of the longest bar
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Prints the classes, the boxes, what was found by kind with examples, and a verdict.
+    """Prints the classes, the boxes, the findings of each kind with examples, and a verdict.
 
     Args:
-        report: of ``check_data.check``.
+        report: of ``checks.check``.
         console: where to print.
     """
     if report.statistics["classes"]:
@@ -35,13 +35,13 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def write_json(report: Report, path: Path) -> None:
-    """Writes everything that was found as JSON with sorted keys."""
+    """Writes all findings as JSON with sorted keys."""
     text = json.dumps(report.to_dict(), sort_keys=True, indent=2, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def verdict(report: Report) -> str:
-    """Returns one sentence: what was checked and how it stands."""
+    """Returns one sentence: what was checked and how many problems were found."""
     images = report.statistics["images"]
     notes = len(report.findings) - report.num_problems
     found = f"{report.num_problems:,} problem{'' if report.num_problems == 1 else 's'}"
@@ -54,17 +54,17 @@ def verdict(report: Report) -> str:
 
 
 def bin_names(starts: list[float]) -> list[str]:
-    """Returns the words for the bins of a histogram, from where each begins."""
+    """Returns the names of the bins of a histogram, from the lower edge of each."""
     names = [f"{start:g} - {end:g}" for start, end in zip(starts, starts[1:], strict=False)]
     return [f"below {starts[1]:g}", *names[1:], f"{starts[-1]:g} and more"]
 
 
 def below_stride(report: Report) -> str:
-    """Returns the sentence about boxes that are smaller than a cell of the features."""
+    """Returns the sentence about boxes that are smaller than a cell of the feature map."""
     sizes = report.statistics["box_sizes"]
     return (
         f"{sizes['share_below_stride']:.1%} of the boxes have a side below {sizes['stride']} "
-        f"pixels (one cell of the features) after resizing to {sizes['shorter_side']} / "
+        f"pixels (one cell of the feature map) after resizing to {sizes['shorter_side']} / "
         f"{sizes['longer_side']}."
     )
 

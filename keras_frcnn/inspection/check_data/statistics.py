@@ -1,4 +1,4 @@
-"""Counts of a data set: objects and images a class, sizes and forms of boxes."""
+"""Statistics of a data set: objects and images of each class, sizes and shapes of boxes."""
 
 from typing import Any
 
@@ -6,35 +6,33 @@ import numpy as np
 
 from keras_frcnn.inspection.check_data.samples import SUBSETS, Source
 
-STRIDE = 16
-"""Pixels of the resized image that a cell of either backbone's features stands for."""
-
 SIDES = (0, 8, 16, 32, 64, 128, 256, 512, 1024)
-"""Where the classes of box sizes begin: square roots of areas, pixels."""
+"""Lower edges of the bins of box sizes: square roots of areas, pixels."""
 
 RATIOS = (0, 1 / 8, 1 / 4, 1 / 2, 0.8, 1.25, 2, 4, 8)
-"""Where the classes of box forms begin: height / width."""
+"""Lower edges of the bins of box shapes: height / width."""
 
 
-def collect(source: Source, shorter_side: int, longer_side: int) -> dict[str, Any]:
+def collect(source: Source, shorter_side: int, longer_side: int, stride: int) -> dict[str, Any]:
     """Counts images, objects and boxes.
 
     Args:
         source: the data. Objects without a usable box count for their class only.
         shorter_side: the setting of this name.
         longer_side: likewise.
+        stride: pixels of the resized image for one cell of the finest feature level.
 
     Returns:
-        Plain values: ``"images"`` and ``"objects"`` by subset; ``"classes"``, one row a class
-        with objects and images by subset, also for classes that are not known; ``"box_sizes"``
-        and ``"aspect_ratios"``, histograms over all boxes with the lower edges of their bins; in
-        ``"box_sizes"`` too the share of boxes whose shorter side is below the stride of the
-        features after resizing, null without boxes.
+        Plain values: ``"images"`` and ``"objects"`` by subset; ``"classes"``, one row for each
+        class with objects and images by subset, also for classes that are not known;
+        ``"box_sizes"`` and ``"aspect_ratios"``, histograms of all boxes with the lower edges of
+        their bins. ``"box_sizes"`` also has the share of boxes whose shorter side is below the
+        stride after resizing, or null if there are no boxes.
     """
     boxes, factors = _usable_boxes(source, shorter_side, longer_side)
     sizes = boxes[:, 2:] - boxes[:, :2]
     sides = np.sqrt(np.prod(sizes, axis=1))
-    below = np.min(sizes, axis=1, initial=np.inf) * factors < STRIDE
+    below = np.min(sizes, axis=1, initial=np.inf) * factors < stride
     return {
         "images": {
             subset: sum(sample.subset == subset for sample in source.samples) for subset in SUBSETS
@@ -50,7 +48,7 @@ def collect(source: Source, shorter_side: int, longer_side: int) -> dict[str, An
             "as_resized": _histogram(sides * factors, SIDES),
             "shorter_side": shorter_side,
             "longer_side": longer_side,
-            "stride": STRIDE,
+            "stride": stride,
             "share_below_stride": float(np.mean(below)) if len(below) else None,
         },
         "aspect_ratios": {
@@ -86,7 +84,7 @@ def _usable_boxes(
     boxes, factors = [], []
     for sample in source.samples:
         for item in sample.objects or ():
-            if item.box is not None:
+            if item.box is not None and sample.height and np.all(np.isfinite(item.box)):
                 boxes.append(item.box)
                 shorter, longer = sorted((sample.height, sample.width))
                 factors.append(min(shorter_side / shorter, longer_side / longer))

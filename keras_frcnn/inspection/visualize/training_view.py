@@ -8,13 +8,16 @@ import tensorflow as tf
 
 from keras_frcnn.backbones import Backbone, FeatureLevel
 from keras_frcnn.config import Config
-from keras_frcnn.models import build, rpn
+from keras_frcnn.models import anchors as anchor_levels
+from keras_frcnn.models import build
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.ops import boxes as box_ops
 from keras_frcnn.ops import matching
 
 
-def lay_anchors(config: Config, backbone: Backbone, image_shape: tf.Tensor) -> rpn.Anchors:
+def lay_anchors(
+    config: Config, backbone: Backbone, image_shape: tf.Tensor
+) -> anchor_levels.Anchors:
     """Lays anchors over an image, without computing a feature.
 
     Args:
@@ -25,16 +28,16 @@ def lay_anchors(config: Config, backbone: Backbone, image_shape: tf.Tensor) -> r
     Returns:
         The ``Anchors`` of all levels.
     """
-    generators = rpn.anchor_generators(config.scales, config.ratios, backbone.strides)
+    generators = anchor_levels.anchor_generators(config.scales, config.ratios, backbone.strides)
     levels = [
         FeatureLevel(tf.zeros([1, *shape[0].numpy(), 1]), shape, stride)
         for shape, stride in zip(backbone.level_shapes(image_shape), backbone.strides, strict=True)
     ]
-    return rpn.lay_anchors(generators, levels)
+    return anchor_levels.lay_anchors(generators, levels)
 
 
 def match_anchors(
-    config: Config, anchors: rpn.Anchors, inputs: dict, targets: dict
+    config: Config, anchors: anchor_levels.Anchors, inputs: dict, targets: dict
 ) -> dict[str, np.ndarray]:
     """Matches and samples the anchors of an image; this needs no weights.
 

@@ -11,8 +11,9 @@ from PIL import Image
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
+from keras_frcnn.data.images import headers
 from keras_frcnn.data.images.preprocessing import CAFFE
-from keras_frcnn.data.readers import coco, coco_json
+from keras_frcnn.data.readers import coco_json
 from tests.data.conftest import CocoFolder
 
 
@@ -325,8 +326,8 @@ def test_no_image_outside_the_folder_is_touched(folder, name, monkeypatch):
     Image.new("RGB", (60, 40)).save(folder.root / "x.jpg")
     folder.add(1, ([0, 0, 5, 5], 3)).add(2, ([0, 0, 5, 5], 3), file_name=name)
     seen = []
-    header = coco.headers.image_header
-    monkeypatch.setattr(coco.headers, "image_header", lambda p: seen.append(p) or header(p))
+    header = headers.image_header
+    monkeypatch.setattr(headers, "image_header", lambda p, s: seen.append(p) or header(p, s))
     assert f"{folder.path}: image 2: file_name must name a file below" in refusal(folder)
     dataset = load(folder, on_bad_record="skip")
     assert [record.image_id for record in dataset.records] == [1] == list(dataset.truth.image_ids)

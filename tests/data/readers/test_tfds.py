@@ -20,6 +20,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data.images import files
 from keras_frcnn.data.images.spans import open_image
 from keras_frcnn.data.readers import categories, tfds
+from keras_frcnn.data.readers.voc import VOC_CLASSES
 from tests.data.conftest import VocFolder
 from tests.data.handmade import image, write
 
@@ -104,7 +105,7 @@ def test_voc(tmp_path, name):
     example = voc_example(corners=corners, labels=(CAT, PERSON, BIRD), objects=flags)
     with mocked(example, voc_example("2008_000002.jpg", (), ())):
         dataset = load(tmp_path, f"{name}:train")
-    assert dataset.class_names == data.voc.VOC_CLASSES and dataset.truth is None
+    assert dataset.class_names == VOC_CLASSES and dataset.truth is None
     first, second = dataset.records
     assert (first.image_id, second.image_id) == ("000001", "2008_000002")
     # VOC counts from 1, the last pixel is part of the box: exactly as the reader of its XML.
@@ -157,8 +158,8 @@ def test_faults_are_named_by_record_and_key(tmp_path):
         dataset = load(tmp_path, "voc/2007:train", on_bad_record="skip")
     for number, words in enumerate(
         (
-            "object 1 (cat): box [4, 2, 30, 2] (yxyx) has no area",
-            "object 1 (cat): box [nan, 2, 30, 9] (yxyx) is not finite",
+            "object 1 (cat): box has no area (yxyx 4 2 30 2)",
+            "object 1 (cat): box is not finite (yxyx nan 2 30 9)",
             "image/encoded: unreadable image",
             "image/encoded: unreadable image",
             "object 1 (label 20): unknown class",

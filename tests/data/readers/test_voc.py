@@ -236,7 +236,7 @@ def test_wrong_folders_and_splits_are_named(voc_folder, tmp_path):
         _load(folder, ("train", "test"))
     with pytest.raises(ValueError, match="none.txt: the split is empty"):
         _load(folder, ("none",))
-    with pytest.raises(ValueError, match="expected image sets.* Received: none"):
+    with pytest.raises(ValueError, match="expected one entry of image sets.* Received: none"):
         _load(folder, ())
     with pytest.raises(ValueError, match="existing folder. Received: ''"):
         _load("")
@@ -246,7 +246,8 @@ def test_wrong_folders_and_splits_are_named(voc_folder, tmp_path):
     with pytest.raises(ValueError, match="Annotations/.*bare"):
         _load(tmp_path / "bare")
     with pytest.raises(
-        ValueError, match="dataset must be one of voc, coco, tfrecord, tfds. Received: 'other'"
+        ValueError,
+        match="dataset must be one of voc, coco, tfrecord, tfds, yolo, folder. Received: 'other'",
     ):
         _load(folder, dataset="other")
 
@@ -256,7 +257,10 @@ def test_lines_that_leave_the_folder_are_refused(voc_folder, line):
     folder = voc_folder().add("a")
     folder.line("train", line)
     with pytest.raises(ValueError, match="train.txt: expected names of images inside"):
-        _load(folder, on_bad_record="skip")
+        _load(folder)
+    dataset = _load(folder, on_bad_record="skip")
+    assert [record.image_id for record in dataset.records] == ["a"]
+    assert len(dataset.skipped) == 1 and dataset.skipped[0].endswith("; image left out")
 
 
 def test_the_filename_tag_is_not_followed(voc_folder):
@@ -366,11 +370,14 @@ def test_numbers_beyond_float32_are_clipped_without_a_warning(voc_folder):
 
 
 def test_lines_that_lead_out_can_be_collected(voc_folder):
-    folder, refused = voc_folder().add("a"), []
+    folder, problems = voc_folder().add("a"), []
     for line in ("../x", "b/../../x", "/x", "..\\x"):
         folder.line("train", line)
-    entries = voc_layout.entries(str(folder.root), ("train",), refused)
+    entries = voc_layout.entries(str(folder.root), ("train",), problems)
     assert [entry.stem for entry in entries] == ["a"]
-    assert [sentence.rpartition("Received: ")[2] for sentence in refused] == [
+    assert [problem.received for problem in problems] == [
         "'../x'", "'b/../../x'", "'/x'", "'..\\\\x'",
     ]  # fmt: skip
+    assert {problem.kind for problem in problems} == {"outside_path"}
+    with pytest.raises(ValueError, match="Received: '../x'"):
+        voc_layout.entries(str(folder.root), ("train",))

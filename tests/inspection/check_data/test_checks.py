@@ -10,7 +10,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.console import plain
 from keras_frcnn.data import load_images
 from keras_frcnn.data.images import integrity
-from keras_frcnn.inspection.check_data import checks, mend
+from keras_frcnn.inspection.check_data import checks, fix
 from keras_frcnn.inspection.check_data.findings import KINDS
 from keras_frcnn.inspection.check_data.samples import Object
 from tests.data.conftest import CocoFolder
@@ -76,7 +76,7 @@ def test_missing_files_and_tags_are_found(folder, check):
     folder.annotate("size", folder.object_xml("cat", 1, 1, 2, 2), height="many")
     report = check()
     assert _found(report) == [
-        ("missing_image", "Annotations/no_image.xml", 0),
+        ("missing_image", "JPEGImages/no_image", 0),
         ("missing_annotation", "Annotations/no_xml.xml", 0),
         ("missing_tag", "Annotations/tags.xml", 1),
         ("missing_tag", "Annotations/tags.xml", 2),
@@ -129,9 +129,9 @@ def test_lines_that_lead_out_are_refused_by_name(folder, check, line):
     folder.add("a", image=scene(0))
     folder.line("train", line)
     report = check()
-    assert [(f.kind, f.file) for f in report.findings] == [("outside_path", "")]
-    assert repr(line) in report.findings[0].message
-    assert report.findings[0].message.startswith("ImageSets/Main/train.txt: expected names")
+    (finding,) = report.findings
+    assert (finding.kind, finding.file) == ("outside_path", "ImageSets/Main/train.txt")
+    assert repr(line) in finding.message and finding.message.startswith("expected names")
 
 
 def test_links_that_lead_out_are_not_followed(folder, check, tmp_path):
@@ -146,7 +146,7 @@ def test_links_that_lead_out_are_not_followed(folder, check, tmp_path):
     folder.image("inside").symlink_to(folder.root / "x.jpg")
     report = check()
     assert _found(report) == [
-        ("outside_path", "Annotations/link.xml", 0),
+        ("outside_path", "JPEGImages/link.jpg", 0),
         ("outside_path", "Annotations/link_xml.xml", 0),
     ]
     assert report.source.samples[1].path is None and not report.source.samples[1].file.digest
@@ -174,10 +174,12 @@ def test_a_size_that_differs_is_found(folder, check):
     folder.annotate("a", folder.object_xml("cat", 1, 1, 2, 2), height=80, width=120)
     folder.annotate("b", folder.object_xml("cat", 1, 1, 2, 2), height=60, width=60)
     report = check()
+    start = (
+        "the image is 40 x 60 (height x width, upright by its EXIF orientation). The annotation "
+    )
     assert [f.message for f in report.findings] == [
-        "the annotation says 80 x 120 (height x width), the image is 40 x 60: of the same form, "
-        "perhaps resized after the boxes were drawn",
-        "the annotation says 60 x 60 (height x width), the image is 40 x 60",
+        f"{start}says: 80 x 120: of the same form, perhaps resized after the boxes were drawn",
+        f"{start}says: 60 x 60",
     ]
 
 
@@ -280,11 +282,11 @@ def test_a_folder_of_images_is_checked_without_annotations(tmp_path):
     assert _found(report) == [
         ("unreadable_image", "b.jpg", 0),
         ("unreadable_image", "c.gif", 0),
-        ("outside_path", "", 0),
+        ("outside_path", "link.jpg", 0),
     ]
     assert report.findings[2].image_id == "link.jpg"
     assert report.statistics["images"] == {"train": 4, "eval": 0}
-    assert "the images in it are checked, no boxes" in report.source.remarks[0]
+    assert "only the images in it are checked" in report.source.remarks[0]
 
 
 @pytest.mark.filterwarnings("ignore:::PIL")
@@ -317,7 +319,7 @@ def test_what_pillow_reads_and_tensorflow_does_not_is_broken(folder, check, tmp_
     assert [f.line for f in report.findings if f.kind == "broken_image"] == [
         f"JPEGImages/b.jpg: {words}"
     ]
-    mend.write(report, str(tmp_path / "mended"))
+    fix.write(report, str(tmp_path / "mended"))
     mended = Config(data_dir=str(tmp_path / "mended"), train_split=("train",))
     assert [record.image_id for record in load_images(mended, ("train",)).records] == ["a", "c"]
 
@@ -347,9 +349,13 @@ def test_other_sources_are_checked_through_their_reader(tmp_path):
     report = checks.check(Config(dataset="coco", data_dir=str(tmp_path), **settings))
     assert _found(report, "duplicate_box") == [("train/0.jpg", 2)]
     assert _found(report, "empty_image") == [("train/2.jpg", 0)]
-    assert "annotation 2 (cat)" in _message(report, "degenerate_box")
-    assert "annotation 3 (cat)" in _message(report, "outside_box")
-    assert "train/3.jpg" in _message(report, "broken_image")
+    file = "annotations/instances_train.json"
+    lines = {f.kind: f.line for f in report.findings}
+    assert lines["degenerate_box"].startswith(f"{file}: annotation 2 (cat): box has no area (x=1")
+    assert lines["outside_box"].startswith(f"{file}: annotation 3 (cat): box leaves the image of")
+    assert lines["unreadable_image"] == "train/3.jpg: the file is empty"
+    shown = [f.sample.image_id for f in report.findings if f.kind == "degenerate_box"]
+    assert shown == ["1"]
     assert report.num_problems == 4
 
 
@@ -379,7 +385,7 @@ def test_joined_data_are_checked_as_one_set(folder, tmp_path):
     counts = {kind: count for kind, count in report.counts.items() if count}
     assert counts == {
         "degenerate_box": 2,  # though of classes that are left out: a reader would stop at them
-        "unknown_class": 1,
+        "unknown_class": 2,  # these two objects, since they are not left out for their class
         "overlap": 1,
         "unmatched_class": 2,
         "empty_image": 2,
@@ -397,7 +403,7 @@ def test_joined_data_are_checked_as_one_set(folder, tmp_path):
     empty = [f.image_id for f in report.findings if f.kind == "empty_image"]
     assert empty == ["coco/2", "voc/3"]
     rows = {row["name"]: row["train_objects"] for row in report.statistics["classes"]}
-    assert rows == {"dog": 2, "sofa": 3, "cat": 0}
+    assert rows == {"dog": 2, "sofa": 3, "cat": 0, "truck": 1}
     assert report.statistics["images"] == {"train": 5, "eval": 2}
     assert report.to_dict()["dataset"] == ["voc", "coco"]
 
@@ -432,6 +438,7 @@ def test_the_json_has_every_kind_and_survives_a_round_trip(folder, check):
             "split": "train",
             "image_id": "a",
             "file": "Annotations/a.xml",
+            "entry": "object 1",
             "object": 1,
             "class": "cat",
             "message": "box has no area (xmin=5 ymin=5 xmax=5 ymax=9)",

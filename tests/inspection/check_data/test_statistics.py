@@ -1,6 +1,6 @@
 import pytest
 
-from keras_frcnn.backbones.backbone import BACKBONES
+from keras_frcnn.backbones import BACKBONES, strides_of
 from keras_frcnn.inspection.check_data import statistics
 from tests.inspection.conftest import scene
 
@@ -32,5 +32,16 @@ def test_without_boxes_there_is_no_share(folder, check):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_the_stride_is_that_of_the_backbones(name):
-    assert BACKBONES[name]("float32").stride == statistics.STRIDE
+def test_the_stride_is_that_of_the_finest_level_of_the_backbone(folder, check, name):
+    folder.add("a", image=scene(0))
+    assert check(backbone=name).statistics["box_sizes"]["stride"] == min(strides_of(name)) == 16
+
+
+def test_the_stride_decides_which_boxes_are_small(folder, check):
+    folder.add("a", [("cat", 1, 1, 10, 10)], image=scene(0))
+    source = check().source
+    shares = [
+        statistics.collect(source, 40, 60, stride)["box_sizes"]["share_below_stride"]
+        for stride in (10, 11)
+    ]
+    assert shares == [0, 1]

@@ -1,0 +1,46 @@
+"""Writes a data set in the YOLO layout: data.yaml, images/ and labels/.
+
+Examples:
+  keras-frcnn write-yolo --data_dir=VOCdevkit --train_split=VOC2007/trainval
+  --eval_split=VOC2007/test --output_dir=yolo
+
+To train on it: keras-frcnn train --dataset=yolo --data_dir=yolo --train_split=train
+--eval_split=val. Images are copied as they are. Difficult objects and crowd regions are left out
+and counted, since the layout has no mark for them. The folder appears when all is done, or not at
+all.
+"""
+
+from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.write_tfrecords import SETTINGS, read_splits
+from keras_frcnn.config.setting import Option
+
+COMMAND = Command(
+    "write-yolo",
+    __doc__,
+    options=(Option("output_dir", str, "", "New or empty folder to write to.", required=True),),
+    settings=SETTINGS,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Its flags; None: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    config, options = parse(COMMAND, argv)
+    with user_errors(COMMAND):
+        from keras_frcnn.data.writers import yolo
+        from keras_frcnn.data.writers.new_folder import check_folder
+
+        check_folder(options.output_dir)
+        datasets = read_splits(config, "train", "val")
+        left_out = yolo.write(datasets, options.output_dir)
+        for name, dataset in datasets.items():
+            more = f", {left_out[name]} difficult objects left out" if left_out[name] else ""
+            print(f"{name}: {len(dataset.records)} images{more}")
+        print(f"Written: {options.output_dir}")
+    return 0

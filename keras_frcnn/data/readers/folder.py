@@ -1,0 +1,136 @@
+"""Reader of a plain folder: images, each with a VOC .xml or a YOLO .txt file beside it.
+
+Such a folder has no lists of images. ``--split`` draws them, see ``data.splits``.
+"""
+
+import functools
+import os
+import pathlib
+
+from keras_frcnn.config import DataSource
+from keras_frcnn.data import splits
+from keras_frcnn.data.dataset import Reading, read_files
+from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
+from keras_frcnn.data.readers import voc_xml, yolo
+from keras_frcnn.data.readers.annotated import AnnotatedImage, read_header, to_reading
+from keras_frcnn.data.readers.paths import data_folder, leads_out, read_lines
+
+CLASSES = "classes.txt"
+EVERYTHING = "all"
+
+_ALIASES = {"train": "trainval", "val": "test"}  # of the two shares
+
+
+def read(source: DataSource) -> Reading:
+    """Reads a plain folder of images, at any depth.
+
+    A split is, under ``source.data_dir``, one of
+
+    - ``trainval`` (or ``train``) and ``test`` (or ``val``), if ``source.split`` gives their shares;
+    - the name of a folder in it, if there are no shares;
+    - ``all``: every image.
+
+    - An image id is the name of the file, relative to ``data_dir``.
+    - ``a.jpg`` is annotated by ``a.xml``, in VOC's form, or else by ``a.txt``, in YOLO's. An image
+      without either is a problem, as it may have been forgotten; an empty ``a.txt`` says that
+      there is no object.
+    - Classes are the lines of ``classes.txt``, by which ``.txt`` files count them, or else of the
+      classes file; then those that only ``.xml`` files have, sorted.
+
+    Args:
+        source: what to read.
+
+    Returns:
+        All images with what is wrong with them.
+
+    Raises:
+        DataError: if the folder or a split is missing, or the class names of ``.txt`` files are.
+    """
+    root = data_folder(source.data_dir)
+    lists = [_names_of(source, root, split) for split in source.splits]
+    names = dict.fromkeys(name for names in lists for name in names)
+    class_names = _class_names(source, root)
+    read_one = functools.partial(
+        _read_image, root=root, class_names=class_names, annotated=source.annotated
+    )
+    images = list(read_files(read_one, list(names)))
+
+    def choose_names(found: set[str]) -> tuple[str, ...]:
+        names = class_names or ()
+        return names + tuple(sorted(found - set(names)))
+
+    return to_reading(images, choose_names if source.annotated else lambda found: ())
+
+
+def available_splits(data_dir: str) -> list[str]:
+    """Lists what can be given as a split of a folder without shares."""
+    root = data_folder(data_dir)
+    return [EVERYTHING, *sorted(path.name for path in root.iterdir() if path.is_dir())]
+
+
+def _names_of(source: DataSource, root: pathlib.Path, split: str) -> list[str]:
+    """Returns the names of the images of a split."""
+    if split == EVERYTHING:
+        return splits.image_names(root)
+    if source.split:
+        drawn = splits.splits_of(source)
+        name = _ALIASES.get(split, split)
+        if name in drawn:
+            return drawn[name]
+        expected = f"one of the image sets {', '.join([*drawn, EVERYTHING])}"
+        raise invalid(expected, repr(split), source.data_dir)
+    if split and not leads_out(split) and os.path.isdir(root / split):
+        return [f"{split}/{name}" for name in splits.image_names(root / split)]
+    expected = (
+        f"--split with the shares of training and evaluation, as in --split=0.8,0.2, or one of the "
+        f"image sets {', '.join(available_splits(source.data_dir))}"
+    )
+    raise invalid(expected, repr(split), source.data_dir)
+
+
+def _class_names(source: DataSource, root: pathlib.Path) -> tuple[str, ...] | None:
+    """Returns the names by which numbers count classes; None if there are none."""
+    for path in (root / CLASSES, pathlib.Path(source.classes_file)):
+        if os.path.isfile(path):
+            return tuple(read_lines(path))
+    return None
+
+
+def _read_image(
+    name: str, root: pathlib.Path, class_names: tuple[str, ...] | None, annotated: bool
+) -> AnnotatedImage:
+    """Reads the header of an image and the annotation beside it."""
+    path = root / name
+    problems: list[Problem] = []
+    if os.path.isfile(path):
+        header, problem = read_header(path)
+        problems += [problem] if problem else []
+    else:  # a split that was written down may name an image that was removed since
+        header, kind = None, ProblemKind.MISSING_IMAGE
+        words, remedy = "the image is missing", Remedy.LEAVE_OUT
+        problems.append(Problem(kind=kind, file=str(path), message=words, remedy=remedy))
+        return AnnotatedImage(name, "", None, problems=problems)
+    size, orientation = (header[:2], header[2]) if header else (None, 1)
+    xml, txt = path.with_suffix(".xml"), path.with_suffix(".txt")
+    if not annotated:
+        return AnnotatedImage(name, str(path), size, orientation, problems=problems)
+    if xml.is_file():
+        try:
+            root_element = voc_xml.parse(xml)
+        except DataError as error:
+            root_element = None
+            problems += error.problems
+        return voc_xml.annotate(name, str(path), header, xml, root_element, problems)
+    if txt.is_file() and txt != root / CLASSES:
+        if class_names is None:
+            expected = f"the class names of .txt files in {CLASSES}, one a line"
+            raise invalid(expected, "none", root)
+        objects, faults = yolo.read_labels(txt, class_names, size)
+        problems += faults
+        return AnnotatedImage(name, str(path), size, orientation, str(txt), objects, problems)
+    expected = f"{xml.name} or {txt.name} beside the image (an empty .txt file for no objects)"
+    kind, remedy = ProblemKind.MISSING_ANNOTATION, Remedy.LEAVE_OUT
+    problems.append(
+        Problem(kind=kind, file=str(path), expected=expected, received="neither", remedy=remedy)
+    )
+    return AnnotatedImage(name, str(path), size, orientation, problems=problems)

@@ -1,0 +1,122 @@
+"""Splits of a plain folder of images by shares: drawn by the seed and written down in a run folder.
+
+The images rank by a hash of the seed and their name. So the draw depends on nothing else, and an
+image that is added or removed moves few others from one split to the other.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_frcnn.config import Config, DataSource
+from keras_frcnn.data.problems import invalid
+from keras_frcnn.data.readers.paths import data_folder, find_images, leads_out
+
+SPLIT_NAMES = ("trainval", "test")
+"""The image sets that the first and the second share become."""
+
+
+def image_names(root: Path) -> list[str]:
+    """Returns the names of all image files below a folder, relative to it and sorted."""
+    return sorted(path.relative_to(root).as_posix() for path in find_images(root))
+
+
+def draw(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Draws splits of images.
+
+    Args:
+        names: the images.
+        shares: the share of each of ``SPLIT_NAMES``; together at most 1.
+        seed: the same seed draws the same splits, whatever the order of the names.
+
+    Returns:
+        The sorted names of each split; no image is in two of them.
+    """
+
+    def rank(name: str) -> tuple[bytes, str]:
+        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest(), name
+
+    ranked = sorted(names, key=rank)
+    splits, start, total = {}, 0, 0.0
+    for split, share in zip(SPLIT_NAMES, shares, strict=True):
+        total += share
+        end = round(total * len(ranked))
+        splits[split] = sorted(ranked[start:end])
+        start = end
+    return splits
+
+
+def splits_of(source: DataSource) -> dict[str, list[str]]:
+    """Returns the splits of a plain folder: as its run has written them down, else drawn.
+
+    Args:
+        source: a plain folder with shares, and the file in the run folder.
+
+    Raises:
+        DataError: if the file is broken, or was written for other shares or another seed.
+    """
+    path = Path(source.split_file)
+    if source.split_file and path.is_file():
+        return _read(path, source)
+    return draw(image_names(data_folder(source.data_dir)), source.split, source.seed)
+
+
+def write(config: Config) -> Path | None:
+    """Writes down which images of its plain folders a run trains on and is evaluated on.
+
+    A file that is there already stays and counts, so that a resumed run has the same splits even
+    if images were added in the meantime.
+
+    Args:
+        config: its ``output_dir`` exists.
+
+    Returns:
+        The file; None if no split is drawn.
+    """
+    folders = {s.data_dir: s for s in config.sources(config.train_split) if s.split}
+    if not folders:
+        return None
+    path = Path(next(iter(folders.values())).split_file)
+    if not path.is_file():
+        content = {
+            "seed": config.seed,
+            "split": list(config.split),
+            "folders": [{"data_dir": name} | splits_of(source) for name, source in folders.items()],
+        }
+        text = json.dumps(content, indent=1)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)  # so that a run that is killed leaves no half of it
+    return path
+
+
+def _read(path: Path, source: DataSource) -> dict[str, list[str]]:
+    expected = "the splits that a run has written"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        drawn = content["seed"], tuple(content["split"])
+        folders = {folder["data_dir"]: folder for folder in content["folders"]}
+        # The data may have moved since; with one folder there is no doubt which it was.
+        folder = next(iter(folders.values())) if len(folders) == 1 else folders[source.data_dir]
+        splits = {name: [_checked(entry) for entry in folder[name]] for name in SPLIT_NAMES}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise invalid(expected, error, path) from error
+    if drawn != (source.seed, source.split):
+        words = (
+            f"the splits were drawn with seed={drawn[0]} and split={_join(drawn[1])}, the settings "
+            f"are seed={source.seed} and split={_join(source.split)}: delete the file to draw anew"
+        )
+        raise invalid("the seed and the shares of the settings", drawn, path, words)
+    return splits
+
+
+def _checked(name: Any) -> str:
+    if not isinstance(name, str) or leads_out(name):
+        raise ValueError(f"{name!r} is no name of an image below the folder")
+    return name
+
+
+def _join(values: Iterable[Any]) -> str:
+    return ",".join(map(str, values))
