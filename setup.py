@@ -22,6 +22,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["keras_frcnn", "keras_frcnn.*"]),
+    package_data={"": ["templates/*"]},  # the markup, style and script of the HTML pages
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
@@ -35,6 +36,7 @@ setup(
         "google-crc32c>=1.7,<2",
         "protobuf>=6.31,<8",
         "Jinja2>=3.1.5,<4",
+        "MarkupSafe>=2.1,<4",
         "msgspec>=0.19,<1",
         "filelock>=3.16,<4",
         "PyYAML>=6.0.2,<7",

@@ -141,7 +141,7 @@ def test_images_are_shown_where_they_are_and_never_needed(run, data_dir, tmp_pat
     some, *others = sorted((tmp_path / "data" / "val").iterdir())
     some.unlink()
     others[0].write_bytes(b"no image")
-    for texts, words in (("no image", ""), ("", "Only annotations were read")):
+    for texts, words in (("no image", ""), ("", "only the annotations were read")):
         values = measure(*flags, folder=tmp_path / "out")
         assert (values["AP"], values["num_images"]) == (expected["AP"], 3)
         page = markup.parse(tmp_path / "out" / "report.html")
@@ -158,7 +158,7 @@ def test_a_comparison_shows_images_of_cocos_data_too(run, data_dir, tmp_path):
     flags = ["--dataset=coco", f"--data_dir={data_dir}", "--eval_split=val", "--resamples=0"]
     assert evaluate.main([both, *flags, f"--output_dir={tmp_path}"]) == 0
     page = markup.parse(tmp_path / "comparison.html")
-    assert "Only annotations" not in markup.text(page.find("body"))
+    assert "only the annotations" not in markup.text(page.find("body"))
 
 
 def test_tfrecords_of_the_data_give_the_same_figures(run, data_dir, tmp_path):

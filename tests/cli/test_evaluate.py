@@ -16,7 +16,7 @@ from keras_frcnn import data
 from keras_frcnn.cli.evaluate import main
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.report import voc_files
-from keras_frcnn.evaluation.report.console import percent
+from keras_frcnn.evaluation.report.formats import percent
 from keras_frcnn.training import trainer
 from keras_frcnn.training.run_folder import read_evaluations
 from tests import fakes

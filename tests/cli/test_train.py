@@ -125,7 +125,8 @@ def test_the_same_command_goes_on_and_only_what_is_watched_may_change(
     before = {name: (run / name).read_bytes() for name in ("config.cfg", "last.keras")}
     message = refusal("--pool_size=5", "--learning_rate=0.5", "--steps=3")
     assert message.splitlines() == [
-        f"{run} holds a run with other settings. Use another --output_dir, or the settings of the run:",
+        f"{run} holds a run with other settings. "
+        "Use another --output_dir, or the settings of the run:",
         "--pool_size was 3, is 5",
         "--learning_rate was 0.01, is 0.5",
     ]

@@ -1,4 +1,4 @@
-"""Grey images to judge detections in."""
+"""A data set of grey images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is written of an evaluation: JSON, CSV and the names of TensorBoard's scalars."""
+"""The files of an evaluation, JSON and CSV, and the names of its TensorBoard scalars."""
 
 import csv
 import dataclasses
@@ -10,7 +10,7 @@ import pytest
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.metrics import ground_truth
 from keras_frcnn.evaluation.metrics.detections import to_table
-from keras_frcnn.evaluation.report import files, scalars
+from keras_frcnn.evaluation.report import result_files, scalars
 from tests.evaluation.handmade import dataset, found, random_images, record
 
 A, B = [0, 0, 10, 10], [100, 100, 120, 140]
@@ -25,7 +25,7 @@ def make(data, detections, metric="voc", **options):
 
 
 def small(metric="voc", **options):
-    """Of two dogs one is found, the other called a cat; a cat is seen where nothing is."""
+    """One of two dogs is found and the other taken for a cat; another cat is found on nothing."""
     data = dataset(record("1", (A, 0), (B, 0)), record("2", (A, 0, True)), class_names=NAMES)
     rows = {"1": found((A, 0.5, 0), (B, 0.75, 1), (FAR, 0.25, 1))}
     options = {"dataset": data, "proposal_boxes": [np.array([B]), np.array([A])]} | options
@@ -39,7 +39,7 @@ def read_csv(path):
 
 def test_json_has_everything(tmp_path):
     settings = {"seed": 3, "rates": (0.1, float("inf"))}
-    names = files.write(small(settings=settings), tmp_path / "new")
+    names = result_files.write_evaluation(small(settings=settings), tmp_path / "new")
     text = (tmp_path / "new" / "results.json").read_text()
     values = json.loads(text, parse_constant=lambda name: 1 / 0)
     assert sorted(names) == sorted(path.name for path in (tmp_path / "new").iterdir())
@@ -76,7 +76,7 @@ def test_json_has_everything(tmp_path):
 
 
 def test_json_of_the_errors(tmp_path):
-    files.write(small(), tmp_path)
+    result_files.write_evaluation(small(), tmp_path)
     errors = json.loads((tmp_path / "results.json").read_text())["errors"]
     assert (errors["iou_threshold"], errors["score_threshold"]) == (0.5, None)
     assert (errors["correct"], errors["confusion"], errors["background"]) == (1, 1, 1)
@@ -90,14 +90,14 @@ def test_json_of_the_errors(tmp_path):
 
 def test_lists_of_numbers_stand_on_one_line(tmp_path):
     tricky = {"a": [1, 2.5, None], "b": ["[\n 1", "x]"], "c": [], "d": [[1, 2], [3]], "e": "[ 1 ]"}
-    files.write_json(tricky, tmp_path / "x.json")
+    result_files.write_json(tricky, tmp_path / "x.json")
     text = (tmp_path / "x.json").read_text()
     assert json.loads(text) == tricky
     assert '"a": [1, 2.5, null]' in text and "    [1, 2],\n    [3]\n" in text
 
 
 def test_csv(tmp_path):
-    files.write(small(), tmp_path)
+    result_files.write_evaluation(small(), tmp_path)
     header, dog, cat = read_csv(tmp_path / "per_class.csv")
     assert header[:6] == [
         *("class", "num_gt", "num_difficult", "num_detections", "ap_11point", "ap_area")
@@ -120,7 +120,7 @@ def test_csv(tmp_path):
 
 
 def test_coco(tmp_path):
-    names = files.write(small("coco", dataset=None, num_resamples=0), tmp_path)
+    names = result_files.write_evaluation(small("coco", dataset=None, num_resamples=0), tmp_path)
     assert "proposal_recall.csv" not in names
     values = json.loads((tmp_path / "results.json").read_text())
     assert values["AP50"] == pytest.approx(51 / 101) and values["ARl"] is None
@@ -138,7 +138,7 @@ def test_coco(tmp_path):
 def test_nothing_at_all(metric, tmp_path):
     summary = make(dataset(), {}, metric)
     assert summary.intervals is None
-    files.write(summary, tmp_path)
+    result_files.write_evaluation(summary, tmp_path)
     values = json.loads((tmp_path / "results.json").read_text())
     assert values["num_images"] == 0 and values["errors"]["gains"]["missed"] is None
     assert len(read_csv(tmp_path / "per_class.csv")) == 2
@@ -183,6 +183,6 @@ def test_recall_is_named_after_whose_the_proposals_are(given, source, tmp_path):
     summary = small(settings={"test_proposals": given})
     values = scalars.of_summary(summary)
     assert [name for name in values if "_recall" in name] == [f"{source}_recall/1_proposals"]
-    files.write(summary, tmp_path)
+    result_files.write_evaluation(summary, tmp_path)
     values = json.loads((tmp_path / "results.json").read_text())
     assert values["proposal_recall"]["source"] == source

@@ -1,3 +1,5 @@
+"""The tables that an evaluation prints."""
+
 import io
 
 import numpy as np
@@ -6,7 +8,7 @@ from rich.console import Console
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.metrics import coco, ground_truth, voc
 from keras_frcnn.evaluation.metrics.detections import to_table
-from keras_frcnn.evaluation.report import console as report
+from keras_frcnn.evaluation.report import console_tables
 from tests.evaluation.handmade import dataset, found, record
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -35,7 +37,7 @@ def result(*classes):
 
 def printed(outcome):
     console = Console(file=io.StringIO(), width=200)
-    report.print_table(outcome, console)
+    console_tables.print_table(outcome, console)
     return console.file.getvalue()
 
 
@@ -65,7 +67,7 @@ def test_table_says_which_classes_the_mean_leaves_out():
     )
     assert cells(text, "dog") == ["dog", "0", "10", "-", "-"]
     assert cells(text, "mean")[-2:] == ["50.00", "25.00"]
-    assert "mean of 1 of 2 classes, the others have no objects" in text
+    assert "mean of 1 of 2 classes: the others have no objects" in text
 
 
 def test_table_without_any_ground_truth():
@@ -81,7 +83,7 @@ def test_class_names_are_not_markup():
 
 
 def test_table_goes_to_standard_output_by_default(capsys):
-    report.print_table(result(class_result("cat", 3, 0.5, 0.25)))
+    console_tables.print_table(result(class_result("cat", 3, 0.5, 0.25)))
     assert "50.00" in capsys.readouterr().out
 
 
@@ -110,7 +112,7 @@ def test_coco_table_shows_classes_their_mean_and_all_twelve_figures():
     assert cells(text, "mean") == ["mean", "3", "14", "25.00"] + ["50.00"] * 3
     below = "APs 50.00, APm 50.00, APl 50.00, AR1 12.50, AR10 50.00, ARs 50.00, ARm 50.00, ARl - (%"
     assert below in text
-    assert "COCO metric, IoU 0.50 to 0.95; 7 images; 2 without detections; 3 regions" in text
+    assert "COCO metric, IoU 0.50 to 0.95; 7 images; 2 without detections; 3 crowd regions" in text
     assert "mean of 1 of 2 classes" in text
 
 
@@ -118,7 +120,7 @@ def test_coco_table_shows_classes_their_mean_and_all_twelve_figures():
 
 
 def summary(metric="voc", **options):
-    """Two images alike: one of two objects is found, one called by the other class."""
+    """Two equal images: one of two objects is found, the other taken for another class."""
     a, b = [0, 0, 10, 10], [100, 100, 120, 140]
     data = dataset(*(record(i, (a, 0), (b, 0)) for i in range(2)), class_names=("cat", "dog"))
     truth = ground_truth.of_dataset(data, metric)
@@ -129,7 +131,7 @@ def summary(metric="voc", **options):
 
 def printed_summary(width=200, **options):
     console = Console(file=io.StringIO(), width=width)
-    report.print_summary(summary(**options), console)
+    console_tables.print_summary(summary(**options), console)
     return console.file.getvalue()
 
 
@@ -138,13 +140,13 @@ def test_a_summary_shows_intervals_errors_and_recall():
     assert cells(text, "cat") == ["cat", "4", "2", "54.55", "50.00", "50.0-50.0"]
     assert cells(text, "dog")[-1] == "-"
     assert cells(text, "mean")[-1] == "50.0-50.0"
-    assert "95%: bootstrap interval by 7 draws of the images" in text
+    assert "95%: bootstrap interval from 7 resamples of the images" in text
     assert cells(text, "correct") == ["correct", "2", "2"]
     assert cells(text, "confusion") == ["confusion", "2", "0", "50.00"]
     assert cells(text, "missed") == ["missed", "objects", "0", "0.00"]
     assert cells(text, "50") == ["50", *["50.00"] * 3, "50.00"]
     assert cells(text, "60")[-1] == "50.00"
-    assert "IoU >= 0.5; top: of each class" in text
+    assert "IoU >= 0.5; top: only the best-scored detections, for each class" in text
 
 
 def test_the_table_of_recall_says_whose_the_proposals_are():

@@ -1,7 +1,7 @@
-"""The results of an evaluation for programs: JSON with everything, CSV for tables.
+"""The results of an evaluation or a comparison as files for programs: one JSON file, CSV tables.
 
-Fractions are of 1. What is undefined, as the AP of a class without objects, is null in JSON and
-an empty cell in CSV.
+Fractions lie between 0 and 1. An undefined value, such as the AP of a class without objects, is
+null in JSON and an empty cell in CSV.
 """
 
 import csv
@@ -15,18 +15,74 @@ from typing import Any
 import numpy as np
 
 from keras_frcnn.evaluation.analysis import bootstrap
+from keras_frcnn.evaluation.analysis.comparison import Comparison
 from keras_frcnn.evaluation.analysis.errors import MISSED, ErrorSplit, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
 from keras_frcnn.evaluation.metrics import ground_truth, precision_recall, voc
+from keras_frcnn.evaluation.report.comparison_figures import (
+    CLASS_FIGURES,
+    class_figures,
+    difference_intervals,
+    main_figure,
+)
+from keras_frcnn.evaluation.report.error_kinds import kind_name
 
 RESULTS = "results.json"
+"""The name of the JSON file of an evaluation."""
 
-_KINDS = tuple(kind.name.lower() for kind in Kind)
+_KINDS = tuple(kind_name(kind) for kind in Kind)
 _SCALAR_LIST = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")
 
 
-def to_dict(summary: Summary) -> dict[str, Any]:
-    """Returns all results as plain values, NaN where undefined."""
+def write_evaluation(summary: Summary, folder: str | Path) -> list[str]:
+    """Writes results.json, per_class.csv, errors.csv, confusions.csv and pr_curves.csv.
+
+    If proposals were measured, proposal_recall.csv is written too.
+
+    Args:
+        summary: The results.
+        folder: Where to write; the folder is created if it is missing.
+
+    Returns:
+        The names of the files.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(evaluation_to_dict(summary), folder / RESULTS)
+    tables = {
+        "per_class.csv": _class_rows(summary),
+        "errors.csv": _error_rows(summary.errors),
+        "confusions.csv": _confusion_rows(summary.errors),
+        "pr_curves.csv": _curve_rows(summary.curves),
+    }
+    if summary.recall is not None:
+        tables["proposal_recall.csv"] = _recall_rows(summary)
+    for name, rows in tables.items():
+        write_csv(rows, folder / name)
+    return [RESULTS, *tables]
+
+
+def write_comparison(comparison: Comparison, folder: str | Path) -> list[str]:
+    """Writes comparison.json, comparison_per_class.csv and comparison_images.csv.
+
+    Args:
+        comparison: The comparison.
+        folder: Where to write; the folder is created if it is missing.
+
+    Returns:
+        The names of the files.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ["comparison.json", "comparison_per_class.csv", "comparison_images.csv"]
+    write_json(comparison_to_dict(comparison), folder / names[0])
+    write_csv(_compared_class_rows(comparison), folder / names[1])
+    write_csv(_compared_image_rows(comparison), folder / names[2])
+    return names
+
+
+def evaluation_to_dict(summary: Summary) -> dict[str, Any]:
+    """Returns all results of an evaluation as plain values. Undefined values are NaN."""
     truth = summary.errors.truth
     return {
         **summary.result.to_dict(),
@@ -36,7 +92,7 @@ def to_dict(summary: Summary) -> dict[str, Any]:
             "metric": summary.errors.metric,
             "sha256": ground_truth.fingerprint(truth),
         },
-        "intervals": intervals_to_dict(summary.intervals, truth.class_names),
+        "intervals": _intervals_to_dict(summary.intervals, truth.class_names),
         "errors": _errors_to_dict(summary.errors) | {"gains": dict(summary.gains)},
         "pr_curves": [_curve_to_dict(curve) for curve in summary.curves],
         "proposal_recall": _recall_to_dict(summary),
@@ -44,10 +100,26 @@ def to_dict(summary: Summary) -> dict[str, Any]:
     }
 
 
-def intervals_to_dict(
+def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
+    """Returns a comparison as plain values: B minus A for differences, NaN where undefined."""
+    (a, b), figure = main_figure(comparison)
+    class_names = comparison.before.errors.truth.class_names
+    image_keys, *images = _compared_image_rows(comparison)
+    return {
+        "A": {"name": comparison.names[0], **evaluation_to_dict(comparison.before)},
+        "B": {"name": comparison.names[1], **evaluation_to_dict(comparison.after)},
+        "figure": figure,
+        "difference": b - a,
+        "differences": {name: b - a for name, a, b in class_figures(comparison)},
+        "intervals": _intervals_to_dict(comparison.differences, class_names),
+        "images": [dict(zip(image_keys, row, strict=True)) for row in images],
+    }
+
+
+def _intervals_to_dict(
     intervals: bootstrap.Intervals | None, class_names: Sequence[str]
 ) -> dict[str, Any] | None:
-    """Returns intervals as plain values, [low, high] by figure and by figure and class."""
+    """Returns intervals as plain values: [low, high] of each mean, and of each class."""
     if intervals is None:
         return None
     return {
@@ -63,54 +135,27 @@ def intervals_to_dict(
 
 
 def write_json(values: Mapping[str, Any], path: str | Path) -> None:
-    """Writes plain values as JSON: sorted keys, lists of numbers on one line, NaN as null.
+    """Writes plain values as JSON, with sorted keys, flat lists on one line, and NaN as null.
 
     Args:
-        values: such as ``to_dict`` returns.
-        path: file to write.
+        values: The values.
+        path: The file to write.
     """
     text = json.dumps(_without_nan(values), sort_keys=True, indent=2, allow_nan=False)
-    # In a text a line end is written \n, so that only lists are found.
+    # Strings hold no line ends, which JSON escapes, so only lists match.
     text = _SCALAR_LIST.sub(lambda found: "[" + re.sub(r"\n *", " ", found[1]) + "]", text)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
 
 def write_csv(rows: Iterable[Sequence[Any]], path: str | Path) -> None:
-    """Writes a table; its first row has the names of the columns.
+    """Writes a table as CSV.
 
     Args:
-        rows: of texts and numbers; NaN becomes an empty cell.
-        path: file to write.
+        rows: The names of the columns, then the rows. NaN becomes an empty cell.
+        path: The file to write.
     """
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["" if v != v else v for v in row] for row in rows])
-
-
-def write(summary: Summary, folder: str | Path) -> list[str]:
-    """Writes results.json and the tables per_class.csv, errors.csv, confusions.csv, pr_curves.csv
-    and, if there are proposals, proposal_recall.csv.
-
-    Args:
-        summary: the results.
-        folder: where to; made if it is missing.
-
-    Returns:
-        The names of the files.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(to_dict(summary), folder / RESULTS)
-    tables = {
-        "per_class.csv": _class_rows(summary),
-        "errors.csv": _error_rows(summary.errors),
-        "confusions.csv": _confusion_rows(summary.errors),
-        "pr_curves.csv": _curve_rows(summary.curves),
-    }
-    if summary.recall is not None:
-        tables["proposal_recall.csv"] = _recall_rows(summary)
-    for name, rows in tables.items():
-        write_csv(rows, folder / name)
-    return [RESULTS, *tables]
 
 
 def _errors_to_dict(split: ErrorSplit) -> dict[str, Any]:
@@ -181,7 +226,7 @@ def _error_rows(split: ErrorSplit) -> list[list]:
 
 
 def _confusion_rows(split: ErrorSplit) -> list[list]:
-    """Returns the pairs of classes that were confused, the most frequent first."""
+    """Returns the pairs of classes that were confused, most frequent first."""
     counts, names = split.confusions(), split.truth.class_names
     said, true = np.nonzero(counts)
     order = np.argsort(-counts[said, true], kind="stable")
@@ -207,8 +252,24 @@ def _recall_rows(summary: Summary) -> Iterable[list]:
         yield [number, precision_recall.COCO_MEAN, average]
 
 
+def _compared_class_rows(comparison: Comparison) -> Iterable[list]:
+    figure = CLASS_FIGURES[main_figure(comparison)[1]]
+    yield ["class", f"{figure}_A", f"{figure}_B", "difference", "difference_low", "difference_high"]
+    intervals, _ = difference_intervals(comparison)
+    for (name, a, b), interval in zip(class_figures(comparison), intervals, strict=True):
+        yield [name, a, b, b - a, interval.low, interval.high]
+
+
+def _compared_image_rows(comparison: Comparison) -> Iterable[list]:
+    """Returns the images whose AP changed, most improved first."""
+    yield ["image_id", "ap_A", "ap_B"]
+    image_ids = comparison.before.errors.truth.image_ids
+    for row in comparison.changed_images().tolist():
+        yield [image_ids[row], *comparison.image_aps[:, row].tolist()]
+
+
 def _without_nan(value: Any) -> Any:
-    """Returns plain values with None for numbers that JSON does not have."""
+    """Replaces NaN and infinity, which JSON cannot express, with None."""
     if isinstance(value, Mapping):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

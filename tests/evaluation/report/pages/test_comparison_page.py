@@ -1,15 +1,14 @@
-"""The page of a comparison: its values are the comparison's, its images in pairs."""
+"""The page of a comparison: it shows the values of the comparison, and images in pairs."""
 
 import numpy as np
 import pytest
 
-from keras_frcnn.evaluation.analysis import comparison as compare
+from keras_frcnn.evaluation.analysis.comparison import compare
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.metrics import ground_truth
 from keras_frcnn.evaluation.metrics.detections import to_table
-from keras_frcnn.evaluation.report import comparison_page
-from keras_frcnn.evaluation.report.comparison_tables import signed
-from keras_frcnn.evaluation.report.console import percent
+from keras_frcnn.evaluation.report.formats import percent, signed_percent
+from keras_frcnn.evaluation.report.pages import comparison_page
 from tests.evaluation.handmade import found
 from tests.inspection import markup
 
@@ -18,7 +17,7 @@ A, B, FAR = (20, 20, 60, 60), (60, 100, 100, 180), (100, 10, 118, 40)
 
 @pytest.fixture
 def write(tmp_path):
-    """Returns a function that compares and returns the comparison and the page's root."""
+    """Returns a function that compares and returns the comparison and the root of its page."""
 
     def run(data, before, after, names=("x", "y"), metric="voc", resamples=20, dataset=True):
         truth = ground_truth.of_dataset(data, metric)
@@ -30,7 +29,7 @@ def write(tmp_path):
             )
             for detections in (before, after)
         ]
-        comparison = compare.compare(names, *summaries, resamples)
+        comparison = compare(names, *summaries, resamples)
         path = tmp_path / comparison_page.FILE
         comparison_page.write(comparison, path)
         return comparison, markup.parse(path)
@@ -54,18 +53,19 @@ def test_the_values_are_the_comparisons(data, write):
     a, b = (s.result.map_area for s in (comparison.before, comparison.after))
     interval = comparison.differences.means["map_area"]
     assert f"A, mAP{percent(a, 1)}" in body and f"B, mAP{percent(b, 1)}" in body
-    ends = f"{signed(interval.low, 1)} to {signed(interval.high, 1)}"
-    assert f"B - A{signed(b - a, 1)}95%: {ends}" in body
+    ends = f"{signed_percent(interval.low, 1)} to {signed_percent(interval.high, 1)}"
+    assert f"B - A{signed_percent(b - a, 1)}95%: {ends}" in body
     classes, errors = root.iter("table")
     pairs = zip(comparison.before.result.classes, comparison.after.result.classes, strict=True)
     for row, (one, two) in zip(markup.rows(classes), pairs, strict=True):
-        change = signed(two.ap_area - one.ap_area, 1)
+        change = signed_percent(two.ap_area - one.ap_area, 1)
         assert row[:4] == [one.name, percent(one.ap_area, 1), percent(two.ap_area, 1), change]
-    # Of A the two right at 0.8 and one in the background; of B two right at 0.7, one in it.
+    # A has two correct detections from 0.8 on and one on the background; B has two from 0.7 on,
+    # and one on the background.
     shown = {row[0]: row[1:] for row in markup.rows(errors)}
     assert shown["correct"] == ["2", "2", "+0"] and shown["background"] == ["1", "1", "+0"]
     assert shown["missed"] == ["1", "1", "+0"]
-    assert "best: A 0.8, B 0.7." in body
+    assert "recall): A 0.8, B 0.7." in body
 
 
 def test_bars_begin_in_the_middle(data, write):
@@ -91,7 +91,7 @@ def test_images_that_changed_stand_in_pairs(data, write):
         *("p1 A: 1 correct", "p1 B: 1 background, 1 missed"),
     ]
     assert len(markup.images(root)) == 6
-    assert "3 of 4 changed" in markup.text(root.find("body"))
+    assert "3 of 4 images changed" in markup.text(root.find("body"))
 
 
 @pytest.mark.parametrize("metric", ["voc", "coco"])
@@ -101,10 +101,10 @@ def test_whatever_there_is_makes_a_page(metric, detections, data, images, write)
         for resamples in (0, 3):
             _, root = write(some, found_, found_, metric=metric, resamples=resamples)
             body = markup.text(root.find("body"))
-            assert "nan" not in body and "0 of" in body.replace("Only annotations", "0 of")
+            assert "nan" not in body and "0 of" in body.replace("only the annotations", "0 of")
             assert markup.images(root) == []
     _, root = write(data, BEFORE, AFTER, metric=metric, dataset=False)
-    assert "Only annotations were read" in markup.text(root.find("body"))
+    assert "only the annotations were read" in markup.text(root.find("body"))
 
 
 def test_the_most_worsened_come_first(images, write):

@@ -1,4 +1,4 @@
-"""The evaluation's page: its values are the results', its images those of the data."""
+"""The page of an evaluation: it shows the values of the results and the images of the data."""
 
 import os
 
@@ -9,8 +9,9 @@ from keras_frcnn.evaluation.analysis import errors
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.metrics import ground_truth
 from keras_frcnn.evaluation.metrics.detections import to_table
-from keras_frcnn.evaluation.report import evaluation_page, judged_images
-from keras_frcnn.evaluation.report.console import percent
+from keras_frcnn.evaluation.report.error_kinds import COLORS
+from keras_frcnn.evaluation.report.formats import percent
+from keras_frcnn.evaluation.report.pages import evaluation_page, image_gallery
 from tests.evaluation.handmade import found
 from tests.inspection import markup
 
@@ -20,7 +21,7 @@ NEAR_A, OVER_A = (20, 20, 60, 36), (24, 20, 60, 60)
 
 @pytest.fixture
 def write(tmp_path):
-    """Returns a function that evaluates and returns the summary and the page's root."""
+    """Returns a function that evaluates and returns the summary and the root of its page."""
 
     def run(data, detections, metric="voc", subject="", **settings):
         truth = ground_truth.of_dataset(data, metric)
@@ -35,7 +36,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def page(images, write):
-    """A page of every kind of error: summary and root."""
+    """The summary and the root of a page with several kinds of errors."""
     dataset = images(
         ("p1", (A, 0), (B, 1)),
         ("p2", (A, 0), (B, 1)),
@@ -53,7 +54,7 @@ def page(images, write):
 
 
 def section(root, anchor):
-    """Returns the elements between a heading and the next."""
+    """Returns the elements from one heading to the next."""
     body = list(root.find("body"))
     start = next(n for n, element in enumerate(body) if element.get("id") == anchor)
     ends = [n for n in range(start + 1, len(body)) if body[n].tag == "h2"]
@@ -90,8 +91,8 @@ def test_the_head_tells_what_was_measured(page):
     ends = f"{percent(interval.low, 1)} to {percent(interval.high, 1)}"
     assert cards[0] == f"mAP (area), IoU 0.5{percent(summary.result.map_area, 1)}95%: {ends}"
     assert cards[1].startswith(f"mAP (11-point), IoU 0.5{percent(summary.result.map_11point, 1)}95")
-    # From 0.8 on, where F1 is best: p1's two and p2's B are right, of six objects.
-    assert cards[2:] == ["precision75.0score 0.8 and more", "recall50.0score 0.8 and more"]
+    # From 0.8 on, where F1 is best, A and B of p1 and B of p2 are correct, of six objects.
+    assert cards[2:] == ["precision75.0at score 0.8 or higher", "recall50.0at score 0.8 or higher"]
 
 
 def test_the_class_table_has_the_results(page):
@@ -129,7 +130,7 @@ def test_the_errors_are_those_of_the_split(page):
 
 def test_confusions_name_the_true_class_first(page):
     _, root = page
-    assert "Most often: 1 cat taken for dog." in map(markup.text, section(root, "confusions"))
+    assert "Most often: 1 cat detected as dog." in map(markup.text, section(root, "confusions"))
     (table,) = find(root, "confusions", "table")
     assert [markup.text(head) for head in table.find("thead/tr")] == ["", "cat", "dog", "missed"]
     assert markup.rows(table) == [["cat", "1", "1", "2"], ["dog", "", "2", ""]]
@@ -171,7 +172,7 @@ def test_proposals_are_shown_by_iou_and_number(images, write):
     dataset = images(("a", (A, 0), (B, 1)))
     summary, root = write(dataset, {}, proposal_boxes=[np.array([A, FAR, B], np.float32)])
     by_iou, by_number = find(root, "proposals", "svg")
-    assert "RPN proposals. 2 objects" in markup.text(section(root, "proposals")[1])
+    assert "Recall of the RPN proposals on 2 objects." in markup.text(section(root, "proposals")[1])
     number = summary.recall.num_proposals.index(1)
     (line,) = [
         g
@@ -199,21 +200,24 @@ def test_images_are_drawn_in_the_colors_of_the_kinds(page):
             groups[title] = element
     assert list(groups) == [
         "Most errors: wrong detections and missed objects",
-        "Most objects without error",
-        "Surest confusion",
-        "Largest missed",
+        "Most objects without any error",
+        "Highest-scored errors: confusion",
+        "Largest missed objects",
     ]
     captions = [markup.text(c) for c in groups[list(groups)[0]].iter("figcaption")]
     assert captions == ["p3 1 missed", "p5 1 missed", "p2 1 correct, 1 confusion"]
-    (right,) = markup.images(groups["Most objects without error"])
+    (right,) = markup.images(groups["Most objects without any error"])
     assert right.shape == (120, 200, 3)
-    green = is_like(right, judged_images.COLORS["correct"])
+    green = is_like(right, COLORS["correct"])
     assert green[59, 25:55].all() and green[25:55, 20].all() and green[99, 105:175].all()
     assert not green[101:, :].any()  # the background detection scores too low to be used
-    (confused,) = markup.images(groups["Surest confusion"])
-    assert is_like(confused, judged_images.COLORS["confusion"])[24, 25:55].all()
-    assert markup.text(groups["Surest confusion"]) == "p2 dog, score 0.95; IoU 0.90 with a cat"
-    missed = markup.images(groups["Largest missed"])[0]
+    (confused,) = markup.images(groups["Highest-scored errors: confusion"])
+    assert is_like(confused, COLORS["confusion"])[24, 25:55].all()
+    assert (
+        markup.text(groups["Highest-scored errors: confusion"])
+        == "p2 dog, score 0.95; IoU 0.90 with a cat"
+    )
+    missed = markup.images(groups["Largest missed objects"])[0]
     share = np.mean(is_like(missed, (255, 255, 255))[60, 105:175])
     assert 0.3 < share < 0.9  # dashed
 
@@ -231,7 +235,7 @@ def test_images_that_are_gone_or_broken_are_said_to_be(images, write):
 def test_without_records_the_page_says_so(images, write):
     dataset = images(("a", (A, 0)))
     _, root = write(dataset, {"a": found((A, 0.5))}, dataset=None)
-    assert "Only annotations were read" in markup.text(root.find("body"))
+    assert "only the annotations were read" in markup.text(root.find("body"))
     assert list(root.iter("img")) == []
 
 
@@ -239,7 +243,7 @@ def test_the_page_has_a_largest_size(images, write, monkeypatch):
     dataset = images(*((f"p{n}", (A, 0)) for n in range(8)))
     _, root = write(dataset, {})
     assert len(markup.images(root)) == 14
-    monkeypatch.setattr(judged_images, "_MOST_BYTES", 5000)
+    monkeypatch.setattr(image_gallery, "_MAX_BYTES", 5000)
     _, root = write(dataset, {})
     sizes = [len(image.get("src")) for image in root.iter("img")]
     assert 0 < len(sizes) < 14 and sum(sizes) < 5000
@@ -320,12 +324,12 @@ def test_only_the_most_confused_classes_are_in_the_matrix(images, write):
     (table,) = find(root, "confusions", "table")
     assert len(table.find("tbody")) == 20
     text = " ".join(map(markup.text, section(root, "confusions")))
-    assert "Most often: 2 c07 taken for c30; 1 c00 taken for c01" in text
-    assert "Shown are the 20 classes with most confusions." in text
+    assert "Most often: 2 c07 detected as c30; 1 c00 detected as c01" in text
+    assert "Only the 20 classes with the most confusions are shown." in text
 
 
 def test_the_page_is_of_the_split_at_the_best_score(page):
     summary, root = page
-    work = errors.split(summary.errors.truth, summary.errors.found, score_threshold=0.8)
+    used = errors.split(summary.errors.truth, summary.errors.found, score_threshold=0.8)
     (table,) = find(root, "kinds", "table")
-    assert [row[2] for row in markup.rows(table)] == [str(n) for n in work.counts()[:, 0]]
+    assert [row[2] for row in markup.rows(table)] == [str(n) for n in used.counts()[:, 0]]
