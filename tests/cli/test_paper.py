@@ -43,7 +43,10 @@ def refusal(capsys):
         (("--table=2", "--replace_splits=VOC2007/train:a"), "must name image sets of the rows"),
         (("--table=2", "--steps=5"), "--steps is not used by this command"),
         (("--table=2", "--scheme=joint"), "--scheme is not used by this command"),
-        (("--table=2", "--dry_run", "--frozen_blocks=7"), "--frozen_blocks must be an integer between"),
+        (
+            ("--table=2", "--dry_run", "--frozen_blocks=7"),
+            "--frozen_blocks must be an integer between",
+        ),
         # Of one flagfile only.
         (("--table=8", "--dry_run", "--frozen_blocks=3", "--backbone_weights=none"), "random"),
     ],
