@@ -23,11 +23,16 @@ def build_detector(config: Config, class_names) -> FasterRCNN:
         ValueError: naming the settings that are wrong.
     """
     config.validate()
+    backbone = build_backbone(config)
+    rpn, roi_head = build_rpn(config), build_roi_head(config, len(class_names))
+    for stage in (rpn, roi_head):
+        stage.build_for(backbone)
     model = FasterRCNN(
-        build_backbone(config),
-        build_rpn(config),
-        build_roi_head(config, len(class_names)),
+        backbone,
+        rpn,
+        roi_head,
         class_names,
+        # This comes last, so that all other weights start equal under every scheme.
         rpn_backbone=_rpn_backbone(config),
         shorter_side=config.shorter_side,
         longer_side=config.longer_side,

@@ -124,8 +124,9 @@ class FasterRCNN(keras.Model):
         self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
         self._detect_function = None
         # Every weight is made now, so that loading, saving and counting need no first batch.
-        rpn.build_for(rpn_backbone or backbone)
-        roi_head.build_for(backbone)
+        for stage, its_backbone in ((rpn, rpn_backbone or backbone), (roi_head, backbone)):
+            if not stage.built:
+                stage.build_for(its_backbone)
         self.built = True
 
     def call(self, inputs, training=False):

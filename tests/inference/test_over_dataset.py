@@ -61,10 +61,10 @@ def test_an_image_that_cannot_be_decoded_is_named(model, dataset, tmp_path):
 
 
 def test_detections_are_those_of_detect_by_image_id(model, dataset, found):
-    detections, _ = found
-    assert list(detections) == [record.image_id for record in dataset.records]
+    by_id, _ = found
+    assert list(by_id) == [record.image_id for record in dataset.records]
     answer = model.detect([to_image(record.path) for record in dataset.records])
-    for i, image in enumerate(detections.values()):
+    for i, image in enumerate(by_id.values()):
         count = answer["num_detections"][i]
         assert 0 < len(image["scores"]) == count
         np.testing.assert_allclose(image["boxes"], answer["boxes"][i, :count], atol=1e-3)
@@ -168,7 +168,7 @@ def test_several_sizes_are_each_detected_at_and_joined(model, dataset, found):
 # --- merging --------------------------------------------------------------------------------------
 
 
-def rows_to_detections(*rows):
+def detections(*rows):
     """Detections from rows (score, label, y1, x1, y2, x2)."""
     rows = np.array(rows, np.float32).reshape(-1, 6)
     return {"boxes": rows[:, 2:], "scores": rows[:, 0], "labels": rows[:, 1].astype(np.int32)}
@@ -184,8 +184,8 @@ def rows_of(merged):
 
 
 def test_doubles_go_within_a_class_only_and_the_best_come_first():
-    small = rows_to_detections((0.6, 0, 0, 0, 10, 10), (0.5, 1, 0, 0, 10, 10))
-    large = rows_to_detections((0.9, 0, 0, 0, 10, 9), (0.3, 0, 50, 50, 60, 60))
+    small = detections((0.6, 0, 0, 0, 10, 10), (0.5, 1, 0, 0, 10, 10))
+    large = detections((0.9, 0, 0, 0, 10, 9), (0.3, 0, 50, 50, 60, 60))
     merged = merge_detections([small, large], 3, Config(nms_iou_threshold=0.5))
     assert rows_of(merged) == [
         (0.9, 0, 0, 0, 10, 9),
@@ -197,8 +197,8 @@ def test_doubles_go_within_a_class_only_and_the_best_come_first():
 def test_the_settings_decide_what_is_a_double_and_how_many_stay():
     # IoU 1 / 3: 5 x 10 pixels in common of 150.
     some = [
-        rows_to_detections((0.6, 0, 0, 0, 10, 10)),
-        rows_to_detections((0.8, 0, 5, 0, 15, 10), (0.7, 1, 0, 0, 9, 9)),
+        detections((0.6, 0, 0, 0, 10, 10)),
+        detections((0.8, 0, 5, 0, 15, 10), (0.7, 1, 0, 0, 9, 9)),
     ]
     assert len(merge_detections(some, 2, Config(nms_iou_threshold=0.34))["scores"]) == 3
     assert len(merge_detections(some, 2, Config(nms_iou_threshold=0.33))["scores"]) == 2
@@ -208,11 +208,9 @@ def test_the_settings_decide_what_is_a_double_and_how_many_stay():
 
 def test_a_score_of_0_counts_and_nothing_found_is_nothing():
     merged = merge_detections(
-        [rows_to_detections(), rows_to_detections((0.0, 1, 0, 0, 4, 4))],
+        [detections(), detections((0.0, 1, 0, 0, 4, 4))],
         2,
         Config(score_threshold=0.0),
     )
     assert rows_of(merged) == [(0.0, 1, 0, 0, 4, 4)]
-    assert (
-        rows_of(merge_detections([rows_to_detections(), rows_to_detections()], 2, Config())) == []
-    )
+    assert rows_of(merge_detections([detections(), detections()], 2, Config())) == []

@@ -241,8 +241,7 @@ def test_export_replaces_an_earlier_savedmodel(pencil_model, verified, tmp_path)
 
 
 def test_a_failed_export_changes_nothing(pencil_model, verified, monkeypatch, tmp_path):
-    save = lambda model, folder: (folder / "saved_model.pb").touch()  # noqa: E731
-    monkeypatch.setattr(exporting, "save", save)
+    monkeypatch.setattr(exporting, "save", lambda _, folder: (folder / "saved_model.pb").touch())
     folder = export(pencil_model, tmp_path)
     before = sorted((p, p.stat().st_mtime_ns) for p in folder.rglob("*"))
 

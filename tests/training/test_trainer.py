@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_frcnn.data.writers import shapes
+from keras_frcnn.evaluation.metrics import voc
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import trainer
 from keras_frcnn.training.callbacks import evaluation
@@ -57,10 +58,8 @@ def test_what_a_run_leaves_in_its_folder(unbroken):
 
 def test_best_is_the_checkpoint_of_highest_map(config, train, tmp_path, monkeypatch):
     scores = iter([0.3, 0.6, math.nan, 0.6, 0.5])
-    monkeypatch.setattr(evaluation.console, "print_table", lambda *args: None)
-    monkeypatch.setattr(
-        evaluation.measure.voc.Result, "map_area", property(lambda self: next(scores))
-    )
+    monkeypatch.setattr(evaluation.console_tables, "print_table", lambda *args: None)
+    monkeypatch.setattr(voc.Result, "map_area", property(lambda self: next(scores)))
     train(config.replace(output_dir=str(tmp_path), steps=5, eval_every=1))
     assert [line["mAP_area"] for line in read_evaluations(tmp_path)] == [0.3, 0.6, None, 0.6, 0.5]
     assert int(checkpoint.load(tmp_path / "best.keras").step) == 4  # of equals the later
@@ -68,7 +67,7 @@ def test_best_is_the_checkpoint_of_highest_map(config, train, tmp_path, monkeypa
 
 
 def test_there_is_a_best_even_where_map_is_undefined(config, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation.measure.voc.Result, "map_area", property(lambda self: math.nan))
+    monkeypatch.setattr(voc.Result, "map_area", property(lambda self: math.nan))
     train(config.replace(output_dir=str(tmp_path), steps=1, eval_every=0))
     assert int(checkpoint.load(tmp_path / "best.keras").step) == 1
 
