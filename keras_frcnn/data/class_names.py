@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_frcnn.data.paths import read_lines
 from keras_frcnn.data.problems import invalid
-from keras_frcnn.data.readers.paths import read_lines
 
 SYNONYMS = (
     ("aeroplane", "airplane"),
