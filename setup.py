@@ -13,7 +13,7 @@ TFDS = ["tensorflow-datasets>=4.9.10,<5", "importlib_resources>=6"]
 
 setup(
     name="keras-frcnn",
-    version="0.1.0",
+    version="0.2.0",
     description="Faster R-CNN for TensorFlow 2 and Keras 3: train, evaluate and serve detectors.",
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -22,6 +22,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["keras_frcnn", "keras_frcnn.*"]),
+    package_data={"": ["templates/*"]},  # the markup, style and script of the HTML pages
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
@@ -35,6 +36,7 @@ setup(
         "google-crc32c>=1.7,<2",
         "protobuf>=6.31,<8",
         "Jinja2>=3.1.5,<4",
+        "MarkupSafe>=2.1,<4",
         "msgspec>=0.19,<1",
         "filelock>=3.16,<4",
         "PyYAML>=6.0.2,<7",

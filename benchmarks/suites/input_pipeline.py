@@ -22,8 +22,8 @@ from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.data.writers import shapes
 
-_NUM_RECORDS, _NUM_FILES = 64, 8
-_SIZE = (375, 500)
+NUM_RECORDS, NUM_FILES = 64, 8
+RECORD_SIZE = (375, 500)
 _JPEG_QUALITY = 96  # files of about 87 kB, as VOC's
 _BATCHES_A_CALL = 4
 NUM_PADDING_IMAGES = 1000
@@ -116,9 +116,9 @@ def _drawn_records(folder):
     """
     names = shapes.CLASS_NAMES
     drawn = []
-    for number in range(_NUM_FILES):
+    for number in range(NUM_FILES):
         rng = np.random.default_rng(number)
-        image, objects = shapes.compose(rng, *_SIZE)
+        image, objects = shapes.compose(rng, *RECORD_SIZE)
         path = folder / f"{number}.jpg"
         Image.fromarray(image).save(path, quality=_JPEG_QUALITY)
         boxes = np.array([(o.ymin, o.xmin, o.ymax, o.xmax) for o in objects], np.float32)
@@ -127,8 +127,8 @@ def _drawn_records(folder):
     return Dataset(
         names,
         [
-            Record(str(number), path, *_SIZE, boxes, labels, np.zeros(len(labels), bool))
-            for number, (path, boxes, labels) in enumerate(drawn * (_NUM_RECORDS // _NUM_FILES))
+            Record(str(number), path, *RECORD_SIZE, boxes, labels, np.zeros(len(labels), bool))
+            for number, (path, boxes, labels) in enumerate(drawn * (NUM_RECORDS // NUM_FILES))
         ],
     )
 

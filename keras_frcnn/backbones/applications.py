@@ -40,7 +40,7 @@ def rebuild(
             settings["kernel_initializer"] = "he_normal"
         if "depthwise_initializer" in settings:  # Keras would count all channels as its inputs
             stddev = math.sqrt(2 / math.prod(settings["kernel_size"]))
-            settings["depthwise_initializer"] = keras.initializers.TruncatedNormal(stddev=stddev)
+            settings["depthwise_initializer"] = keras.initializers.RandomNormal(stddev=stddev)
         frozen = type(operation) is keras.layers.BatchNormalization
         kind = FrozenNormalization if frozen else type(operation)
         return kind.from_config(change(settings))

@@ -55,6 +55,8 @@ class Backbone(keras.layers.Layer):
         head_network: a model, or its serialised form, from pooled regions [N, p, p, C] to
             [N, q, q, D], whose copies take the place of the box head's dense layers. Default None.
         pretrained: where keras.applications has weights for the network. Default None: nowhere.
+        name: the name of the layer. Default "backbone".
+        dtype: a Keras dtype policy or its name, of the features. Default None: the network's.
 
     Call arguments:
         images: [B, H, W, 3] normalised, 0 in the padding.
@@ -86,10 +88,10 @@ class Backbone(keras.layers.Layer):
         dtype=None,
         **kwargs,
     ):
+        exact = PaddingExactNetwork(network)
         dtype = network.dtype_policy if dtype is None else dtype
         super().__init__(name=name, dtype=dtype, autocast=False, **kwargs)
-        self.network = network
-        self._exact = PaddingExactNetwork(network)
+        self.network, self._exact = network, exact
         self._strides = (strides,) if isinstance(strides, int) else tuple(strides)
         self._check_strides()
         self._preprocessing = preprocessing

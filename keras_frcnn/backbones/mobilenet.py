@@ -14,6 +14,9 @@ PRETRAINED = PretrainedWeights(
 )
 _LAST = "expanded_conv_11_add"  # the end of the blocks with stride 16
 _FIRST_BLOCKS = (1, 3, 6)  # the blocks that halve the map, with which a group begins
+# He initialisation makes up for an activation. Projections have none, but these follow a gate of
+# squeeze-and-excitation, which starts at one half.
+_AFTER_GATES = [f"expanded_conv_{block}_project" for block in (3, 4, 5, 10, 11)]
 
 
 def MobileNetV3Large(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> Backbone:
@@ -43,7 +46,7 @@ def MobileNetV3Large(weights=None, frozen_blocks=0, dtype=None, name="backbone")
     shared = keras.Model(
         original.input, original.get_layer(_LAST).output, name="mobilenet_v3_large"
     )
-    network = applications.rebuild(shared, dtype, _without_same_stride, _padded_call)
+    network = applications.rebuild(shared, dtype, _changed, _padded_call)
     backbone = Backbone(
         network,
         STRIDES,
@@ -60,9 +63,12 @@ def MobileNetV3Large(weights=None, frozen_blocks=0, dtype=None, name="backbone")
     return backbone
 
 
-def _without_same_stride(settings):
+def _changed(settings):
+    """Changes a layer's settings: the first convolution's padding, some initialisers."""
     if settings["name"] == "conv":
         settings["padding"] = "valid"
+    if settings["name"].endswith("_project") and settings["name"] not in _AFTER_GATES:
+        settings["kernel_initializer"] = "lecun_normal"
     return settings
 
 

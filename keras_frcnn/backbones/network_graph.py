@@ -102,7 +102,7 @@ def _read(network, source, path):
             calls += new_calls
             keys |= {(*triple[:2], i): key for i, key in enumerate(results)}
         if len(later) == len(waiting):
-            raise ValueError(f"The layers of the network {network.name!r} form a circle")
+            raise ValueError(f"The layers of the network {network.name!r} form a cycle")
         waiting = later
     # Keras counts the calls of a contained Functional model from 1 here, though from 0 elsewhere.
     outputs = [(name, call - _is_functional(operations[name]), i) for name, call, i in outputs]

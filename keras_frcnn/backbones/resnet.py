@@ -44,7 +44,8 @@ def _resnet(application, weights, frozen_blocks, dtype, name):
         network,
         STRIDES,
         PREPROCESSING,
-        freeze_groups=applications.groups_by_prefix(network, [f"conv{n}_" for n in range(1, 5)]),
+        # The fifth group is empty: that stage is the head, but settings may count it.
+        freeze_groups=applications.groups_by_prefix(network, [f"conv{n}_" for n in range(1, 6)]),
         frozen_blocks=frozen_blocks,
         rpn_channels=512,
         head_network=applications.rebuild(stage5, dtype, _damped_without_stride),

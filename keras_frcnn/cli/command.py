@@ -149,9 +149,8 @@ def help_text(command: Command) -> str:
         lines += ["", f"{title}:"] if options else []
         for option in options:
             lines.append(f"  --{option.name}  ({config_flags.summary(option)})")
-            lines += textwrap.wrap(
-                option.help, width, initial_indent=indent, subsequent_indent=indent
-            )
+            text = textwrap.wrap(option.help, width - len(indent), break_on_hyphens=False)
+            lines += [indent + line for line in text]
     return "\n".join(lines)
 
 

@@ -199,9 +199,10 @@ def _evaluate_detections(config, options):
 def _compare(config, options):
     from rich.console import Console
 
-    from keras_frcnn.evaluation.analysis import comparison as compare
+    from keras_frcnn.evaluation.analysis.comparison import compare
     from keras_frcnn.evaluation.metrics import ground_truth
-    from keras_frcnn.evaluation.report import comparison_page, comparison_tables
+    from keras_frcnn.evaluation.report import comparison_tables, result_files
+    from keras_frcnn.evaluation.report.pages import comparison_page
 
     console = Console()
     both = [inputs.locate(name) for name in options.compare]
@@ -223,12 +224,12 @@ def _compare(config, options):
         )
         for files in both
     ]
-    comparison = compare.compare(
+    comparison = compare(
         tuple(options.compare), *summaries, options.resamples, config.seed, with_progress
     )
     comparison_tables.print_comparison(comparison, console)
     if options.output_dir:
-        names = comparison_tables.write(comparison, options.output_dir)
+        names = result_files.write_comparison(comparison, options.output_dir)
         comparison_page.write(comparison, Path(options.output_dir) / comparison_page.FILE)
         _say_where(options.output_dir, [*names, comparison_page.FILE])
 
@@ -263,13 +264,13 @@ def _summarize(truth, found, metric, config, options, **more):
 
 def _report(summary, subject, folder, console):
     """Prints the results, writes them, and returns the names of the files."""
-    from keras_frcnn.evaluation.report import console as report
-    from keras_frcnn.evaluation.report import evaluation_page, files
+    from keras_frcnn.evaluation.report import console_tables, result_files
+    from keras_frcnn.evaluation.report.pages import evaluation_page
 
-    report.print_summary(summary, console)
+    console_tables.print_summary(summary, console)
     if not folder:
         return []
-    names = files.write(summary, folder)
+    names = result_files.write_evaluation(summary, folder)
     evaluation_page.write(summary, folder / evaluation_page.FILE, subject)
     return [*names, evaluation_page.FILE]
 

@@ -6,11 +6,11 @@ Examples:
     --output_file=eb.npz
   keras-frcnn propose --method=rpn --checkpoint=runs/voc07/best.keras --output_file=rpn.npz
 
-The second stage can be trained on such a file with --train_proposals, and evaluated on one of the
-evaluation images (--subset=eval_split) with --test_proposals. If the command is stopped, it
-continues where it was when it is given again. An RPN proposes with the settings of its run unless
-flags say otherwise: --test_pre_nms_top_k=12000 --test_post_nms_top_k=2000 gives as many proposals
-as training uses.
+The second stage can be trained on such a file with --train_proposals, and evaluated with
+--test_proposals on a file of the evaluation images (--subset=eval_split). If the command is
+stopped, it continues where it was when it is given again. An RPN proposes with the settings of its
+run unless flags say otherwise: --test_pre_nms_top_k=12000 --test_post_nms_top_k=2000 gives as many
+proposals as training uses.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_er
 from keras_frcnn.cli.output import print_notes
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
-from keras_frcnn.config.setting import Option
+from keras_frcnn.config.setting import NOT_NEGATIVE, POSITIVE, Option
 
 COMMAND = Command(
     "propose",
@@ -49,6 +49,7 @@ COMMAND = Command(
             int,
             2000,
             "Largest number of regions per image, for Selective Search and EdgeBoxes.",
+            limits=POSITIVE,
         ),
         Option(
             "subset",
@@ -58,7 +59,13 @@ COMMAND = Command(
             choices=("train_split", "eval_split"),
             former=("split",),
         ),
-        Option("workers", int, 0, "Number of processes; 0 for one per core. Not for an RPN."),
+        Option(
+            "workers",
+            int,
+            0,
+            "Number of processes; 0 for one per core. Not for an RPN.",
+            limits=NOT_NEGATIVE,
+        ),
     ),
     settings=(
         *settings_of("data"),

@@ -1,15 +1,16 @@
-"""Draws what each stage of training and detection makes of images, one file a stage.
+"""Draws what each stage of training and detection makes of images, one file for each stage.
 
 Examples:
   keras-frcnn visualize --data_dir=mydata --train_split=train --output_dir=runs/look
   keras-frcnn visualize --checkpoint=runs/mine/best.keras --output_dir=runs/look --number=8
   keras-frcnn visualize --checkpoint=best.keras --subset=eval --image_ids=000012 --output_dir=look
 
-From the settings alone: 1 the ground truth, 2 the image as training sees it, 3 the anchors that
-match objects, and those sampled. With a checkpoint also: 4 the best proposals, 5 the regions that
-the box head would learn from, 6 the detections beside the ground truth, right and wrong told apart.
-And all of an image on one sheet. Stages 2 to 5 are of a training step on this image alone, drawn
-from the run's seed as in epoch --epoch. Exit code: 0, or 2 if something is wrong.
+The settings alone are enough to draw three stages: 1 the ground truth, 2 the image as training sees
+it, 3 the anchors that match objects and those that are sampled. A checkpoint adds three more: 4 the
+best proposals, 5 the regions that the box head would learn from, 6 the detections beside the ground
+truth, with right and wrong ones in different colors. One more file shows all stages on a sheet.
+Stages 2 to 5 show a training step on this image alone, with the random draws of the epoch that
+--epoch names. Exit code: 0, or 2 if something is wrong.
 """
 
 import re
@@ -28,21 +29,31 @@ COMMAND = Command(
     "visualize",
     __doc__,
     options=(
-        Option("checkpoint", str, "", "A .keras file of a run; empty: only stages 1 to 3."),
-        Option("output_dir", str, "", "Folder of the drawings.", required=True),
+        Option(
+            "checkpoint",
+            str,
+            "",
+            "A .keras file of a run; empty: draws only stages 1 to 3.",
+        ),
+        Option("output_dir", str, "", "Folder to write the drawings to.", required=True),
         Option(
             "subset",
             str,
             "train",
-            "Images of --train_split or of --eval_split.",
+            "Whether to draw images of --train_split or of --eval_split.",
             choices=("train", "eval"),
             former=("split",),
         ),
-        Option("image_ids", tuple[str, ...], (), "Images by id; empty: the split's first."),
-        Option("number", int, 4, "How many of the split's images, without --image_ids."),
-        Option("epoch", int, 0, "Another epoch: other flips, crops, colors and samples."),
-        Option("num_proposals", int, 50, "Proposals that are drawn."),
-        Option("draw_threshold", float, 0.5, "Detections scored lower are not drawn."),
+        Option(
+            "image_ids",
+            tuple[str, ...],
+            (),
+            "Ids of the images to draw; empty: the first --number images.",
+        ),
+        Option("number", int, 4, "Number of images to draw if --image_ids is empty."),
+        Option("epoch", int, 0, "Epoch whose random flips, crops, colors and samples to show."),
+        Option("num_proposals", int, 50, "Number of best proposals to draw."),
+        Option("draw_threshold", float, 0.5, "Detections with a lower score are not drawn."),
     ),
     settings=(
         *settings_of("data", "augmentation", "rpn", "roi", "detections"),
@@ -54,16 +65,16 @@ COMMAND = Command(
     ),
 )
 
-_NAME_LENGTH = 50  # letters of an image id in a file's name: of four bytes each they still fit
+_NAME_LENGTH = 50  # letters of an image id in a file name, which fit even at four bytes each
 _COLUMNS = 3  # of the sheet
-_QUALITY = 92
+_QUALITY = 92  # of the JPEG files
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: The flags; None for those of the process.
 
     Returns:
         The exit code.
@@ -72,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors(COMMAND):
         from keras_frcnn import data
         from keras_frcnn.console import with_progress
-        from keras_frcnn.inspection.visualize import panels as stage_panels
+        from keras_frcnn.inspection.visualize import panels
 
         model = _load(options, config) if options.checkpoint else None
         split = config.train_split if options.subset == "train" else config.eval_split
@@ -81,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         rows = _chosen(dataset.records, options)
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        panels = stage_panels.draw(
+        drawings = panels.draw(
             dataset,
             rows,
             config,
@@ -91,20 +102,16 @@ def main(argv: list[str] | None = None) -> int:
             options.draw_threshold,
         )
         image_ids = [str(dataset.records[row].image_id) for row in rows]
-        words = f"of {', '.join(split)}; {options.checkpoint or 'no checkpoint'}"
-        for image_id, stem, drawn in zip(
-            image_ids,
-            file_stems(image_ids),
-            with_progress(panels, "Drawing", len(rows)),
-            strict=True,
-        ):
-            _write(drawn, folder, stem, f"{image_id} {words}")
-    print(f"Images drawn: {len(rows)}, of each the stages and a sheet of them all, in {folder}")
+        origin = f"of {', '.join(split)}; {options.checkpoint or 'no checkpoint'}"
+        drawings = with_progress(drawings, "Drawing", len(rows))
+        for image_id, stem, drawn in zip(image_ids, file_stems(image_ids), drawings, strict=True):
+            _write(drawn, folder, stem, f"{image_id} {origin}")
+    print(f"Images drawn: {len(rows)}, each stage by stage and on one sheet, in {folder}")
     return 0
 
 
 def _base(options: SimpleNamespace) -> Config:
-    """Returns the checkpoint's settings, if there is one, after a look at the own options."""
+    """Checks the options and returns the settings of the checkpoint, if there is one."""
     for name, least in (("number", 1), ("epoch", 0), ("num_proposals", 1)):
         if getattr(options, name) < least:
             received = getattr(options, name)
@@ -115,7 +122,7 @@ def _base(options: SimpleNamespace) -> Config:
     folder = Path(options.output_dir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
-    # Without a checkpoint no weights are loaded, so that every backbone goes without.
+    # Without a checkpoint no weights are used, so none are downloaded for any backbone.
     return checkpoint_settings(options) if options.checkpoint else Config(backbone_weights="none")
 
 
@@ -127,24 +134,24 @@ def _load(options: SimpleNamespace, config: Config) -> Any:
 
 
 def _chosen(records: Sequence[Any], options: SimpleNamespace) -> list[int]:
-    """Returns the rows of the images that the user wants to see."""
+    """Returns the rows of the images to draw."""
     rows = {str(record.image_id): row for row, record in enumerate(records)}
     unknown = [image_id for image_id in options.image_ids if image_id not in rows]
     if unknown:
         hint = nearest(unknown[0], rows, "{}")
         raise ValueError(
-            f"--image_ids must be of the {len(rows)} images of the split. Received: "
+            f"--image_ids must be among the {len(rows)} images of the split. Received: "
             f"{unknown[0]}.{hint}"
         )
     if options.image_ids:
         return [rows[image_id] for image_id in dict.fromkeys(options.image_ids)]
     if not rows:
-        raise ValueError("There is no image in the split.")
+        raise ValueError("The split contains no images.")
     return list(range(min(options.number, len(records))))
 
 
 def file_stems(image_ids: Sequence[str]) -> Iterator[str]:
-    """Yields the start of each image's file names: its id without letters that are risky there."""
+    """Yields a name for the files of each image: its id without characters unsafe in names."""
     safe = (re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH] for image_id in image_ids)
     return distinct(stem.lstrip(".-") or "image" for stem in safe)
 

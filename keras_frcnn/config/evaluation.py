@@ -12,8 +12,8 @@ class EvaluationConfig(Concern):
 
     eval_every: int = setting(
         5000,
-        "Number of steps between two evaluations, each with a checkpoint; the last follows the "
-        "last step. 0 evaluates only then.",
+        "Number of steps between two evaluations, each of which writes a checkpoint. Every run "
+        "ends with an evaluation; 0 makes it the only one.",
         group="watching",
         limits=NOT_NEGATIVE,
         common=True,
@@ -28,9 +28,9 @@ class EvaluationConfig(Concern):
     test_shorter_sides: tuple[int, ...] = setting(
         (),
         "Multi-scale test: evaluation detects at each of these sizes instead of shorter_side, with "
-        "longer_side in proportion, and suppresses duplicates among all detections. Detection on "
-        "new images and exported models do not. Typical: 480,576,688,864,1200. Empty: only at "
-        "shorter_side.",
+        "longer_side in proportion, and suppresses duplicates among all detections. It does not "
+        "apply to detection on new images or to exported models. Typical: 480,576,688,864,1200. "
+        "Empty: only at shorter_side.",
         group="detections",
         limits=Limits(above=0),
     )

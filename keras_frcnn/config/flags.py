@@ -29,6 +29,8 @@ GROUPS = {
     "loss": "Losses",
 }
 
+_COMMENT = {"initial_indent": "# ", "subsequent_indent": "# ", "break_on_hyphens": False}
+
 # Every setting by name: in the order of GROUPS, and in each of them the common ones first.
 SETTINGS = {
     option.name: option
@@ -144,7 +146,7 @@ def write_flagfile(config: Config, path: str | Path) -> None:
         for name in settings_of(group):
             option = SETTINGS[name]
             comment = f"{option.help} ({summary(option)})"
-            lines += textwrap.wrap(comment, 98, initial_indent="# ", subsequent_indent="# ")
+            lines += textwrap.wrap(comment, 98, **_COMMENT)
             lines.append(_line(option, getattr(config, name)))
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -234,11 +234,14 @@ class ModelConfig(Concern):
         0.5, "Proposals with at least this IoU with an object are foreground.", limits=FRACTION
     )
     roi_bg_iou_threshold: float = _roi(
-        0.5, "Proposals below this IoU are background ...", limits=FRACTION
+        0.5,
+        "Proposals whose IoU with every object is below this, but not below "
+        "roi_bg_iou_threshold_low, are background.",
+        limits=FRACTION,
     )
     roi_bg_iou_threshold_low: float = _roi(
         0.0,
-        "... if their IoU is at least this. The paper uses 0.1, the released code 0.",
+        "Smallest IoU of background proposals. The paper uses 0.1, the released code 0.",
         limits=FRACTION,
         source=CODE,
     )

@@ -1,1 +1,1 @@
-"""Drawing: boxes on images, charts, and the frame of HTML pages."""
+"""Drawing boxes on images, charts, and HTML pages."""

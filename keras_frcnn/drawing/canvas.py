@@ -1,4 +1,4 @@
-"""Boxes, tags, titles, legends and sheets: what images of boxes are drawn with."""
+"""Draws boxes and tags on an image, and puts titles, legends and several panels around it."""
 
 import colorsys
 import math
@@ -10,31 +10,31 @@ from PIL import Image, ImageDraw, ImageFont
 from keras_frcnn.console import plain
 
 Color = tuple[int, int, int]
-Place = tuple[int, int, int, int]  # x1, y1, x2, y2 of the outermost pixels
+Rectangle = tuple[int, int, int, int]  # x1, y1, x2, y2 of the outermost pixels
 
-# Distinct in hue or in lightness, and bright enough to stand out in photographs.
+# The colors differ in hue or lightness and are bright enough to stand out in photographs.
 _PALETTE = (
     (255, 82, 82), (64, 196, 255), (118, 255, 3), (255, 171, 64), (224, 64, 251),
     (255, 234, 0), (29, 233, 182), (255, 128, 171), (83, 109, 254), (188, 143, 102),
     (0, 200, 83), (179, 136, 255), (255, 110, 199), (0, 172, 193), (205, 220, 57),
     (216, 67, 21), (128, 203, 196), (160, 82, 255), (139, 195, 74), (144, 164, 174),
 )  # fmt: skip
-# Scores from 0 to 1: dark violet, magenta, orange, light yellow.
+# For scores from 0 to 1: dark violet, magenta, orange, light yellow.
 _SCORE_COLORS = ((72, 24, 140), (177, 42, 144), (252, 128, 72), (252, 253, 150))
 _BLACK, _WHITE, _BAR_COLOR = (0, 0, 0), (255, 255, 255), (32, 33, 36)
-_BAR_HEIGHT = 28  # of the strip above a panel that holds its title, and of a legend's lines
+_BAR_HEIGHT = 28  # of the bar above a panel that holds its title, and of each line of the legend
 _BAR_FONT_SIZE = 15
 _BAR_MARGIN = 8
-_SWATCH = 22  # width of a legend's sample of a line
+_SWATCH = 22  # width of a mark in a legend
 _GAP = 6  # between panels
-_PANEL_WIDTH = 240  # at least, so that titles can be read
+_PANEL_WIDTH = 240  # the least width, so that titles can be read
 
 
 def class_color(label: int) -> Color:
-    """Returns the RGB color of a class, 0 to 255: always the same for the same label."""
+    """Returns the RGB color of a class, 0 to 255. A label always has the same color."""
     if label < len(_PALETTE):
         return _PALETTE[label]
-    # Steps of the golden ratio spread evenly over the hues and never come back to one.
+    # Steps of the golden ratio spread evenly over the hues and never repeat one.
     hue = label * 0.618034 % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.5 + 0.15 * (label % 3), 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
@@ -48,16 +48,16 @@ def score_color(score: float) -> Color:
 
 
 class Canvas:
-    """An image with boxes and tags drawn into it; lines and letters grow with the image.
+    """An image on which boxes and tags are drawn. Lines and letters grow with the image.
 
     Args:
-        image: [H, W, 3] uint8 RGB; is not changed.
-        sides: the image is scaled until its shorter side is at least the first of these, but its
-            longer side no more than the second, pixels. None: it keeps its size.
-        letters: size of the tags' letters, relative to the usual one.
+        image: [H, W, 3] uint8 RGB. It is not changed.
+        sides: The least shorter side and the greatest longer side in pixels, to which the image is
+            scaled; the latter takes precedence. None to keep the size.
+        letters: The size of the letters of tags, relative to the usual size.
 
     Raises:
-        ValueError: if the image has another shape or type.
+        ValueError: If the image has another shape or type.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Canvas:
         letter_size = round(letters * max(width, height) / 36)
         self._font = ImageFont.load_default(min(max(11, letter_size), 48))
         self._text_margin = 2 + self._font.size // 8
-        self._tags: list[tuple[Place, str, Color]] = []
+        self._tags: list[tuple[Rectangle, str, Color]] = []
 
     def box(self, box: np.ndarray, color: Color, dashed: bool = False, thin: bool = False) -> None:
-        """Draws the outermost pixels of a box; what lies outside the image is not seen."""
+        """Draws the outermost pixels inside a box. Parts outside the image are cut off."""
         x1, y1, x2, y2 = self._corners(box)
         width = math.ceil(self._line_width / 2) if thin else self._line_width
         width = min(width, (x2 - x1 + 2) // 2, (y2 - y1 + 2) // 2)
@@ -104,13 +104,13 @@ class Canvas:
         self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), color, _BLACK)
 
     def ring(self, point: np.ndarray, color: Color) -> None:
-        """Draws a ring around a point ``(y, x)``, or around the nearest one in the image."""
+        """Draws a ring around a point ``(y, x)``, or around the nearest point of the image."""
         y, x = np.clip(np.asarray(point) * self._scale, 0, self._image.size[::-1])
         radius, width = 5 * self._line_width, self._line_width
         self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), None, color, width)
 
     def tag(self, box: np.ndarray, text: str, color: Color) -> None:
-        """Finds a text a place at a box, above, inside or below, where no tag is hidden."""
+        """Adds a text above, inside or below a box, where it hides no earlier tag if possible."""
         x1, y1, x2, y2 = self._corners(box)
         if x2 < 0 or y2 < 0 or x1 >= self._image.width or y1 >= self._image.height:
             return
@@ -120,25 +120,29 @@ class Canvas:
         rightmost = max(0, self._image.width - width)
         lowest = max(0, self._image.height - height)
         inside = min(max(0, y1), lowest)
-        places = [
+        candidates = [
             (left, top, left + width - 1, top + height - 1)
             for top in (y1 - height, inside, y2 + 1, y2 + 1 - height)
             for left in (min(max(0, x1), rightmost), min(max(0, x2 + 1 - width), rightmost))
             if 0 <= top <= lowest
         ]
-        free = [p for p in places if not any(_overlap(p, other) for other, _, _ in self._tags)]
-        self._tags.append(((free or places)[0], text, color))
+        free = [
+            candidate
+            for candidate in candidates
+            if not any(_overlap(candidate, other) for other, _, _ in self._tags)
+        ]
+        self._tags.append(((free or candidates)[0], text, color))
 
     def finish(self) -> Image.Image:
-        """Draws the tags, the first on top, and returns the image."""
-        for place, text, color in reversed(self._tags):
-            self._draw.rectangle(place, fill=color)
-            at = (place[0] + self._text_margin, place[1])
-            self._draw.text(at, text, fill=_text_color(color), font=self._font)
+        """Draws the tags, the first one on top, and returns the image."""
+        for rectangle, text, color in reversed(self._tags):
+            self._draw.rectangle(rectangle, fill=color)
+            corner = (rectangle[0] + self._text_margin, rectangle[1])
+            self._draw.text(corner, text, fill=_text_color(color), font=self._font)
         return self._image
 
-    def _corners(self, box: np.ndarray) -> Place:
-        """Returns where a box lies; what is far outside the image is moved closer to it."""
+    def _corners(self, box: np.ndarray) -> Rectangle:
+        """Returns the pixels of a box. Edges far outside the image are moved closer to it."""
         margin = 2 * self._line_width
         limit = np.array([self._image.height, self._image.width]) + margin
         near, far = np.floor(np.reshape(box, (2, 2)) * self._scale + 0.5)
@@ -156,11 +160,11 @@ def with_title(
     """Puts an image below a bar with its title.
 
     Args:
-        image: the image.
-        title: its title.
-        legend: what its colors mean: marks ("line", "dashed", "dot" or "" for none), words and
-            colors. They stand below the title, on as many lines as they need.
-        has_scores: whether to show the colors of scores in the bar.
+        image: The image.
+        title: The title.
+        legend: What the colors mean: entries of a mark ("line", "dashed", "dot" or "" for none), a
+            text and a color. They stand below the title, on as many lines as they need.
+        has_scores: Whether the bar shows the colors of scores.
 
     Returns:
         The panel.
@@ -174,9 +178,9 @@ def with_title(
     if has_scores:
         _draw_score_scale(panel)
     for number, line in enumerate(lines, start=1):
-        for left, mark, words, color in line:
+        for left, mark, text, color in line:
             _draw_mark(panel, mark, color, left, number)
-            _write(panel, words, left + _mark_width(mark), number)
+            _write(panel, text, left + _mark_width(mark), number)
     return panel
 
 
@@ -184,13 +188,14 @@ def sheet(panels: Sequence[Image.Image], columns: int, title: str = "") -> Image
     """Lays panels out in rows.
 
     Args:
-        panels: at least one.
-        columns: panels a row.
-        title: stands above all; empty: none.
+        panels: The panels, at least one.
+        columns: The number of panels in a row.
+        title: The title above all panels; empty for none.
 
     Returns:
-        The sheet; each row as high, and each column as wide, as its largest panel. The panels of a
-        row end at one height: their images stand side by side whatever the legends need.
+        The sheet. Each row is as high, and each column as wide, as its largest panel. The panels of
+        a row are aligned at the bottom, so that their images stand side by side however high their
+        legends are.
     """
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     widths = [max(row[i].width for row in rows if i < len(row)) for i in range(len(rows[0]))]
@@ -207,18 +212,18 @@ def sheet(panels: Sequence[Image.Image], columns: int, title: str = "") -> Image
 
 
 def checked(boxes: np.ndarray, num_classes: int, **columns: np.ndarray) -> list[np.ndarray]:
-    """Checks boxes and what belongs to them.
+    """Checks boxes and the values that belong to them.
 
     Args:
         boxes: [K, 4].
-        num_classes: one more than the highest label.
-        **columns: [K] each, by name; "labels" must be those of classes.
+        num_classes: One more than the highest label.
+        **columns: Values of the boxes, [K] each, by name. Those named "labels" must be labels.
 
     Returns:
-        The boxes, float64, and the columns as arrays.
+        The boxes as float64, and the columns as arrays.
 
     Raises:
-        ValueError: if a shape or label is wrong, or a box is not finite.
+        ValueError: If a shape or a label is wrong, or a box is not finite.
     """
     boxes = np.asarray(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -242,16 +247,16 @@ def _starts(sizes: list[int], first: int) -> list[int]:
 def _legend_lines(
     legend: Sequence[tuple[str, str, Color]], width: int
 ) -> list[list[tuple[int, str, str, Color]]]:
-    """Breaks a legend into lines of entries with their left edges."""
+    """Breaks a legend into lines whose entries start with their left edge."""
     font = ImageFont.load_default(_BAR_FONT_SIZE)
     lines: list[list[tuple[int, str, str, Color]]] = []
     left = width
-    for mark, words, color in legend:
-        length = _mark_width(mark) + round(font.getlength(plain(words))) + 2 * _BAR_MARGIN
+    for mark, text, color in legend:
+        length = _mark_width(mark) + round(font.getlength(plain(text))) + 2 * _BAR_MARGIN
         if left + length > width:
             lines.append([])
             left = _BAR_MARGIN
-        lines[-1].append((left, mark, words, color))
+        lines[-1].append((left, mark, text, color))
         left += length
     return lines
 
@@ -273,14 +278,14 @@ def _draw_mark(panel: Image.Image, mark: str, color: Color, left: int, line: int
 
 
 def _write(panel: Image.Image, text: str, left: int, line: int) -> None:
-    """Writes into a line of the bar."""
+    """Writes a text into a line of the bar."""
     font = ImageFont.load_default(_BAR_FONT_SIZE)
-    at = (left, _BAR_HEIGHT * line + _BAR_HEIGHT // 2)
-    ImageDraw.Draw(panel).text(at, plain(text), fill=_WHITE, font=font, anchor="lm")
+    middle = (left, _BAR_HEIGHT * line + _BAR_HEIGHT // 2)
+    ImageDraw.Draw(panel).text(middle, plain(text), fill=_WHITE, font=font, anchor="lm")
 
 
 def _draw_score_scale(panel: Image.Image) -> None:
-    """Draws the colors of the scores 0 to 1 at the right of the title bar."""
+    """Draws the colors of the scores from 0 to 1 at the right of the title bar."""
     width, top, bottom = 48, 9, _BAR_HEIGHT - 10
     left = panel.width - width - 20
     draw = ImageDraw.Draw(panel)
@@ -291,10 +296,10 @@ def _draw_score_scale(panel: Image.Image) -> None:
 
 
 def _text_color(background: Color) -> Color:
-    """Returns black or white, whichever is easier to read on a color."""
+    """Returns black or white, whichever is easier to read on the background."""
     red, green, blue = background
     return _BLACK if 0.299 * red + 0.587 * green + 0.114 * blue > 130 else _WHITE
 
 
-def _overlap(a: Place, b: Place) -> bool:
+def _overlap(a: Rectangle, b: Rectangle) -> bool:
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]

@@ -1,38 +1,41 @@
-"""Charts as SVG inside HTML: drawn from plain numbers, colored by the page's style, no library.
+"""Charts as SVG for pages and files: lines, stacked columns, horizontal bars, small multiples.
 
-A chart says in words what it shows, for those who do not see it, and tells its numbers under the
-pointer. Colors are CSS classes that set ``color``.
+The charts are drawn here, without a plotting library, because a page is a single offline file
+whose charts follow its light or dark style through CSS variables, stay sharp at every width and
+show their numbers under the pointer. matplotlib would add about 60 MB to the installation for
+images that can do none of that; libraries that draw in the browser would add megabytes of script
+to every page. The few kinds of charts that are needed fit into this module and its template.
+
+This module computes where everything lies; ``templates/charts.html`` holds the markup. Colors are
+names of CSS classes that set ``color``. Each chart carries a description for people who cannot see
+it.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+from markupsafe import Markup
 
 from keras_frcnn.drawing import page
 
-STYLE = """
-svg { display: block; width: 100%; height: auto; overflow: visible; }
-svg text { font: 12px system-ui, sans-serif; fill: var(--dim); }
-svg .grid { stroke: var(--line); } svg .line { fill: none; stroke: currentColor; stroke-width: 2;
-  stroke-linejoin: round; } svg .dashed { stroke-dasharray: 4 4; stroke-width: 1; }
-svg .mark { stroke: var(--ink); stroke-width: 2; }
-svg .area { fill: currentColor; opacity: .15; } svg .dot, svg .block { fill: currentColor; }
-.stack { display: flex; height: .8rem; min-width: 6rem; } .stack span { background: currentColor; }
-.legend { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; margin: .5rem 0; font-size: .85rem; }
-.legend i { display: inline-block; width: .7rem; height: .7rem; margin-right: .4rem;
-  background: currentColor; } .legend b { font-weight: 400; color: var(--ink); }
-"""
-WIDTH, HEIGHT = 480, 300
-LEFT, TOP, RIGHT, BOTTOM = 40, 10, 472, 256  # of the area between the axes
+TEMPLATE = "drawing/templates/charts.html"
 NUM_SHADES = 5
-_MOST_DOTS = 20
-_BAR = 18  # height of a horizontal bar, its space included
-SMALL = 100  # side of a small chart's area
+"""The number of shades, the colors "step0" (palest) to "step4", for lines that form a series."""
+
+_WIDTH = 480
+_AREA = SimpleNamespace(left=40, top=10, right=472, bottom=256)  # between the axes
+_MAX_DOTS = 20  # a line of more points has no dots
+_BAR_HEIGHT = 18  # of a horizontal bar with the space around it
+_SMALL = 100  # side of a small chart
+_LEGEND_LINE = 18  # height of a line of a file's legend
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """One axis: from where to where, its name, and where it has marks."""
+    """An axis of a chart: its name, its range and where it has ticks."""
 
     name: str
     start: float = 0.0
@@ -42,7 +45,7 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of a chart; points that are NaN are left out."""
+    """A line of a chart. Points that are not finite are left out."""
 
     name: str
     color: str
@@ -53,154 +56,160 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A part of a bar: how long it is, its color, and words for the pointer."""
+    """A part of a bar or column: the text under the pointer, the color and the length."""
 
     name: str
     color: str
     value: float
 
 
-def lines(words: str, x: Axis, y: Axis, drawn: Sequence[Line]) -> str:
-    """Returns a chart of lines with axes; ``legend`` names the lines.
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A finished chart. In a template it stands for its SVG element.
+
+    Attributes:
+        description: Plain text that says what the chart shows.
+        box: Left, top, width and height of the chart in its own units.
+        shapes: The markup inside the SVG element.
+    """
+
+    description: str
+    box: tuple[int, int, int, int]
+    shapes: Markup
+
+    @property
+    def view_box(self) -> str:
+        """The box as an attribute of the SVG element."""
+        return " ".join(map(str, self.box))
+
+    def __html__(self) -> str:
+        return page.macros(TEMPLATE).svg(self)
+
+
+def lines(description: str, x: Axis, y: Axis, drawn: Sequence[Line]) -> Chart:
+    """Draws lines over two axes.
 
     Args:
-        words: plain text, what the chart shows.
-        x: horizontal axis.
-        y: vertical axis.
-        drawn: the lines, the last on top.
+        description: What the chart shows.
+        x: The horizontal axis.
+        y: The vertical axis.
+        drawn: The lines; later ones are drawn over earlier ones.
+
+    Returns:
+        The chart. It does not name its lines: a legend does.
     """
-    return _chart(words, x, y, [_line(line, x, y) for line in drawn])
+    return _plot(description, x, y, [], drawn)
 
 
 def columns(
-    words: str, x: Axis, y: Axis, stacks: Sequence[Sequence[Part]], drawn: Sequence[Line] = ()
-) -> str:
-    """Returns a chart of stacked columns of equal width that fill the horizontal axis.
+    description: str, x: Axis, y: Axis, stacks: Sequence[Sequence[Part]], drawn: Sequence[Line] = ()
+) -> Chart:
+    """Draws stacked columns of equal width that fill the horizontal axis.
 
     Args:
-        words: plain text, what the chart shows.
-        x: horizontal axis.
-        y: vertical axis, from 0.
-        stacks: the parts of each column, from the bottom.
-        drawn: lines over them.
+        description: What the chart shows.
+        x: The horizontal axis.
+        y: The vertical axis, which starts at 0.
+        stacks: The parts of each column, from the bottom up.
+        drawn: Lines over the columns.
+
+    Returns:
+        The chart.
     """
-    width = (RIGHT - LEFT) / len(stacks)
-    shapes = []
+    width = (_AREA.right - _AREA.left) / len(stacks)
+    blocks = []
     for column, parts in enumerate(stacks):
         below = 0.0
         for part in parts:
-            if part.value > 0:
-                top, foot = (_place(y, BOTTOM, TOP, v) for v in (below + part.value, below))
-                shapes.append(
-                    f'<rect class="block {part.color}" x="{LEFT + column * width + 0.5:.1f}" '
-                    f'y="{top:.1f}" width="{width - 1:.1f}" height="{foot - top:.1f}">'
-                    f"<title>{page.text(part.name)}</title></rect>"
-                )
+            top, foot = (
+                _position(y, _AREA.bottom, _AREA.top, value)
+                for value in (below + part.value, below)
+            )
             below += part.value
-    return _chart(words, x, y, [*shapes, *(_line(line, x, y) for line in drawn)])
+            if part.value > 0:
+                blocks.append(
+                    {
+                        "name": part.name,
+                        "color": part.color,
+                        "x": round(_AREA.left + column * width + 0.5, 1),
+                        "y": round(top, 1),
+                        "width": round(width - 1, 1),
+                        "height": round(foot - top, 1),
+                    }
+                )
+    return _plot(description, x, y, blocks, drawn)
 
 
-def bars(words: str, x: Axis, drawn: Sequence[tuple[Part, float | None]]) -> str:
-    """Returns a chart of horizontal bars, each with its name before it and a mark to compare it
-    with.
+def bars(description: str, x: Axis, drawn: Sequence[tuple[Part, float | None]]) -> Chart:
+    """Draws horizontal bars, each with its name on the left.
 
     Args:
-        words: plain text, what the chart shows.
-        x: horizontal axis, from 0.
-        drawn: for each bar, from the top, the part that it is of, and the value of its mark; None:
-            without a mark.
+        description: What the chart shows.
+        x: The horizontal axis, which starts at 0.
+        drawn: The bars from the top down, each with a value to mark beside it, or None.
+
+    Returns:
+        The chart.
     """
-    left, height = 2 * LEFT, _BAR * len(drawn)
-    shapes = []
-    for tick in x.ticks:
-        at = _place(x, left, RIGHT, tick)
-        shapes.append(
-            f'<path class="grid" d="M{at:.1f} 0v{height}"/><text x="{at:.1f}" y="{height + 16}" '
-            f'text-anchor="middle">{_number(tick)}</text>'
-        )
-    for row, (part, mark) in enumerate(drawn):
-        top = row * _BAR
-        name = page.text(part.name)
-        shapes.append(f'<text x="{left - 6}" y="{top + 13}" text-anchor="end">{name}</text>')
-        if part.value > 0:
-            width = _place(x, left, RIGHT, part.value) - left
-            shapes.append(
-                f'<rect class="block {part.color}" x="{left}" y="{top + 3}" width="{width:.1f}" '
-                f'height="{_BAR - 6}"><title>{name}: {part.value:g}</title></rect>'
-            )
-        if mark is not None:
-            at = _place(x, left, RIGHT, mark)
-            shapes.append(
-                f'<path class="mark" d="M{at:.1f} {top + 1}v{_BAR - 2}"><title>{name}: {mark:g}'
-                "</title></path>"
-            )
-    shapes.append(
-        f'<text x="{RIGHT}" y="{height + 32}" text-anchor="end">{page.text(x.name)}</text>'
+    left, height = 2 * _AREA.left, _BAR_HEIGHT * len(drawn)
+
+    def across(value: float) -> float:
+        return round(_position(x, left, _AREA.right, value), 1)
+
+    shapes = page.macros(TEMPLATE).bars(
+        left=left,
+        right=_AREA.right,
+        height=height,
+        bar_height=_BAR_HEIGHT,
+        x_name=x.name,
+        ticks=[(across(tick), _number(tick)) for tick in x.ticks],
+        bars=[
+            {
+                "name": part.name,
+                "color": part.color,
+                "value": f"{part.value:g}",
+                "width": round(across(part.value) - left, 1),
+                "mark": None if mark is None else {"x": across(mark), "value": f"{mark:g}"},
+            }
+            for part, mark in drawn
+        ],
     )
-    return _svg(words, f"0 -4 {WIDTH + 8} {height + 40}", "".join(shapes))
+    return Chart(description, (0, -4, _WIDTH + 8, height + 40), shapes)
 
 
 def small(
-    words: str,
+    description: str,
     color: str,
     xs: Sequence[float],
     ys: Sequence[float],
     mark: tuple[float, float] | None = None,
-) -> str:
-    """Returns a small chart of one line over the area below it, both axes from 0 to 1.
+) -> Chart:
+    """Draws one line over the area below it, with both axes from 0 to 1, to show many side by side.
 
     Args:
-        words: plain text, what the chart shows.
-        color: of the line.
-        xs: where its points are, rising.
-        ys: how high they are.
-        mark: a point to mark.
+        description: What the chart shows.
+        color: The color of the line.
+        xs: The horizontal positions of its points, ascending.
+        ys: Their heights.
+        mark: A point ``(x, y)`` to mark.
+
+    Returns:
+        The chart.
     """
-    points = [(SMALL * x, SMALL * (1 - y)) for x, y in zip(xs, ys, strict=True)]
-    shapes = "".join(
-        f'<path class="grid" d="M0 {at}H{SMALL}M{at} 0V{SMALL}"/>' for at in (0, 50, SMALL)
+    points = [_small_point(x, y) for x, y in zip(xs, ys, strict=True)]
+    area = [(points[0][0], _SMALL), *points, (points[-1][0], _SMALL)] if points else []
+    shapes = page.macros(TEMPLATE).small(
+        side=_SMALL,
+        color=color,
+        line=_points(points),
+        area=_points(area),
+        mark=mark and [round(value, 1) for value in _small_point(*mark)],
     )
-    if points:
-        area = [(points[0][0], SMALL), *points, (points[-1][0], SMALL)]
-        shapes += (
-            f'<g class="{color}"><polygon class="area" points="{_points(area)}"/>'
-            f'<polyline class="line" points="{_points(points)}"/>'
-        )
-        if mark is not None:
-            shapes += (
-                f'<circle class="dot" cx="{SMALL * mark[0]:.1f}" '
-                f'cy="{SMALL * (1 - mark[1]):.1f}" r="3.5"/>'
-            )
-        shapes += "</g>"
-    return _svg(words, f"-2 -4 {SMALL + 4} {SMALL + 8}", shapes)
-
-
-def stack(parts: Sequence[Part], whole: float) -> str:
-    """Returns a horizontal bar of parts; it is as long as the place it is given if full.
-
-    Args:
-        parts: from the left.
-        whole: sum of the parts of a bar that is full.
-    """
-    spans = "".join(
-        f'<span class="{part.color}" style="width:{100 * part.value / whole:.2f}%" '
-        f'title="{page.text(part.name)}"></span>'
-        for part in parts
-        if part.value > 0
-    )
-    return f'<div class="stack">{spans}</div>'
-
-
-def legend(entries: Sequence[tuple[str, str]]) -> str:
-    """Returns the names of colors, from pairs (color, plain text)."""
-    spans = "".join(
-        f'<span class="{color}"><i></i><b>{page.text(words)}</b></span>' for color, words in entries
-    )
-    return f'<div class="legend">{spans}</div>'
+    return Chart(description, (-2, -4, _SMALL + 4, _SMALL + 8), shapes)
 
 
 def round_axis(name: str, largest: float, num_ticks: int = 4) -> Axis:
-    """Returns an axis from 0 to a round number that is not below the largest value."""
+    """Returns an axis from 0 to a round number that is at least the largest value."""
     rough = max(largest, 1) / num_ticks
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(s * power for s in (1, 2, 5, 10) if s * power >= rough * (1 - 1e-9))
@@ -209,50 +218,68 @@ def round_axis(name: str, largest: float, num_ticks: int = 4) -> Axis:
     return Axis(name, 0.0, ticks[-1], ticks)
 
 
-def _chart(words: str, x: Axis, y: Axis, shapes: Sequence[str]) -> str:
-    marks = []
-    for tick in y.ticks:
-        at = _place(y, BOTTOM, TOP, tick)
-        marks.append(
-            f'<path class="grid" d="M{LEFT} {at:.1f}H{RIGHT}"/>'
-            f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{_number(tick)}</text>'
-        )
-    for tick in x.ticks:
-        at = _place(x, LEFT, RIGHT, tick)
-        marks.append(
-            f'<path class="grid" d="M{at:.1f} {BOTTOM}v4"/>'
-            f'<text x="{at:.1f}" y="{BOTTOM + 18}" text-anchor="middle">{_number(tick)}</text>'
-        )
-    names = (
-        f'<text x="{RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{page.text(x.name)}</text>'
-        f'<text x="{LEFT}" y="{TOP - 12}">{page.text(y.name)}</text>'
-    )
-    return _svg(words, f"0 -18 {WIDTH} {HEIGHT + 18}", "".join([*marks, *shapes, names]))
+def write_svg(
+    chart: Chart, path: Path, legend: Sequence[tuple[str, str]], colors: Mapping[str, str]
+) -> None:
+    """Writes a chart as an SVG file of its own, with a legend below it.
 
-
-def _line(line: Line, x: Axis, y: Axis) -> str:
-    points = [
-        (_place(x, LEFT, RIGHT, a), _place(y, BOTTOM, TOP, b))
-        for a, b in zip(line.xs, line.ys, strict=True)
-        if math.isfinite(a) and math.isfinite(b)
+    Args:
+        chart: The chart.
+        path: The file to write.
+        legend: Pairs of a color and the text that explains it.
+        colors: The CSS value of each color.
+    """
+    left, top, width, height = chart.box
+    entries = [
+        (left + _AREA.left, top + height + row * _LEGEND_LINE - 4, color, text)
+        for row, (color, text) in enumerate(legend, start=1)
     ]
-    dots = (
-        ""
-        if line.dashed or len(points) > _MOST_DOTS
-        else "".join(f'<circle class="dot" cx="{a:.1f}" cy="{b:.1f}" r="2.5"/>' for a, b in points)
+    taller = dataclasses.replace(
+        chart, box=(left, top, width, height + _LEGEND_LINE * len(legend) + 6)
     )
-    return (
-        f'<g class="{line.color}"><title>{page.text(line.name)}</title><polyline '
-        f'class="line{" dashed" * line.dashed}" points="{_points(points)}"/>{dots}</g>'
+    path.write_text(page.macros(TEMPLATE).file(taller, entries, colors), encoding="utf-8")
+
+
+def _plot(description: str, x: Axis, y: Axis, blocks: list[dict], drawn: Sequence[Line]) -> Chart:
+    def across(value: float) -> float:
+        return round(_position(x, _AREA.left, _AREA.right, value), 1)
+
+    def up(value: float) -> float:
+        return round(_position(y, _AREA.bottom, _AREA.top, value), 1)
+
+    shapes = page.macros(TEMPLATE).plot(
+        area=_AREA,
+        x_name=x.name,
+        y_name=y.name,
+        x_ticks=[(across(tick), _number(tick)) for tick in x.ticks],
+        y_ticks=[(up(tick), _number(tick)) for tick in y.ticks],
+        blocks=blocks,
+        lines=[_shape_of(line, across, up) for line in drawn],
     )
+    return Chart(description, (0, -18, _WIDTH, _AREA.bottom + 62), shapes)
 
 
-def _svg(words: str, box: str, shapes: str) -> str:
-    return f'<svg viewBox="{box}" role="img" aria-label="{page.text(words)}">{shapes}</svg>'
+def _shape_of(line: Line, across, up) -> dict:
+    points = [
+        (across(x), up(y))
+        for x, y in zip(line.xs, line.ys, strict=True)
+        if math.isfinite(x) and math.isfinite(y)
+    ]
+    return {
+        "name": line.name,
+        "color": line.color,
+        "dashed": line.dashed,
+        "points": _points(points),
+        "dots": [] if line.dashed or len(points) > _MAX_DOTS else points,
+    }
 
 
-def _place(axis: Axis, near: float, far: float, value: float) -> float:
+def _position(axis: Axis, near: float, far: float, value: float) -> float:
     return near + (far - near) * (value - axis.start) / (axis.end - axis.start)
+
+
+def _small_point(x: float, y: float) -> tuple[float, float]:
+    return _SMALL * x, _SMALL * (1 - y)
 
 
 def _points(points: Sequence[tuple[float, float]]) -> str:

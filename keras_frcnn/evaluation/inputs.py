@@ -58,7 +58,7 @@ def locate(name: str) -> DetectionFiles:
     Raises:
         ValueError: naming what is missing or wrong.
     """
-    from keras_frcnn.evaluation.report.files import RESULTS
+    from keras_frcnn.evaluation.report.result_files import RESULTS
 
     path = Path(name)
     for folder in (path, path / "evaluation"):

@@ -91,8 +91,8 @@ class FasterRCNN(keras.Model):
             )
         if roi_head.num_classes != len(self.class_names):
             raise ValueError(
-                f"roi_head must be for as many classes as there are names. Expected: "
-                f"{len(self.class_names)}. Received: {roi_head.num_classes}"
+                f"roi_head must have {len(self.class_names)} classes, as many as class_names. "
+                f"Received: {roi_head.num_classes}"
             )
         self._arguments = {
             "shorter_side": shorter_side,
@@ -127,8 +127,6 @@ class FasterRCNN(keras.Model):
         rpn.build_for(rpn_backbone or backbone)
         roi_head.build_for(backbone)
         self.built = True
-
-    # --- inference
 
     def call(self, inputs, training=False):
         if training:
@@ -169,10 +167,8 @@ class FasterRCNN(keras.Model):
         return _features(self.backbone, inputs)
 
     def _propose(self, predictions, inputs, training):
-        scale = resize_scale(inputs)
-        return self.rpn.propose(predictions, inputs["image_shape"], scale, training)
-
-    # --- training
+        shape, scale = inputs["image_shape"], resize_scale(inputs)
+        return self.rpn.propose(predictions, shape, scale, training)
 
     @property
     def learning_stages(self):
@@ -256,7 +252,7 @@ class FasterRCNN(keras.Model):
 
     @property
     def metrics(self):
-        absent = tuple(f"{stage}_" for stage in ("rpn", "roi") if stage not in self.learning_stages)
+        absent = tuple(stage for stage in ("rpn", "roi") if stage not in self.learning_stages)
         return [meter for name, meter in self._meters.items() if not name.startswith(absent)]
 
     def _update_meters(self, values):
@@ -270,10 +266,8 @@ class FasterRCNN(keras.Model):
         return [w for w in self.trainable_weights if decay_biases or not is_bias(w)]
 
     def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
-        """Does what ``keras.Model.compile`` does, but uses XLA only if asked to.
-
-        With ``jit_compile=True`` XLA compiles ``fit``, ``evaluate`` and ``predict``, once for each
-        size of a batch. ``detect`` and exported models do without.
+        """Compiles as ``keras.Model.compile`` does, but uses XLA only if asked to: for ``fit``,
+        ``evaluate`` and ``predict``, once for each size of a batch.
 
         Raises:
             ValueError: if XLA is wanted and cannot be had; Keras alone would only warn.
@@ -300,8 +294,6 @@ class FasterRCNN(keras.Model):
 
     def get_compile_config(self):
         """Returns None: a run makes its optimizer from its settings, and inference needs none."""
-
-    # --- use
 
     def predict_step(self, data):
         """Returns detections and proposals of a batch, in pixels of the original images."""
@@ -370,8 +362,6 @@ class FasterRCNN(keras.Model):
             name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names
         }
 
-    # --- saving
-
     def get_config(self):
         common = {"format": FORMAT, "class_names": list(self.class_names)}
         if self.config is not None:
@@ -384,8 +374,7 @@ class FasterRCNN(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
-        config.pop("format", None)
+        config = {name: value for name, value in config.items() if name != "format"}
         if "config" in config:
             from keras_frcnn.config import Config
             from keras_frcnn.models.build import build_detector

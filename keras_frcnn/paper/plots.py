@@ -3,18 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_frcnn.drawing import charts, page
+from keras_frcnn.drawing import charts
 from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.results import CurveResult, RowResult
 
 _COLORS = {"blue": "#2f7fc4", "orange": "#d9822b", "green": "#3a9a5b", "purple": "#8a5bb5"}
-_STYLE = (
-    charts.STYLE
-    + "svg { --dim: #667; --line: #ddd; --ink: #1f2328; background: #fff; } "
-    + "".join(f".{name} {{ color: {color}; }} " for name, color in _COLORS.items())
-)
-_LEGEND_LINE = 18
 
 
 def write_curves(results: Sequence[CurveResult], folder: Path) -> list[str]:
@@ -41,7 +35,7 @@ def write_curves(results: Sequence[CurveResult], folder: Path) -> list[str]:
         x = charts.Axis("IoU", 0.5, 1.0, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
         chart = charts.lines(title, x, charts.Axis(f"recall of {number}"), lines)
         names.append(f"figure_{rows.FIGURE}_{number}.svg")
-        _write(chart, legend, folder / names[-1])
+        charts.write_svg(chart, folder / names[-1], legend, _COLORS)
     return names
 
 
@@ -60,25 +54,5 @@ def write_classes(number: int, result: RowResult, folder: Path) -> str:
     x = charts.Axis("AP, percent; bars: ours, marks: the paper's", 0, 100, (0, 20, 40, 60, 80, 100))
     chart = charts.bars(title, x, list(zip(ours, result.row.per_class, strict=True)))
     name = f"table_{number}_{result.row.name}.svg"
-    _write(chart, [("blue", result.row.title)], folder / name)
+    charts.write_svg(chart, folder / name, [("blue", result.row.title)], _COLORS)
     return name
-
-
-def _write(chart: str, legend: Sequence[tuple[str, str]], path: Path) -> None:
-    """Writes a chart as a standalone file, with its colours inside and its legend below."""
-    head, shapes = chart.removesuffix("</svg>").split(">", maxsplit=1)
-    left, top, width, height = (float(n) for n in head.split('"')[1].split())
-    entries = []
-    for line, (color, label) in enumerate(legend):
-        y = top + height + (line + 1) * _LEGEND_LINE - 4
-        entries.append(
-            f'<rect class="block {color}" x="{left + charts.LEFT}" y="{y - 9}" width="10" '
-            f'height="10"/><text x="{left + charts.LEFT + 16}" y="{y}">{page.text(label)}</text>'
-        )
-    box = f"{left:g} {top:g} {width:g} {height + _LEGEND_LINE * len(legend) + 6:g}"
-    attributes = head.split('"', maxsplit=2)[2].strip()
-    path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" {attributes}>'
-        f"<style>{_STYLE}</style>{shapes}{''.join(entries)}</svg>\n",
-        encoding="utf-8",
-    )

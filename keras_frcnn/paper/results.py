@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_frcnn import data
 from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS, recall
-from keras_frcnn.evaluation.report.files import RESULTS
+from keras_frcnn.evaluation.report.result_files import RESULTS
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.plan import Planner, Task
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
-from keras_frcnn.evaluation.report.files import write_csv
+from keras_frcnn.evaluation.report.result_files import write_csv
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.results import CurveResult, RowResult, TimingResult
 from keras_frcnn.paper.settings import Settings

@@ -17,8 +17,6 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset | None
     Raises:
         ValueError: if a file, a split or a setting is wrong; the error names it.
     """
-    # JOIN: a plain folder under --split. Read the split that an earlier start of this run wrote
-    # into config.output_dir, or draw it by config.seed; the trainer writes it down, see ``train``.
     train_data = data.load_images(config, config.train_split)
     _print_contents("train", train_data, console)
     if not config.is_evaluated:

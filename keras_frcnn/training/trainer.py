@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from keras_frcnn.config import Config
-from keras_frcnn.data import pipeline, proposals_file
+from keras_frcnn.data import pipeline, proposals_file, splits
 from keras_frcnn.data.epoch_order import drawn_rows
 from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.inference.over_dataset import propose_dataset
@@ -49,7 +49,7 @@ def train(config: Config, console: Console | None = None) -> Path:
     folder = Path(config.output_dir)
     train_data, eval_data = load_data(config, console)
     folder.mkdir(parents=True, exist_ok=True)
-    # JOIN: write down the split that ``load_data`` drew, so that a resumed run reads the same one.
+    splits.write(config)  # so that a resumed run has the same images
     phases = schemes.unfinished(config)
     _remove_stale_proposals(folder, phases)
     stop = StopOnSignal()

@@ -1,5 +1,6 @@
 """Backbones that several test modules share. No test may change their weights."""
 
+import keras
 import pytest
 
 from keras_frcnn import backbones
@@ -10,6 +11,7 @@ from tests.backbones import padding
 @pytest.fixture(scope="session")
 def small():
     """Two convolutions, each with a pooling by four."""
+    keras.utils.set_random_seed(0)
     backbone = fakes.small_vgg16(dtype="float32")
     padding.randomize(backbone)
     return backbone
@@ -17,6 +19,7 @@ def small():
 
 @pytest.fixture(scope="session")
 def vgg16():
+    keras.utils.set_random_seed(0)
     backbone = backbones.VGG16(dtype="float32")
     padding.randomize(backbone)
     return backbone
@@ -24,6 +27,7 @@ def vgg16():
 
 @pytest.fixture(scope="session")
 def zf():
+    keras.utils.set_random_seed(0)
     backbone = backbones.ZF(dtype="float32")
     padding.randomize(backbone)
     return backbone

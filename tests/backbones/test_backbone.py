@@ -29,6 +29,7 @@ def two_levels():
 
 @pytest.fixture(scope="module")
 def toy():
+    keras.utils.set_random_seed(0)
     groups = [["first"], ["second", "norm"]]
     backbone = backbones.Backbone(two_levels(), (4, 8), CAFFE, groups, frozen_blocks=1)
     padding.randomize(backbone)

@@ -26,11 +26,22 @@ def original():
 
 
 @pytest.fixture(scope="module")
-def loaded(original, tmp_path_factory):
+def backbone():
+    keras.utils.set_random_seed(0)
+    return backbones.ResNet50(frozen_blocks=2, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def random_features(backbone):
+    (level,) = backbone(fakes.image(96, 96)[np.newaxis], tf.constant([[96, 96]]))
+    return level.features
+
+
+@pytest.fixture(scope="module")
+def loaded(backbone, random_features, original, tmp_path_factory):
     """A backbone and a head that start from the original's weights, by a file as users have it."""
     path = tmp_path_factory.mktemp("weights") / "resnet50.weights.h5"
     original.save_weights(path)
-    backbone = backbones.ResNet50(frozen_blocks=2, dtype="float32")
     head = backbone.make_head()
     names = backbones.load_pretrained(backbone, str(path), head.layers)
     assert len(names) == 106
@@ -103,10 +114,8 @@ def test_a_step_moves_what_is_trained_and_only_that(loaded):
         weight.assign(before[weight.path])  # other tests share them
 
 
-def test_random_weights_keep_activations_within_bounds():
-    backbone = backbones.ResNet50(dtype="float32")
-    (level,) = backbone(fakes.image(96, 96)[np.newaxis], tf.constant([[96, 96]]))
-    assert 0.1 < np.std(level.features) < 20
+def test_random_weights_keep_activations_within_bounds(random_features):
+    assert 0.1 < np.std(random_features) < 20
 
 
 @pytest.mark.slow

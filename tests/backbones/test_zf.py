@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn import backbones
+from tests import fakes
 from tests.backbones import padding
 
 
@@ -42,6 +43,13 @@ def test_the_sizes_of_maps_are_known_without_pixels(zf):
     shapes = tf.constant([[size, sizes[-i]] for i, size in enumerate(sizes)])
     (level,) = zf(tf.zeros([len(sizes), 65, 65, 3]), shapes)
     np.testing.assert_array_equal(zf.level_shapes(shapes)[0], level.shape)
+
+
+def test_it_comes_back_from_its_settings(zf):
+    again = backbones.Backbone.from_config(zf.get_config())
+    again.set_weights(zf.get_weights())
+    image, size = fakes.image(40, 33)[np.newaxis], tf.constant([[40, 33]])
+    np.testing.assert_array_equal(again(image, size)[0].features, zf(image, size)[0].features)
 
 
 def test_there_are_no_pretrained_weights():

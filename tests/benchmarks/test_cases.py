@@ -53,7 +53,7 @@ def small(monkeypatch):
 
 @pytest.fixture
 def no_graphs():
-    """Spares the seconds that tracing takes; what times the graphs has its own test."""
+    """Saves the seconds that tracing takes; ``timing.blocking``, which traces, has its own test."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -166,7 +166,7 @@ def test_inference(small, no_graphs):
     assert min(outcome["facts"]["detections"]) > 5
 
 
-def test_train_step_and_backbone(small):
+def test_train_step_and_backbone(small, no_graphs):
     rows, outcome = run("train_step")
     assert list(rows) == ["train step", "backbone forward + backward"]
     assert np.isfinite(outcome["facts"]["loss"])
@@ -194,7 +194,7 @@ def test_layers(small, no_graphs):
     }
 
 
-def test_optimizer(small):
+def test_optimizer(small, no_graphs):
     rows, outcome = run("optimizer")
     assert list(rows) == ["FusedSGD", "Keras' SGD", "FusedAdam", "Keras' Adam"]
     assert rows["Keras' SGD"]["ratio"]["to"] == "FusedSGD"
@@ -222,6 +222,7 @@ def test_fast_rcnn(small, no_graphs):
 
 def test_export(small, monkeypatch):
     monkeypatch.setattr(export, "save", save_mean)
+    fakes.run_eagerly(monkeypatch)
     rows, outcome = run("export", batch=1)
     assert [(name, row["calls"]) for name, row in rows.items()] == [
         ("export", 1),
@@ -247,7 +248,9 @@ def test_startup(small, no_step, monkeypatch):
 
 
 def test_input_pipeline(small, no_step, monkeypatch):
-    monkeypatch.setattr(input_pipeline, "NUM_PADDING_IMAGES", 40)
+    monkeypatch.setattr(input_pipeline, "NUM_PADDING_IMAGES", 20)
+    monkeypatch.setattr(input_pipeline, "RECORD_SIZE", (96, 128))
+    monkeypatch.setattr(input_pipeline, "NUM_FILES", 2)
     rows, outcome = run("input_pipeline")
     batch, step = rows.values()
     assert (batch["calls"], step["calls"]) == (8, 2)

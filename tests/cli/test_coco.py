@@ -141,7 +141,7 @@ def test_images_are_shown_where_they_are_and_never_needed(run, data_dir, tmp_pat
     some, *others = sorted((tmp_path / "data" / "val").iterdir())
     some.unlink()
     others[0].write_bytes(b"no image")
-    for texts, words in (("no image", ""), ("", "Only annotations were read")):
+    for texts, words in (("no image", ""), ("", "only the annotations were read")):
         values = measure(*flags, folder=tmp_path / "out")
         assert (values["AP"], values["num_images"]) == (expected["AP"], 3)
         page = markup.parse(tmp_path / "out" / "report.html")
@@ -158,7 +158,7 @@ def test_a_comparison_shows_images_of_cocos_data_too(run, data_dir, tmp_path):
     flags = ["--dataset=coco", f"--data_dir={data_dir}", "--eval_split=val", "--resamples=0"]
     assert evaluate.main([both, *flags, f"--output_dir={tmp_path}"]) == 0
     page = markup.parse(tmp_path / "comparison.html")
-    assert "Only annotations" not in markup.text(page.find("body"))
+    assert "only the annotations" not in markup.text(page.find("body"))
 
 
 def test_tfrecords_of_the_data_give_the_same_figures(run, data_dir, tmp_path):
@@ -193,7 +193,7 @@ def test_the_metric_can_be_chosen(run, data_dir, tmp_path, capsys):
     assert by_file["map_area"] == by_model["map_area"]
     assert by_file["metric"] == by_model["metric"] == "PASCAL VOC average precision"
     error = refusal(capsys, f"--detections={file}", *where[:-1], "--iou_threshold=0.7")
-    assert "--iou_threshold is for --metric=voc" in error
+    assert "--iou_threshold needs --metric=voc" in error
 
 
 def test_detections_of_voc_data_in_both_forms_and_metrics(tmp_path, capsys):
@@ -293,7 +293,7 @@ def test_entries_that_do_not_fit_the_datasets_are_refused_before_anything_is_rea
     flags = ["--dataset=voc,coco", f"--data_dir={tmp_path}", f"--output_dir={tmp_path / 'run'}"]
     with pytest.raises(SystemExit):
         train.main([*flags, "--train_split=train,train"])
-    assert "of each of the datasets voc, coco: one entry each" in capsys.readouterr().err
+    assert "one entry of image sets for each of the datasets voc, coco" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

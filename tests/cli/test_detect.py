@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from keras_frcnn import FasterRCNN
+from keras_frcnn import build_detector
 from keras_frcnn.cli import detect
 from keras_frcnn.drawing import detections as visualize
 from tests import fakes
@@ -15,7 +15,7 @@ from tests import fakes
 
 @pytest.fixture(scope="module")
 def model():
-    return FasterRCNN(fakes.SMALL_VGG16, ("cat", "dög"))
+    return build_detector(fakes.SMALL_VGG16, ("cat", "dög"))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def checkpoint(model, tmp_path_factory):
 @pytest.fixture
 def loaded(model, monkeypatch):
     """Spares loading the checkpoint where a test is not about its settings."""
-    monkeypatch.setattr(checkpoint, "load", lambda path, config: model)
+    monkeypatch.setattr("keras_frcnn.weights.checkpoint.load", lambda path, config: model)
 
 
 @pytest.fixture

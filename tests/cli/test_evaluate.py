@@ -16,7 +16,7 @@ from keras_frcnn import data
 from keras_frcnn.cli.evaluate import main
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.report import voc_files
-from keras_frcnn.evaluation.report.console import percent
+from keras_frcnn.evaluation.report.formats import percent
 from keras_frcnn.training import trainer
 from keras_frcnn.training.run_folder import read_evaluations
 from tests import fakes
@@ -184,7 +184,7 @@ def test_detections_only_needs_a_model(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--detections=found.json", "--detections_only"])
     assert caught.value.code == 2
-    assert "--detections_only needs --checkpoint: a model that detects" in capsys.readouterr().err
+    assert "--detections_only needs --checkpoint, a model that detects" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_named(refusal, tmp_path):

@@ -8,33 +8,38 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_frcnn import FasterRCNN
 from keras_frcnn.cli import export
 from keras_frcnn.serving import export as exporting
 from tests import fakes
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_backbone():
+    with fakes.small_backbone():
+        yield
+
+
 @pytest.fixture(scope="module")
 def model():
-    return FasterRCNN(fakes.SMALL_VGG16, ("cat", "dog"))
+    return fakes.detector(("cat", "dog"))
 
 
 @pytest.fixture(scope="module")
-def checkpoint(model, tmp_path_factory):
+def checkpoint_path(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "best.keras"
     model.save(path)
     return path
 
 
 @pytest.fixture
-def stages(checkpoint, monkeypatch):
+def stages(monkeypatch):
     """Spares the work of an export; returns what its stages are called with."""
     calls = {}
 
     def stage(name, answer=None):
         return lambda *args: calls.setdefault(name, args) and answer
 
-    monkeypatch.setattr(checkpoint, "load", stage("load"))
+    monkeypatch.setattr("keras_frcnn.weights.checkpoint.load", stage("load"))
     monkeypatch.setattr(exporting, "save", stage("save"))
     monkeypatch.setattr(exporting, "verify", stage("verify", answer=1))
     return calls
@@ -53,12 +58,12 @@ def refusal(capsys):
     return refuse
 
 
-def test_export_from_end_to_end(model, checkpoint, tmp_path, capsys):
+def test_export_from_end_to_end(model, checkpoint_path, tmp_path, capsys):
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")
     base = tmp_path / "it's served"
     code = export.main(
-        [f"--checkpoint={checkpoint}", f"--output_dir={base}", f"--images={tmp_path}"]
+        [f"--checkpoint={checkpoint_path}", f"--output_dir={base}", f"--images={tmp_path}"]
     )
     assert code == 0
     serve = tf.saved_model.load(str(base / "1")).signatures["serving_default"]
@@ -74,8 +79,8 @@ def test_export_from_end_to_end(model, checkpoint, tmp_path, capsys):
     assert echoed.stdout == f"--model_base_path={base}\n"
 
 
-def test_the_request_that_is_shown_is_json(checkpoint, stages, tmp_path, capsys):
-    export.main([f"--checkpoint={checkpoint}", f"--output_dir={tmp_path / 'served'}"])
+def test_the_request_that_is_shown_is_json(checkpoint_path, stages, tmp_path, capsys):
+    export.main([f"--checkpoint={checkpoint_path}", f"--output_dir={tmp_path / 'served'}"])
     text = capsys.readouterr().out
     request = text[text.index("  echo '{") : text.index("|\n    curl")]
     (tmp_path / "image.jpg").write_bytes(b"x" * 200)  # base64 would break it into lines
@@ -84,42 +89,42 @@ def test_the_request_that_is_shown_is_json(checkpoint, stages, tmp_path, capsys)
     assert instance["image_bytes"]["b64"] == "eHh4" * 66 + "eHg="
 
 
-def test_settings_and_version_can_be_chosen(checkpoint, stages, tmp_path):
+def test_settings_and_version_can_be_chosen(checkpoint_path, stages, tmp_path):
     flags = ["--max_detections=7", "--version=12", f"--output_dir={tmp_path}"]
-    assert export.main([f"--checkpoint={checkpoint}", *flags]) == 0
-    assert stages["load"] == (str(checkpoint), fakes.SMALL_VGG16.replace(max_detections=7))
+    assert export.main([f"--checkpoint={checkpoint_path}", *flags]) == 0
+    assert stages["load"] == (str(checkpoint_path), fakes.SMALL.replace(max_detections=7))
     assert [path.name for path in tmp_path.iterdir()] == ["12"]
 
 
-def test_no_more_than_eight_images_are_compared(checkpoint, stages, tmp_path):
+def test_no_more_than_eight_images_are_compared(checkpoint_path, stages, tmp_path):
     (tmp_path / "images").mkdir()
     for number in range(10):
         image = np.full((5, 6 + number, 3), number, np.uint8)
         Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
     flags = [f"--images={tmp_path / 'images'}", f"--output_dir={tmp_path / 'served'}"]
-    assert export.main([f"--checkpoint={checkpoint}", *flags]) == 0
+    assert export.main([f"--checkpoint={checkpoint_path}", *flags]) == 0
     assert [image.shape[1] for image in stages["verify"][2]] == list(range(6, 14))
 
 
 def test_a_difference_is_an_error_and_leaves_nothing(
-    checkpoint, stages, tmp_path, monkeypatch, refusal
+    checkpoint_path, stages, tmp_path, monkeypatch, refusal
 ):
     def verify(*args):
         raise ValueError("detection_scores differs by 1")
 
     monkeypatch.setattr(exporting, "verify", verify)
-    message = refusal(f"--checkpoint={checkpoint}", f"--output_dir={tmp_path}")
+    message = refusal(f"--checkpoint={checkpoint_path}", f"--output_dir={tmp_path}")
     assert message == "keras-frcnn export: detection_scores differs by 1\n"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_exported_is_refused(checkpoint, tmp_path, refusal):
+def test_what_cannot_be_exported_is_refused(checkpoint_path, tmp_path, refusal):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "thesis.txt").touch()
     place, new = f"--output_dir={tmp_path}", f"--output_dir={tmp_path / 'new'}"
-    assert "holds something else" in refusal(f"--checkpoint={checkpoint}", place)
+    assert "holds something other" in refusal(f"--checkpoint={checkpoint_path}", place)
     assert "There is no checkpoint" in refusal("--checkpoint=missing.keras", new)
-    assert "no image at: gone" in refusal(f"--checkpoint={checkpoint}", new, "--images=gone")
+    assert "no image at: gone" in refusal(f"--checkpoint={checkpoint_path}", new, "--images=gone")
     assert "--checkpoint is missing" in refusal(new)
-    assert "--output_dir is missing" in refusal(f"--checkpoint={checkpoint}")
+    assert "--output_dir is missing" in refusal(f"--checkpoint={checkpoint_path}")
     assert not (tmp_path / "new").exists()

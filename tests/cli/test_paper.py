@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from keras_frcnn.backbones import backbone
+from keras_frcnn import backbones
 from keras_frcnn.cli import main as cli
 from keras_frcnn.cli.command import given_settings
 from keras_frcnn.cli.paper import COMMAND, main
@@ -43,7 +43,10 @@ def refusal(capsys):
         (("--table=2", "--replace_splits=VOC2007/train:a"), "must name image sets of the rows"),
         (("--table=2", "--steps=5"), "--steps is not used by this command"),
         (("--table=2", "--scheme=joint"), "--scheme is not used by this command"),
-        (("--table=2", "--dry_run", "--frozen_blocks=7"), "--frozen_blocks must be between"),
+        (
+            ("--table=2", "--dry_run", "--frozen_blocks=7"),
+            "--frozen_blocks must be an integer between",
+        ),
         # Of one flagfile only.
         (("--table=8", "--dry_run", "--frozen_blocks=3", "--backbone_weights=none"), "random"),
     ],
@@ -141,7 +144,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(run.subprocess, "Popen", Process)
     fakes.run_eagerly(monkeypatch)
     monkeypatch.setattr(dry_run, "dry_run", a_second_a_step)
-    monkeypatch.setitem(backbone.BACKBONES, "zf", fakes.stack)
+    monkeypatch.setitem(backbones.BACKBONES, "zf", "tests.fakes:small_vgg16")
     return lines
 
 

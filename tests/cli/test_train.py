@@ -71,7 +71,7 @@ def refusal(train, capsys, monkeypatch):
 
     def refuse(*argv, may_build=False):
         if not may_build:
-            monkeypatch.setattr(trainer, "build", None)
+            monkeypatch.setattr(trainer, "build_phase_model", None)
         with pytest.raises(SystemExit) as caught:
             train(*argv)
         assert caught.value.code == 2
@@ -120,12 +120,13 @@ def test_the_same_command_goes_on_and_only_what_is_watched_may_change(
     run = tmp_path / "run"
     train("--steps=1")
     train("--steps=2", "--log_every=1", "--num_images=0")
-    assert "Going on from step 1" in capsys.readouterr().out
+    assert "Resuming from step 1" in capsys.readouterr().out
     assert int(checkpoint.load(run / "last.keras").step) == 2
     before = {name: (run / name).read_bytes() for name in ("config.cfg", "last.keras")}
     message = refusal("--pool_size=5", "--learning_rate=0.5", "--steps=3")
     assert message.splitlines() == [
-        f"{run} holds a run with other settings. Use another --output_dir, or those of the run:",
+        f"{run} holds a run with other settings. "
+        "Use another --output_dir, or the settings of the run:",
         "--pool_size was 3, is 5",
         "--learning_rate was 0.01, is 0.5",
     ]
@@ -149,9 +150,9 @@ def test_alternating_training_by_command(train, refusal, tmp_path, capsys):
 
 
 def test_a_mistake_in_the_first_command_does_not_bind_the_second(train, refusal, monkeypatch):
-    build = trainer.build
+    build = trainer.build_phase_model
     assert "'nope'" in refusal("--train_split=nope")
-    monkeypatch.setattr(trainer, "build", build)
+    monkeypatch.setattr(trainer, "build_phase_model", build)
     assert train("--steps=1") == 0
 
 
@@ -174,7 +175,7 @@ def test_a_signal_ends_the_command_with_its_exit_code(train, tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     ("flag", "words"),
-    [("data_dir", "the data to train on"), ("output_dir", "a folder for the run")],
+    [("data_dir", "the folder of the data to train on"), ("output_dir", "the folder for the run")],
 )
 def test_a_missing_folder_is_named_at_once(flag, words, refusal, monkeypatch):
     monkeypatch.setattr("keras_frcnn.training.precision.for_training", None)
@@ -327,7 +328,7 @@ def test_a_dry_run_reports_and_writes_nothing(train, tmp_path, monkeypatch, caps
 def test_a_dry_run_rehearses_every_phase(scheme, train, tmp_path, monkeypatch, capsys):
     exported = []
     monkeypatch.setattr(dry_run, "export", lambda model, folder: exported.append(model))
-    monkeypatch.setattr(dry_run, "_STEPS", 1)
+    monkeypatch.setattr(dry_run, "_TIMED_STEPS", 1)
     monkeypatch.chdir(tmp_path)
     assert train("--dry_run", f"--scheme={scheme}", "--steps=6", "--roi_pooling=align") == 0
     assert list(tmp_path.iterdir()) == []
@@ -339,15 +340,15 @@ def test_a_dry_run_rehearses_every_phase(scheme, train, tmp_path, monkeypatch, c
 
 
 def test_a_dry_run_may_write_its_seconds(train, tmp_path, monkeypatch):
-    def propose(model, dataset, config, training):
+    def propose_dataset(model, dataset, config, training):
         del model, config, training
         time.sleep(0.6)  # as if the first image traced a graph
         for record in dataset.records:
             yield record.image_id, np.array([[0, 0, 40, 40]], np.float32), np.ones(1, np.float32)
 
     monkeypatch.setattr(dry_run, "export", lambda model, folder: None)
-    monkeypatch.setattr(dry_run, "_STEPS", 1)
-    monkeypatch.setattr(dry_run, "propose", propose)
+    monkeypatch.setattr(dry_run, "_TIMED_STEPS", 1)
+    monkeypatch.setattr(dry_run, "propose_dataset", propose_dataset)
     file = tmp_path / "seconds.json"
     flags = ("--scheme=unshared", "--steps=6", f"--dry_run_file={file}")
     assert train("--dry_run", *flags) == 0
@@ -363,7 +364,7 @@ def test_without_image_sets_to_evaluate_on_a_run_is_not_evaluated(train, tmp_pat
     run = tmp_path / "run"
     assert sorted(path.name for path in run.iterdir()) == ["config.cfg", "last.keras", "train"]
     output = capsys.readouterr().out
-    assert "evaluate: nothing, as --eval_split says" in output
+    assert "evaluate: nothing, because of --eval_split=-" in output
     assert f"Last checkpoint: {run}/last.keras" in output and "best.keras" not in output
     model = checkpoint.load(str(run / "last.keras"))
     assert int(model.step) == 2
@@ -371,7 +372,10 @@ def test_without_image_sets_to_evaluate_on_a_run_is_not_evaluated(train, tmp_pat
     assert "Nothing to do" in capsys.readouterr().out
 
 
-def test_a_dry_run_without_image_sets_to_evaluate_on_foretells_no_evaluations(train, capsys):
+def test_a_dry_run_without_image_sets_to_evaluate_on_foretells_no_evaluations(
+    train, monkeypatch, capsys
+):
+    monkeypatch.setattr(dry_run, "export", lambda model, folder: None)
     assert train("--eval_split=-", "--dry_run") == 0
     output = capsys.readouterr().out
     assert "estimate: 0 min for 2 steps\n" in output and "evaluation:" not in output
@@ -384,7 +388,10 @@ def test_a_dry_run_does_without_export_where_there_is_none(train, data_dir, tmp_
     proposals_file.write(file, [(image_id, box, score) for image_id in ids])
     flags = (f"--train_proposals={file}", f"--test_proposals={file}")
     assert train("--dry_run", *flags) == 0
-    assert "export: not without regions of its own\n" in capsys.readouterr().out
+    assert (
+        "export: skipped, because the detector has no proposals of its own\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_dry_run_meets_the_errors_of_a_run(refusal, tmp_path):

@@ -1,18 +1,17 @@
-"""``keras-frcnn visualize``: which files it writes, under which names, and what it refuses."""
+"""``keras-frcnn visualize``: the files it writes, their names, and the flags it refuses."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn import data
 from keras_frcnn.cli import visualize
 from keras_frcnn.config import Config
+from keras_frcnn.data import pipeline
 from keras_frcnn.data.images.files import to_image
-from keras_frcnn.data.images.preprocessing import CAFFE
-from keras_frcnn.inspection.visualize import panels as stage_panels
+from keras_frcnn.inspection.visualize import panels, stages, training_view
 from keras_frcnn.weights import checkpoint
 from tests import fakes
 from tests.data.conftest import VocFolder
@@ -32,7 +31,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def model(monkeypatch):
-    """A detector that every checkpoint holds."""
+    """A detector that is loaded from every checkpoint."""
     model = fakes.detector()
     monkeypatch.setattr(checkpoint, "read_settings", lambda path: (model.config, model.class_names))
     monkeypatch.setattr(checkpoint, "load", lambda path, config: model)
@@ -41,7 +40,7 @@ def model(monkeypatch):
 
 @pytest.fixture
 def run(folder, tmp_path):
-    """Returns a function that draws into ``out`` and gives the names of the files."""
+    """Returns a function that draws into ``out`` and returns the names of the files."""
 
     def run(*flags):
         data = f"--data_dir={folder.root}", "--train_split=train", "--eval_split=train"
@@ -114,7 +113,7 @@ def test_names_of_files_are_safe():
     ("flag", "words"),
     [
         ("--data_dir=/no/such", "data_dir must be an existing folder"),
-        ("--image_ids=d", "--image_ids must be of the 3 images of the split. Received: d."),
+        ("--image_ids=d", "--image_ids must be among the 3 images of the split. Received: d."),
         ("--number=0", "--number must be at least 1. Received: 0"),
         ("--epoch=-1", "--epoch must be at least 0. Received: -1"),
         ("--num_proposals=0", "--num_proposals must be at least 1"),
@@ -150,40 +149,40 @@ def dataset(folder):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Collects what the functions that draw are given, and draws nothing."""
+    """Collects the arguments of the functions that draw, and draws nothing."""
     calls = {}
-    for name in ("objects", "anchors", "proposals", "regions", "judged"):
+    for name in ("objects", "anchors", "proposals", "regions", "detections"):
 
         def draw(*args, name=name):
             calls.setdefault(name, []).append(args)
             return name
 
-        monkeypatch.setattr(stage_panels.stages, f"draw_{name}", draw)
+        monkeypatch.setattr(stages, f"draw_{name}", draw)
     return calls
 
 
 @pytest.mark.parametrize(
-    ("difficult", "words", "seen", "apart"),
+    ("difficult", "words", "seen", "dashed"),
     [
         ("drop", "difficult, left out of training", 1, [False]),
-        ("keep", "difficult, learned like others", 2, [False, False]),
+        ("keep", "difficult, learned like the others", 2, [False, False]),
         ("ignore", "difficult, ignored in training", 2, [False, True]),
     ],
 )
-def test_difficult_objects_are_told_apart(dataset, asked, difficult, words, seen, apart):
+def test_difficult_objects_are_told_apart(dataset, asked, difficult, words, seen, dashed):
     config = fakes.SMALL.replace(difficult=difficult)
     with fakes.small_backbone():
-        list(stage_panels.draw(dataset, [0], config))
+        list(panels.draw(dataset, [0], config))
     truth, learned = asked["objects"]
-    assert truth[1]["apart"].tolist() == [False, True] and truth[4] == words
-    assert len(learned[1]["boxes"]) == seen and learned[1]["apart"].tolist() == apart
+    assert truth[1]["dashed"].tolist() == [False, True] and truth[4] == words
+    assert len(learned[1]["boxes"]) == seen and learned[1]["dashed"].tolist() == dashed
 
 
 def test_in_joined_data_each_image_has_the_default_of_its_form(dataset, asked):
     first = dataset.records[0]
     dataset.records[:] = [first, dataclasses.replace(first, form="coco")]
     with fakes.small_backbone():
-        list(stage_panels.draw(dataset, [0, 1], fakes.SMALL))
+        list(panels.draw(dataset, [0, 1], fakes.SMALL))
     words = [truth[4] for truth in asked["objects"][::2]]
     assert words == ["difficult, left out of training", "difficult, ignored in training"]
 
@@ -195,30 +194,31 @@ def test_stages_of_an_image_are_those_of_training(dataset, asked, model):
         if len(flipped) == 2:
             break
         asked.clear()
-        ((panels),) = stage_panels.draw(dataset, [1], config, model, epoch, 7, 0.3)
-        assert list(panels) == STAGES
-        ((inputs, targets),) = stage_panels.pipeline.training_examples(
-            dataset, config, CAFFE, [1], epoch
+        (drawn,) = panels.draw(dataset, [1], config, model, epoch, 7, 0.3)
+        assert list(drawn) == STAGES
+        preprocessing = model.backbone.preprocessing
+        ((inputs, targets),) = pipeline.training_examples(
+            dataset, config, preprocessing, [1], epoch
         )
         (truth, learned), (anchors,) = asked["objects"], asked["anchors"]
         np.testing.assert_array_equal(truth[1]["boxes"], dataset.records[1].boxes)
         np.testing.assert_array_equal(learned[1]["boxes"], targets["boxes"][0, :1])
         assert learned[0].shape == (*inputs["image_shape"][0], 3)
-        seed = tf.constant([epoch, config.seed])
-        regions = stage_panels.looks.sample_regions(model, inputs, targets, seed)
+        regions = training_view.sample_rois(model, inputs, targets)
         np.testing.assert_array_equal(asked["regions"][0][1], regions["rois"])
         np.testing.assert_array_equal(asked["regions"][0][2], regions["labels"])
         assert asked["proposals"][0][3] == 7
-        np.testing.assert_array_equal(anchors[3]["anchors"], model.shared(inputs)["anchors"])
-        split = asked["judged"][0][1]
+        expected = model.rpn.predict(model.rpn_levels(inputs)).anchors.boxes
+        np.testing.assert_array_equal(anchors[3]["anchors"], expected)
+        split = asked["detections"][0][1]
         assert split.score_threshold == 0.3
         flipped.add(bool(abs(learned[1]["boxes"][0, 1] - truth[1]["boxes"][0, 1] * 64 / 48) > 1))
     assert flipped == {False, True}
 
 
 def test_detections_are_those_of_detect(dataset, asked, model):
-    list(stage_panels.draw(dataset, [2], model.config, model, draw_threshold=0.0))
-    image, split, row, _ = asked["judged"][0]
+    list(panels.draw(dataset, [2], model.config, model, draw_threshold=0.0))
+    image, split, row, _ = asked["detections"][0]
     expected = model.detect([dataset.records[2].path])
     count = expected["num_detections"][0]
     assert row == 0 and len(split.boxes) == count > 0

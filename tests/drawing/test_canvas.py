@@ -1,4 +1,4 @@
-"""What images of boxes are drawn with: colors, boxes, dots, tags, legends, sheets."""
+"""The canvas: colors, boxes, dots, tags, legends and sheets."""
 
 import numpy as np
 import pytest

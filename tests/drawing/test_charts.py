@@ -1,16 +1,21 @@
+"""Charts: shapes lie where their numbers say, names are text, and files are complete."""
+
 import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from markupsafe import escape
 
-from keras_frcnn.drawing import charts
+from keras_frcnn.drawing import charts, page
 from keras_frcnn.drawing.charts import Axis, Line, Part
 
 UNIT = Axis("", 0, 1, (0, 1))
+MACROS = page.macros(charts.TEMPLATE)
 
 
-def parse(markup):
-    return ElementTree.fromstring(markup)
+def parse(chart):
+    """Returns the SVG element that a template would show."""
+    return ElementTree.fromstring(escape(chart))
 
 
 def points(element):
@@ -31,7 +36,7 @@ def test_a_line_lies_where_its_numbers_are():
 def test_a_dashed_line_and_one_of_many_points_have_no_dots():
     many = [i / 30 for i in range(31)]
     drawn = [Line("", "a", (0, 1), (0, 1), dashed=True), Line("", "b", many, many)]
-    markup = charts.lines("", UNIT, UNIT, drawn)
+    markup = escape(charts.lines("", UNIT, UNIT, drawn))
     assert "circle" not in markup and markup.count("dashed") == 1
 
 
@@ -69,13 +74,14 @@ def test_a_small_chart_has_line_area_and_mark():
 
 
 def test_a_bar_is_divided_by_its_parts():
-    markup = charts.stack([Part("2 right", "a", 2), Part("", "b", 0), Part('"x"', "c", 1)], 4)
+    markup = MACROS.stack([Part("2 right", "a", 2), Part("", "b", 0), Part('"x"', "c", 1)], 4)
     assert re.findall(r'class="(\w)" style="width:([\d.]+)%"', markup) == [
         ("a", "50.00"),
         ("c", "25.00"),
     ]
-    assert 'title="&quot;x&quot;"' in markup
-    assert charts.stack([], 0) == '<div class="stack"></div>'
+    titles = [span.get("title") for span in ElementTree.fromstring(markup)]
+    assert titles == ["2 right", '"x"']
+    assert MACROS.stack([], 0) == '<div class="stack"></div>'
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,7 @@ def test_an_axis_of_counts_ends_at_a_round_number(largest, ticks):
 
 
 def test_names_of_colors_are_no_markup():
-    assert "<b>&lt;i&gt;</b>" in charts.legend([("red", "<i>")])
+    assert "<b>&lt;i&gt;</b>" in MACROS.legend([("red", "<i>")])
 
 
 def test_bars_have_names_and_marks():
@@ -118,3 +124,16 @@ def test_bars_have_names_and_marks():
     names = {text.text: (text.get("x"), text.get("y")) for text in svg.findall("text")}
     assert names["a & b"] == ("74", "13") and names["c"] == ("74", "31")
     assert names["10"] == ("472.0", "52")
+
+
+def test_a_file_is_complete_in_itself(tmp_path):
+    chart = charts.lines("words", UNIT, UNIT, [Line("a", "red", (0, 1), (0, 1))])
+    path = tmp_path / "chart.svg"
+    charts.write_svg(chart, path, [("red", "<a>"), ("red", "b")], {"red": "#f00"})
+    svg = ElementTree.parse(path).getroot()
+    name = "{http://www.w3.org/2000/svg}"
+    assert svg.tag == f"{name}svg" and svg.get("aria-label") == "words"
+    assert svg.get("viewBox") == "0 -18 480 360"  # 318, two lines of 18, and 6 below them
+    assert ".red { color: #f00; }" in svg.find(f"{name}style").text
+    texts = [(t.text, t.get("x"), t.get("y")) for t in svg.findall(f"{name}text")[-2:]]
+    assert texts == [("<a>", "56", "314"), ("b", "56", "332")]

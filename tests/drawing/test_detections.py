@@ -1,8 +1,10 @@
+"""Detections and the stages of the model, drawn on images."""
+
 import numpy as np
 import pytest
 
 from keras_frcnn.drawing import canvas
-from keras_frcnn.drawing import detections as visualize
+from keras_frcnn.drawing.detections import draw_detections, draw_panels
 
 BLACK = (0, 0, 0)
 NO_BOXES = np.zeros((0, 4))
@@ -17,7 +19,7 @@ def draw(image, boxes, labels=None, scores=None, **kwargs):
     labels = [0] * len(boxes) if labels is None else labels
     scores = [0.9] * len(boxes) if scores is None else scores
     names = [f"c{i}" for i in range(100)]
-    return visualize.draw_detections(image, boxes, labels, scores, names, **kwargs)
+    return draw_detections(image, boxes, labels, scores, names, **kwargs)
 
 
 def is_color(pixels, color):
@@ -122,7 +124,7 @@ def test_tiny_images(shape):
     image = draw(black(*shape), [[0, 0, 1, 1]])
     assert image.shape == (*shape, 3)
     assert image.dtype == np.uint8
-    panels = visualize.draw_panels(
+    panels = draw_panels(
         black(*shape), ["c"], gt={"boxes": [[0, 0, 1, 1]], "labels": [0]}, detections=None
     )
     assert panels.dtype == np.uint8
@@ -139,7 +141,7 @@ def panel_values():
 
 def test_panels_stand_side_by_side():
     # 300 x 400 is not scaled, so a box lies where it lies in each panel's image.
-    sheet = visualize.draw_panels(black(300, 400), ["a", "b", "c"], **panel_values())
+    sheet = draw_panels(black(300, 400), ["a", "b", "c"], **panel_values())
     assert sheet.shape == (300 + BAR, 3 * 400 + 2 * GAP, 3)
     colors = [canvas.class_color(1), canvas.score_color(0), canvas.class_color(2)]
     for index, color in enumerate(colors):
@@ -154,10 +156,10 @@ def test_panels_stand_side_by_side():
 def test_panels_without_values_are_left_out():
     values = panel_values()
     for name in ("gt", "proposals", "detections"):
-        sheet = visualize.draw_panels(black(300, 400), ["a", "b", "c"], **{name: values[name]})
+        sheet = draw_panels(black(300, 400), ["a", "b", "c"], **{name: values[name]})
         assert sheet.shape == (300 + BAR, 400, 3)
     with pytest.raises(ValueError, match="at least one of gt, proposals and detections"):
-        visualize.draw_panels(black(300, 400), ["a"])
+        draw_panels(black(300, 400), ["a"])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_panels_without_values_are_left_out():
 )
 def test_panels_have_a_good_size(shape, size):
     gt = {"boxes": np.array([[0.5, 0.25, 1, 0.75]]) * [*shape, *shape], "labels": [0]}
-    sheet = visualize.draw_panels(black(*shape), ["a"], gt=gt)
+    sheet = draw_panels(black(*shape), ["a"], gt=gt)
     assert sheet.shape == (size[0] + BAR, size[1], 3)
     edge = sheet[BAR + round(0.9 * size[0]), round(0.25 * size[1])]
     assert tuple(edge) == canvas.class_color(0)  # the box was scaled with its image
@@ -174,7 +176,7 @@ def test_panels_have_a_good_size(shape, size):
 def test_difficult_objects_are_dashed():
     boxes = [[100, 50, 200, 250], [230, 50, 290, 250]]
     gt = {"boxes": boxes, "labels": [0, 1], "difficult": [False, True]}
-    panel = visualize.draw_panels(black(300, 400), ["a", "b"], gt=gt)[BAR:]
+    panel = draw_panels(black(300, 400), ["a", "b"], gt=gt)[BAR:]
     assert is_color(panel[199, 50:250], canvas.class_color(0)).all()
     assert 0.4 < is_color(panel[289, 50:250], canvas.class_color(1)).mean() < 0.75
     assert 0.4 < is_color(panel[231:289, 50], canvas.class_color(1)).mean() < 0.75
@@ -183,13 +185,13 @@ def test_difficult_objects_are_dashed():
 def test_only_the_best_proposals_are_drawn_the_best_on_top():
     boxes = [[100, 50, 200, 250], [10, 10, 60, 60], [100, 50, 200, 250]]
     proposals = {"boxes": boxes, "scores": [0.5, 0.1, 0.9]}
-    panel = visualize.draw_panels(black(300, 400), [], proposals=proposals, num_proposals=2)[BAR:]
+    panel = draw_panels(black(300, 400), [], proposals=proposals, num_proposals=2)[BAR:]
     assert tuple(panel[150, 50]) == canvas.score_color(0.9)
     assert not panel[:90].any()
 
 
 def test_empty_panels():
-    sheet = visualize.draw_panels(
+    sheet = draw_panels(
         black(300, 400),
         ["a"],
         gt={"boxes": NO_BOXES, "labels": []},
@@ -221,8 +223,8 @@ def test_malformed_arguments(change, message):
     arguments = {"image": black(10, 10), "boxes": [[0, 0, 1, 1]], "labels": [0], "scores": [0.9]}
     arguments |= change
     with pytest.raises(ValueError, match=message):
-        visualize.draw_detections(**arguments, class_names=["a", "b"])
+        draw_detections(**arguments, class_names=["a", "b"])
     image, boxes, labels, scores = arguments.values()
     with pytest.raises(ValueError, match=message):
         detections = {"boxes": boxes, "labels": labels, "scores": scores}
-        visualize.draw_panels(image, ["a", "b"], detections=detections)
+        draw_panels(image, ["a", "b"], detections=detections)

@@ -1,4 +1,4 @@
-"""Reads pages as browsers do, and refuses what is not HTML."""
+"""Reads HTML pages as browsers do, but refuses invalid ones."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def parse(path):
-    """Returns the root of a page without parse errors; tags have no namespaces."""
+    """Returns the root of a page, whose tags have no namespaces. A parse error fails the test."""
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
     root = parser.parse(path.read_text(encoding="utf-8"))
     for element in root.iter():
@@ -18,7 +18,7 @@ def parse(path):
 
 
 def text(element):
-    """Returns what is to be read in an element."""
+    """Returns the visible text of an element."""
     return " ".join("".join(_texts(element)).split())
 
 
@@ -31,12 +31,12 @@ def _texts(element):
 
 
 def rows(table):
-    """Returns the texts of the body's cells, by row."""
+    """Returns the texts of the cells in a table's body, row by row."""
     return [[text(cell) for cell in row] for row in table.find("tbody")]
 
 
 def images(root):
-    """Returns the images inside a page as arrays."""
+    """Returns the images of a page as arrays. All of them must be inside the page."""
     prefix = "data:image/jpeg;base64,"
     sources = [image.get("src") for image in root.iter("img")]
     assert all(source.startswith(prefix) for source in sources)

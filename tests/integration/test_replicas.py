@@ -26,7 +26,7 @@ def test_two_replicas_equal_one_with_twice_the_batch():
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.splitlines()[-4:] == [
-        "joint: 16 weights are equal after 2 steps",
+        "joint, clipped: 16 weights are equal after 2 steps",
         "non_approximate: 16 weights are equal after 2 steps",
         "the RPN on frozen convolutions: 6 weights are equal after 2 steps",
         "the detector on proposals given: 10 weights are equal after 2 steps",
@@ -40,6 +40,7 @@ def main():
     halves = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(processor, halves)
 
+    from keras_frcnn.training import schemes
     from tests import fakes
 
     images = [fakes.image(64, 96, seed) for seed in range(2)]
@@ -63,10 +64,10 @@ def main():
 
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     for name, settings, frozen, batch_of in (
-        ("joint", {}, (), batch),
+        ("joint, clipped", {"gradient_clip_norm": 0.1}, (), batch),
         ("non_approximate", {"scheme": "non_approximate", "roi_pooling": "align"}, (), batch),
-        ("the RPN on frozen convolutions", {}, ("backbone", "box_head"), batch),
-        ("the detector on proposals given", {}, ("rpn_head",), with_proposals),
+        ("the RPN on frozen convolutions", {}, (schemes.BACKBONE, schemes.ROI_HEAD), batch),
+        ("the detector on proposals given", {}, (schemes.RPN,), with_proposals),
     ):
         count = compare(strategy, settings, frozen, batch_of)
         print(f"{name}: {count} weights are equal after 2 steps")
@@ -82,7 +83,8 @@ def compare(strategy, settings, frozen, batch_of):
     def detector():
         # Every labelled anchor and region is drawn, so that nothing depends on the draw.
         model = fakes.detector(
-            rpn_num_samples=2000, roi_num_samples=600, gradient_clip_norm=0.0, **settings
+            **{"rpn_num_samples": 2000, "roi_num_samples": 600, "gradient_clip_norm": 0.0}
+            | settings
         )
         for name in frozen:
             getattr(model, name).trainable = False

@@ -1,10 +1,9 @@
-"""A small detector, its SavedModel, and one that answers what pencil and paper say."""
+"""SavedModels of a small detector, and of a model whose answers are known beforehand."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn import FasterRCNN
 from keras_frcnn.serving.export import save
 from tests import fakes
 
@@ -12,9 +11,9 @@ CLASS_NAMES = ("cat", "dög", "bus")
 
 
 class PencilModel:
-    """Finds in every image, whatever is in it, its upper left quarter (dög) and all of it (cat).
+    """Detects a dög in the upper left quarter of every image and a cat in all of it.
 
-    A third row is padding.
+    The third row is padding.
     """
 
     class_names = ("cat", "dög")
@@ -40,7 +39,7 @@ class PencilModel:
 
 @pytest.fixture(scope="session")
 def model():
-    return FasterRCNN(fakes.SMALL_VGG16, CLASS_NAMES)
+    return fakes.detector(CLASS_NAMES, test_post_nms_top_k=100, max_detections=100)
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +57,14 @@ def signatures(saved_model_dir):
 @pytest.fixture
 def pencil_model():
     return PencilModel()
+
+
+@pytest.fixture(scope="session")
+def pencil_dir(tmp_path_factory):
+    """The SavedModel of a ``PencilModel``."""
+    folder = tmp_path_factory.mktemp("pencil") / "model"
+    save(PencilModel(), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -235,10 +235,10 @@ def test_settings_of_another_form_are_refused(text, rewritten):
     ("name", "value", "message"),
     [
         ("no_such_setting", 3, "Unknown settings: no_such_setting"),
-        ("pool_size", 0, "pool_size must be positive"),
-        ("pool_size", "7", "pool_size must be an integer"),
+        ("pool_size", 0, "pool_size must be a positive integer"),
+        ("pool_size", "7", "pool_size must be a positive integer"),
         ("backbone", "resnet", "backbone must be one of vgg16"),
-        ("scales", [[1]], "scales must be a list, each a number"),
+        ("scales", [[1]], "scales must be one or more positive numbers"),
     ],
 )
 def test_settings_of_a_checkpoint_are_checked_like_a_users(name, value, message, rewritten):
@@ -333,5 +333,5 @@ def test_nothing_in_a_checkpoint_is_executed(rewritten, monkeypatch, tmp_path):
     def as_setting(values):
         values["config"]["config"]["backbone"] = evil
 
-    assert "backbone must be a text" in refusal(checkpoint.load, rewritten(as_setting))
+    assert "backbone must be one of vgg16" in refusal(checkpoint.load, rewritten(as_setting))
     assert not touched.exists()

@@ -22,7 +22,7 @@ from keras_frcnn.evaluation.metrics.ground_truth import ranks_of_images
 METRICS = ("voc", "coco")
 MAX_DETECTIONS = 100  # of a class in an image, in COCO's metric
 _ALMOST_ONE = 1 - 1e-10  # COCO's highest threshold
-_PAIRS_AT_ONCE = 1_000_000
+PAIRS_AT_ONCE = 1_000_000  # which bounds the memory
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def find_pairs(
     ends = np.cumsum(counts)
     chunks, start = [], 0
     while start < len(counts):
-        limit = ends[start] - counts[start] + _PAIRS_AT_ONCE
+        limit = ends[start] - counts[start] + PAIRS_AT_ONCE
         stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
         indices = np.repeat(np.arange(start, stop), counts[start:stop])
         offsets = np.arange(len(indices)) - np.repeat(

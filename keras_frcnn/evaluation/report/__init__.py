@@ -1,1 +1,1 @@
-"""Results for people and programs: tables, files, pages."""
+"""The results of an evaluation, for people and for programs: tables, files and pages."""

@@ -1,4 +1,4 @@
-"""The results of an evaluation as named numbers: TensorBoard's scalars, alike in runs and after."""
+"""The results of an evaluation as TensorBoard scalars, named alike during and after training."""
 
 from collections.abc import Mapping
 
@@ -9,17 +9,17 @@ from keras_frcnn.evaluation.metrics import coco, voc
 def of_result(
     result: voc.Result | coco.Result | None, recall: Mapping[int, float], source: str = "RPN"
 ) -> dict[str, float]:
-    """Returns the figures of a result, and the recall of proposals.
+    """Returns the figures of a result and the recall of the proposals.
 
     Args:
-        result: of either metric; None where only proposals were measured.
-        recall: recall at IoU 0.5 by the number of proposals.
-        source: whose proposals they are, see ``proposals.source_of``.
+        result: The result of either metric; None if only proposals were measured.
+        recall: The recall at IoU 0.5 for each number of proposals.
+        source: Where the proposals come from, as ``proposal_recall.source_of`` names it.
 
     Returns:
-        Fractions of 1 by name, NaN where undefined: "mAP_area" or "COCO/AP", "AP_area/cat" or
-        "COCO_AP/cat", "RPN_recall/300_proposals" (or another source's). The first tells the better
-        of two models.
+        Fractions by name, NaN where undefined: "mAP_area" or "COCO/AP", "AP_area/cat" or
+        "COCO_AP/cat", "RPN_recall/300_proposals" (or another source). The first one is the figure
+        by which two models are compared.
     """
     if result is None:
         values = {}
@@ -36,10 +36,11 @@ def of_summary(summary: Summary) -> dict[str, float]:
     """Returns all results that are single numbers.
 
     Args:
-        summary: the results.
+        summary: The results.
 
     Returns:
-        As ``of_result``, and "interval/map_area_low", "error_gain/missed" and the like.
+        What ``of_result`` returns, and names such as "interval/map_area_low" and
+        "error_gain/missed".
     """
     values = of_result(summary.result, {})
     if summary.recall is not None:

@@ -1,6 +1,6 @@
-"""Detections as PASCAL VOC's text files, one for each class, both ways.
+"""Reading and writing detections as PASCAL VOC text files, one file for each class.
 
-What is read may come from anywhere: every value is checked, and no image id is used as a path.
+The files may come from any program, so every value is checked and no image id is used as a path.
 """
 
 import re
@@ -13,9 +13,9 @@ import numpy as np
 from keras_frcnn.data.readers.coco_json import is_number
 from keras_frcnn.evaluation.metrics.detections import Detections, check_detections
 
-_ROUNDING = 0.1  # one decimal, as some write, can turn a thin box inside out by this
+_ROUNDING = 0.1  # programs that write one decimal can turn a thin box inside out by this much
 
-_short = reprlib.repr  # a value for a message, cut to a readable length
+_short = reprlib.repr  # shortens a value for a message
 
 
 def write_voc(
@@ -23,20 +23,20 @@ def write_voc(
 ) -> None:
     """Writes ``comp4_det_<split>_<class>.txt`` for every class, as the VOC development kit does.
 
-    A line is ``image_id score xmin ymin xmax ymax``. Pixels are counted from 1 and the last one is
-    part of the box, so (y1, x1, y2, x2) becomes (x1 + 1, y1 + 1, x2, y2). Boxes have two decimals;
-    scores keep every digit of a float32, as rounding would make ties of them.
+    A line is ``image_id score xmin ymin xmax ymax``. VOC counts pixels from 1 and includes the last
+    one, so (y1, x1, y2, x2) becomes (x1 + 1, y1 + 1, x2, y2). Boxes have two decimals. Scores keep
+    all digits of a float32, because rounding would create ties.
 
     Args:
-        folder: where to write; made if it does not exist.
-        detections: what to write.
-        class_names: names of the labels; in file names, what is not a letter, digit, space or one
-            of "._-" becomes "_".
-        split: name of the image set, for the file names only, treated likewise.
+        folder: Where to write; the folder is created if it is missing.
+        detections: The detections to write.
+        class_names: The names of the labels. In file names, every character other than a letter, a
+            digit, a space or one of "._-" becomes "_".
+        split: The name of the image set. It only appears in file names, treated in the same way.
 
     Raises:
-        ValueError: if the detections are malformed, an image id is empty or holds white space, or
-            two classes would share a file.
+        ValueError: If the detections are malformed, an image id is empty or contains white space,
+            or two classes would share a file.
     """
     check_detections(detections, len(class_names))
     paths = _voc_paths(folder, class_names, split)
@@ -58,22 +58,22 @@ def read_voc(folder: str | Path, class_names: Sequence[str], split: str) -> Dete
     """Reads ``comp4_det_<split>_<class>.txt`` of every class, whichever program wrote them.
 
     Args:
-        folder: where the files lie; there must be one for every class, be it empty.
-        class_names: names of the labels.
-        split: name of the image set, as in the file names.
+        folder: The folder of the files. Every class must have one, even if it is empty.
+        class_names: The names of the labels.
+        split: The name of the image set, as in the file names.
 
     Returns:
-        The detections, by class, then in the order of the lines. Image ids are texts.
+        The detections, ordered by class and then by line. Image ids are strings.
 
     Raises:
-        ValueError: naming the file that is missing, or the file and line that are wrong.
+        ValueError: If a file is missing or a line is wrong; the message names the file and line.
     """
     rows = []
     for label, path in enumerate(_voc_paths(folder, class_names, split)):
         try:
             lines = path.read_text(encoding="utf-8-sig").split("\n")
         except FileNotFoundError as error:
-            raise ValueError(f"Every class must have a result file. Missing: {path}") from error
+            raise ValueError(f"expected a result file for every class. Missing: {path}") from error
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} must be a UTF-8 text file: {error}") from error
         for number, line in enumerate(lines, start=1):
@@ -126,7 +126,7 @@ def _gather(rows: Iterable[tuple[str, int, float, tuple]]) -> Detections:
 
 
 def _voc_paths(folder: str | Path, class_names: Sequence[str], split: str) -> list[Path]:
-    """Returns the result file of each class; nothing in a name can lead out of the folder."""
+    """Returns the result file of each class. No name can lead out of the folder."""
     paths: dict[Path, str] = {}
     for name in class_names:
         path = Path(folder) / re.sub(r"[^\w.\- ]", "_", f"comp4_det_{split}_{name}.txt")

@@ -17,13 +17,13 @@ import tensorflow as tf
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import transforms
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
-from keras_frcnn.models.rpn import anchor_generators
+from keras_frcnn.models.anchors import anchor_generators
 from keras_frcnn.ops import boxes as box_ops
 
 KINDS = ("inside", "all", "clipped")
 """Which anchors count: those inside the image, all, or all after clipping to the image."""
 
-_PAIRS_AT_ONCE = 2**18  # of rows and columns: a few MB, which stay in a processor's cache
+PAIRS_AT_ONCE = 2**18  # of rows and columns: a few MB, which stay in a processor's cache
 
 LevelShapes = Callable[[tf.Tensor], Sequence[tf.Tensor]]
 """Gives the rows and columns [B, 2] of each feature level for heights and widths [B, 2]."""
@@ -222,7 +222,7 @@ def _best_clipped(objects: Objects, grid: AnchorGrid, sides: np.ndarray) -> np.n
         return best
     feature_shape = objects.level_shapes[:, grid.level]
     num_pairs = np.prod(np.max(feature_shape, axis=0))
-    chunk = max(1, _PAIRS_AT_ONCE // int(num_pairs))
+    chunk = max(1, PAIRS_AT_ONCE // int(num_pairs))
     order = np.lexsort(feature_shape.T)  # objects of images of one size together, to save work
     for rows in np.split(order, np.arange(chunk, len(order), chunk)):
         some = objects.take(rows)

@@ -1,148 +1,131 @@
-"""What a check of data has found as one HTML page with images, complete in itself."""
+"""The page of a data check: what was found, with images of the faulty objects."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from keras_frcnn.console import with_progress
-from keras_frcnn.drawing import page
+from keras_frcnn.drawing import page, thumbnails
 from keras_frcnn.drawing.canvas import Canvas
 from keras_frcnn.inspection.check_data import report as check_report
 from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import Object, Sample
 
+_TEMPLATE = "inspection/check_data/templates/check.html"
 _SHOWN = 24  # images of a kind
-_SHOWN_LINES = 200  # findings of a kind in words
+_SHOWN_LINES = 200  # findings of a kind that are listed as text
 _SHOWN_BOXES = 300  # of an image
 _THUMBNAIL = 360  # pixels of the longer side
-_MARGIN = 0.25  # shown around an image that a box leaves, of its longer side, at most
-_FAR = 1e6  # pixels; what is written may be any number
-_TINY = 4  # pixels of a box's shorter side, below which it gets a ring to be seen by
+_MARGIN = 0.25  # the widest margin around an image for boxes that leave it, of its longer side
+_FAR = 1e6  # pixels; limits the coordinates, which may be any number in a faulty annotation
+_TINY = 4  # pixels; a faulty box with a shorter side than this is circled
 _FAULTY, _OTHER, _GROUND = (229, 72, 77), (96, 165, 250), (136, 136, 136)
 
 
 def write(report: Report, path: Path) -> None:
-    """Writes the page: a summary that leads to each kind, the counts, then the kinds with images.
+    """Writes the page: a summary with links to each kind of finding, statistics, then the findings.
 
     Args:
-        report: of ``check_data.check``. Its images are read again.
-        path: file to write.
+        report: What the check found. Images with findings are read again.
+        path: The file to write.
     """
-    kinds = report.by_kind()
-    places = with_progress(kinds.items(), "Drawing the page", len(kinds))
-    sections = [_section(report, kind, findings) for kind, findings in places]
+    by_kind = report.by_kind()
+    kinds = with_progress(by_kind.items(), "Drawing the page", len(by_kind))
     names = (Path(data_dir).name or data_dir for data_dir in report.config.data_dir)
-    body = [_summary(report, kinds), _classes(report), _boxes(report), *sections]
-    page.write(path, f"Check of {', '.join(names)}", "\n".join(body))
+    page.write(
+        path,
+        _TEMPLATE,
+        title=f"Check of {', '.join(names)}",
+        has_problems=report.num_problems > 0,
+        verdict=check_report.verdict(report),
+        remarks=report.source.remarks,
+        kinds=[_kind(report, kind, findings) for kind, findings in kinds],
+        classes=_classes(report),
+        boxes=_boxes(report),
+    )
 
 
-def _summary(report: Report, kinds: dict[str, list[Finding]]) -> str:
-    style = "bad" if report.num_problems else ""
-    lines = [f'<p class="{style}">{page.text(check_report.verdict(report))}</p>']
-    lines += [f'<p class="dim">{page.text(remark)}</p>' for remark in report.source.remarks]
-    rows = [
-        f'<tr><td><a href="#{kind}">{KINDS[kind].title}</a></td>'
-        f'<td class="number {_level(report, kind)}">{len(findings):,}</td>'
-        f'<td class="dim">{page.text(KINDS[kind].words)}</td></tr>'
-        for kind, findings in kinds.items()
-    ]
-    return "\n".join(lines) + (f"<table>{''.join(rows)}</table>" if rows else "")
-
-
-def _classes(report: Report) -> str:
-    rows = report.statistics["classes"]
-    if not rows:
-        return ""
-    most = max(row["train_objects"] + row["eval_objects"] for row in rows)
-    cells = []
-    for row in rows:
-        objects = row["train_objects"] + row["eval_objects"]
-        unknown = "" if row["known"] else ' <span class="bad">unknown</span>'
-        cells.append(
-            f'<tr><td>{page.text(row["name"])}{unknown}</td><td class="number">{objects:,}</td>'
-            f'<td class="number">{row["train_images"] + row["eval_images"]:,}</td>'
-            f"{_bar(objects, most)}</tr>"
+def _classes(report: Report) -> list[dict[str, Any]]:
+    rows = []
+    for row in report.statistics["classes"]:
+        num_objects = row["train_objects"] + row["eval_objects"]
+        num_images = row["train_images"] + row["eval_images"]
+        rows.append(
+            {
+                "name": row["name"],
+                "is_known": row["known"],
+                "num_objects": num_objects,
+                "num_images": num_images,
+            }
         )
-    head = '<tr><th>class<th class="number">objects<th class="number">images<th></tr>'
-    return f"<h2>Classes</h2><table>{head}{''.join(cells)}</table>"
+    return rows
 
 
-def _boxes(report: Report) -> str:
+def _boxes(report: Report) -> dict[str, Any] | None:
+    """Returns a sentence about small boxes and the histograms, or None if there are no boxes.
+
+    A histogram consists of its title and its pairs (bin, count).
+    """
     sizes, ratios = report.statistics["box_sizes"], report.statistics["aspect_ratios"]
     if not sum(ratios["counts"]):
-        return ""
-    return (
-        f"<h2>Boxes</h2><p>{page.text(check_report.below_stride(report))}</p>"
-        + _histogram("side (root of area), as stored", sizes["from"], sizes["as_stored"])
-        + _histogram("side, as resized", sizes["from"], sizes["as_resized"])
-        + _histogram("height / width", ratios["from"], ratios["counts"])
-    )
-
-
-def _histogram(title: str, starts: list[float], counts: list[int]) -> str:
-    rows = [
-        f'<tr><td>{name}</td><td class="number">{count:,}</td>{_bar(count, max(counts))}</tr>'
-        for name, count in zip(check_report.bin_names(starts), counts, strict=True)
+        return None
+    histograms = [
+        (title, list(zip(check_report.bin_names(starts), counts, strict=True)))
+        for title, starts, counts in (
+            ("side (root of area), as stored", sizes["from"], sizes["as_stored"]),
+            ("side, as resized", sizes["from"], sizes["as_resized"]),
+            ("height / width", ratios["from"], ratios["counts"]),
+        )
     ]
-    head = f'<tr><th>{title}<th class="number">boxes<th></tr>'
-    return f"<table>{head}{''.join(rows)}</table><p></p>"
+    return {"small": check_report.below_stride(report), "histograms": histograms}
 
 
-def _bar(count: int, most: int) -> str:
-    width = 100 * count / max(1, most)
-    bar = f'<span class="bar" style="width:{width:.1f}%"></span>' if count else ""
-    return f'<td class="bars">{bar}</td>'
+def _kind(report: Report, kind: str, findings: list[Finding]) -> dict[str, Any]:
+    figures, num_more_images = _figures(findings)
+    return {
+        "id": kind,
+        "title": KINDS[kind].title,
+        "meaning": KINDS[kind].words,
+        "style": "note" if report.is_note(kind) else "bad",
+        "num_findings": len(findings),
+        "figures": figures,
+        "num_more_images": num_more_images,
+        "lines": [f"{finding.subset}: {finding.line}" for finding in findings[:_SHOWN_LINES]],
+    }
 
 
-def _level(report: Report, kind: str) -> str:
-    return "note" if report.is_note(kind) else "bad"
+def _figures(findings: list[Finding]) -> tuple[list[dict[str, Any]], int]:
+    """Draws the images of a kind, each once with all its faulty objects.
 
-
-def _section(report: Report, kind: str, findings: list[Finding]) -> str:
-    heading = f'<h2 id="{kind}" class="{_level(report, kind)}">{KINDS[kind].title}</h2>'
-    figures = _figures(findings)
-    section = f'{heading}<p class="dim">{page.text(KINDS[kind].words)}</p>{figures}'
-    if figures and len(findings) == 1:  # its words stand below the image
-        return section
-    lines = [f"<li>{page.text(f'{f.subset}: {f.line}')}</li>" for f in findings[:_SHOWN_LINES]]
-    more = len(findings) - len(lines)
-    lines += [f"<li>... and {more:,} more, all in the JSON</li>"] if more else []
-    return (
-        f"{section}<details{'' if figures else ' open'}><summary>All {len(findings):,} in words"
-        f"</summary><ul>{''.join(lines)}</ul></details>"
-    )
-
-
-def _figures(findings: list[Finding]) -> str:
-    """Draws the images of a kind, each once with all of its faulty objects."""
-    grouped: dict[int, list[Finding]] = {}
+    Returns:
+        The first images, and how many more there are.
+    """
+    by_sample: dict[int, list[Finding]] = {}
     for finding in findings:
         if finding.sample is not None and finding.sample.path is not None:
-            grouped.setdefault(id(finding.sample), []).append(finding)
-    figures = [_figure(group) for group in list(grouped.values())[:_SHOWN]]
-    more = len(grouped) - len(figures)
-    ending = f'<p class="dim">... and {more:,} more images.</p>' if more > 0 else ""
-    return f'<div class="images">{"".join(figures)}</div>{ending}' if figures else ""
+            by_sample.setdefault(id(finding.sample), []).append(finding)
+    figures = [_figure(group) for group in list(by_sample.values())[:_SHOWN]]
+    return figures, len(by_sample) - len(figures)
 
 
-def _figure(group: list[Finding]) -> str:
+def _figure(group: list[Finding]) -> dict[str, Any]:
     first = group[0]
-    numbers = {finding.number for finding in group}
-    images = [_image(first.sample, numbers)]
+    images = [_image(first.sample, {finding.number for finding in group})]
     if first.other is not None:
         images.append(_image(first.other, set()))
-    words = first.line if len(group) == 1 else f"{first.line} ... and {len(group) - 1} more"
-    return f"<figure>{''.join(images)}<figcaption>{page.text(words)}</figcaption></figure>"
+    caption = first.line if len(group) == 1 else f"{first.line} ... and {len(group) - 1} more"
+    return {"images": images, "caption": caption}
 
 
-def _image(sample: Sample, numbers: set[int]) -> str:
-    """Returns a small image with its boxes, or words where there is nothing to see."""
+def _image(sample: Sample, numbers: set[int]) -> dict[str, str]:
+    """Returns a small image with its boxes; its source is empty if it cannot be read."""
     try:
-        image = _draw(sample, numbers)
+        source = thumbnails.data_url(_draw(sample, numbers))
     except ValueError:
-        return page.NO_IMAGE
-    return page.image_tag(image, sample.image_id)
+        source = ""
+    return {"image_id": sample.image_id, "source": source}
 
 
 def _draw(sample: Sample, numbers: set[int]) -> Image.Image:
@@ -155,7 +138,7 @@ def _draw(sample: Sample, numbers: set[int]) -> Image.Image:
     ground = Image.new("RGB", size, _GROUND)
     ground.paste(image, (left, top))
     canvas = Canvas(np.asarray(ground))
-    for item in (others + faulty)[-_SHOWN_BOXES:]:  # the faulty ones end on top
+    for item in (others + faulty)[-_SHOWN_BOXES:]:  # faulty boxes are drawn on top
         if item.written is not None and scale:
             corners = np.clip(np.reshape(item.written * scale, (2, 2)), -_FAR, _FAR)
             corners = np.sort(corners, axis=0) + (top, left)
@@ -164,15 +147,15 @@ def _draw(sample: Sample, numbers: set[int]) -> Image.Image:
 
 
 def _thumbnail(sample: Sample) -> Image.Image:
-    """Reads an image as its boxes see it."""
+    """Reads an image in the orientation that its boxes refer to."""
     if sample.path is None or not sample.file.digest:
-        raise ValueError("there is no image, or too much of it")
+        raise ValueError("the image is missing or too large")
     upright = not sample.as_stored and sample.file.orientation != 1
-    return page.thumbnail(sample.path, _THUMBNAIL, upright, sample.span)
+    return thumbnails.read(sample.path, _THUMBNAIL, upright, sample.span)
 
 
 def _margins(faulty: list[Object], scale: float, image: Image.Image) -> tuple[int, ...]:
-    """Returns the room for boxes that leave the image: left, top, right, bottom."""
+    """Returns the margins for boxes that leave the image: left, top, right, bottom."""
     most = int(_MARGIN * max(image.size))
     corners = [item.written * scale for item in faulty if item.written is not None]
     overhangs = [(-box[1], -box[0], box[3] - image.width, box[2] - image.height) for box in corners]

@@ -1,1 +1,1 @@
-"""What each stage of training and detection makes of an image."""
+"""Drawings of what each stage of training and detection makes of an image."""

@@ -1,13 +1,10 @@
-"""From images to the panels of their stages: the model's layers asked, their answers drawn."""
+"""Runs the stages of training and detection on single images and draws the panel of each stage."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from keras_frcnn import backbones
-from keras_frcnn.backbones import backbone
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
@@ -17,13 +14,15 @@ from keras_frcnn.evaluation.metrics import ground_truth
 from keras_frcnn.evaluation.metrics.detections import to_table
 from keras_frcnn.inference.over_dataset import detect_dataset
 from keras_frcnn.inspection.visualize import stages, training_view
+from keras_frcnn.models import build
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 
 _DIFFICULT = {
     "drop": "difficult, left out of training",
-    "keep": "difficult, learned like others",
+    "keep": "difficult, learned like the others",
     "ignore": "difficult, ignored in training",
 }
+"""What the legend says about difficult objects, for each way to treat them."""
 
 
 def draw(
@@ -38,27 +37,22 @@ def draw(
     """Draws the stages of some images.
 
     Args:
-        dataset: the records.
-        rows: of ``dataset.records``.
-        config: settings of the data, and of the model if there is none.
-        model: a detector; None: only stages that need none are drawn.
-        epoch: of training, by which flips, crops, colors and samples are drawn.
-        num_proposals: proposals that are drawn.
-        draw_threshold: detections scored lower are not drawn.
+        dataset: The records.
+        rows: The indices in ``dataset.records`` of the images to draw.
+        config: The settings of the data, and of the model if there is none.
+        model: A detector; None to draw only the stages that need none.
+        epoch: The epoch of training whose random flips, crops, colors and samples are drawn.
+        num_proposals: The number of best proposals to draw.
+        draw_threshold: Detections with a lower score are not drawn.
 
     Yields:
-        For each row its panels, by the names of their files, in the order of the stages.
+        For each image its panels in the order of the stages, by the names of their files.
 
     Raises:
-        ValueError: naming an image that cannot be read.
+        ValueError: If an image cannot be read; the message names its file.
     """
-    if model is None:
-        stack = backbone.BACKBONES[config.backbone]("float32")
-        layers, stride = stack.layers, stack.stride
-    else:
-        layers, stride = model.backbone.stack, model.backbone.stride
-    preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
-    seed = tf.constant([epoch, config.seed], tf.int32)
+    backbone = build.build_backbone(config) if model is None else model.backbone
+    preprocessing = backbone.preprocessing
     names = dataset.class_names
     for row in rows:
         record = dataset.records[row]
@@ -67,12 +61,11 @@ def draw(
             dataset, config, preprocessing, [row], epoch
         )
         image = pipeline.image_of(inputs, preprocessing)
-        truth = {"boxes": record.boxes, "labels": record.labels, "apart": record.difficult}
+        truth = {"boxes": record.boxes, "labels": record.labels, "dashed": record.difficult}
         learned = pipeline.objects_of(targets)
-        learned["apart"] = learned["ignore"]
-        shape = inputs["image_shape"]
-        anchors = training_view.lay_anchors(config, layers, stride, shape)
-        matched = training_view.match_anchors(config, anchors, shape, targets, seed)
+        learned["dashed"] = learned["ignore"]
+        anchors = training_view.lay_anchors(config, backbone, inputs["image_shape"])
+        matched = training_view.match_anchors(config, anchors, inputs, targets)
         title = f"1 ground truth: {_size(original)}"
         difficult = _DIFFICULT[config.resolve_difficult(record.form)]
         panels = {"1_ground_truth": stages.draw_objects(original, truth, names, title, difficult)}
@@ -80,21 +73,27 @@ def draw(
         panels["2_training"] = stages.draw_objects(image, learned, names, title, "ignored")
         panels["3_anchors"] = stages.draw_anchors(image, learned, names, matched, "3 anchors")
         if model is not None:
-            regions = training_view.sample_regions(model, inputs, targets, seed)
+            regions = training_view.sample_rois(model, inputs, targets)
             panels["4_proposals"] = stages.draw_proposals(
                 image, learned, regions, num_proposals, "4 proposals"
             )
             panels["5_regions"] = stages.draw_regions(
                 image, regions["rois"], regions["labels"], names, "5 regions to learn from"
             )
-            one = Dataset(names, [record])
-            detections, _ = detect_dataset(model, one, config)
-            truth = ground_truth.of_records(one)
-            table = to_table(detections, truth)
-            split = errors.split(truth, table, score_threshold=draw_threshold)
+            split = _detect(dataset, row, config, model, draw_threshold)
             title = f"6 detections: score >= {draw_threshold:g}"
-            panels["6_detections"] = stages.draw_judged(original, split, 0, title)
+            panels["6_detections"] = stages.draw_detections(original, split, 0, title)
         yield panels
+
+
+def _detect(
+    dataset: Dataset, row: int, config: Config, model: FasterRCNN, score_threshold: float
+) -> errors.ErrorSplit:
+    """Detects objects in one image and returns which detections are right and which are wrong."""
+    single = Dataset(dataset.class_names, [dataset.records[row]])
+    found, _ = detect_dataset(model, single, config)
+    truth = ground_truth.of_records(single)
+    return errors.split(truth, to_table(found, truth), score_threshold=score_threshold)
 
 
 def _size(image: np.ndarray) -> str:

@@ -13,7 +13,7 @@ from keras_frcnn.data.images.files import to_image
 from keras_frcnn.drawing.detections import draw_panels
 from keras_frcnn.evaluation.metrics import proposal_recall
 from keras_frcnn.evaluation.metrics.evaluate import evaluate
-from keras_frcnn.evaluation.report import console, scalars
+from keras_frcnn.evaluation.report import console_tables, scalars
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.training import run_folder
 from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal, Stopped
@@ -98,7 +98,7 @@ class Evaluator(keras.callbacks.Callback):
             text = ", ".join(f"{value:.3f} at {number}" for number, value in recall.items())
             self.bar.console.print(f"recall of the RPN's proposals: {text}", highlight=False)
         else:
-            console.print_table(result, self.bar.console)
+            console_tables.print_table(result, self.bar.console)
 
     def _write_events(self, step, values, detections, proposals):
         with self.writer.as_default(step=step):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from keras_frcnn.evaluation.analysis import comparison as compare
 from keras_frcnn.evaluation.analysis.summary import summarize
-from keras_frcnn.evaluation.report import comparison_tables
+from keras_frcnn.evaluation.report import comparison_tables, result_files
 from tests.evaluation.handmade import (
     dataset,
     evaluate_voc,
@@ -169,7 +169,7 @@ def test_many_images_show_both_ends():
 
 
 def test_files(comparison, tmp_path):
-    assert comparison_tables.write(comparison, tmp_path) == [
+    assert result_files.write_comparison(comparison, tmp_path) == [
         *("comparison.json", "comparison_per_class.csv", "comparison_images.csv")
     ]
     values = json.loads((tmp_path / "comparison.json").read_text())
@@ -192,6 +192,6 @@ def test_coco(data, tmp_path):
     both = (make(data, one, "coco") for one in (BEFORE, AFTER))
     result = compare.compare(("x", "y"), *both, 5)
     assert "AP %" in printed(result)
-    comparison_tables.write(result, tmp_path)
+    result_files.write_comparison(result, tmp_path)
     values = json.loads((tmp_path / "comparison.json").read_text())
     assert values["figure"] == "AP" and list(values["intervals"]["means"]) == ["AP", "AP50"]

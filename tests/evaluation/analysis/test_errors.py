@@ -175,7 +175,7 @@ def test_bad_arguments_are_named():
 @pytest.mark.parametrize("seed", range(60))
 def test_equals_the_slow_reference(seed, metric, monkeypatch):
     if seed % 2:
-        monkeypatch.setattr(matching, "_PAIRS_AT_ONCE", 3)
+        monkeypatch.setattr(matching, "PAIRS_AT_ONCE", 3)
     generator = np.random.default_rng(seed)
     threshold = [Fraction(1, 2), Fraction(3, 4), Fraction(1, 20), Fraction(1)][seed % 4]
     data, detections = random_images(generator)

@@ -49,7 +49,7 @@ def test_it_equals_laying_all_anchors(kind, image_shape, stride):
 
 @pytest.mark.parametrize("kind", best_iou.KINDS)
 def test_objects_of_images_of_many_sizes(kind, monkeypatch):
-    monkeypatch.setattr(best_iou, "_PAIRS_AT_ONCE", 400)  # chunks of a few objects
+    monkeypatch.setattr(best_iou, "PAIRS_AT_ONCE", 400)  # chunks of a few objects
     sizes = [(79, 100), (64, 207), (159, 64)]
     parts = []
     for seed, (height, width) in enumerate(sizes):

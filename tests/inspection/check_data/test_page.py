@@ -1,48 +1,24 @@
-import base64
-import html.parser
-import io
-import json
-import re
+"""The page of a check: it is complete in itself and shows the faulty boxes where they lie."""
 
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from keras_frcnn.drawing.canvas import Canvas
 from keras_frcnn.inspection.check_data import page
-from keras_frcnn.inspection.check_data import report as check_report
+from tests.inspection import markup
 from tests.inspection.conftest import scene
 
 
-class _Links(html.parser.HTMLParser):
-    """Collects tags, targets and whatever the page would load."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.ids, self.loaded, self.anchors = set(), set(), [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        self.tags.add(tag)
-        self.ids |= {values["id"]} if "id" in values else set()
-        self.loaded += [values[key] for key in ("src", "srcset", "data") if key in values]
-        self.anchors += [values["href"]] if "href" in values else []
-
-
 def _write(report, tmp_path):
+    """Writes the page and returns its text and its root."""
     path = tmp_path / "check.html"
     page.write(report, path)
-    text = path.read_text(encoding="utf-8")
-    return text, _Links(text)
+    return path.read_text(encoding="utf-8"), markup.parse(path)
 
 
-def _images(links):
-    prefix = "data:image/jpeg;base64,"
-    assert all(source.startswith(prefix) for source in links.loaded)
-    images = [base64.b64decode(source.removeprefix(prefix)) for source in links.loaded]
-    return [np.asarray(Image.open(io.BytesIO(image))) for image in images]
+def _tags(root):
+    return {element.tag for element in root.iter()}
 
 
 def _is_red(image):
@@ -52,17 +28,19 @@ def _is_red(image):
 
 def test_the_page_is_complete_in_itself(folder, check, tmp_path):
     folder.add("a", [("cat", 5, 5, 5, 9)], image=scene(0)).add("b", [], image=scene(1))
-    text, links = _write(check(), tmp_path)
-    assert links.tags & {"script", "link", "iframe", "object", "embed", "base", "form"} == set()
+    text, root = _write(check(), tmp_path)
+    assert _tags(root) & {"script", "link", "iframe", "object", "embed", "base", "form"} == set()
     assert (
         "url(" not in text
         and "@import" not in text
         and "http:" not in text
         and "https:" not in text
     )
-    assert len(_images(links)) == 2
-    assert links.anchors == ["#degenerate_box", "#empty_image"]  # problems before notes
-    assert {anchor[1:] for anchor in links.anchors} == links.ids
+    assert len(markup.images(root)) == 2
+    anchors = [link.get("href") for link in root.iter("a")]
+    assert anchors == ["#degenerate_box", "#empty_image"]  # problems before notes
+    ids = {element.get("id") for element in root.iter()} - {None}
+    assert {anchor.removeprefix("#") for anchor in anchors} == ids
     assert "1 problem, 1 worth a look in 2 images." in text
     assert "prefers-color-scheme: dark" in text
 
@@ -72,15 +50,15 @@ def test_names_are_never_markup(folder, check, tmp_path):
     escaped = name.replace("<", "&lt;").replace(">", "&gt;")
     folder.add("a", [("cat", 1, 1, 2, 2)], image=scene(0))
     folder.add("b<i>", [(escaped, 5, 5, 9, 9)], image=scene(1), split="val")
-    text, links = _write(check(), tmp_path)
-    assert "script" not in links.tags and "i" not in links.tags
+    text, root = _write(check(), tmp_path)
+    assert not _tags(root) & {"script", "i"}
     assert escaped in text and "b&lt;i&gt;.xml" in text
 
 
 def test_boxes_of_any_numbers_are_drawn(folder, check, tmp_path):
     folder.add("a", [("cat", "-1.7e308", 5, "1.7e308", 9), ("cat", *["1.7e308"] * 4)])
-    _, links = _write(check(), tmp_path)
-    of_no_area, outside = map(_is_red, _images(links))
+    _, root = _write(check(), tmp_path)
+    of_no_area, outside = map(_is_red, markup.images(root))
     assert of_no_area[-9:, -9:].any() and not of_no_area[:-9].any()
     assert outside[4:10].any(axis=0).all() and not outside[20:].any()
 
@@ -90,8 +68,8 @@ def test_boxes_of_any_numbers_are_drawn(folder, check, tmp_path):
 )
 def test_faulty_boxes_are_drawn_in_red(folder, check, tmp_path, box, shape):
     folder.add("a", [("cat", *box), ("cat", 3, 3, 20, 20)], image=np.zeros((40, 60, 3), np.uint8))
-    _, links = _write(check(), tmp_path)
-    (image,) = _images(links)
+    _, root = _write(check(), tmp_path)
+    (image,) = markup.images(root)
     assert image.shape[:2] == shape  # with room for what lies outside
     rows, columns = (np.flatnonzero(_is_red(image).any(axis)) for axis in (1, 0))
     y, x = np.mean([rows[0], rows[-1]]), np.mean([columns[0], columns[-1]])
@@ -123,8 +101,8 @@ def test_a_box_of_a_rotated_image_lies_where_the_annotation_sees_it(folder, chec
         Image.fromarray(image).save(folder.image(stem), exif=exif)
         folder.annotate(stem, folder.object_xml("cat", 5, 5, 5, 9), *size)
         folder.line("train", stem)
-    _, links = _write(check(), tmp_path)
-    shapes = [image.shape[:2] for image in _images(links)]
+    _, root = _write(check(), tmp_path)
+    shapes = [image.shape[:2] for image in markup.images(root)]
     assert shapes.count((40, 60)) == 3 and shapes.count((60, 40)) == 2  # in three kinds
 
 
@@ -135,8 +113,8 @@ def test_of_a_cut_image_the_rest_is_shown_and_of_none_only_words(folder, check, 
     folder.image("cut").write_bytes(content[: len(content) // 2])
     folder.image("gone").unlink()
     folder.image("text").write_text("text")
-    text, links = _write(check(), tmp_path)
-    (image,) = _images(links)
+    text, root = _write(check(), tmp_path)
+    (image,) = markup.images(root)
     assert image.shape == (200, 300, 3) and image[:50].std() > 20
     assert text.count("no image") == 1 and "gone" in text
 
@@ -146,31 +124,6 @@ def test_many_findings_are_cut_short_and_counted(folder, check, tmp_path, monkey
     monkeypatch.setattr(page, "_SHOWN_LINES", 3)
     for n in range(5):
         folder.add(f"p{n}", [("cat", 5, 5, 5, 9)], image=scene(n))
-    text, links = _write(check(), tmp_path)
-    assert len(links.loaded) == 2
-    assert "... and 3 more images." in text and "... and 2 more, all in the JSON" in text
-
-
-def test_the_console_shows_counts_and_the_first_findings(folder, check, monkeypatch):
-    monkeypatch.setattr(check_report, "_SHOWN", 1)
-    folder.add("a", [("[b]at", 1, 1, 20, 20), ("[b]at", 5, 5, 5, 9)], image=scene(0))
-    folder.add("b", [("[b]at", 5, 5, 5, 9)], image=scene(1))
-    report, stream = check(), io.StringIO()
-    check_report.print_report(report, Console(file=stream, width=120))
-    text = stream.getvalue()
-    assert re.search(r"\[b\]at +│ +3 │ +2 │", text)
-    assert "Boxes without area: 2" in text and "... and 1 more" in text
-    assert "Annotations/a.xml: object 2 ([b]at): box has no area" in text
-    assert "0.0% of the boxes have a side below 16 pixels" in text
-    assert text.endswith("2 problems in 2 images.\n")
-
-
-def test_the_json_is_written_as_it_is(folder, check, tmp_path):
-    folder.add("a", image=scene(0))
-    report = check()
-    check_report.write_json(report, tmp_path / "check.json")
-    assert json.loads((tmp_path / "check.json").read_text()) == report.to_dict()
-
-
-def test_bins_are_named():
-    assert check_report.bin_names([0, 0.5, 2]) == ["below 0.5", "0.5 - 2", "2 and more"]
+    text, root = _write(check(), tmp_path)
+    assert len(markup.images(root)) == 2
+    assert "... and 3 more images." in text and "... and 2 more, all in the JSON file" in text

@@ -1,4 +1,4 @@
-"""The panels of the stages: what is drawn where, in which color, and what the legend counts."""
+"""The panels of the stages: what is drawn where and in which color, and what the legend counts."""
 
 import numpy as np
 import pytest
@@ -24,10 +24,10 @@ NOISE = {
 
 
 def objects(*rows):
-    """Objects from rows ``(box, label, apart)``."""
-    boxes, labels, apart = zip(*rows, strict=True) if rows else ((), (), ())
+    """Objects from rows ``(box, label, dashed)``."""
+    boxes, labels, dashed = zip(*rows, strict=True) if rows else ((), (), ())
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return {"boxes": boxes, "labels": np.array(labels, int), "apart": np.array(apart, bool)}
+    return {"boxes": boxes, "labels": np.array(labels, int), "dashed": np.array(dashed, bool)}
 
 
 def pixels(panel):
@@ -50,7 +50,7 @@ def edges(panel, box, color, inset=1):
 
 @pytest.fixture
 def legends(monkeypatch):
-    """Collects titles and legends as words."""
+    """Collects the titles and the texts of the legends."""
     seen = []
     real = canvas.with_title
 
@@ -62,7 +62,7 @@ def legends(monkeypatch):
     return seen
 
 
-def test_objects_solid_those_apart_dashed(legends):
+def test_objects_are_solid_or_dashed(legends):
     boxes = [100, 100, 300, 400], [500, 100, 700, 400]
     panel = stages.draw_objects(
         IMAGE, objects((boxes[0], 0, False), (boxes[1], 1, True)), NAMES, "1 truth", "difficult"
@@ -184,7 +184,7 @@ def test_foreground_is_drawn_over_background():
         assert edges(panel, rois[0], canvas.class_color(0)) == [1, 1, 1, 1]
 
 
-def judged(detections, *others):
+def detections_panel(detections, *others):
     boxes = [[100, 100, 300, 300], [500, 500, 700, 700], [20, 500, 90, 560]]
     one = record("one", SIDE, SIDE, boxes, [0, 1, 0], [False, False, True])
     found = {"boxes": [], "labels": [], "scores": []}
@@ -200,12 +200,14 @@ def judged(detections, *others):
     found = {"one": found} | {other.image_id: NOISE for other in others}
     truth = ground_truth.of_records(data)
     split = errors.split(truth, to_table(found, truth), score_threshold=0.5)
-    return stages.draw_judged(IMAGE, split, len(others), "6 detections")
+    return stages.draw_detections(IMAGE, split, len(others), "6 detections")
 
 
 def test_detections_in_the_color_of_what_became_of_them(legends):
     right, near, nowhere = [100, 100, 300, 290], [500, 560, 700, 760], [600, 50, 750, 200]
-    panel = judged([(right, 0, 0.9), (near, 1, 0.8), (nowhere, 1, 0.7), ([0, 0, 50, 50], 0, 0.4)])
+    panel = detections_panel(
+        [(right, 0, 0.9), (near, 1, 0.8), (nowhere, 1, 0.7), ([0, 0, 50, 50], 0, 0.4)]
+    )
     assert min(edges(panel, right, GREEN)) > 0.8  # its tag may hide some
     assert min(edges(panel, nowhere, RED)) > 0.8
     # 140 x 200 of 2 x 200 x 200 - 140 x 200 pixels: IoU 0.54.
@@ -215,7 +217,7 @@ def test_detections_in_the_color_of_what_became_of_them(legends):
 
 
 def test_what_was_not_found_is_dashed(legends):
-    panel = judged([([520, 620, 720, 790], 1, 0.8)])  # IoU 0.24 with the dog
+    panel = detections_panel([([520, 620, 720, 790], 1, 0.8)])  # IoU 0.24 with the dog
     assert edges(panel, [520, 620, 720, 790], ORANGE)[1] == 1
     for box in ([100, 100, 300, 300], [500, 500, 700, 700]):
         assert 0.3 < edges(panel, box, WHITE)[1] < 0.75
@@ -225,7 +227,7 @@ def test_what_was_not_found_is_dashed(legends):
 
 def test_other_images_do_not_matter(legends):
     other = record("other", SIDE, SIDE, [[0, 0, 40, 40]] * 3, [0] * 3, [False] * 3)
-    panel = judged([([100, 100, 300, 290], 0, 0.9)], other)
+    panel = detections_panel([([100, 100, 300, 290], 0, 0.9)], other)
     assert not pixels(panel)[600:, :400].any()  # where it has a detection
     assert legends[0][1] == ["correct: 1", "objects not found: 1"]
 
@@ -244,6 +246,6 @@ def test_images_of_any_size(shape):
 def test_malformed_objects_are_refused():
     with pytest.raises(ValueError, match="labels must be between 0 and 1. Received: 2"):
         stages.draw_objects(IMAGE, objects(([0, 0, 9, 9], 2, False)), NAMES, "1", "difficult")
-    with pytest.raises(ValueError, match="apart must have one value for each of 1 boxes"):
-        broken = objects(([0, 0, 9, 9], 1, False)) | {"apart": [True, False]}
+    with pytest.raises(ValueError, match="dashed must have one value for each of 1 boxes"):
+        broken = objects(([0, 0, 9, 9], 1, False)) | {"dashed": [True, False]}
         stages.draw_objects(IMAGE, broken, NAMES, "1", "difficult")

@@ -1,0 +1,168 @@
+"""Images with detections in the color of their kind of error, as values for a page's template."""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from PIL import Image
+
+from keras_frcnn.console import with_progress
+from keras_frcnn.data.dataset import Record
+from keras_frcnn.drawing import thumbnails
+from keras_frcnn.drawing.canvas import Canvas, Color
+from keras_frcnn.evaluation.analysis import breakdown
+from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit
+from keras_frcnn.evaluation.report.error_kinds import COLORS, COUNTED, kind_name
+
+_NUM_WORST, _NUM_BEST, _NUM_EXAMPLES = 12, 6, 6  # images of a group
+_MISSED_COLOR = (255, 255, 255)
+_SIDE = 448  # pixels of an image's longer side
+_MAX_BOXES = 200  # of an image
+_MAX_BYTES = 7_000_000  # of all images of a page
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryImage:
+    """An image of a page.
+
+    Attributes:
+        image_id: The id of the image.
+        caption: What the image shows.
+        source: The image as a data URL; empty if there is none.
+        reason: Why there is none.
+    """
+
+    image_id: str
+    caption: str
+    source: str
+    reason: str = ""
+
+
+def groups(used: ErrorSplit, records: Sequence[Record]) -> list[tuple[str, list[GalleryImage]]]:
+    """Draws the worst and the best images, and examples of each kind of error.
+
+    Args:
+        used: The detections to show.
+        records: The images, in the order of ``used.truth.image_ids``.
+
+    Returns:
+        The title and the images of each group that has any.
+    """
+    gallery = Gallery(used, records)
+    chosen = [
+        (
+            "Most errors: wrong detections and missed objects",
+            gallery.whole_image,
+            breakdown.worst_images(used)[:_NUM_WORST],
+        ),
+        (
+            "Most objects without any error",
+            gallery.whole_image,
+            breakdown.best_images(used)[:_NUM_BEST],
+        ),
+    ]
+    for kind in ERRORS:
+        title = f"Highest-scored errors: {kind_name(kind)}"
+        examples = breakdown.surest(used, kind)[:_NUM_EXAMPLES]
+        chosen.append((title, gallery.one_detection, examples))
+    largest = breakdown.largest_missed(used)[:_NUM_EXAMPLES]
+    chosen.append(("Largest missed objects", gallery.one_missed_object, largest))
+    return [
+        (title, [draw(index) for index in indices.tolist()])
+        for title, draw, indices in with_progress(chosen, "Drawing the page", len(chosen))
+        if len(indices)
+    ]
+
+
+class Gallery:
+    """Draws images until their share of the page is used up.
+
+    Args:
+        split: The detections to show.
+        records: The images, in the order of ``split.truth.image_ids``.
+        share: The share of the page that these images may fill.
+    """
+
+    def __init__(self, split: ErrorSplit, records: Sequence[Record], share: float = 1.0):
+        self._split = split
+        self._boxes, self._gt_boxes = split.boxes, split.gt_boxes
+        self._records = records
+        self._kinds, self._missed = breakdown.by_image(split)
+        self._bytes_left = share * _MAX_BYTES
+
+    def whole_image(self, row: int, prefix: str = "") -> GalleryImage:
+        """Returns an image with all its detections and the objects that none of them found.
+
+        Args:
+            row: The image, an index in ``split.truth.image_ids``.
+            prefix: The beginning of the caption.
+        """
+        split = self._split
+        counts = [(kind_name(kind), self._kinds[row, kind]) for kind in COUNTED]
+        counts.append((MISSED, self._missed[row]))
+        caption = ", ".join(f"{count} {name}" for name, count in counts if count) or "none"
+        detections = np.flatnonzero(split.found.rows == row)
+        objects = np.flatnonzero((split.truth.rows == row) & ~split.truth.crowd)
+        not_found = objects[split.found_by[objects] < 0]
+        return self._image(row, prefix + caption, detections, not_found)
+
+    def one_detection(self, index: int) -> GalleryImage:
+        """Returns an image with one detection and the object that explains its kind."""
+        split = self._split
+        objects = [] if split.objects[index] < 0 else [split.objects[index]]
+        caption = f"{self._class_of(index)}, score {split.found.scores[index]:.3g}"
+        if objects:
+            caption += f"; IoU {split.ious[index]:.2f} with a {self._true_class_of(objects[0])}"
+        return self._image(split.found.rows[index], caption, [index], objects)
+
+    def one_missed_object(self, index: int) -> GalleryImage:
+        """Returns an image with one missed object."""
+        height, width = self._split.truth.bboxes[index, [3, 2]]
+        caption = f"{self._true_class_of(index)}, {height:.0f} x {width:.0f} pixels"
+        return self._image(self._split.truth.rows[index], caption, [], [index])
+
+    def _image(
+        self, row: int, caption: str, detections: Collection[int], objects: Collection[int]
+    ) -> GalleryImage:
+        image_id = str(self._split.truth.image_ids[row])
+        try:
+            source = thumbnails.data_url(self._draw(row, detections, objects))
+        except ValueError:  # the file is missing or unreadable
+            return GalleryImage(image_id, caption, "", "no image")
+        if len(source) > self._bytes_left:
+            return GalleryImage(image_id, caption, "", "left out: the page is full")
+        self._bytes_left -= len(source)
+        return GalleryImage(image_id, caption, source)
+
+    def _draw(self, row: int, detections: Collection[int], objects: Collection[int]) -> Image.Image:
+        split, record = self._split, self._records[row]
+        image = thumbnails.read(record.path, _SIDE, record.orientation != 1, record.span)
+        scale = np.array([image.height / record.height, image.width / record.width] * 2)
+        canvas = Canvas(np.asarray(image))
+        # What comes first is drawn on top and has the first choice of a place for its tag: errors
+        # before correct detections, higher scores before lower ones. Correct detections have tags
+        # only in images without anything else, as there may be many.
+        ranked = sorted(
+            detections, key=lambda k: (split.kinds[k] not in ERRORS, -split.found.scores[k])
+        )[:_MAX_BOXES]
+        objects = list(objects)[:_MAX_BOXES]
+        wrong = [k for k in ranked if split.kinds[k] in ERRORS]
+        for k in reversed(ranked):
+            canvas.box(self._boxes[k] * scale, self._color_of(k))
+        for n in objects:
+            canvas.box(self._gt_boxes[n] * scale, _MISSED_COLOR, dashed=True)
+        for k in wrong if wrong or objects else ranked:
+            text = f"{self._class_of(k)} {split.found.scores[k]:.2f}"
+            canvas.tag(self._boxes[k] * scale, text, self._color_of(k))
+        for n in objects:
+            canvas.tag(self._gt_boxes[n] * scale, self._true_class_of(n), _MISSED_COLOR)
+        return canvas.finish()
+
+    def _class_of(self, detection: int) -> str:
+        return self._split.truth.class_names[self._split.found.labels[detection]]
+
+    def _true_class_of(self, index: int) -> str:
+        return self._split.truth.class_names[self._split.truth.labels[index]]
+
+    def _color_of(self, detection: int) -> Color:
+        return COLORS[kind_name(self._split.kinds[detection])]
