@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_frcnn.data.paths import read_lines
 from keras_frcnn.data.problems import invalid
-from keras_frcnn.data.readers.paths import read_lines
 
 SYNONYMS = (
     ("aeroplane", "airplane"),
@@ -70,16 +70,16 @@ def match(names: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
 def candidates(names: Sequence[str], class_names: Sequence[str]) -> list[list[int]]:
     """Finds the classes that names could mean.
 
-    A name means the classes that are equal to it; if there are none, those that are but for case,
-    blanks and punctuation ("dining table", "Potted-Plant"); if there are none, those of
-    ``SYNONYMS``.
+    A name means the classes that are equal to it. If there are none, it means those that differ
+    only in case, blanks and punctuation ("dining table", "Potted-Plant"). If there are none of
+    these either, ``SYNONYMS`` are tried.
 
     Args:
         names: as for ``match``.
         class_names: likewise.
 
     Returns:
-        For each name the labels of the closest kind; empty where there are none.
+        For each name the labels of its closest matches; empty if there are none.
     """
     found: list[list[int]] = [[] for _ in names]
     for key in (str, _plain, _common):

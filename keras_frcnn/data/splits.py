@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_frcnn.config import Config, DataSource
+from keras_frcnn.data.paths import data_folder, find_images, leads_out
 from keras_frcnn.data.problems import invalid
-from keras_frcnn.data.readers.paths import data_folder, find_images, leads_out
 
 SPLIT_NAMES = ("trainval", "test")
 """The image sets that the first and the second share become."""

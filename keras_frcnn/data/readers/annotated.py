@@ -9,8 +9,8 @@ import numpy as np
 from keras_frcnn.data.dataset import Reading, Record
 from keras_frcnn.data.images import headers
 from keras_frcnn.data.images.spans import Span
+from keras_frcnn.data.paths import words_of
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy
-from keras_frcnn.data.readers.paths import words_of
 
 Header = tuple[int, int, int]
 """Height and width of an image as displayed, pixels, and its EXIF orientation."""

@@ -1,4 +1,4 @@
-"""Classes and their numbers: COCO's categories, and label maps as TensorFlow's tools write them."""
+"""Numbers of classes: COCO's categories, and the label maps of TensorFlow's tools."""
 
 import pathlib
 import reprlib

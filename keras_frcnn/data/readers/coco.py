@@ -14,11 +14,11 @@ import numpy as np
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.data.dataset import MAX_OVERHANG, GroundTruth, Reading, Record, fit_box, read_files
+from keras_frcnn.data.paths import words_of
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import coco_json
 from keras_frcnn.data.readers.annotated import Header, read_header
 from keras_frcnn.data.readers.categories import join_categories
-from keras_frcnn.data.readers.paths import words_of
 
 
 class _ListedImage(NamedTuple):

@@ -15,9 +15,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from keras_frcnn.console import with_progress
+from keras_frcnn.data.paths import data_folder, leads_out
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
-from keras_frcnn.data.readers.paths import data_folder, leads_out
 
 MAX_BYTES = 2**30
 """Larger files are refused; COCO's largest, of 860,000 objects, has half of this."""
@@ -26,7 +25,6 @@ _MAX_NUMBER = 1e9  # far beyond any image, far below what overflows an area
 _MAX_ID = 2**53  # JSON's numbers are exact up to here
 _PREFIX = "instances_"
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # for file names, tables and logs
-_PROGRESS_FROM = 100_000
 
 _short = reprlib.repr  # a value for a message, cut to a readable length
 
@@ -176,8 +174,6 @@ def read(path: pathlib.Path, problems: list[Problem], annotated: bool = True) ->
     categories = _read_categories(path, content.categories)
     images, rows = _read_images(path, content.images, problems)
     items = content.annotations if annotated else []
-    if len(items) > _PROGRESS_FROM:
-        items = with_progress(items, "Reading annotations", len(items))
     objects = []
     for number, item in enumerate(items):
         try:
@@ -340,7 +336,7 @@ def read_object(
     if not isinstance(item, ObjectEntry):
         raise DataError(_fault("", "an object", item))
     image_id, category_id, bbox = item.image_id, item.category_id, item.bbox
-    if not is_id(image_id) or image_id not in rows:
+    if type(image_id) not in (int, str) or image_id not in rows:
         raise DataError(_fault("image_id", "that of one of the images", image_id))
     if type(category_id) is not int or category_id not in categories:
         expected, kind = "that of one of the categories", ProblemKind.UNKNOWN_CLASS

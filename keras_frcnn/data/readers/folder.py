@@ -10,10 +10,10 @@ import pathlib
 from keras_frcnn.config import DataSource
 from keras_frcnn.data import splits
 from keras_frcnn.data.dataset import Reading, read_files
+from keras_frcnn.data.paths import data_folder, leads_out, read_lines
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import voc_xml, yolo
 from keras_frcnn.data.readers.annotated import AnnotatedImage, read_header, to_reading
-from keras_frcnn.data.readers.paths import data_folder, leads_out, read_lines
 
 CLASSES = "classes.txt"
 EVERYTHING = "all"

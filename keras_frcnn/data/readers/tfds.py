@@ -1,7 +1,7 @@
 """Reader of data sets of TensorFlow Datasets (TFDS) that have boxes.
 
-TFDS reads from front to back only. So a split is turned once into TFRecords of ours, in the folder
-``keras_frcnn`` beside the data sets of TFDS, and read from there; it may be deleted at any time.
+TFDS can only read a split from front to back. So a split is written once as TFRecords, in the
+folder ``keras_frcnn`` beside the data sets of TFDS, and read from there. The folder may be deleted.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from keras_frcnn.data.writers import tfrecord as tfrecord_writer
 
 CACHE = "keras_frcnn"
 
-_FORMAT = 1  # of the cache; another number makes it anew
+_FORMAT = 1  # of the cache; a new number makes every split be written again
 _SPLIT = re.compile(r"(?P<name>[\w./-]+(?::(?:\d+|\*)(?:\.(?:\d+|\*))*)?):(?P<split>.+)")
 _IDS = ("image/id", "image_id", "image/filename", "filename", "file_name")
 _FLAGS = {
@@ -47,16 +47,16 @@ def read(source: DataSource) -> Reading:
     """Reads data sets of TFDS: ``voc/2007``, ``coco/2017`` and any other with ``objects`` that have
     a ``bbox`` and a ``label``.
 
-    A split is a name of TFDS with its config and, if it matters, its version; a colon; and what of
-    it, in TFDS's words: ``voc/2007:train``, ``coco/2017:1.1.0:validation[:10%]``. Without the name
-    it is of the data set before it, so that ``voc/2007:train+validation`` is both.
+    A split is the name of a data set with its config and, if it matters, its version; a colon; and
+    a split in TFDS's notation: ``voc/2007:train``, ``coco/2017:1.1.0:validation[:10%]``. A split
+    without a name belongs to the data set before it, as in ``voc/2007:train+validation``.
 
-    - What TFDS has not prepared yet is downloaded.
-    - Images are taken as they were encoded.
+    - A data set that TFDS has not prepared yet is downloaded.
+    - The encoded images are copied unchanged.
     - An image id is ``image/id``, else the stem of the file's name, else a number.
-    - Boxes are those of the annotations: of VOC and COCO the two decimals that they have are given
-      back, which fractions lose; and of VOC, whose pixels count from 1, one pixel is taken off at
-      the top and left, which TFDS does not. So the records are those of ``voc`` and ``coco``.
+    - Boxes are those of the annotations. VOC and COCO write at most two decimals, which fractions
+      lose and rounding restores. VOC counts pixels from 1, so one pixel is subtracted at the top
+      and left, which TFDS does not do. The records equal those of ``voc`` and ``coco``.
     - ``is_difficult``, ``is_crowd`` and ``area`` are kept; TFDS cuts COCO's areas to whole pixels.
       COCO's classes have their category ids.
 
@@ -89,7 +89,7 @@ def read(source: DataSource) -> Reading:
 
 
 def _cached(data_dir: str, name: str, split: str) -> list[pathlib.Path]:
-    """Returns the TFRecord files of a split, written first if they are not there."""
+    """Returns the TFRecord files of a split, and writes them first if they are missing."""
     tfds = _import()
     with _named(f"{name}:{split}", "no data set of TFDS"), _tidied():
         builder = tfds.builder(name, data_dir=data_dir or None)
@@ -207,7 +207,7 @@ def _objects_of(builder: Any) -> Any:
 def _payloads(
     builder: Any, examples: Iterator[dict[str, Any]], split: str, categories: dict[int, str]
 ) -> Iterator[bytes]:
-    """Turns examples of TFDS into ours, with whatever is wrong with them."""
+    """Turns examples of TFDS into tf.Examples, faults included; the reader finds them."""
     for number, example in enumerate(examples, start=1):
         image, objects = _encoded(example["image"]), example["objects"]
         size = _size_of(image)

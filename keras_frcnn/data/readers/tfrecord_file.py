@@ -12,8 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
+from keras_frcnn.data.paths import data_folder
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
-from keras_frcnn.data.readers.paths import data_folder
 
 MAX_BYTES = 2**28
 """Longer records are refused: no image that may be read has as many bytes."""

@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+from keras_frcnn.data.paths import data_folder, leads_out, read_lines, words_of
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
-from keras_frcnn.data.readers.paths import data_folder, leads_out, read_lines, words_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 

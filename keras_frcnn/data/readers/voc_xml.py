@@ -8,9 +8,9 @@ import defusedxml.ElementTree
 import numpy as np
 
 from keras_frcnn.data.dataset import fit_box
+from keras_frcnn.data.paths import words_of
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy
 from keras_frcnn.data.readers.annotated import AnnotatedImage, AnnotatedObject, Header
-from keras_frcnn.data.readers.paths import words_of
 
 _MAX_BYTES = 8_000_000  # of an annotation: some ten thousand objects
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

@@ -18,6 +18,7 @@ import yaml
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.data.dataset import Reading, fit_box, read_files
+from keras_frcnn.data.paths import data_folder, find_images, read_lines, words_of
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers.annotated import (
     AnnotatedImage,
@@ -26,7 +27,6 @@ from keras_frcnn.data.readers.annotated import (
     to_reading,
 )
 from keras_frcnn.data.readers.coco_json import is_text
-from keras_frcnn.data.readers.paths import data_folder, find_images, read_lines, words_of
 
 _SPLITS = ("train", "val", "test")
 _MAX_YAML_BYTES = 1_000_000  # some ten thousand class names

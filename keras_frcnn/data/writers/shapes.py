@@ -1,8 +1,8 @@
-"""Made images of shapes, written in VOC's layout: a data set that needs no download.
+"""Drawn shapes in VOC's layout: a data set that needs no download.
 
-Circles, squares, stars and triangles lie on textured grounds, partly over each other and over the
-border. Each class prefers a hue, so that a detector learns it within minutes, but hues overlap: the
-form decides.
+Circles, squares, stars and triangles lie on textured backgrounds and partly cover each other or
+leave the image. Each class prefers a hue, so that a detector learns it within minutes, but the hues
+overlap, so that only the shape tells the class.
 """
 
 import colorsys
@@ -19,7 +19,7 @@ from keras_frcnn.console import with_progress
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
 
-_MARK = "shapes.json"  # tells a folder of ours, which may be written again, from any other
+_MARK = "shapes.json"  # marks a folder that this module has written and may write again
 _OVERSAMPLING = 4
 _DIAMETERS = (40.0, 120.0)
 _MOST_OBJECTS = 5
@@ -34,7 +34,7 @@ _CLEARLY_LARGE = 18  # ... and one with a side of fewer pixels too
 
 @dataclasses.dataclass(frozen=True)
 class Object:
-    """One object as it is seen: the box just holds its visible pixels, far edge exclusive."""
+    """One object: the tight box around its visible pixels, far edge exclusive."""
 
     name: str
     ymin: int
@@ -74,7 +74,7 @@ def make(
     folder = pathlib.Path(output_dir)
     if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
         raise ValueError(
-            f"output_dir must be a new or empty folder, or one of made images. Received: {folder}"
+            f"output_dir must be a new or empty folder, or one of drawn shapes. Received: {folder}"
         )
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (folder / name).mkdir(parents=True, exist_ok=True)

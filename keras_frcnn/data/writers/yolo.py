@@ -9,8 +9,8 @@ import yaml
 from keras_frcnn.console import with_progress
 from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.data.images.spans import open_image
+from keras_frcnn.data.paths import LISTED_SUFFIXES, leads_out
 from keras_frcnn.data.readers.coco_json import is_text
-from keras_frcnn.data.readers.paths import LISTED_SUFFIXES, leads_out
 from keras_frcnn.data.readers.yolo import labels_of
 from keras_frcnn.data.writers.new_folder import appearing, check_folder
 

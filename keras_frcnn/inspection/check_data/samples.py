@@ -23,9 +23,9 @@ from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import integrity
 from keras_frcnn.data.images.integrity import ImageFile
 from keras_frcnn.data.images.spans import Span
+from keras_frcnn.data.paths import find_images
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy
 from keras_frcnn.data.readers import voc
-from keras_frcnn.data.readers.paths import find_images
 
 SUBSETS = ("train", "eval")
 
