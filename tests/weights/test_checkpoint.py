@@ -332,7 +332,7 @@ def test_weights_of_which_some_are_missing_are_named(saved, tmp_path):
     with zipfile.ZipFile(saved) as old, zipfile.ZipFile(path, "w") as new:
         old.extract("model.weights.h5", tmp_path)
         with h5py.File(weights, "a") as file:
-            del file["layers/region_proposal_network/head/objectness/vars/1"]
+            del file["rpn/head/objectness/vars/1"]
         for name in ("config.json", "metadata.json"):
             new.writestr(name, old.read(name))
         new.write(weights, "model.weights.h5")
@@ -406,6 +406,25 @@ def composed(tmp_path_factory):
     path = tmp_path_factory.mktemp("composed") / "a.keras"
     checkpoint.save(model, path)
     return path
+
+
+def test_stages_of_ones_own_load_the_weights_of_the_plain_ones(composed):
+    class OwnRPN(RegionProposalNetwork):
+        pass
+
+    class OwnHead(RoIHead):
+        pass
+
+    keras.utils.set_random_seed(1)
+    model = FasterRCNN(
+        fakes.small_vgg16(),
+        OwnRPN(scales=(16, 32, 64)),
+        OwnHead(len(fakes.CLASS_NAMES), pool_size=3, units=(32,)),
+        fakes.CLASS_NAMES,
+    )
+    checkpoint.load_weights(model, composed)
+    for one, other in zip(model.weights, checkpoint.load(composed).weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("place", [("backbone",), ("backbone", "config", "network"), ("rpn",)])
