@@ -3,12 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_frcnn.models.preprocessing import (
-    make_inputs,
-    read_images,
-    resize_scale,
-    to_original,
-)
+from keras_frcnn.models.preprocessing import make_inputs, read_images, resize_scale, to_original
 from keras_frcnn.models.rpn import Proposals
 from keras_frcnn.ops import losses, sampling
 
@@ -362,6 +357,11 @@ class FasterRCNN(keras.Model):
         return {
             name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names
         }
+
+    def __dir__(self):
+        # Keras names stored weights after the first attribute that leads to them. Without "layers"
+        # that is "rpn" or "roi_head", not the name of a class, which may be a subclass.
+        return [name for name in super().__dir__() if name != "layers"]
 
     def get_config(self):
         common = {"format": FORMAT, "class_names": list(self.class_names)}

@@ -1,7 +1,5 @@
 """The second stage: it samples, pools, classifies and regresses the proposed regions."""
 
-import math
-
 import keras
 import tensorflow as tf
 
@@ -264,14 +262,12 @@ def level_of(rois, strides):
 
     Args:
         rois: [B, R, 4].
-        strides: of the levels, powers of two in rising order.
+        strides: of the levels, in rising order.
 
     Returns:
         [B, R] int32, indices of ``strides``.
     """
     height, width = rois[..., 2] - rois[..., 0], rois[..., 3] - rois[..., 1]
     size = tf.sqrt(tf.maximum(height, 0.0) * tf.maximum(width, 0.0))
-    octaves = tf.math.log(size / _CANONICAL_SIZE + 1e-8) / math.log(2.0)
-    first = math.log2(_CANONICAL_STRIDE / strides[0])
-    level = tf.cast(tf.floor(octaves + first), tf.int32)
-    return tf.clip_by_value(level, 0, len(strides) - 1)
+    smallest = tf.constant(strides[1:], tf.float32) * (_CANONICAL_SIZE / _CANONICAL_STRIDE)
+    return tf.reduce_sum(tf.cast(size[..., tf.newaxis] >= smallest, tf.int32), axis=-1)

@@ -63,12 +63,13 @@ def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:
         path: a ``.keras`` file.
 
     Returns:
-        ``(config, class_names)``. Settings that this version does not know are left out, unless
-        they are the model's.
+        ``(config, class_names)``. Settings that this version does not know are left out, and so
+        are settings of training, data and evaluation that no longer fit.
 
     Raises:
         ValueError: naming the file, if it is missing, is not a checkpoint of this package, was
-            written by a later version, or holds a detector composed from parts.
+            written by a later version, has a setting of the model that does not fit, or holds a
+            detector composed from parts.
     """
     content = _read(path)
     if content.settings is None:
@@ -127,25 +128,40 @@ def _read(path) -> _Content:
     if not os.path.isfile(path):
         raise ValueError(f"There is no checkpoint {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
-                raise ValueError("its config.json is too large")
-            content = json.loads(archive.read("config.json"))
-        if content["registered_name"] != _REGISTERED_NAME:
-            raise ValueError(f"it holds a {content['registered_name']}")
-        values = content["config"]
+        values = _model_config(path)
         number = values.get("format", 1)
-        if number not in range(1, FORMAT + 1):
-            raise ValueError(f"its format is {number}, and this version reads 1 to {FORMAT}")
-        class_names = values["class_names"]
-        if not isinstance(class_names, list) or not all(isinstance(n, str) for n in class_names):
-            raise ValueError(f"its class_names must be a list of names. Received: {class_names!r}")
-        settings = None
-        if "parts" not in values:
-            settings, _ = Config.from_checkpoint(values["config"], str(path))
-        return _Content(number, settings, tuple(class_names))
+        if type(number) is not int or number < 1:
+            raise ValueError(f"its format must be a positive integer. Received: {number!r}")
+        content = _content(values, number, str(path)) if number <= FORMAT else None
     except Exception as error:  # zipfile, zlib and json raise nearly anything on damaged files
         raise ValueError(f"{path} is not a checkpoint of keras_frcnn: {error}") from error
+    if content is None:
+        raise ValueError(
+            f"{path} was written by a later version of keras_frcnn. Expected: a checkpoint of "
+            f"format 1 to {FORMAT}. Received: format {number}"
+        )
+    return content
+
+
+def _model_config(path):
+    """Returns what the model's ``get_config`` gave."""
+    with zipfile.ZipFile(path) as archive:
+        if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
+            raise ValueError("its config.json is too large")
+        content = json.loads(archive.read("config.json"))
+    if content["registered_name"] != _REGISTERED_NAME:
+        raise ValueError(f"it holds a {content['registered_name']}")
+    return content["config"]
+
+
+def _content(values, number, path):
+    class_names = values["class_names"]
+    if not isinstance(class_names, list) or not all(isinstance(n, str) for n in class_names):
+        raise ValueError(f"its class_names must be a list of names. Received: {class_names!r}")
+    settings = None
+    if "parts" not in values:
+        settings, _ = Config.from_checkpoint(values["config"], path)
+    return _Content(number, settings, tuple(class_names))
 
 
 def _load_composed(path):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import h5py
 import keras
+import ml_dtypes
 
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 
@@ -22,7 +23,8 @@ def load(model: FasterRCNN, path: str) -> None:
     """Loads weights and step, and the optimizer's state if the model has an optimizer.
 
     Raises:
-        KeyError, ValueError, OSError: if the file lacks weights of the model or holds others.
+        KeyError, ValueError, OSError: if the file is damaged, lacks weights of the model or holds
+            others.
     """
     with (
         zipfile.ZipFile(path) as archive,
@@ -31,12 +33,12 @@ def load(model: FasterRCNN, path: str) -> None:
     ):
         layers = list(_layers(model))
         for name, layer in layers:
-            _assign(layer.weights, file[f"{name}/vars"])
-        _assign([model.step], file["vars"])
+            _assign(layer.weights, file, f"{name}/vars")
+        _assign([model.step], file, "vars")
         optimizer = getattr(model, "optimizer", None)
-        if optimizer is not None:
+        if optimizer is not None and "optimizer" in file:
             trained = [weight for _, layer in layers for weight in layer.trainable_weights]
-            _assign_optimizer(optimizer, trained, file["optimizer"])
+            _assign_optimizer(optimizer, trained, file)
 
 
 def _layers(model: FasterRCNN) -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -90,30 +92,34 @@ def _numbered(name: str, number: int) -> str:
     return f"{name}_{number}" if number else name
 
 
-def _assign(weights, group):
+def _assign(weights, file, name):
+    """Assigns the arrays of a group to weights."""
+    if name not in file:
+        raise ValueError(f"it has no group {name}")
+    group = file[name]
     if len(group) != len(weights):
-        raise ValueError(f"{group.name} holds {len(group)} weights, {len(weights)} were expected")
+        raise ValueError(f"{name} must hold {len(weights)} arrays. Received: {len(group)}")
     for number, weight in enumerate(weights):
         value = group[str(number)]
         if tuple(value.shape) != tuple(weight.shape):
             raise ValueError(
-                f"{group.name}/{number} has shape {tuple(value.shape)}, expected "
-                f"{tuple(weight.shape)}"
+                f"{name}/{number} must have the shape {tuple(weight.shape)}. Received: "
+                f"{tuple(value.shape)}"
             )
-        weight.assign(value[()])
+        weight.assign(_array(value))
 
 
-def _assign_optimizer(optimizer, trained, group):
+def _array(value):
+    """Returns a stored array. Keras stores bfloat16, which HDF5 lacks, as raw bytes."""
+    is_bfloat16 = value.attrs.get("dtype") == "bfloat16"
+    return value[()].view(ml_dtypes.bfloat16) if is_bfloat16 else value[()]
+
+
+def _assign_optimizer(optimizer, trained, file):
     """Assigns an optimizer's state, whose order is that of the trained weights in version 0.1."""
-    inner = getattr(optimizer, "inner_optimizer", None)
-    if inner is not None:  # loss scaling around another optimizer
-        own = [v for v in optimizer.variables if not any(v is other for other in inner.variables)]
-        _assign(own, group["vars"])
-        _assign_optimizer(inner, trained, group["inner_optimizer"])
-        return
     in_old_order = type(optimizer).from_config(optimizer.get_config())
     in_old_order.build(trained)
-    _assign(in_old_order.variables, group["vars"])
+    _assign(in_old_order.variables, file, "optimizer/vars")
     values = {variable.path: variable for variable in in_old_order.variables}
     for variable in optimizer.variables:
         variable.assign(values[variable.path])

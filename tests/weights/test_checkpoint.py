@@ -1,6 +1,8 @@
 """Checkpoints: what they give back, and that a damaged or foreign one is named and does nothing."""
 
+import base64
 import json
+import marshal
 import re
 import zipfile
 
@@ -9,7 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.config import Config
+from keras_frcnn.config.model import ModelConfig
+from keras_frcnn.models.faster_rcnn import FORMAT, FasterRCNN
+from keras_frcnn.models.roi_head import RoIHead
+from keras_frcnn.models.rpn import RegionProposalNetwork
 from keras_frcnn.weights import checkpoint
 from tests import fakes
 
@@ -42,11 +48,11 @@ def saved(model, tmp_path_factory):
 
 @pytest.fixture
 def rewritten(saved, tmp_path):
-    """Returns a function that copies the checkpoint with another config.json."""
+    """Returns a function that copies a checkpoint with another config.json."""
 
-    def rewrite(change=None, text=None, compression=zipfile.ZIP_STORED):
+    def rewrite(change=None, text=None, compression=zipfile.ZIP_STORED, source=saved):
         path = tmp_path / "changed.keras"
-        with zipfile.ZipFile(saved) as old, zipfile.ZipFile(path, "w", compression) as new:
+        with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", compression) as new:
             for name in old.namelist():
                 content = old.read(name)
                 if name == "config.json":
@@ -99,8 +105,9 @@ def test_weights_kept_as_bfloat16_answer_as_in_mixed_bfloat16(saved, model):
         for precision in ("mixed_bfloat16", "bfloat16")
     )
     assert {weight.dtype for weight in narrow.backbone.weights} == {"bfloat16"}
-    assert {layer.kernel.dtype for layer in narrow.box_head.hidden} == {"bfloat16"}
-    assert narrow.box_head.classes.kernel.dtype == narrow.rpn_head.deltas.kernel.dtype == "float32"
+    assert {layer.kernel.dtype for layer in narrow.roi_head.box_head.hidden} == {"bfloat16"}
+    assert narrow.roi_head.box_head.classes.kernel.dtype == "float32"
+    assert narrow.rpn.head.deltas.kernel.dtype == "float32"
     inputs = fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37)])
     expected = mixed(inputs)
     for name, value in narrow(inputs).items():
@@ -153,6 +160,36 @@ def test_settings_saved_before_there_could_be_several_datasets_are_read(rewritte
         rewritten(lambda v: v["config"]["config"].update(data_dir=""))
     )
     assert config.data_dir == ()
+
+
+def test_a_training_setting_that_no_longer_exists_changes_nothing(rewritten, model):
+    def rename(values):
+        settings = values["config"]["config"]
+        settings["former_learning_rate"] = settings.pop("learning_rate")
+        settings["optimizer"] = "an optimizer of another version"
+
+    path = rewritten(rename)
+    config, _ = checkpoint.read_settings(path)
+    defaults = Config()
+    assert config == model.config.replace(
+        learning_rate=defaults.learning_rate, optimizer=defaults.optimizer
+    )
+    for one, other in zip(checkpoint.load(path).weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_models_settings_alone_are_enough(rewritten, model):
+    def strip(values):
+        settings = values["config"]["config"]
+        for name in settings.keys() - ModelConfig.options().keys():
+            del settings[name]
+
+    path = rewritten(strip)
+    config, _ = checkpoint.read_settings(path)
+    for name in ModelConfig.options():
+        assert getattr(config, name) == getattr(model.config, name), name
+    assert config.start_checkpoint == str(path)  # its weights are what a detector starts from
+    assert checkpoint.load(path).class_names == fakes.CLASS_NAMES
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -234,7 +271,6 @@ def test_settings_of_another_form_are_refused(text, rewritten):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("no_such_setting", 3, "Unknown settings: no_such_setting"),
         ("pool_size", 0, "pool_size must be a positive integer"),
         ("pool_size", "7", "pool_size must be a positive integer"),
         ("backbone", "resnet", "backbone must be one of vgg16"),
@@ -249,6 +285,27 @@ def test_settings_of_a_checkpoint_are_checked_like_a_users(name, value, message,
     received = refusal(checkpoint.load, path)
     assert message in received
     assert str(path) in received
+
+
+@pytest.mark.parametrize("function", [checkpoint.read_settings, checkpoint.load])
+def test_a_later_format_is_refused_whatever_else_it_changed(function, rewritten):
+    def change(values):
+        values["config"] = {"format": FORMAT + 1, "a form of its own": True}
+
+    path = rewritten(change)
+    assert refusal(function, path) == (
+        f"{path} was written by a later version of keras_frcnn. Expected: a checkpoint of format 1 "
+        f"to {FORMAT}. Received: format {FORMAT + 1}"
+    )
+
+
+@pytest.mark.parametrize("number", [0, -1, "2", 2.0, None, [2], True])
+def test_a_format_that_is_no_positive_integer_is_refused(number, rewritten):
+    path = rewritten(lambda values: values["config"].update(format=number))
+    assert refusal(checkpoint.load, path) == (
+        f"{path} is not a checkpoint of keras_frcnn: its format must be a positive integer. "
+        f"Received: {number!r}"
+    )
 
 
 def test_weights_that_do_not_fit_the_settings_are_named(saved, rewritten, model):
@@ -275,7 +332,7 @@ def test_weights_of_which_some_are_missing_are_named(saved, tmp_path):
     with zipfile.ZipFile(saved) as old, zipfile.ZipFile(path, "w") as new:
         old.extract("model.weights.h5", tmp_path)
         with h5py.File(weights, "a") as file:
-            del file["layers/rpn_head/objectness/vars/1"]
+            del file["rpn/head/objectness/vars/1"]
         for name in ("config.json", "metadata.json"):
             new.writestr(name, old.read(name))
         new.write(weights, "model.weights.h5")
@@ -333,5 +390,74 @@ def test_nothing_in_a_checkpoint_is_executed(rewritten, monkeypatch, tmp_path):
     def as_setting(values):
         values["config"]["config"]["backbone"] = evil
 
-    assert "backbone must be one of vgg16" in refusal(checkpoint.load, rewritten(as_setting))
+    assert "backbone must be one of" in refusal(checkpoint.load, rewritten(as_setting))
     assert not touched.exists()
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory):
+    """The checkpoint of a detector that was not made from settings."""
+    model = FasterRCNN(
+        fakes.small_vgg16(),
+        RegionProposalNetwork(scales=(16, 32, 64)),
+        RoIHead(len(fakes.CLASS_NAMES), pool_size=3, units=(32,)),
+        fakes.CLASS_NAMES,
+    )
+    path = tmp_path_factory.mktemp("composed") / "a.keras"
+    checkpoint.save(model, path)
+    return path
+
+
+def test_stages_of_ones_own_load_the_weights_of_the_plain_ones(composed):
+    class OwnRPN(RegionProposalNetwork):
+        pass
+
+    class OwnHead(RoIHead):
+        pass
+
+    keras.utils.set_random_seed(1)
+    model = FasterRCNN(
+        fakes.small_vgg16(),
+        OwnRPN(scales=(16, 32, 64)),
+        OwnHead(len(fakes.CLASS_NAMES), pool_size=3, units=(32,)),
+        fakes.CLASS_NAMES,
+    )
+    checkpoint.load_weights(model, composed)
+    for one, other in zip(model.weights, checkpoint.load(composed).weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("place", [("backbone",), ("backbone", "config", "network"), ("rpn",)])
+def test_nothing_in_the_checkpoint_of_a_composed_detector_is_executed(
+    place, composed, rewritten, tmp_path
+):
+    assert checkpoint.load(rewritten(source=composed)).class_names == fakes.CLASS_NAMES
+    touched = tmp_path / "touched"
+    code = compile(f"open({str(touched)!r}, 'w')", "a checkpoint", "eval")
+    evil = [
+        lambda_of(marshal.dumps(code)),
+        {"class_name": "system", "module": "os", "registered_name": None, "config": {}},
+        {"class_name": "Popen", "module": "subprocess", "registered_name": None, "config": {}},
+    ]
+    for part in evil:
+
+        def replace(values, part=part):
+            parent = values["config"]["parts"]
+            for key in place[:-1]:
+                parent = parent[key]
+            parent[place[-1]] = part
+
+        path = rewritten(replace, source=composed)
+        assert refusal(checkpoint.load, path).startswith(f"{path} cannot be loaded: ")
+        assert not touched.exists()
+
+
+def lambda_of(code):
+    """A serialised layer of Python code, as Keras writes it."""
+    function = {"class_name": "__lambda__", "config": {"code": base64.b64encode(code).decode()}}
+    return {
+        "class_name": "Lambda",
+        "module": "keras.layers",
+        "registered_name": None,
+        "config": {"name": "evil", "function": function},
+    }

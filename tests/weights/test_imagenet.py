@@ -1,6 +1,7 @@
 """Starting from pretrained weights: which layers they reach, and what is said when they do not."""
 
 import itertools
+import types
 
 import h5py
 import keras
@@ -9,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.weights.imagenet import load_pretrained
+from keras_frcnn.models.build import build_detector
+from keras_frcnn.weights.imagenet import load_imagenet
 from tests import fakes
 
 CONVOLUTIONS = [
@@ -66,7 +67,8 @@ def calls(monkeypatch):
 
 
 def layer_of(model, name):
-    (layer,) = [x for x in [*model.backbone.stack, *model.box_head.hidden] if x.name == name]
+    layers = [*model.backbone.leaf_layers(), *model.roi_head.box_head.hidden]
+    (layer,) = [layer for layer in layers if layer.name == name]
     return layer
 
 
@@ -85,7 +87,7 @@ def assert_loaded(model, before, donor, names):
 def started(weights, **changes):
     model = fakes.detector(backbone_weights=weights, **changes)
     before = {w.path: w.numpy() for w in model.weights}
-    return model, before, load_pretrained(model, model.config)
+    return model, before, load_imagenet(model, model.config)
 
 
 def test_none_leaves_everything_as_it_is(calls):
@@ -106,23 +108,41 @@ def test_both_networks_of_an_unshared_model_start_from_them(calls):
     assert loaded == ["block1_conv1", "block2_conv1"]
     donor = keras.applications.VGG16(False, None)
     for backbone in (model.backbone, model.rpn_backbone):
-        for name, layer in zip(loaded, backbone.stack[::2], strict=True):
+        layers = [layer for layer in backbone.leaf_layers() if layer.weights]
+        for name, layer in zip(loaded, layers, strict=True):
             for one, other in zip(layer.weights, donor.get_layer(name).weights, strict=True):
                 np.testing.assert_array_equal(one, other)
 
 
+def kernel(*shape):
+    """A stand-in for the kernel of a dense layer, of which only the shape matters."""
+    return types.SimpleNamespace(shape=shape)
+
+
 @pytest.mark.parametrize(
-    ("changes", "include_top"),
+    ("pool_size", "units", "include_top"),
     [
-        ({"head_units": (4096, 4096), "pool_size": 7}, True),
-        ({"head_units": (4096, 4096), "pool_size": 3}, False),
-        ({"head_units": (4096,), "pool_size": 7}, False),
-        ({"head_units": (512, 512), "pool_size": 7}, False),
+        (7, (4096, 4096), True),
+        (3, (4096, 4096), False),
+        (7, (4096,), False),
+        (7, (512, 512), False),
     ],
 )
-def test_the_large_download_is_made_only_if_the_head_can_use_it(changes, include_top, calls):
-    model = fakes.detector()  # the head itself is not needed here
-    load_pretrained(model, model.config.replace(backbone_weights="imagenet", **changes))
+def test_the_large_download_is_made_only_if_the_head_can_use_it(
+    pool_size, units, include_top, calls
+):
+    widths = [pool_size**2 * 512, *units]
+    hidden = [
+        types.SimpleNamespace(name=f"fc{i}", kernel=kernel(*shape), weights=[])
+        for i, shape in enumerate(itertools.pairwise(widths), start=1)
+    ]
+    head = types.SimpleNamespace(stage=None, hidden=hidden)
+    model = types.SimpleNamespace(
+        backbone=fakes.small_vgg16(),
+        rpn_backbone=None,
+        roi_head=types.SimpleNamespace(box_head=head),
+    )
+    load_imagenet(model, fakes.SMALL.replace(backbone_weights="imagenet"))
     assert calls == [{"include_top": include_top, "weights": "imagenet"}]
 
 
@@ -145,11 +165,11 @@ def test_layers_of_another_width_are_left_alone(calls, tmp_path):
     assert_loaded(model, before, donor, loaded)
 
 
-def refusal(source):
-    model = fakes.detector()
+def refusal(source, **changes):
+    model = fakes.detector(**changes)
     before = {w.path: w.numpy() for w in model.weights}
     with pytest.raises(ValueError) as caught:
-        load_pretrained(model, model.config.replace(backbone_weights=source))
+        load_imagenet(model, model.config.replace(backbone_weights=source))
     assert_loaded(model, before, None, [])
     return str(caught.value)
 
@@ -180,11 +200,12 @@ def test_without_a_network_it_is_said_what_to_do(monkeypatch):
         raise Exception("URL fetch failure on https://storage.googleapis.com/...: no network")
 
     monkeypatch.setattr(keras.applications, "VGG16", fail)
-    message = refusal("imagenet")
+    message = refusal("imagenet", pixel_std=1.0)
     assert message.startswith("ImageNet weights could not be downloaded: URL fetch failure")
     assert "\n      https://storage.googleapis.com/tensorflow/keras-applications/vgg16/" in message
     assert "--backbone_weights=/path/to/that/file" in message
-    assert "--backbone_weights=none --pixel_std=58" in message
+    assert message.endswith("--backbone_weights=none --pixel_std=58")
+    assert refusal("imagenet", pixel_std=58.0).endswith("--backbone_weights=none")  # as it is then
 
 
 @pytest.mark.slow
@@ -194,9 +215,9 @@ def test_vgg16s_own_file_without_its_head(tmp_path):
     path = tmp_path / "vgg16_notop.h5"
     write_legacy_weights(donor, path)
     config = Config(precision="float32", backbone_weights=str(path), head_units=(8,))
-    model = FasterRCNN(config, ("cat",))
+    model = build_detector(config, ("cat",))
     before = {w.path: w.numpy() for w in model.weights}
-    loaded = load_pretrained(model, config)
+    loaded = load_imagenet(model, config)
     assert loaded == CONVOLUTIONS
     assert_loaded(model, before, donor, loaded)
 
@@ -213,8 +234,8 @@ def test_vgg16s_own_file_starts_the_papers_head_too(tmp_path, monkeypatch):
     path = tmp_path / "vgg16.h5"
     write_legacy_weights(donor, path)
     config = Config(precision="float32", backbone_weights=str(path))
-    model = FasterRCNN(config, ("cat",))
-    loaded = load_pretrained(model, config)
+    model = build_detector(config, ("cat",))
+    loaded = load_imagenet(model, config)
     path.unlink()  # half a gigabyte
     assert loaded == [*CONVOLUTIONS, "fc1", "fc2"]
     for name in loaded:

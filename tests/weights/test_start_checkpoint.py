@@ -1,17 +1,16 @@
 """Starting from another run's checkpoint: every weight by its value, and what is refused."""
 
 import os
-from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 
-from keras_frcnn.backbones import backbone, stacks
-from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.models.build import build_detector
 from keras_frcnn.weights import checkpoint
 from keras_frcnn.weights.start_checkpoint import load_start
 from tests import fakes
+from tests.weights import small_resnet
 
 THEIRS = ("person", "airplane", "cat", "dining table", "tv")
 OURS = ("cat", "robot", "aeroplane", "tvmonitor", "diningtable", "drone")
@@ -83,10 +82,10 @@ def test_every_weight_is_theirs_and_every_class_by_its_name(donor, path):
     model = fakes.detector(OURS)
     before = values(model)
     assert load_start(model, path) == [
-        "taken: backbone, rpn_head, fc1; outputs of background, cat, aeroplane (its airplane), "
-        "tvmonitor (its tv), diningtable (its dining table)",
+        "copied: backbone, rpn, fc1; outputs of background, cat, aeroplane (there: airplane), "
+        "tvmonitor (there: tv), diningtable (there: dining table)",
         "new classes, which start at random: robot, drone",
-        "its classes that are not taken: person",
+        "classes of the checkpoint that are not used: person",
     ]
     assert_started(model, before, donor, ROWS)
 
@@ -94,7 +93,7 @@ def test_every_weight_is_theirs_and_every_class_by_its_name(donor, path):
 def test_with_the_same_classes_in_another_order_it_detects_the_same(donor, path):
     model = fakes.detector(THEIRS[::-1])
     assert load_start(model, path) == [
-        f"taken: backbone, rpn_head, fc1; outputs of background, {', '.join(THEIRS[::-1])}"
+        f"copied: backbone, rpn, fc1; outputs of background, {', '.join(THEIRS[::-1])}"
     ]
     inputs = fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37)])
     ours, theirs = model(inputs), donor(inputs)
@@ -106,13 +105,13 @@ def test_with_the_same_classes_in_another_order_it_detects_the_same(donor, path)
     np.testing.assert_array_equal(ours["labels"], np.where(labels < 0, -1, 4 - labels))
 
 
-def test_without_a_common_class_all_but_the_outputs_is_taken(donor, path):
+def test_without_a_common_class_everything_but_the_outputs_is_copied(donor, path):
     model = fakes.detector(("robot",))
     before = values(model)
     assert load_start(model, path) == [
-        "taken: backbone, rpn_head, fc1; outputs of background",
+        "copied: backbone, rpn, fc1; outputs of background",
         "new classes, which start at random: robot",
-        f"its classes that are not taken: {', '.join(THEIRS)}",
+        f"classes of the checkpoint that are not used: {', '.join(THEIRS)}",
     ]
     assert_started(model, before, donor, (0, None))
 
@@ -130,7 +129,7 @@ def test_what_is_frozen_here_or_was_there_makes_no_difference(donor, path, froze
     before = values(model)
     load_start(model, path)
     assert_started(model, before, donor, ROWS)
-    trained = [part.name for part in model.backbone.stack if part.trainable_weights]
+    trained = [x.name for x in model.backbone.leaf_layers() if x.trainable_weights]
     assert (
         trained == {-1: [], 0: ["block1_conv1", "block2_conv1"], 1: ["block2_conv1"]}[frozen_blocks]
     )
@@ -149,7 +148,7 @@ def test_weights_keep_every_bit_whatever_the_precision(donor, tmp_path, theirs, 
     assert_started(model, before, donor, ROWS)
 
 
-def test_other_anchors_of_the_same_number_are_taken_and_said(donor, path):
+def test_other_anchors_of_the_same_number_are_accepted_and_reported(donor, path):
     model = fakes.detector(OURS, scales=(8.0, 16.0, 32.5), ratios=(1.0, 2.0, 3.0))
     before = values(model)
     assert load_start(model, path)[-2:] == [
@@ -161,7 +160,7 @@ def test_other_anchors_of_the_same_number_are_taken_and_said(donor, path):
 
 def test_a_shared_start_is_that_of_both_networks_of_an_unshared_detector(donor, path):
     model = fakes.detector(OURS, scheme="unshared")
-    assert load_start(model, path)[0].startswith("taken: backbone, rpn_backbone, rpn_head, fc1; ")
+    assert load_start(model, path)[0].startswith("copied: backbone, rpn_backbone, rpn, fc1; ")
     for name in ("backbone", "rpn_backbone"):
         for weight, theirs in zip(
             getattr(model, name).weights, donor.backbone.weights, strict=True
@@ -178,39 +177,24 @@ def test_of_an_unshared_start_each_network_takes_its_own(scheme, tmp_path):
     before = values(model)
     lines = load_start(model, tmp_path / "a.keras")
     assert_started(model, before, donor, ROWS)
-    remark = "its rpn_backbone is not taken: here the RPN shares the detector's"
+    remark = "its rpn_backbone is not used: here the RPN shares the detector's backbone"
     assert (remark in lines) is (scheme == "joint")
 
 
-def test_the_last_stage_of_a_resnet_is_taken_whole(tmp_path):
-    def stack(dtype):
-        convolution = {"padding": "same", "activation": "relu", "dtype": dtype}
-        layers = [
-            keras.layers.Conv2D(4, 3, 16, name="conv1_conv", **convolution),
-            backbone.FrozenNormalization(name="conv1_bn", dtype=dtype),
-            keras.layers.Conv2D(6, 3, name="conv4_conv", **convolution),
-        ]
-        return backbone.Stack(
-            layers,
-            stride=16,
-            rpn_channels=8,
-            make_head=lambda: stacks.Stage(
-                [keras.layers.Conv2D(5, 3, name="conv5_conv", **convolution)], name="stage5"
-            ),
-        )
-
-    with mock.patch.dict(backbone.BACKBONES, resnet50=stack):
+def test_the_last_stage_of_a_resnet_is_copied_whole(tmp_path):
+    with small_resnet.as_resnet50():
         settings = fakes.SMALL.replace(backbone="resnet50")
-        donor, model = (FasterRCNN(settings, names) for names in (THEIRS, OURS))
+        donor, model = (build_detector(settings, names) for names in (THEIRS, OURS))
         for seed, one in enumerate((donor, model)):
             fakes.randomize(one, seed)
         checkpoint.save(donor, tmp_path / "a.keras")
         before = values(model)
         lines = load_start(model, tmp_path / "a.keras")
-        assert lines[0].startswith("taken: backbone, rpn_head, stage5; outputs of background, cat")
+        start = "copied: backbone, rpn, small_resnet_stage5; outputs of background, cat"
+        assert lines[0].startswith(start)
         assert_started(model, before, donor, ROWS)
         # No weight of a stage depends on these.
-        other = FasterRCNN(settings.replace(pool_size=5, head_units=(3, 2)), OURS)
+        other = build_detector(settings.replace(pool_size=5, head_units=(3, 2)), OURS)
         load_start(other, tmp_path / "a.keras")
 
 
