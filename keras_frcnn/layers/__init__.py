@@ -1,4 +1,4 @@
-"""The parts of Faster R-CNN, one Keras layer per file, in the order of the algorithm."""
+"""The layers of Faster R-CNN, one Keras layer per file, in the order of the algorithm."""
 
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
 from keras_frcnn.layers.anchor_target_assigner import AnchorTargetAssigner

@@ -1,4 +1,4 @@
-"""Anchors: step 2 of the way, after the backbone."""
+"""Anchors: boxes of all scales and ratios at every cell of a feature map."""
 
 import keras
 import numpy as np
@@ -9,30 +9,31 @@ import tensorflow as tf
 class AnchorGenerator(keras.layers.Layer):
     """Lays anchors of all scales and ratios over every cell of a feature map.
 
-    1. A ratio r = height / width changes a scale's shape and keeps its area: h = s sqrt(r), w = s /
-       sqrt(r).
-    2. The centre of cell (row, column) is ((row + 0.5) stride, (column + 0.5) stride).
+    1. An anchor of scale s and ratio r = height / width has height s sqrt(r) and width s / sqrt(r),
+       so that its area is s^2 whatever the ratio.
+    2. The anchors of cell (row, column) are centred at ((row + 0.5) stride, (column + 0.5) stride).
 
-    Coordinates: yxyx pixels of the network's input, float32 under every policy; anchors may cross
-    its border. They follow from the feature map's real shape, so that any rounding of the backbone
-    fits. No gradient, no randomness.
+    Coordinates: yxyx pixels of the network's input, float32 under every policy. Anchors may cross
+    the border. Their number follows from the real shape of the feature map, however the backbone
+    rounds it. Gradient: none. Randomness: none.
 
     Args:
-        scales: square roots of the anchors' areas, pixels. Default (128, 256, 512).
+        scales: square roots of the anchors' areas, in pixels. Default (128, 256, 512).
         ratios: heights over widths. Default (0.5, 1, 2).
-        stride: pixels between neighbouring cells. Default 16.
+        stride: pixels from one cell to the next. Default 16.
 
     Call arguments:
         features: [B, h, w, C]; only the shape is read.
 
     Returns:
-        [h * w * A, 4] float32, ordered by row, column, anchor; anchors by ratio, then scale.
+        [h * w * A, 4] float32, ordered by row, column and anchor; the anchors of a cell by ratio,
+        then scale.
 
     Raises:
         ValueError: if a scale, a ratio or the stride is not positive.
 
     Differences from the paper: none. The released code rounds anchors to whole pixels and centres
-    them at 7.5; here they are exact, centred at 8.
+    the first one at 7.5. Here they are exact and the first one is centred at 8.
 
     Reference: Ren et al. 2015, section 3.1.1.
     """
@@ -53,7 +54,7 @@ class AnchorGenerator(keras.layers.Layer):
 
     @property
     def num_anchors(self):
-        """Anchors a cell, A."""
+        """The number of anchors per cell, A."""
         return len(self.scales) * len(self.ratios)
 
     def call(self, features):

@@ -1,4 +1,4 @@
-"""Detections from the head's output: the last step of the way."""
+"""Detections: the box head's output, decoded and suppressed class by class."""
 
 import keras
 import tensorflow as tf
@@ -11,24 +11,25 @@ from keras_frcnn.ops import nms
 class DetectionDecoder(keras.layers.Layer):
     """Turns class logits and per-class deltas into the detections of each image.
 
-    1. Softmax over all classes with background, whose column is then dropped.
-    2. Each region's deltas for each class move the region; boxes are clipped to the image, and
-       dropped if nothing is left.
-    3. Within each class: drop scores up to ``score_threshold``, suppress at ``nms_iou_threshold``.
-    4. The best ``max_detections`` of all classes; of equal scores the lower class, then the lower
-       region. A region may be detected as several classes.
+    1. Take the softmax over all classes with background, and drop the column of background.
+    2. Move each RoI by its deltas for each class, clip the boxes to the image, and drop those of
+       which nothing is left.
+    3. Within each class, drop scores up to ``score_threshold`` and suppress at
+       ``nms_iou_threshold``.
+    4. Keep the best ``max_detections`` of all classes. Ties in score go to the lower class, then to
+       the lower RoI. An RoI may be detected as several classes.
 
-    Coordinates: yxyx pixels of the network's input, float32 under every policy. Padding regions
-    give nothing; rows past ``num_detections`` have zero boxes and scores and label -1. No gradient
-    is meant, no randomness.
+    Coordinates: yxyx pixels of the network's input, float32 under every policy. Padding RoIs give
+    no detection. Rows past ``num_detections`` have zero boxes and scores and label -1. Gradient:
+    not meant to be used. Randomness: none.
 
     Args:
-        score_threshold: default 0.05.
-        nms_iou_threshold: default 0.3.
-        max_detections: default 100.
-        box_delta_std: the divisors the targets had. Default (0.1, 0.1, 0.2, 0.2).
-        supports_jit: suppress by operations that XLA compiles; the same detections. Default False:
-            on the processor, which is faster without XLA, beside a GPU too.
+        score_threshold: only scores above this are kept. Default 0.05.
+        nms_iou_threshold: IoU above which the worse box of a class is dropped. Default 0.3.
+        max_detections: detections per image, of all classes together. Default 100.
+        box_delta_std: the divisors that the targets had. Default (0.1, 0.1, 0.2, 0.2).
+        supports_jit: suppress with operations that XLA compiles. Default False: on the CPU, which
+            is faster without XLA, even beside a GPU. The detections are the same.
 
     Call arguments:
         rois: [B, R, 4].

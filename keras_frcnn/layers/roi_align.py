@@ -1,4 +1,4 @@
-"""Bilinear sampling of regions: step 5 of the way, the later form without quantisation."""
+"""RoIAlign: bilinear sampling of regions, without quantisation."""
 
 import keras
 import tensorflow as tf
@@ -6,24 +6,24 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class RoIAlign(keras.layers.Layer):
-    """Averages bilinear samples of each region over a fixed grid, without rounding anything.
+    """Averages bilinear samples of each RoI over a fixed grid, without rounding anything.
 
-    1. The region, divided by the stride and shifted by half a cell (cell centres lie at whole
-       numbers), is cut into p x p bins; each bin has ``sampling_ratio`` x ``sampling_ratio`` evenly
+    1. Divide the RoI by the stride and shift it by half a cell, since cell centres lie at whole
+       numbers. Cut it into p x p bins, each with ``sampling_ratio`` x ``sampling_ratio`` evenly
        spaced samples.
-    2. A sample interpolates the four cells around it. Up to one cell outside the map it takes the
-       border's value, farther out 0.
-    3. A bin is the mean of its samples.
+    2. Interpolate each sample from the four cells around it. Up to one cell outside the map, a
+       sample has the value of the border; farther out, 0.
+    3. Average the samples of each bin.
 
-    Coordinates: yxyx pixels of the network's input. Computed in float32, returned in the features'
-    type. Gradient flows to the features and to the regions. No randomness.
+    Coordinates: yxyx pixels of the network's input. The layer computes in float32 and returns the
+    type of the features. Gradient: flows to the features and to the RoIs. Randomness: none.
 
     Args:
         pool_size: p. Default 7.
-        stride: pixels of a cell. Default 16.
-        sampling_ratio: samples a bin and axis. Default 2.
-        supports_jit: compute by products of matrices, which XLA compiles; equal up to rounding, but
-            slower without XLA. Default False.
+        stride: pixels per cell. Default 16.
+        sampling_ratio: samples per bin and axis. Default 2.
+        supports_jit: compute with matrix products, which XLA compiles. They are equal up to
+            rounding, but slower without XLA. Default False.
 
     Call arguments:
         features: [B, h, w, C], any float type.

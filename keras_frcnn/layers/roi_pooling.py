@@ -1,41 +1,42 @@
-"""Quantised max pooling of regions: step 5 of the way, the paper's form."""
+"""RoI pooling: quantised max pooling of regions, as in the paper."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-# Regions of up to so many cells find their bins in a table; longer ones, far outside any image,
-# compute them.
+# RoIs of up to this many cells look up their bins in a table. Longer ones, which reach far outside
+# any image, compute them.
 _LONGEST_TABULATED_SPAN = 2048
 
-# Corners are moved into +-this before they become integers, so that infinite coordinates stay
-# defined.
+# Corners are clipped to plus or minus this before they become integers, so that infinite
+# coordinates have a defined result.
 _FARTHEST_CELL = 2.0**28
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class RoIPooling(keras.layers.Layer):
-    """Max-pools the window of each region to a fixed grid, exactly as Fast R-CNN does.
+    """Max-pools the window of each RoI to a fixed grid, exactly as Fast R-CNN does.
 
-    1. Corners are divided by the stride and rounded, halves away from zero; the far cell is
-       included, so a region spans at least one cell.
-    2. The span is cut into p x p bins from floor(i * bin) to ceil((i + 1) * bin), cut off at the
-       map's border.
-    3. Each bin gives its maximum, for each channel; an empty bin (outside the map) gives 0.
+    1. Divide the corners by the stride and round them, halves away from zero. The far cell is
+       included, so that an RoI spans at least one cell.
+    2. Cut the span into p x p bins, from floor(i * bin) to ceil((i + 1) * bin), and cut them off at
+       the border of the map.
+    3. Take the maximum of each bin and channel. An empty bin, outside the map, gives 0.
 
-    Coordinates: yxyx pixels of the network's input. Gradient flows to the features, to the first
-    maximum of a bin in row order; there is none to the regions (rounding has none: non-approximate
-    joint training needs ``RoIAlign``). The maxima are exact in every precision. No randomness.
+    Coordinates: yxyx pixels of the network's input. Gradient: flows to the features, namely to the
+    first maximum of a bin in row order. There is none to the RoIs, since rounding has none:
+    non-approximate joint training needs ``RoIAlign``. Randomness: none. The maxima are exact in
+    every precision.
 
-    How: maxima over windows of 2^k x 2^l cells are tabulated once for the whole map; any bin is
-    then covered by four (overlapping) windows, whatever its size.
+    The maxima over windows of 2^k x 2^l cells are tabulated once for the whole map. Four
+    overlapping windows then cover any bin, whatever its size.
 
     Args:
         pool_size: p. Default 7.
-        stride: pixels of a cell. Default 16.
-        supports_jit: compute by operations that XLA compiles: tables for windows of every size that
-            fits into the map, not only for those that the regions at hand need. Default False. The
-            same maxima.
+        stride: pixels per cell. Default 16.
+        supports_jit: compute with operations that XLA compiles, which tabulate windows of every
+            size that fits into the map, not only of those that the RoIs need. Default False. The
+            maxima are the same.
 
     Call arguments:
         features: [B, h, w, C] float32, bfloat16 or float16.

@@ -1,4 +1,4 @@
-"""The region proposal network's convolutions: step 3 of the way."""
+"""The RPN head: objectness and box deltas of every anchor."""
 
 import keras
 import tensorflow as tf
@@ -8,23 +8,23 @@ import tensorflow as tf
 class RPNHead(keras.layers.Layer):
     """Scores every anchor as object or background and regresses it.
 
-    1. A 3x3 convolution with ReLU that keeps the map's size.
-    2. Two sibling 1x1 convolutions: two objectness logits and four deltas for each anchor.
+    1. A 3x3 convolution with ReLU keeps the size of the map.
+    2. Two sibling 1x1 convolutions give two objectness logits and four deltas for each anchor.
 
-    The siblings work in float32 under every policy: 8 bits of bfloat16 would make ties of scores
-    that differ. Gradient flows to the weights and the features. No randomness; new weights are N(0,
-    0.01), biases 0.
+    The siblings compute in float32 under every policy, since the 8 bits of bfloat16 would turn
+    different scores into ties. Gradient: flows to the weights and the features. Randomness: none in
+    a call. New weights are N(0, 0.01) and new biases 0.
 
     Args:
-        num_anchors: anchors a cell, A.
-        channels: width of the 3x3 convolution: 512 for VGG16, 256 for ZF.
+        num_anchors: the number of anchors per cell, A.
+        channels: the width of the 3x3 convolution: 512 for VGG16, 256 for ZF.
 
     Call arguments:
         features: [B, h, w, C].
 
     Returns:
-        ``(objectness_logits [B, h * w * A, 2], deltas [B, h * w * A, 4])`` float32, rows in the
-        order of ``AnchorGenerator``; logit 1 is the object's. Deltas are (ty, tx, th, tw).
+        ``(objectness_logits [B, h * w * A, 2], deltas [B, h * w * A, 4])`` float32, in the order of
+        ``AnchorGenerator``. Logit 1 is that of an object. Deltas are (ty, tx, th, tw).
 
     Differences from the paper: none.
 

@@ -1,17 +1,17 @@
-"""The four detection losses, with fixed denominators.
+"""Detection losses with fixed denominators.
 
-Each loss is a sum over samples divided by a number that does not depend on how many samples turned
-out positive or valid, so that n replicas with one image each equal one replica with n images.
-Inputs may be of any float type; everything is computed in float32. Samples with weight 0 contribute
-exactly 0 to value and gradient, even where their logits or deltas are not finite.
+Each loss is a sum over samples, divided by a number that does not depend on how many samples are
+positive or valid. So n replicas with one image each equal one replica with n images. Inputs may
+have any float type; everything is computed in float32. Samples of weight 0 contribute exactly 0 to
+value and gradient, even if their logits or deltas are not finite.
 """
 
 import tensorflow as tf
 
 
 def smooth_l1(x, beta):
-    """Smooth L1: ``0.5 x^2 / beta`` below ``beta``, ``|x| - beta / 2`` above (Fast R-CNN, equation
-    3).
+    """Returns smooth L1: ``0.5 x^2 / beta`` below ``beta`` and ``|x| - beta / 2`` above (Fast
+    R-CNN, equation 3).
 
     The released code's "sigma" is ``beta = 1 / sigma^2``.
     """
@@ -20,11 +20,11 @@ def smooth_l1(x, beta):
 
 
 def classification_loss(logits, labels, weights, normalizer):
-    """Softmax cross-entropy.
+    """Computes the softmax cross-entropy.
 
     Args:
         logits: [B, S, K].
-        labels: [B, S] int, anything where the weight is 0.
+        labels: [B, S] int; any value where the weight is 0.
         weights: [B, S].
         normalizer: the sum is divided by ``B * normalizer``.
 
@@ -39,12 +39,12 @@ def classification_loss(logits, labels, weights, normalizer):
 
 
 def box_loss(deltas, target_deltas, weights, normalizer, beta):
-    """Smooth L1 over the four deltas of the weighted samples.
+    """Computes smooth L1 over the four deltas of the weighted samples.
 
     Args:
         deltas: [B, S, 4].
         target_deltas: [B, S, 4].
-        weights: [B, S], above 0 only for samples that are objects.
+        weights: [B, S], above 0 for objects only.
         normalizer: the sum is divided by ``B * normalizer``.
         beta: see ``smooth_l1``.
 
@@ -59,7 +59,7 @@ def box_loss(deltas, target_deltas, weights, normalizer, beta):
 
 
 def weight_decay_loss(kernels, weight_decay):
-    """L2 as Caffe means it: half the squared sum, so that the gradient is ``weight_decay * w``."""
+    """Returns L2 as Caffe means it: half the squared sum, with gradient ``weight_decay * w``."""
     return weight_decay * tf.add_n(
         [tf.nn.l2_loss(tf.cast(kernel, tf.float32)) for kernel in kernels]
     )

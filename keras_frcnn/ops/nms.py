@@ -1,16 +1,16 @@
-"""Non-maximum suppression: batched, masked, of fixed size.
+"""Non-maximum suppression for batches of images, with masks and results of fixed size.
 
-Two boxes of which the worse is suppressed have IoU *above* the threshold. Ties in score go to the
-lower index. Boxes without area suppress nothing and are suppressed by nothing. Everything is
-float32: TensorFlow has no bfloat16 NMS, and float16 areas overflow (a 1000 x 600 box has 6e5 square
+A box is suppressed if its IoU with a better box is *above* the threshold. Ties in score go to the
+lower index. Boxes without area suppress nothing and are not suppressed. Everything is float32:
+TensorFlow has no bfloat16 NMS, and areas overflow in float16 (a box of 1000 x 600 has 6e5 square
 pixels).
 
-One result, three ways to it, since no operation of TensorFlow is good everywhere:
+There are three ways to the same result, since no operation of TensorFlow is good everywhere:
 
-- ``NonMaxSuppressionV4`` has kernels for processors and GPUs; one call an image.
-- ``CombinedNonMaxSuppression`` is 2 to 3 times as fast on a processor, its cores sharing images
-  and classes, but has no GPU kernel.
-- ``_survivors`` is made of plain tensor operations, for XLA, which cannot compile the second and
+- ``NonMaxSuppressionV4`` has kernels for CPUs and GPUs, and takes one call per image.
+- ``CombinedNonMaxSuppression`` is 2 to 3 times as fast on a CPU, whose cores share the images and
+  classes, but it has no GPU kernel.
+- ``_survivors`` consists of plain tensor operations, for XLA. XLA cannot compile the second and
   goes through the boxes of the first one by one.
 """
 
@@ -18,27 +18,28 @@ import tensorflow as tf
 
 from keras_frcnn.ops import boxes as box_ops
 
-# Boxes that ``_survivors`` decides on at once.
+# The number of boxes that ``_survivors`` decides on at once.
 _BLOCK = 256
 
 
 def suppress(
     boxes, scores, valid, max_output_size, iou_threshold, *, on_cpu=False, supports_jit=False
 ):
-    """Keeps the best boxes of each image, without regard to class (the RPN's proposals).
+    """Keeps the best boxes of each image, whatever their class (the RPN's proposals).
 
     Args:
         boxes: [B, N, 4].
         scores: [B, N].
-        valid: [B, N] bool; False rows (padding, too small) are neither kept nor suppress others.
-        max_output_size: K, boxes kept an image, a Python integer.
-        iou_threshold: IoU above which the worse box goes.
-        on_cpu: True: by a faster kernel that exists for processors only. The same picks.
-        supports_jit: True: by operations that XLA compiles; goes before ``on_cpu``. The same picks.
+        valid: [B, N] bool; False rows (padding, too small) are not kept and suppress nothing.
+        max_output_size: K, the boxes kept per image, a Python integer.
+        iou_threshold: IoU above which the worse box is dropped.
+        on_cpu: whether to use a faster kernel that only CPUs have. It keeps the same boxes.
+        supports_jit: whether to use operations that XLA compiles; takes precedence over ``on_cpu``.
+            They keep the same boxes.
 
     Returns:
-        ``(indices [B, K] int32, kept [B, K] bool)``: rows of ``boxes``, best first. Where fewer
-        than K survive, ``kept`` is False and the index is 0.
+        ``(indices [B, K] int32, kept [B, K] bool)``: rows of ``boxes``, best first. If fewer than K
+        boxes survive, ``kept`` is False and the index is 0 for the rest.
     """
     boxes, scores = tf.cast(boxes, tf.float32), tf.cast(scores, tf.float32)
     valid &= scores > tf.float32.min  # False for NaN too
@@ -74,19 +75,19 @@ def suppress(
 def suppress_per_class(
     boxes, scores, max_output_size, iou_threshold, score_threshold, *, supports_jit=False
 ):
-    """Keeps the best detections of each image: suppression within each class, then the best of
-    all classes.
+    """Keeps the best detections of each image: suppresses within each class, then takes the best
+    of all classes.
 
-    Ties in score go to the lower class, then to the lower region.
+    Ties in score go to the lower class, then to the lower RoI.
 
     Args:
-        boxes: [B, R, C, 4], one box for each region and class.
+        boxes: [B, R, C, 4], one box for each RoI and class.
         scores: [B, R, C] without the background's column; 0 for padding.
-        max_output_size: K, detections kept an image, all classes together.
-        iou_threshold: IoU above which the worse box of a class goes.
+        max_output_size: K, the detections kept per image, of all classes together.
+        iou_threshold: IoU above which the worse box of a class is dropped.
         score_threshold: only scores above it take part.
-        supports_jit: True: by operations that XLA compiles; False: on the processor. The same
-            detections.
+        supports_jit: whether to use operations that XLA compiles; otherwise they run on the CPU.
+            The detections are the same.
 
     Returns:
         ``(boxes [B, K, 4], scores [B, K], classes [B, K] int32, counts [B] int32)``, best first;
@@ -111,19 +112,18 @@ def suppress_per_class(
 
 
 def _best_of_lists(boxes, scores, usable, k, iou_threshold, supports_jit):
-    """Suppression within each of L lists of an image, then the best of all lists.
+    """Suppresses within each of L lists of an image, then takes the best of all lists.
 
-    Scores are replaced by their ranks, which differ where scores tie, so that there is one right
-    answer; and which tell, where an operation gives the scores of what it kept but not the place,
-    the place too.
+    Scores are replaced by their ranks. Ranks differ where scores tie, so that there is one right
+    answer; and they identify a box where an operation returns only the scores of what it kept.
 
     Args:
         boxes: [B, L, N, 4].
         scores: [B, L, N], without NaN where usable.
         usable: [B, L, N] bool.
         k: K, a Python integer.
-        iou_threshold: IoU above which the worse box of a list goes.
-        supports_jit: whether XLA shall be able to compile it.
+        iou_threshold: IoU above which the worse box of a list is dropped.
+        supports_jit: whether XLA must be able to compile it.
 
     Returns:
         ``(indices [B, K] int32, kept [B, K] bool)``, best first; indices are ``l * N + n``, and ``L
@@ -146,9 +146,9 @@ def _best_of_lists(boxes, scores, usable, k, iou_threshold, supports_jit):
 
 
 def _keep_on_cpu(boxes, ranks, k, iou_threshold):
-    """The K highest ranks [B, K] that survive, then zeros: by TensorFlow's kernel.
+    """Returns the K highest ranks [B, K] that survive, then zeros, with TensorFlow's kernel.
 
-    The kernel exists for processors only, so it is placed there on purpose.
+    Only CPUs have the kernel, so it is placed there on purpose.
     """
     with tf.device("CPU:0"):
         _, ranks, _, _ = tf.image.combined_non_max_suppression(
@@ -164,7 +164,7 @@ def _keep_on_cpu(boxes, ranks, k, iou_threshold):
 
 
 def _keep_in_blocks(boxes, ranks, k, iou_threshold):
-    """The K highest ranks [B, K] that survive, then zeros: by what XLA compiles."""
+    """Returns the K highest ranks [B, K] that survive, then zeros, with what XLA compiles."""
     batch_size, num_lists, n, _ = tf.unstack(tf.shape(boxes))
     rows = batch_size * num_lists
     ranks, order = tf.math.top_k(tf.reshape(ranks, [rows, n]), n)
@@ -180,13 +180,13 @@ def _keep_in_blocks(boxes, ranks, k, iou_threshold):
 
 
 def _survivors(boxes, alive, k, iou_threshold):
-    """Suppresses what a better box overlaps, a block of rows after the other.
+    """Suppresses what a better box overlaps, one block of rows after the other.
 
     Args:
-        boxes: [M, N, 4], each list's best first; N a multiple of the block.
+        boxes: [M, N, 4], the best of each list first; N is a multiple of the block.
         alive: [M, N] bool, False for rows that take no part.
-        k: rows wanted: what comes after the k-th survivor of a list may stay undecided.
-        iou_threshold: IoU above which the worse box goes.
+        k: the rows wanted; what comes after the k-th survivor of a list may stay undecided.
+        iou_threshold: IoU above which the worse box is dropped.
 
     Returns:
         [M, N] bool.
@@ -227,5 +227,5 @@ def _survivors(boxes, alive, k, iou_threshold):
 
 
 def _any_of(pairs, chosen):
-    """Which columns [M, N] of pairs [M, R, N] are True in any of the chosen [M, R] rows."""
+    """Returns which columns [M, N] of pairs [M, R, N] are True in any of the chosen rows [M, R]."""
     return tf.reduce_any(pairs & chosen[:, :, tf.newaxis], axis=1)
