@@ -45,7 +45,6 @@ def build_detector(config: Config, class_names) -> FasterRCNN:
     # On proposals from elsewhere the second stage learns alone: Fast R-CNN.
     model.rpn.trainable = config.train_proposals == "rpn"
     model.config = config
-    model.needs_proposals = config.needs_proposals_file
     return model
 
 

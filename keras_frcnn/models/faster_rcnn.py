@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_frcnn.config import Config
 from keras_frcnn.models.preprocessing import make_inputs, read_images, resize_scale, to_original
 from keras_frcnn.models.rpn import Proposals
 from keras_frcnn.ops import losses, sampling
@@ -100,8 +101,6 @@ class FasterRCNN(keras.Model):
         }
         # The settings that build_detector made the model from; None if it was composed from parts.
         self.config = None
-        # Whether the model can only classify proposals that come with the inputs.
-        self.needs_proposals = False
         self.backbone = backbone
         self.rpn = rpn
         self.roi_head = roi_head
@@ -325,7 +324,7 @@ class FasterRCNN(keras.Model):
         Raises:
             ValueError: if the model needs proposals that new images lack.
         """
-        if self.needs_proposals:
+        if self.config is not None and self.config.needs_proposals_file:
             raise ValueError(
                 "this detector has no RPN that has learned: it was trained with train_proposals="
                 f"{self.config.train_proposals}. It can be evaluated on proposals of a file, but "
@@ -364,28 +363,26 @@ class FasterRCNN(keras.Model):
         return [name for name in super().__dir__() if name != "layers"]
 
     def get_config(self):
-        common = {"format": FORMAT, "class_names": list(self.class_names)}
-        if self.config is not None:
-            return {**common, "config": self.config.to_dict()}
         parts = {
             name: getattr(self, name) and keras.saving.serialize_keras_object(getattr(self, name))
             for name in ("backbone", "rpn", "roi_head", "rpn_backbone")
         }
-        return {**common, "parts": parts, **self._arguments, "name": self.name}
+        config = {"format": FORMAT, "class_names": list(self.class_names), "parts": parts}
+        if self.config is not None:
+            config["config"] = self.config.to_dict()
+        return {**config, **self._arguments, "name": self.name}
 
     @classmethod
     def from_config(cls, config):
-        config = {name: value for name, value in config.items() if name != "format"}
-        if "config" in config:
-            from keras_frcnn.config import Config
-            from keras_frcnn.models.build import build_detector
-
-            return build_detector(Config.from_dict(config["config"]), config["class_names"])
+        arguments = {k: v for k, v in config.items() if k not in ("format", "config", "parts")}
         parts = {
             name: part and keras.saving.deserialize_keras_object(part)
-            for name, part in config.pop("parts").items()
+            for name, part in config["parts"].items()
         }
-        return cls(**parts, **config)
+        model = cls(**parts, **arguments)
+        if "config" in config:
+            model.config = Config.from_dict(config["config"])
+        return model
 
 
 def is_bias(weight):

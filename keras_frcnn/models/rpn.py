@@ -203,6 +203,7 @@ class RegionProposalNetwork(keras.layers.Layer):
             name="rpn_head",
         )
         self.head.build((None, None, None, backbone.channels[0]))
+        self.head.trainable = self.trainable
         self.built = True
 
     def predict(self, levels):

@@ -159,7 +159,7 @@ def _content(values, number, path):
     if not isinstance(class_names, list) or not all(isinstance(n, str) for n in class_names):
         raise ValueError(f"its class_names must be a list of names. Received: {class_names!r}")
     settings = None
-    if "parts" not in values:
+    if "config" in values:
         settings, _ = Config.from_checkpoint(values["config"], path)
     return _Content(number, settings, tuple(class_names))
 
