@@ -14,7 +14,7 @@ DETECTIONS = "detections.json"
 
 
 class EvaluatedRun(NamedTuple):
-    """What ``evaluate`` wrote beside its detections, as far as another evaluation needs it.
+    """What ``evaluate`` wrote beside its detections and another evaluation needs.
 
     Attributes:
         class_names: names of the labels 0, 1, ...
@@ -117,7 +117,7 @@ def read_images(dataset, config: Config, truth):
     config = config.replace(on_bad_record="skip")
     try:
         with_images = data.load(config, config.eval_split, truth.class_names, strict=False)
-    except ValueError:  # it is about the images: the annotations have been read before
+    except ValueError:  # the error concerns the images: the annotations have been read before
         return None
     no_objects = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
     records = dict.fromkeys(truth.image_ids, Record("", "", 1, 1, *no_objects))
@@ -127,12 +127,12 @@ def read_images(dataset, config: Config, truth):
 
 
 def read_detections(files: DetectionFiles, config: Config, truth):
-    """Reads detections, with the numbers as they are written.
+    """Reads detections and keeps their numbers exactly as they are written.
 
     Args:
         files: what ``locate`` returned.
         config: its evaluation split names the text files.
-        truth: the ground truth that they are compared with.
+        truth: the ground truth that the detections are compared with.
 
     Returns:
         The ``DetectionTable``.
@@ -169,12 +169,12 @@ def check_same_truth(pair: Sequence[DetectionFiles], metric: str, fingerprint: s
     """Checks that detections were evaluated on the ground truth that they are now compared on.
 
     Args:
-        pair: two that ``locate`` returned. Those of other tools are not checked.
+        pair: two results of ``locate``. Detections of other tools are not checked.
         metric: the metric of the comparison.
         fingerprint: fingerprint of the ground truth of the comparison.
 
     Raises:
-        ValueError: naming the detections that were evaluated otherwise.
+        ValueError: naming the detections that were evaluated on other data or by another metric.
     """
     runs = [(files.name, files.run) for files in pair if files.run]
     for name, run in runs:
@@ -199,8 +199,8 @@ def check_same_truth(pair: Sequence[DetectionFiles], metric: str, fingerprint: s
 def split_names(config: Config) -> tuple[str, str]:
     """Returns the two names that the image set may have in the names of VOC's text files.
 
-    The first is the one that is written. For a single split it is the development kit's, which its
-    server expects ("test"); for several splits it contains their folders ("VOC2007-test_...").
+    Files are written under the first name. For a single split it is the development kit's ("test"),
+    which VOC's server expects; for several splits it contains their folders ("VOC2007-test_...").
     """
     splits = [split for source in config.sources(config.eval_split) for split in source.splits]
     names = "_".join(splits).replace("/", "-"), "_".join(s.rpartition("/")[2] for s in splits)

@@ -7,12 +7,12 @@ weight. The copies of a detection, from an image drawn several times, stand next
 the ranking by score.
 
 The interval holds the middle 95 % of the resamples, after all of them are shifted so that their
-mean is the measured figure. Resamples are less varied than real data, which flatters the highest
-precision at a recall: without the shift, their percentiles cover the true value in 80 to 90 % of
-cases, with it in about 95 %.
+mean is the measured figure. Resamples are less varied than real data, so the highest precision at a
+recall comes out too high in them. Without the shift, their percentiles cover the true value in 80
+to 90 % of cases; with it, in about 95 %.
 
-To compare two detectors, both are evaluated on the same resamples: what makes a resample easy or
-hard is the same for both and cancels in the difference.
+To compare two detectors, both are evaluated on the same resamples. What makes a resample easy or
+hard then affects both alike and cancels in the difference.
 """
 
 import dataclasses
@@ -38,10 +38,10 @@ VOC_FIGURES = (("map_11point", "ap_11point"), ("map_area", "ap_area"))
 COCO_FIGURES = (("AP", "AP"), ("AP50", "AP50"))
 
 Progress = Callable[[Iterable, str, int], Iterable]
-"""Passes items on while it shows progress; takes them, a description and their number."""
+"""A function of items, a description and their number that yields the items and shows progress."""
 
 _RESAMPLES_AT_ONCE = 100
-_MANY_DETECTIONS = 200_000  # from which on progress is shown
+_MANY_DETECTIONS = 200_000  # progress is shown from this number on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Intervals:
     Attributes:
         num_resamples: number of resamples.
         seed: the seed they were drawn with.
-        means: by the name of the figure: "map_11point" and "map_area", or "AP" and "AP50".
-        classes: by the name of the figure, "ap_11point" and "ap_area", or "AP" and "AP50": the
-            interval of each class, in the data set's order.
+        means: the interval of each mean figure, "map_11point" and "map_area" or "AP" and "AP50".
+        classes: the intervals of the classes, in the data set's order, of each figure, "ap_11point"
+            and "ap_area" or "AP" and "AP50".
     """
 
     num_resamples: int
@@ -129,16 +129,16 @@ def differences(
         detections: the detections of the first detector.
         others: the detections of the second detector.
         metric: as for ``intervals``.
-        iou_threshold: likewise.
-        num_resamples: likewise.
-        seed: likewise.
-        progress: likewise.
+        iou_threshold: as for ``intervals``.
+        num_resamples: as for ``intervals``.
+        seed: as for ``intervals``.
+        progress: as for ``intervals``.
 
     Returns:
         The intervals of the first detector's figures minus the second's.
 
     Raises:
-        ValueError: as ``intervals``.
+        ValueError: as for ``intervals``.
     """
     rankings = [_rank(truth, table, metric, iou_threshold) for table in (detections, others)]
     num_images = len(truth.image_ids)
@@ -172,8 +172,8 @@ def _resample(
     seed: int,
     progress: Progress | None,
 ) -> list[np.ndarray]:
-    """Returns for each list of rankings the APs [figures, classes, 1 + resamples]: first those of
-    the data set itself, then those of the resamples.
+    """Returns the APs [figures, classes, 1 + resamples] of each list of rankings. Those of the data
+    set itself come first, then those of the resamples.
     """
     if num_resamples < 1:
         raise ValueError(f"num_resamples must be at least 1. Received: {num_resamples}")
@@ -203,11 +203,11 @@ def _all_precisions(rankings: list[_Ranking], weights: np.ndarray, metric: str) 
 
 
 def _average_precisions(ranking: _Ranking, weights: np.ndarray, metric: str) -> np.ndarray:
-    """Returns the APs [figures, B] of a class when images count as often as weights [images, B]
-    say.
+    """Returns the APs [figures, B] of a class if each image counts as often as its weight in
+    weights [images, B].
     """
     num_gt = weights[ranking.gt_rows].sum(axis=0)
-    # Between these detections there are only false positives, whose number is enough.
+    # Only false positives lie between these detections, and their number is all that is needed.
     events = np.flatnonzero(np.any(ranking.positive | ~ranking.counted, axis=0))
     ranks = np.zeros((0, weights.shape[1]), np.int32)
     if len(events):

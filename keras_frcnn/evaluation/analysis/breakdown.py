@@ -8,7 +8,7 @@ from keras_frcnn.evaluation.analysis.errors import ERRORS, ErrorSplit, Kind
 from keras_frcnn.evaluation.metrics.boxes import areas
 
 SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
-"""COCO's sizes of objects: the least area, in square pixels, of each."""
+"""COCO's object sizes, and the smallest area of each in square pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +39,8 @@ def best_score(split: ErrorSplit) -> float:
         split: the errors of all detections.
 
     Returns:
-        The score of one of the detections, of equally good ones the highest. If none is correct, 0
-        or the lowest score, whichever is lower.
+        The score of one of the detections, the highest one if several are equally good. If no
+        detection is correct, it is 0, or the lowest score if that is below 0.
     """
     counted = split.kinds != Kind.IGNORED
     scores = split.found.scores[counted]
@@ -77,8 +77,8 @@ def by_score(split: ErrorSplit, num_bins: int = 20) -> tuple[np.ndarray, np.ndar
 def by_size(split: ErrorSplit) -> list[SizeResult]:
     """Counts objects and detections of each size.
 
-    The area of an object is that of its annotation, which may be of the outline; the area of a
-    detection is that of its box.
+    The area of an object is the one in its annotation, which may be that of the outline; the area
+    of a detection is that of its box.
     """
     starts = list(SIZES.values())
     gt_sizes = np.searchsorted(starts, split.truth.areas, side="right") - 1
@@ -139,7 +139,7 @@ def best_images(split: ErrorSplit) -> np.ndarray:
 
 
 def surest(split: ErrorSplit, kind: Kind) -> np.ndarray:
-    """Returns the detections of a kind, best score first, only the best of each image.
+    """Returns the best detection of one kind in each image, highest score first.
 
     Returns:
         int64, indices of detections.
@@ -151,7 +151,7 @@ def surest(split: ErrorSplit, kind: Kind) -> np.ndarray:
 
 
 def largest_missed(split: ErrorSplit) -> np.ndarray:
-    """Returns the missed objects, largest first, only the largest of each image.
+    """Returns the largest missed object of each image, largest first.
 
     Returns:
         int64, indices of objects.

@@ -17,7 +17,7 @@ class Comparison:
     """Two evaluations side by side.
 
     Attributes:
-        names: names of the two.
+        names: names of the two evaluations.
         before: the first evaluation.
         after: the second evaluation.
         differences: intervals of the second's figures minus the first's; None if not computed.
@@ -34,7 +34,7 @@ class Comparison:
     def changed_images(self) -> np.ndarray:
         """Returns the images whose AP changed, from the largest gain to the largest loss.
 
-        Of equal changes, that of the image with more objects is nearer to its end of the list.
+        Among equal changes, images with more objects are nearer to the ends of the list.
 
         Returns:
             int64, indices in ``before.errors.truth.image_ids``.
@@ -57,7 +57,7 @@ def compare(
     """Compares two evaluations.
 
     Args:
-        names: names of the two.
+        names: names of the two evaluations.
         before: the first evaluation.
         after: the second evaluation, of the same ground truth by the same metric.
         num_resamples: number of bootstrap resamples; 0: no intervals.

@@ -1,9 +1,9 @@
 """What average precision would gain if one kind of error were corrected and nothing else changed.
 
-The corrections are TIDE's, see ``errors``. Of the detections with a localisation or confusion error
-at an object that nothing has found, the best becomes correct and keeps its score; the others are
-removed. Detections with duplicate, "both" and background errors are removed. Missed objects are no
-longer asked for. The gains do not add up, because one error may hide another.
+The corrections are TIDE's, see ``errors``. Where detections have a localisation or confusion error
+at an object that no detection has found, the best one becomes correct and keeps its score, and the
+others are removed. Detections with duplicate, "both" and background errors are removed. Missed
+objects no longer count. The gains do not add up, because one error may hide another.
 """
 
 import numpy as np
@@ -22,9 +22,9 @@ def error_gains(split: ErrorSplit) -> dict[str, float]:
         split: the errors.
 
     Returns:
-        By the name of the error, "localisation" to "background" and "missed", the gain of the mean
-        over the classes with objects: of the area AP for VOC, of the 101-point AP for COCO (AP50's
-        definition). NaN without objects.
+        The gain in mean AP over the classes with objects, by the name of the error ("localisation"
+        to "background", and "missed"). AP is the area AP for VOC, and the 101-point AP for COCO, as
+        in AP50. NaN without objects.
     """
     counted = split.kinds != Kind.IGNORED
     positive = split.kinds == Kind.CORRECT
@@ -43,7 +43,7 @@ def error_gains(split: ErrorSplit) -> dict[str, float]:
 
 
 def _best_at_free_objects(split: ErrorSplit, wrong: np.ndarray) -> np.ndarray:
-    """Selects, of the wrong detections, the best one at each object that nothing has found."""
+    """Selects the best wrong detection at each object that no detection has found."""
     free = (split.found_by < 0) & ~split.truth.crowd
     candidates = np.flatnonzero(wrong)
     candidates = candidates[free[split.objects[candidates]]]

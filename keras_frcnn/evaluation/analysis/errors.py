@@ -2,8 +2,8 @@
 
 Bolya et al. 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors", section 2. A
 detection that the metric counts as wrong has the first of these kinds whose condition holds. Here t
-is the IoU threshold, and the best of some objects is the one with the highest IoU (of equal ones
-the first):
+is the IoU threshold, and the best object is the one with the highest IoU (the first one among
+equals):
 
 1. localisation: 0.1 <= IoU < t with the best object of its class.
 2. confusion: IoU >= t with the best object of the other classes.
@@ -32,7 +32,7 @@ from keras_frcnn.evaluation.metrics.detections import DetectionTable
 
 BACKGROUND_IOU = 0.1
 MISSED = "missed"
-"""The name of what becomes of an object that no detection finds, beside the names of ``Kind``."""
+"""The name of the error at an object that no detection finds, beside the names of ``Kind``."""
 
 
 class Kind(enum.IntEnum):
@@ -94,8 +94,8 @@ class ErrorSplit:
         """Counts the detections of each class and kind.
 
         Args:
-            top: whether to count only as many of a class's best detections as it has objects
-                (Hoiem et al. 2012), all of which could be correct. Ignored ones are skipped.
+            top: whether to count only the n best detections of a class with n objects (Hoiem et al.
+                2012), since all of these could be correct. Ignored detections are skipped.
 
         Returns:
             int64 [classes, len(Kind)], in the order of ``Kind``.
@@ -152,8 +152,8 @@ def split(
         found: the detections.
         iou_threshold: least IoU of a correct detection, above 0 and at most 1.
         metric: "voc" or "coco", whose rule decides what is correct.
-        score_threshold: detections with a lower score are left out. By default none are, since
-            other tools may score below 0.
+        score_threshold: detections with a lower score are left out. By default none is left
+            out, because other tools may give scores below 0.
 
     Returns:
         The split.

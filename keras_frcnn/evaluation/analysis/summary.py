@@ -25,8 +25,8 @@ class Summary:
         result: the figures of the metric, of each class and their means.
         errors: what became of each detection and object. It holds both, as ``errors.found`` and
             ``errors.truth``; its images are in the order of ``dataset.records``.
-        gains: by the name of an error, "localisation" to "background" and "missed", what mean AP
-            would gain if only that kind were corrected, see ``error_gains``.
+        gains: what mean AP would gain if only one kind of error were corrected, by its name
+            ("localisation" to "background", and "missed"), see ``error_gains``.
         intervals: bootstrap intervals; None if not computed.
         recall: recall of the proposals; None if there are none, as for detections read from files.
         dataset: the images; None if only annotations were read.
@@ -69,7 +69,7 @@ def summarize(
         iou_threshold: least IoU of a correct detection, in VOC's metric and in the analysis of
             errors.
         dataset: the images, in the order of the ground truth.
-        proposal_boxes: for each record of the data set [P, 4] yxyx, best first.
+        proposal_boxes: the proposals [P, 4] yxyx of each record of the data set, best first.
         num_resamples: number of bootstrap resamples; 0: no intervals.
         seed: seed of the resamples.
         settings: stored with the results; ``test_proposals`` names the source of the proposals.

@@ -57,12 +57,13 @@ def average_precision(
         true_positives: integers [U, ...]. For each true positive, best score first, the number of
             true positives up to and including it. In a resampled data set a detection may count
             several times, or not at all.
-        ranks: integers [U, ...]. Likewise the number of true and false positives together.
+        ranks: integers [U, ...]. For each true positive, the number of true and false positives up
+        to and including it.
         num_gt: integers [...], objects that can be found.
         recall_steps: which averages to compute, such as ``area``.
 
     Returns:
-        For each of ``recall_steps`` float64 [...]; NaN where there are no objects.
+        One float64 [...] for each of ``recall_steps``; NaN where there are no objects.
     """
     best = np.zeros(true_positives.shape)
     np.divide(true_positives, ranks, out=best, where=ranks > 0)

@@ -1,8 +1,8 @@
-"""Boxes in NumPy: conversion between yxyx and COCO's form, areas, overlaps.
+"""Boxes in NumPy: conversion between yxyx and COCO's format, areas, overlaps.
 
-The metrics compute with COCO's form, x, y, width and height ("bbox"), in float64, so that the
-numbers of its files stay as they are written. The boxes of records are float32 pixels: converting
-them to this form and back loses nothing.
+The metrics compute in COCO's format ("bbox": x, y, width, height) and in float64, so that the
+numbers of COCO's files stay as they are written. The boxes of records are float32 pixels, and
+converting them to this format and back loses nothing.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def to_boxes(bboxes: np.ndarray) -> np.ndarray:
 
 
 def areas(bboxes: np.ndarray) -> np.ndarray:
-    """Returns the areas [...] of boxes in COCO's form [..., 4]."""
+    """Returns the areas [...] of boxes in COCO's format [..., 4]."""
     return bboxes[..., 2] * bboxes[..., 3]
 
 
@@ -30,8 +30,8 @@ def overlap(
     """Computes how much boxes overlap, pair by pair.
 
     Args:
-        bboxes: [..., 4] in COCO's form.
-        others: likewise, of a shape that broadcasts with the first.
+        bboxes: [..., 4] in COCO's format.
+        others: [..., 4] in COCO's format, of a shape that broadcasts with ``bboxes``.
         is_region: bool [...], whether the other box is a crowd region, inside which the first box
             may lie anywhere.
 

@@ -1,21 +1,22 @@
-"""Average precision and recall by COCO's definition, that of pycocotools.
+"""Average precision and recall as COCO and pycocotools define them.
 
 For each class and each of the IoU thresholds 0.5, 0.55, ..., 0.95:
 
-1. The detections of an image, best score first and at most 100, are each assigned to the object of
-   their class with the highest IoU that is still free. A detection without one at the threshold is
-   a false positive.
+1. The best 100 detections of an image, highest score first, are each assigned to the free object of
+   their class with the highest IoU. A detection is a false positive if no free object reaches the
+   threshold.
 2. Any number of detections may be assigned to a crowd region, by the share of the detection that
    lies inside it (the intersection divided by the detection's own area). They do not count.
 3. AP is the mean precision at the recalls 0, 0.01, ..., 1. AR is the highest recall with at most 1,
-   10 or 100 detections an image. Both are averaged over the thresholds and the classes that have
+   10 or 100 detections per image. Both are averaged over the thresholds and the classes that have
    objects.
-4. Small, medium and large are separated at areas of 32 x 32 and 96 x 96 pixels. Objects of other
-   sizes do not count then, nor do detections of other sizes that match nothing.
+4. Small, medium and large objects also have figures of their own, separated at areas of 32 x 32 and
+   96 x 96 pixels. Objects of other sizes do not count in them, and neither do detections of other
+   sizes that match nothing.
 
 VOC's difficult objects are treated as crowd regions, because COCO knows no other way to leave an
 object out, and any COCO tool then gives the same figures. This is milder than VOC's rule, which
-asks for an IoU.
+requires a minimum IoU.
 
 faster-coco-eval computes the figures; pycocotools gives the same ones in 10 to 20 times the time.
 """
@@ -29,9 +30,9 @@ from keras_frcnn.data.dataset import GroundTruth
 from keras_frcnn.evaluation.metrics.detections import DetectionTable
 from keras_frcnn.evaluation.metrics.ground_truth import ranks_of_images
 
-# Name: array of faster-coco-eval, IoU threshold (None: the mean of all), area range, detections an
-# image. The last three are indices in the array: areas are all, small, medium, large; detections an
-# image are 1, 10, 100.
+# Name: array of faster-coco-eval, IoU threshold (None: the mean of all), area range, detections per
+# image. The last three are indices of the array. The areas are all, small, medium and large; the
+# detections per image are 1, 10 and 100.
 _FIGURES = {
     "AP": ("precision", None, 0, 2),
     "AP50": ("precision", 0, 0, 2),
@@ -59,7 +60,7 @@ class ClassResult:
         num_detections: all detections, also those that do not count.
         figures: as in ``Result``, for this class; NaN where undefined.
         precision: float64 [10, 101], at the IoU thresholds and the recalls 0, 0.01, ..., 1, for
-            objects of all sizes and at most 100 detections an image; NaN without objects.
+            objects of all sizes and at most 100 detections per image; NaN without objects.
         scores: float64 [10, 101], the lowest score needed for that recall; NaN where the recall is
             not reached.
     """
@@ -79,9 +80,9 @@ class Result:
 
     Attributes:
         classes: in the data set's order.
-        figures: COCO's twelve, as fractions of 1: AP, AP50, AP75, APs, APm, APl (small, medium,
-            large), AR1, AR10, AR100 (detections an image), ARs, ARm, ARl. NaN where no class has
-            such objects; pycocotools prints -1.
+        figures: COCO's twelve figures as fractions of 1: AP, AP50, AP75, APs, APm, APl (small,
+            medium, large), AR1, AR10, AR100 (detections per image), ARs, ARm, ARl. NaN where no
+            class has such objects; pycocotools prints -1.
         num_images: images, also those without objects.
         num_images_without_detections: images without any detection.
     """
@@ -156,9 +157,9 @@ def _run_coco_eval(truth: GroundTruth, detections: DetectionTable) -> dict[str, 
         "precision" and "scores" [thresholds, recalls, classes, areas, limits], and "recall",
         without the second axis; -1 where there are no objects.
     """
-    import faster_coco_eval  # imported late: it takes a moment, and training need not wait for it
+    import faster_coco_eval  # imported late, so that training does not wait for it
 
-    # COCO breaks ties by image id: ids here are the ranks of the real ones, from 1 as 0 means none.
+    # COCO breaks ties by image id, so these ids are the ranks of the real ones, from 1 (0: none).
     image_ids = ranks_of_images(truth.image_ids) + 1
     annotations = {
         "id": np.arange(1, len(truth.rows) + 1),

@@ -1,4 +1,4 @@
-"""Detections in memory: by image, as a detector returns them, and as one table, for the metrics.
+"""Detections in memory: a dict by image, as a detector returns them, and a table for the metrics.
 
 Images without detections may be missing from both forms; evaluation counts them from the ground
 truth. ``report.coco_files`` and ``report.voc_files`` read and write detections.
@@ -24,12 +24,12 @@ _shorten = reprlib.repr  # a value for a message, cut to a readable length
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectionTable:
-    """The detections of all images as arrays; those of one image keep the order they came in.
+    """The detections of all images as arrays, in which those of one image keep their order.
 
     Attributes:
         rows: int64 [K], index of each detection's image in the ground truth's ``image_ids``,
             ascending.
-        index_in_image: int64 [K], which of its image's detections it is, from 0.
+        index_in_image: int64 [K], the position of each detection among those of its image, from 0.
         labels: int64 [K].
         bboxes: float64 [K, 4]: x, y, width, height in pixels of the image.
         scores: float64 [K].
@@ -52,7 +52,7 @@ def to_table(detections: Detections, truth: GroundTruth) -> DetectionTable:
 
     Args:
         detections: by image id.
-        truth: has the images and classes that they are of.
+        truth: the ground truth, which defines the images and classes.
 
     Returns:
         The detections in the order of the ground truth's images.
@@ -80,9 +80,9 @@ def make_table(
 
     Args:
         rows: as in ``DetectionTable``, but in any order.
-        labels: as in ``DetectionTable``, like the others.
-        bboxes: likewise.
-        scores: likewise.
+        labels: as in ``DetectionTable``, in the order of ``rows``.
+        bboxes: as in ``DetectionTable``, in the order of ``rows``.
+        scores: as in ``DetectionTable``, in the order of ``rows``.
 
     Returns:
         The table; the detections of one image keep their order.
@@ -94,7 +94,7 @@ def make_table(
 
 
 def check_detections(detections: Detections, num_classes: int) -> None:
-    """Checks the form of detections.
+    """Checks that detections are well formed.
 
     Args:
         detections: by image id, without padding rows.
@@ -105,7 +105,9 @@ def check_detections(detections: Detections, num_classes: int) -> None:
     """
     for image_id, image in detections.items():
         if not isinstance(image_id, (str, int, np.integer)):
-            raise ValueError(f"Image ids must be texts or integers. Received: {_shorten(image_id)}")
+            raise ValueError(
+                f"Image ids must be strings or integers. Received: {_shorten(image_id)}"
+            )
         problem = _problem(image, num_classes)
         if problem:
             raise ValueError(f"Detections of image {image_id!r}: {problem}")

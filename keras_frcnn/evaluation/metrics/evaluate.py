@@ -11,7 +11,7 @@ def choose_metric(metric: str, form: str) -> str:
 
     Args:
         metric: "auto", "voc" or "coco".
-        form: the form of the data, ``Dataset.form``; for joined data that of the first source.
+        form: the format of the data, ``Dataset.form``; for joined data, that of the first source.
 
     Returns:
         "voc" or "coco".

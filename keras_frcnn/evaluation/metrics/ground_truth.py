@@ -11,12 +11,12 @@ from keras_frcnn.evaluation.metrics.boxes import areas, to_bboxes
 
 
 def of_dataset(dataset: Any, metric: str) -> GroundTruth:
-    """Returns the objects that a metric asks for.
+    """Returns the objects that a metric uses.
 
     Args:
         dataset: a ``Dataset``.
         metric: "voc" takes the objects of the records. "coco" takes the annotations as they were
-            written if all sources have COCO's form, and otherwise the same as "voc".
+            written if all sources have COCO's format, and otherwise the same as "voc".
 
     Returns:
         The objects.
@@ -77,8 +77,8 @@ def rows_of_images(detected_ids: Iterable[str | int], image_ids: Sequence[str | 
         int64, one row for each of ``detected_ids``.
 
     Raises:
-        ValueError: if one is not among the ground truth's, or if two of the ground truth's are
-            equal.
+        ValueError: if a detected id is not in the ground truth, or if the ground truth has an id
+            twice.
     """
     rows = {image_id: row for row, image_id in enumerate(image_ids)}
     if len(rows) < len(image_ids):
@@ -95,7 +95,7 @@ def rows_of_images(detected_ids: Iterable[str | int], image_ids: Sequence[str | 
 
 
 def ranks_of_images(image_ids: Sequence[str | int]) -> np.ndarray:
-    """Returns the rank of each image id when all are sorted, numbers before texts: int64."""
+    """Returns the rank of each image id when all are sorted, numbers before strings: int64."""
     order = sorted(
         range(len(image_ids)), key=lambda row: (isinstance(image_ids[row], str), image_ids[row])
     )

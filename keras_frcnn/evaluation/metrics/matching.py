@@ -3,11 +3,11 @@
 Both rules go through the detections of a class by score, best first. ``voc`` and ``coco`` state
 them in full. They differ in this:
 
-- VOC: a detection can only match the object of its class that it overlaps most (of equal ones the
-  first). COCO: it matches the best object that is still free (of equal ones the last).
-- VOC: a detection that overlaps a difficult object most does not count. COCO: a detection that
-  finds no free object and lies inside a crowd region, by the share of its own area, does not count.
-- COCO counts only the best 100 detections of a class in an image.
+- VOC: a detection can only match the object of its class with the highest IoU (the first one among
+  equals). COCO: it matches the free object with the highest IoU (the last one among equals).
+- VOC: a detection does not count if its highest IoU is with a difficult object. COCO: a detection
+  does not count if no object is free for it and enough of its own area lies inside a crowd region.
+- COCO counts only the best 100 detections of each class in each image.
 """
 
 import dataclasses
@@ -20,9 +20,9 @@ from keras_frcnn.evaluation.metrics.detections import DetectionTable
 from keras_frcnn.evaluation.metrics.ground_truth import ranks_of_images
 
 METRICS = ("voc", "coco")
-MAX_DETECTIONS = 100  # of a class in an image, in COCO's metric
+MAX_DETECTIONS = 100  # per class and image, in COCO's metric
 _ALMOST_ONE = 1 - 1e-10  # COCO's highest threshold
-PAIRS_AT_ONCE = 1_000_000  # which bounds the memory
+PAIRS_AT_ONCE = 1_000_000  # bounds the memory
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,8 +48,8 @@ class Matches:
     """What each detection matches at one IoU threshold.
 
     Attributes:
-        objects: int64 [K], the object that the detection matches, or -1. By VOC's rule it may have
-            been found before.
+        objects: int64 [K], the object that the detection matches, or -1. By VOC's rule, a
+            better detection may have matched it already.
         positive: bool [K], whether the detection is a true positive.
         counted: bool [K], whether it counts, as a true or a false positive.
     """
@@ -134,8 +134,8 @@ def rank_by_score(truth: GroundTruth, detections: DetectionTable, metric: str) -
     Args:
         truth: the objects.
         detections: the detections.
-        metric: with VOC's, equal scores keep the order of the images; with COCO's, that of their
-            ids.
+        metric: decides on ties. By VOC's metric, equal scores keep the order of the images; by
+            COCO's, that of the image ids.
 
     Returns:
         int64 [K], indices of detections.
@@ -146,7 +146,7 @@ def rank_by_score(truth: GroundTruth, detections: DetectionTable, metric: str) -
 
 
 def best_pairs(pairs: Pairs, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Finds the pair with the highest overlap of each detection; of equal ones the first.
+    """Finds each detection's pair with the highest overlap, the first one among equals.
 
     Args:
         pairs: the pairs.

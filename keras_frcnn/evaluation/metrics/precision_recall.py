@@ -28,7 +28,7 @@ class Curve:
         label: index of the class.
         iou: the IoU threshold, such as "0.5", or "0.5:0.95" for the mean of COCO's ten.
         recall: fractions of 1.
-        precision: likewise.
+        precision: fractions of 1.
         scores: the lowest score needed for that recall. NaN where the recall is not reached, and
             for the mean of several thresholds.
         ap: the average precision, for VOC the area under the curve; NaN without objects.
@@ -47,8 +47,8 @@ def curves_of(result: voc.Result | coco.Result) -> tuple[Curve, ...]:
     """Returns the curves of a result.
 
     Args:
-        result: of ``voc.evaluate``, with one curve for each class, or of ``coco.evaluate``, with
-            three: at IoU 0.5, at 0.75 and the mean of all ten thresholds.
+        result: that of ``voc.evaluate``, which gives one curve per class, or of ``coco.evaluate``,
+            which gives three: at IoU 0.5, at 0.75 and the mean of all ten thresholds.
 
     Returns:
         The curves, classes in the data set's order.

@@ -1,4 +1,4 @@
-"""Recall of proposals: the share of objects covered by the best 50, 100, ... boxes of an image.
+"""Recall of proposals: the share of objects that the best 50, 100, ... boxes per image cover.
 
 Proposals and objects are matched one to one, as in py-faster-rcnn's ``evaluate_recall``: the pair
 with the highest IoU is removed, then the best pair of the rest, and so on. A proposal therefore
@@ -25,7 +25,7 @@ class RecallCurves:
 
     Attributes:
         source: where the proposals come from, see ``source_of``.
-        num_proposals: M numbers of best proposals an image.
+        num_proposals: M numbers of best proposals per image.
         iou_thresholds: T thresholds, 0.5 to 1.
         recall: float64 [M, T]; NaN without objects.
         average_recall: float64 [M], the mean over the thresholds 0.5, 0.55, ..., 0.95.
@@ -55,13 +55,13 @@ def curves(
     Args:
         gt_boxes: for each image [G, 4] yxyx.
         proposals: for each image [P, 4] yxyx in the same pixels, best first.
-        source: where they come from, see ``source_of``.
+        source: where the proposals come from, see ``source_of``.
 
     Returns:
-        The curves, up to the number of proposals of the image that has the most.
+        The curves, up to the largest number of proposals of any image.
 
     Raises:
-        ValueError: as ``recall``.
+        ValueError: as for ``recall``.
     """
     most = max((len(boxes) for boxes in proposals), default=0)
     numbers = tuple(n for n in _CURVE_NUM_PROPOSALS if n < most) + (max(most, 1),)
@@ -125,7 +125,7 @@ def average_recall(
         [len(num_proposals)] float64; NaN if there are no objects.
 
     Raises:
-        ValueError: as ``recall``.
+        ValueError: as for ``recall``.
     """
     return recall(gt_boxes, proposals, num_proposals, AVERAGE_RECALL_IOU_THRESHOLDS).mean(axis=1)
 

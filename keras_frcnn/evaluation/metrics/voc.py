@@ -37,12 +37,12 @@ class ClassResult:
     Attributes:
         name: the class.
         num_gt: objects that are not difficult.
-        num_difficult: objects that are.
+        num_difficult: objects that are difficult.
         num_detections: all detections, also those that do not count.
-        ap_11point: average precision at 11 recalls, VOC2007's.
-        ap_area: the area under the curve, VOC's since 2010.
+        ap_11point: average precision at 11 recalls, VOC2007's metric.
+        ap_area: the area under the curve, VOC's metric since 2010.
         precision: float64, up to each detection.
-        recall: likewise.
+        recall: float64, up to each detection.
         scores: float64.
     """
 

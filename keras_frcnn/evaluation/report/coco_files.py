@@ -1,11 +1,10 @@
-"""Detections as COCO's results JSON, both ways.
+"""Reads and writes detections as COCO's results JSON.
 
 The file is a list of ``{"image_id", "category_id", "bbox": [x, y, width, height], "score"}``.
 Numbers keep all their digits: read back, they are the same to the bit. An image without detections
 is not in the file.
 
-What is read may come from any program, so every value is checked, and no image id is used as a
-path.
+A file may come from any program, so every value is checked, and no image id is used as a path.
 """
 
 import codecs
@@ -43,7 +42,7 @@ def write(path: str | Path, detections: DetectionTable, truth: GroundTruth) -> N
         truth: has the ids of the images and categories.
 
     Raises:
-        ValueError: if the ground truth has not one category id for each class.
+        ValueError: if the ground truth does not have one category id for each class.
     """
     labels = _labels_by_category(truth)
     category_ids = dict(zip(labels.values(), labels, strict=True))
@@ -57,18 +56,18 @@ def write(path: str | Path, detections: DetectionTable, truth: GroundTruth) -> N
 
 
 def read(path: str | Path, truth: GroundTruth) -> DetectionTable:
-    """Reads a results file, whichever program wrote it.
+    """Reads a results file that any program may have written.
 
     Args:
         path: file to read.
-        truth: has the images, classes and category ids that the detections are of.
+        truth: the ground truth, which defines the images, classes and category ids.
 
     Returns:
         The detections.
 
     Raises:
-        ValueError: naming the file and the entry, counted from 0, that is wrong, or an image that
-            the ground truth does not have.
+        ValueError: naming the file and the entry (counted from 0) that is wrong, or an image that
+            is not in the ground truth.
     """
     labels = _labels_by_category(truth)
     entries = _decode(Path(path))

@@ -6,7 +6,7 @@ from keras_frcnn.evaluation.metrics import voc
 from keras_frcnn.evaluation.report.formats import is_defined
 
 CLASS_FIGURES = dict((*bootstrap.VOC_FIGURES, *bootstrap.COCO_FIGURES))
-"""The figure of a class that each mean figure is the mean of."""
+"""The figure of a class that each mean figure averages."""
 
 
 def main_figure(comparison: Comparison) -> tuple[tuple[float, float], str]:
@@ -28,7 +28,7 @@ def class_figures(comparison: Comparison) -> list[tuple[str, float, float]]:
 def difference_intervals(
     comparison: Comparison,
 ) -> tuple[list[bootstrap.Interval], bootstrap.Interval]:
-    """Returns the intervals of how much the main figure differs: of each class, and of the mean.
+    """Returns the intervals of the main figure's difference: one for each class, and the mean's.
 
     The ends are NaN where no interval is known.
     """

@@ -25,7 +25,7 @@ from keras_frcnn.evaluation.report.formats import (
     signed_percent,
 )
 
-_NUM_IMAGES = 5  # shown of the most improved and of the most worsened
+_NUM_IMAGES = 5  # shown as most improved, and as many as most worsened
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:

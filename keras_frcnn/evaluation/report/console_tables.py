@@ -57,9 +57,8 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         console.print(Text(note, style="dim"))
     console.print(_error_table(summary))
     note = (
-        f"IoU >= {summary.errors.iou_threshold:g}; top: only the best-scored detections, for each "
-        "class as many as it has objects; gain: how much mean AP would rise if only this kind of "
-        "error were corrected"
+        f"IoU >= {summary.errors.iou_threshold:g}; top: only the n best detections of a class with "
+        "n objects; gain: how much mean AP would rise if only this kind of error were corrected"
     )
     console.print(Text(note, style="dim"))
     if summary.recall is not None:

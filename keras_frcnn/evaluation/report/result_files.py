@@ -142,7 +142,7 @@ def write_json(values: Mapping[str, Any], path: str | Path) -> None:
         path: The file to write.
     """
     text = json.dumps(_without_nan(values), sort_keys=True, indent=2, allow_nan=False)
-    # Strings hold no line ends, which JSON escapes, so only lists match.
+    # JSON escapes line ends inside strings, so only lists match.
     text = _SCALAR_LIST.sub(lambda found: "[" + re.sub(r"\n *", " ", found[1]) + "]", text)
     Path(path).write_text(text + "\n", encoding="utf-8")
 

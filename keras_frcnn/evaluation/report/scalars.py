@@ -1,4 +1,4 @@
-"""The results of an evaluation as TensorBoard scalars, named alike during and after training."""
+"""Results as TensorBoard scalars, which have the same names during and after training."""
 
 from collections.abc import Mapping
 

@@ -55,7 +55,7 @@ def write_voc(
 
 
 def read_voc(folder: str | Path, class_names: Sequence[str], split: str) -> Detections:
-    """Reads ``comp4_det_<split>_<class>.txt`` of every class, whichever program wrote them.
+    """Reads ``comp4_det_<split>_<class>.txt`` of every class, which any program may have written.
 
     Args:
         folder: The folder of the files. Every class must have one, even if it is empty.

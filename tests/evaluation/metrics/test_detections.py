@@ -48,7 +48,7 @@ def test_malformed_detections_are_named(tmp_path, values, message):
 
 
 def test_image_ids_must_be_texts_or_integers():
-    with pytest.raises(ValueError, match=r"Image ids must be texts or integers. Received: 1.5"):
+    with pytest.raises(ValueError, match=r"Image ids must be strings or integers. Received: 1.5"):
         check_detections({1.5: arrays(BOX, [0.5], [0])}, 1)
 
 

@@ -24,7 +24,7 @@ FILE = "comparison.html"
 """The usual name of the file."""
 
 _TEMPLATE = "evaluation/report/pages/templates/comparison.html"
-_NUM_IMAGES = 6  # of the most improved and of the most worsened
+_NUM_IMAGES = 6  # shown as most improved, and as many as most worsened
 
 
 def write(comparison: Comparison, path: Path) -> None:

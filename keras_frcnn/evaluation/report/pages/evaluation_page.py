@@ -1,8 +1,8 @@
 """The page of an evaluation: how good a detector is, and what it does wrong.
 
-The figures come first, then the errors by kind, class, score and object size, then images. All but
-the figures of the metric describe the detections that a user would keep: those above the score
-threshold at which precision and recall are best together.
+The figures come first, then the errors by kind, class, score and object size, then images. Except
+for the figures of the metric, everything describes the detections that a user would keep, namely
+those that reach the score threshold with the highest F1.
 """
 
 from pathlib import Path

@@ -20,7 +20,7 @@ from keras_frcnn.evaluation.report.error_kinds import COUNTED, MEANINGS, kind_na
 from keras_frcnn.evaluation.report.formats import is_defined, percent, ratio
 
 KIND_NAMES = (*map(kind_name, COUNTED), MISSED)
-"""The kinds of detections that are counted, and the missed objects; each is a color too."""
+"""The kinds of detections that are counted, and the missed objects. Each name is also a color."""
 
 KIND_LEGEND = tuple((name, name) for name in KIND_NAMES)
 
@@ -65,8 +65,8 @@ def kinds(used: ErrorSplit, summary: Summary) -> dict[str, Any]:
         summary: The evaluation.
 
     Returns:
-        ``parts`` of a bar; ``rows`` of (kind, meaning, numbers); ``figure``, whose gains the last
-        numbers are.
+        ``parts`` of a bar; ``rows`` of (kind, meaning, numbers); ``figure``, the name of the figure
+        whose gains are the last numbers.
     """
     parts = kind_parts(used.counts().sum(axis=0), used.num_missed().sum())
     rows = []
@@ -125,7 +125,7 @@ def classes(used: ErrorSplit, summary: Summary) -> dict[str, Any]:
 
 
 def sizes(used: ErrorSplit) -> dict[str, Any]:
-    """Returns how small, medium and large objects and detections fare.
+    """Returns the results for small, medium and large objects and detections.
 
     Returns:
         ``legend`` of the bars and ``rows``.

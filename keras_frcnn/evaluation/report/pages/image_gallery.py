@@ -14,11 +14,11 @@ from keras_frcnn.evaluation.analysis import breakdown
 from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit
 from keras_frcnn.evaluation.report.error_kinds import COLORS, COUNTED, kind_name
 
-_NUM_WORST, _NUM_BEST, _NUM_EXAMPLES = 12, 6, 6  # images of a group
+_NUM_WORST, _NUM_BEST, _NUM_EXAMPLES = 12, 6, 6  # images per group
 _MISSED_COLOR = (255, 255, 255)
 _SIDE = 448  # pixels of an image's longer side
-_MAX_BOXES = 200  # of an image
-_MAX_BYTES = 7_000_000  # of all images of a page
+_MAX_BOXES = 200  # per image
+_MAX_BYTES = 7_000_000  # of all images on a page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,9 +139,9 @@ class Gallery:
         image = thumbnails.read(record.path, _SIDE, record.orientation != 1, record.span)
         scale = np.array([image.height / record.height, image.width / record.width] * 2)
         canvas = Canvas(np.asarray(image))
-        # What comes first is drawn on top and has the first choice of a place for its tag: errors
-        # before correct detections, higher scores before lower ones. Correct detections have tags
-        # only in images without anything else, as there may be many.
+        # The first detections are drawn on top, and their tags are placed first: errors come before
+        # correct detections, and higher scores before lower ones. Correct detections have tags only
+        # in images that show nothing else, because there may be many.
         ranked = sorted(
             detections, key=lambda k: (split.kinds[k] not in ERRORS, -split.found.scores[k])
         )[:_MAX_BOXES]
