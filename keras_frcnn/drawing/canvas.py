@@ -22,7 +22,7 @@ _PALETTE = (
 # For scores from 0 to 1: dark violet, magenta, orange, light yellow.
 _SCORE_COLORS = ((72, 24, 140), (177, 42, 144), (252, 128, 72), (252, 253, 150))
 _BLACK, _WHITE, _BAR_COLOR = (0, 0, 0), (255, 255, 255), (32, 33, 36)
-_BAR_HEIGHT = 28  # of the bar above a panel that holds its title, and of each line of the legend
+_BAR_HEIGHT = 28  # of the title bar above a panel, and of each line of the legend
 _BAR_FONT_SIZE = 15
 _BAR_MARGIN = 8
 _SWATCH = 22  # width of a mark in a legend
@@ -52,8 +52,8 @@ class Canvas:
 
     Args:
         image: [H, W, 3] uint8 RGB. It is not changed.
-        sides: The least shorter side and the greatest longer side in pixels, to which the image is
-            scaled; the latter takes precedence. None to keep the size.
+        sides: The smallest shorter side and the largest longer side in pixels. The image is scaled
+            to fit both; the latter takes precedence. None keeps the size.
         letters: The size of the letters of tags, relative to the usual size.
 
     Raises:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_frcnn.drawing.canvas import Canvas, checked, class_color, score_color, sheet, with_title
 
-_PANEL_SIDES = 300, 800  # the least shorter side and the greatest longer side, pixels
+_PANEL_SIDES = 300, 800  # the smallest shorter side and the largest longer side, pixels
 
 
 def draw_detections(
@@ -100,7 +100,7 @@ def _draw_scored(
     best_first = best_first[scores[best_first] >= score_threshold]
     for index in best_first[::-1]:  # the best is drawn on top
         canvas.box(boxes[index], class_color(int(labels[index])))
-    for index in best_first:  # the tag of the best has the first choice of a place
+    for index in best_first:  # the best detection's tag is placed first
         text = f"{class_names[labels[index]]} {scores[index]:.2f}"
         canvas.tag(boxes[index], text, class_color(int(labels[index])))
     return len(best_first)
@@ -130,7 +130,7 @@ def draw_objects(
 
 
 def largest_first(boxes: np.ndarray) -> np.ndarray:
-    """Returns the indices of boxes in an order of drawing that puts small ones on top."""
+    """Returns the order in which boxes must be drawn so that small ones are on top."""
     return np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), kind="stable")
 
 

@@ -1,4 +1,4 @@
-"""Small images for pages: read from files that may be damaged, and encoded to stand in a page."""
+"""Small images for pages: read from files that may be damaged, and embedded as data URLs."""
 
 import base64
 import io

@@ -1,1 +1,1 @@
-"""Looking at data and at what the model makes of it."""
+"""Tools that inspect data sets, and how training and detection process them."""

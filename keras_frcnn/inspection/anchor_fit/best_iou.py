@@ -1,11 +1,11 @@
-"""The best IoU of each object with the anchors of each shape, exactly, without laying all anchors.
+"""Computes each object's best IoU with the anchors of each shape without creating all anchors.
 
-All anchors of one shape are one box, moved over the grid of a feature level. Their overlap with an
-object is the product of an overlap along y and one along x, and each of these is largest where the
-centre of the anchor is nearest to that of the object. So the best of thousands of anchors is found
-by rounding to the nearest row and column, either of all or of those at which the anchor lies inside
-the image. Only for anchors clipped to the image, as proposals are, must all rows and columns be
-tried.
+The result is exact. All anchors of one shape are one box, moved over the grid of a feature level.
+Their overlap with an object is the product of an overlap along y and one along x, and each of these
+is largest where the centre of the anchor is nearest to that of the object. So the best one is found
+by rounding to the nearest row and column among all of them, or among those at which the anchor lies
+inside the image. Only for anchors that are clipped to the image, as proposals are, all rows and
+columns must be tried.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ from keras_frcnn.ops import boxes as box_ops
 KINDS = ("inside", "all", "clipped")
 """Which anchors count: those inside the image, all, or all after clipping to the image."""
 
-PAIRS_AT_ONCE = 2**18  # of rows and columns: a few MB, which stay in a processor's cache
+PAIRS_AT_ONCE = 2**18  # of rows and columns: a few MB, which stay in the CPU's cache
 
 LevelShapes = Callable[[tf.Tensor], Sequence[tf.Tensor]]
 """Gives the rows and columns [B, 2] of each feature level for heights and widths [B, 2]."""
 
 Scales = Sequence[float] | Sequence[Sequence[float]]
-"""The scales of the anchors of every level, or for each level its own."""
+"""The scales of the anchors: one list for all levels, or one list per level."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Objects:
         return self.boxes[:, 2:] - self.boxes[:, :2]
 
     def take(self, rows: np.ndarray) -> "Objects":
-        """Returns some of the objects."""
+        """Returns the chosen objects."""
         columns = ("boxes", "labels", "original_sides", "image_shape", "level_shapes")
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
@@ -91,7 +91,7 @@ def anchor_grids(
     """Takes the anchors of each level from the layers of the model.
 
     Args:
-        scales: square roots of the anchors' areas, for all levels or for each.
+        scales: square roots of the anchors' areas, for all levels, or one list per level.
         ratios: heights over widths.
         strides: the stride of each level.
 
@@ -106,8 +106,8 @@ def anchor_grids(
     grids = []
     for level, generator in enumerate(anchor_generators(scales, ratios, strides)):
         boxes = generator(cell).numpy().astype(np.float64)
-        # The centre of a square with whole sides is exact. Taken from other anchors, the last bit
-        # would decide whether one that just fits is inside.
+        # The centre of a square with integer sides is exact. With the centre of another anchor, the
+        # last bit would decide whether an anchor that just fits is inside.
         (square,) = AnchorGenerator((generator.stride,), (1.0,), generator.stride)(cell).numpy()
         first = float(square[0] + square[2]) / 2
         grids.append(AnchorGrid(level, boxes[:, 2:] - boxes[:, :2], first, generator.stride))
@@ -200,8 +200,8 @@ def _range(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the first and the last row (or column) that count, [N, A] or [N, 1].
 
-    Without ``half`` all count; with ``half`` [A], half the sides of the anchors, those at which an
-    anchor is inside the image.
+    Without ``half`` all of them count. With ``half`` [A], half the sides of the anchors, only those
+    count at which an anchor is inside the image.
     """
     last = objects.level_shapes[:, grid.level, [axis]] - 1
     if half is None:
@@ -223,7 +223,7 @@ def _best_clipped(objects: Objects, grid: AnchorGrid, sides: np.ndarray) -> np.n
     feature_shape = objects.level_shapes[:, grid.level]
     num_pairs = np.prod(np.max(feature_shape, axis=0))
     chunk = max(1, PAIRS_AT_ONCE // int(num_pairs))
-    order = np.lexsort(feature_shape.T)  # objects of images of one size together, to save work
+    order = np.lexsort(feature_shape.T)  # groups objects by the size of their image, to save work
     for rows in np.split(order, np.arange(chunk, len(order), chunk)):
         some = objects.take(rows)
         (shared_y, length_y), (shared_x, length_x) = (

@@ -2,7 +2,7 @@
 
 The RPN learns from the anchors inside the image (or from all, by ``rpn_border_anchors``); proposals
 come from all anchors and are clipped to the image. So every figure is given for both, "training"
-and "proposals"; the latter as if regression moved no anchor.
+and "proposals". The figures of "proposals" assume that regression moves no anchor.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from keras_frcnn.inspection.anchor_fit.best_iou import (
 )
 
 SIZES = (("small", 0, 32), ("medium", 32, 96), ("large", 96, np.inf))
-"""The name of each size, and the square roots of areas, pixels, between which it lies."""
+"""The name of each size, and its range as square roots of areas in pixels."""
 
 WORKING_SIZES = (0.5, 0.75, 1.0, 1.5, 2.0)
 """The sizes of images that are compared, as factors of the chosen one."""
@@ -37,9 +37,9 @@ Anchors = tuple[Scales, Sequence[float]]  # scales, ratios
 class Fit:
     """The results, as plain values that JSON can hold.
 
-    A *coverage* is ``{"objects", "mean_iou", "share_50", "share_70"}``. The shares are of the
-    objects whose best IoU is at least 0.5 and 0.7; all but the number of objects are None if there
-    are none.
+    A *coverage* is ``{"objects", "mean_iou", "share_50", "share_70"}``. The shares count the
+    objects whose best IoU is at least 0.5 and 0.7. Without objects, all values but their number are
+    None.
 
     Attributes:
         data: numbers of images, of objects and of difficult objects that were left out; the splits.
@@ -52,8 +52,8 @@ class Fit:
             its coverage in "training" and by "proposals".
         limits: numbers of objects that the RPN has difficulties with, by reason.
         suggested: scales, ratios, and their coverage in "training" and by "proposals".
-        working_sizes: for other sizes of the images, the sides, the coverage in "training", the
-            share of objects below the smallest stride and the pixels of an image.
+        working_sizes: the results for other image sizes: the sides, the coverage in "training", the
+            share of objects below the smallest stride and the pixels per image.
     """
 
     data: dict[str, Any]
@@ -100,8 +100,8 @@ def fit(
         config: settings of the data, model and rpn groups.
         strides: the stride of each of the backbone's feature levels.
         level_shapes: the backbone's method of this name.
-        num_scales: number of scales to suggest, of each level if levels have their own; 0: as many
-            as the settings have.
+        num_scales: number of scales to suggest, per level if levels have their own; 0: as many as
+            the settings have.
         num_ratios: number of ratios to suggest; 0: as many as the settings have.
 
     Returns:
@@ -206,7 +206,7 @@ def _limits(objects: Objects, config: Config, stride: int, best: np.ndarray) -> 
     - ``below_stride``: a side is shorter than the smallest stride.
     - ``forced_only``: no anchor reaches the foreground threshold, so that only the anchors with the
       highest IoU are positive.
-    - ``below_background``: of these, the highest IoU itself is below the background threshold.
+    - ``below_background``: even the highest IoU is below the background threshold.
     - ``untouched``: no anchor that the RPN learns from overlaps the object.
     - ``too_small``: no proposal can reach IoU 0.5, however well the RPN regresses, because the
       sides of proposals are at least ``min_size``.
@@ -248,7 +248,7 @@ def _working_sizes(
 
 
 def _num_scales(scales: Scales) -> int:
-    """Returns the number of scales, of each level if levels have their own."""
+    """Returns the number of scales, per level if levels have their own."""
     return len(scales[0]) if are_by_level(scales) else len(scales)
 
 

@@ -1,4 +1,4 @@
-"""Searches for the scales and ratios of anchors that fit some objects well, among round numbers.
+"""Searches round numbers for the scales and ratios of anchors that fit some objects well.
 
 A candidate is a scale of a group of feature levels. If all levels share their scales there is one
 group of all levels; if each level has its own scales, each level is a group.
@@ -17,7 +17,7 @@ from keras_frcnn.inspection.anchor_fit.best_iou import (
 )
 
 IOUS = (0.5, 0.7)
-"""The IoUs from which on objects count as covered."""
+"""The IoUs from which objects count as covered."""
 
 SCALES = (
     8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512,
@@ -55,17 +55,17 @@ def suggest(
 ) -> tuple[Scales, tuple[float, ...]]:
     """Searches for the scales and ratios of the highest ``worth``, averaged over the objects.
 
-    From several starts, one number at a time is exchanged for the best in its place, until no
-    exchange helps. The result is very good, but not provably the best.
+    The search begins at several starts. It replaces one number at a time by the best alternative,
+    until no replacement helps. The result is very good, but not provably the best.
 
     Args:
         objects: the objects to cover, at least one.
         strides: the stride of each feature level.
         kind: which anchors count, one of ``best_iou.KINDS``.
-        num_scales: number of scales; of each level, if levels have their own.
+        num_scales: number of scales, per level if levels have their own.
         num_ratios: number of ratios.
-        chosen: scales and ratios that the result must not be worse than, if it has as many. If the
-            scales are given by level, each level gets its own.
+        chosen: the scales and ratios of the settings. A result with as many numbers is not worse
+            than these. If the scales are given by level, each level gets its own.
 
     Returns:
         ``(scales, ratios)``, each rising; the scales by level if the chosen ones are.
@@ -188,7 +188,7 @@ class _Search:
     def _best(
         self, picks: Picks, axis: int, others: list[int], allowed: np.ndarray
     ) -> tuple[float, int]:
-        """Returns the mean worth that the best pick beside others gives, and the pick."""
+        """Returns the highest mean worth that one more pick can give, and that pick."""
         across = np.max(np.take(self._table, picks[1 - axis], axis=1 - axis), axis=1 - axis)
         if others:
             across = np.maximum(across, np.max(across[others], axis=0))

@@ -29,12 +29,12 @@ def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Repo
 
     Args:
         config: settings; the data group and the backbone are used.
-        near: the number of differing bits, of 128, up to which images look the same; -1: do not
-            search for such images.
-        allow: kinds of findings that are no problem here.
+        near: images look the same if at most this many of 128 bits differ; -1 switches the search
+            for such images off.
+        allow: kinds of findings that do not count as problems here.
 
     Returns:
-        What was found, however bad: only a missing folder or split is an error.
+        The report. However bad the findings are, only a missing folder or split is an error.
 
     Raises:
         ValueError: if there is nothing to check, or ``allow`` or ``near`` is wrong.
@@ -98,7 +98,7 @@ class _Finder:
             words = f"EXIF orientation {file.orientation}; read upright"
             yield self._finding("rotated_image", sample, sample.path, words)
         if sample.objects is not None:
-            if not sample.objects and sample.file.suffix:  # else it is not trained on at all
+            if not sample.objects and sample.file.suffix:  # unreadable images have no suffix
                 yield self._finding("empty_image", sample, annotation, "no objects")
             yield from self._of_objects(sample, annotation)
 
@@ -147,7 +147,7 @@ class _Finder:
                 yield self._finding("near_overlap", sample, sample.path, words, other=twin)
 
     def _of_problem(self, problem: Problem, subset: str, sample: Sample | None = None) -> Finding:
-        """Returns the finding of what a reader has noted."""
+        """Turns a problem that a reader has found into a finding."""
         return Finding(
             problem.kind,
             subset,

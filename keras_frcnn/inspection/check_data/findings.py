@@ -8,7 +8,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.inspection.check_data.samples import Sample, Source
 
 FORMAT = 2
-"""Of the JSON; a key that changes its meaning raises it."""
+"""The version of the JSON, which rises when a key changes its meaning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Kind:
     Attributes:
         title: what its findings are called.
         words: why they matter.
-        is_note: whether they are only worth a look.
+        is_note: whether its findings are only worth a look, not problems.
     """
 
     title: str
@@ -33,7 +33,7 @@ KINDS = {
         "Broken images", "The file is cut off, damaged or too large and cannot be decoded."
     ),
     "wrong_extension": Kind(
-        "Wrong extensions", "The file name promises another format than the content has."
+        "Wrong extensions", "The extension does not match the format of the content."
     ),
     "outside_path": Kind("Paths leading out", "A name or link leads out of the data folder."),
     "repeated_image": Kind(
@@ -98,8 +98,8 @@ class Finding:
         image_id: the image; empty if unknown.
         file: the file at fault, relative to the data folder; empty if unknown.
         entry: the entry of the file, in words, such as "object 2"; empty for the whole file.
-        number: the object's place in its annotation, from 1; 0 if it is not about an object.
-        class_name: the object's class; empty if unknown or not about an object.
+        number: the object's position in its annotation, from 1; 0 if no object is concerned.
+        class_name: the object's class; empty if it is unknown or no object is concerned.
         message: what is wrong, in words.
         sample: the image.
         other: the image that it resembles.
@@ -128,10 +128,10 @@ class Report:
     """What a check has found.
 
     Attributes:
-        config: the settings that it was made with.
+        config: the settings of the check.
         source: the data.
         findings: in the order of ``KINDS``, then of the images.
-        allowed: kinds that are no problem here.
+        allowed: kinds that do not count as problems here.
         statistics: the counts of ``statistics.collect``.
     """
 

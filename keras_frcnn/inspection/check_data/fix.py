@@ -28,8 +28,8 @@ def check_folder(config: Config, folder: str) -> None:
     """Makes sure that a corrected copy of the data may be written to a folder.
 
     Raises:
-        ValueError: if the data are not one data set in VOC's layout, if the folder holds anything,
-            or if one of the folder and the data contains the other.
+        ValueError: if the data are not one data set in VOC's layout, if the folder is not empty, or
+            if the folder contains the data or lies inside them.
     """
     if not samples.has_voc_layout(config):
         raise ValueError(
@@ -56,8 +56,8 @@ def write(report: Report, folder: str) -> list[str]:
     both sets stay, since a program cannot know what is right there.
 
     Args:
-        report: of ``checks.check``, on VOC's layout.
-        folder: a new or empty folder. It gets the list of changes too, as ``CHANGES``.
+        report: the result of ``checks.check`` on data in VOC's layout.
+        folder: a new or empty folder. The list of changes is written into it too, as ``CHANGES``.
 
     Returns:
         One line for each change.
@@ -188,7 +188,8 @@ def upright_box(sample: Sample, item: Object) -> np.ndarray:
     if not sample.as_stored:
         return item.box
     height, width = sample.file.height, sample.file.width
-    x1, y1, x2, y2 = item.box  # yxyx before: x and y change places, or no size would have told
+    # Boxes are yxyx, so this exchanges x and y: ``as_stored`` holds only for turns that do.
+        x1, y1, x2, y2 = item.box
     if sample.file.orientation in (6, 7):
         x1, x2 = width - x2, width - x1
     if sample.file.orientation in (7, 8):
@@ -197,7 +198,7 @@ def upright_box(sample: Sample, item: Object) -> np.ndarray:
 
 
 def _write_box(element: Any, box: np.ndarray) -> bool:
-    """Writes a box as VOC does; returns whether it still has area there: more than a pixel."""
+    """Writes a box as VOC does; returns whether it still has an area there, more than a pixel."""
     ymin, xmin, ymax, xmax = corners = (box + [1, 1, 0, 0]).tolist()
     for tag, value in zip(_CORNERS, corners, strict=True):
         _child(element.find("bndbox"), tag).text = f"{value:.10g}"
@@ -205,6 +206,6 @@ def _write_box(element: Any, box: np.ndarray) -> bool:
 
 
 def _child(element: Any, tag: str) -> Any:
-    """Returns the first child of a name, made if it is missing."""
+    """Returns the first child with a name, which is created if it is missing."""
     found = element.find(tag)
     return ElementTree.SubElement(element, tag) if found is None else found

@@ -14,11 +14,11 @@ from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import Object, Sample
 
 _TEMPLATE = "inspection/check_data/templates/check.html"
-_SHOWN = 24  # images of a kind
-_SHOWN_LINES = 200  # findings of a kind that are listed as text
-_SHOWN_BOXES = 300  # of an image
+_SHOWN = 24  # images per kind
+_SHOWN_LINES = 200  # findings per kind that are listed as text
+_SHOWN_BOXES = 300  # per image
 _THUMBNAIL = 360  # pixels of the longer side
-_MARGIN = 0.25  # the widest margin around an image for boxes that leave it, of its longer side
+_MARGIN = 0.25  # the widest margin for boxes that leave an image, as a share of its longer side
 _FAR = 1e6  # pixels; limits the coordinates, which may be any number in a faulty annotation
 _TINY = 4  # pixels; a faulty box with a shorter side than this is circled
 _FAULTY, _OTHER, _GROUND = (229, 72, 77), (96, 165, 250), (136, 136, 136)

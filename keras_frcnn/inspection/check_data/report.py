@@ -11,15 +11,15 @@ from keras_frcnn.console import plain
 from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import SUBSETS
 
-_SHOWN = 10  # findings of a kind
-_BAR = 12  # letters of the longest bar
+_SHOWN = 10  # findings per kind
+_BAR = 12  # characters of the longest bar
 
 
 def print_report(report: Report, console: Console) -> None:
     """Prints the classes, the boxes, the findings of each kind with examples, and a verdict.
 
     Args:
-        report: of ``checks.check``.
+        report: the result of ``checks.check``.
         console: where to print.
     """
     if report.statistics["classes"]:

@@ -1,7 +1,6 @@
-"""Reads any data set for ``check-data`` with the readers of training; no image or object stops it.
+"""Reads any data set for ``check-data`` with the readers of training; no fault in it stops that.
 
-A folder that holds nothing but images will do too. Joined data get one set of classes, as in
-training.
+A folder that holds only images can be read too. Joined data get one set of classes, as in training.
 """
 
 import collections
@@ -38,11 +37,11 @@ class Object:
     """One object.
 
     Attributes:
-        number: its place in the annotation, from 1.
+        number: its position in the annotation, from 1.
         name: its class; may be empty.
         written: float64 [4], the box as written: yxyx pixels, far edge exclusive; it may lie
             anywhere. None if unreadable.
-        box: float32 [4], the same inside the image; None if nothing usable of it is.
+        box: float32 [4], the part of the box inside the image; None if that is not usable.
         problem: what is wrong; None if nothing is.
     """
 
@@ -60,9 +59,9 @@ class Sample:
     Attributes:
         image_id: name of the image in its dataset.
         subset: one of ``SUBSETS``.
-        record: what the reader says.
+        record: the record of the reader.
         path: the image's file; None if there is none, or none that may be opened.
-        file: what the image's file holds.
+        file: what was found in the image's file.
         objects: the objects; None if there is no readable annotation.
         problems: what is wrong with the image and its annotation as a whole.
     """
@@ -77,12 +76,12 @@ class Sample:
 
     @property
     def height(self) -> int:
-        """Pixels of the image as its boxes see it; 0 if unknown."""
+        """The height in pixels of the image as its boxes refer to it; 0 if unknown."""
         return self.record.height
 
     @property
     def width(self) -> int:
-        """Likewise."""
+        """The width in pixels of the image as its boxes refer to it; 0 if unknown."""
         return self.record.width
 
     @property
@@ -97,7 +96,7 @@ class Sample:
 
     @property
     def as_stored(self) -> bool:
-        """Whether the boxes see the image without its EXIF rotation."""
+        """Whether the boxes refer to the image without its EXIF rotation."""
         turned = (self.file.width, self.file.height)
         is_turned = self.file.orientation >= 5 and turned[0] != turned[1]
         return is_turned and (self.height, self.width) == turned
@@ -110,9 +109,9 @@ class Source:
     Attributes:
         class_names: the classes; found in the training images unless given.
         samples: the images to train on, then those to evaluate on.
-        problems: ``(subset, problem)`` for what is wrong without belonging to an image.
+        problems: ``(subset, problem)`` for each problem that does not belong to an image.
         remarks: what the user should know about what was read.
-        unmatched: ``(subset, class, line)`` for each class of joined data that matches none.
+        unmatched: ``(subset, class, line)`` for each class of joined data that matches no class.
     """
 
     class_names: tuple[str, ...]
@@ -124,7 +123,7 @@ class Source:
 
 @dataclasses.dataclass
 class _Part:
-    """What one source holds of one subset."""
+    """The part of a subset that comes from one source."""
 
     class_names: tuple[str, ...]
     samples: list[Sample]
@@ -138,7 +137,7 @@ def read(config: Config) -> Source:
         config: settings; the data group is used except for ``on_bad_record``.
 
     Returns:
-        All images, each decoded by Pillow and, if that finds nothing, as in training.
+        All images. Each was decoded by Pillow and, if that found no problem, as in training.
 
     Raises:
         ValueError: if the folder or a split is missing or unreadable as a whole.
@@ -172,7 +171,7 @@ def has_voc_layout(config: Config) -> bool:
 
 
 def _sources(config: Config) -> tuple[list[tuple[DataSource, str]], list[str]]:
-    """Returns what to read, each with its subset, and remarks; nothing comes twice."""
+    """Returns the sources to read, each once and with its subset, and remarks."""
     train = config.sources(config.train_split)
     if config.dataset == ("voc",) and _holds_only_images(train[0]):
         images = DataSource("folder", train[0].data_dir, ("all",), "skip", annotated=False)
@@ -241,14 +240,14 @@ def _to_sample(
         annotated = False
     if path is not None:
         file = integrity.read(path, record.span)
-    if file.problem is not None:  # which says more than the reader does, who saw the header alone
+    if file.problem is not None:  # more precise than the reader's, which saw only the header
         problems = [p for p in problems if p.kind != ProblemKind.BROKEN_IMAGE]
     objects = _objects(record, class_names) if annotated else None
     return Sample(str(record.image_id), subset, record, path, file, objects, problems)
 
 
 def _leads_out(path: Path, root: Path) -> bool:
-    """Says whether a file is a link to elsewhere; the folder that holds it may be a link."""
+    """Says whether a file is a link out of its folder; the folder itself may be a link."""
     try:
         real = path.resolve()
     except (OSError, ValueError):  # a name that no file can have
@@ -262,7 +261,7 @@ def _link_problem(path: Path | str) -> Problem:
 
 
 def _objects(record: Record, class_names: tuple[str, ...]) -> list[Object]:
-    """Returns all objects of a record, those that its reader dropped too, in their order."""
+    """Returns all objects of a record in their order, including those that its reader dropped."""
     faults = {problem.number: problem for problem in record.problems if problem.number}
     dropped = {number for number, fault in faults.items() if fault.remedy == Remedy.DROP}
     kept = zip(record.boxes, record.labels.tolist(), strict=True)
@@ -283,14 +282,14 @@ def _finite(box: np.ndarray | None) -> np.ndarray | None:
 
 
 def _decode(found: list[Sample]) -> list[Sample]:
-    """Decodes as training does what Pillow has read: TensorFlow refuses some damage that Pillow
-    passes over.
+    """Decodes the images that Pillow could read again, as training does, because TensorFlow refuses
+    some damage that Pillow ignores.
 
     Args:
         found: the images.
 
     Returns:
-        The same images; those that training would refuse are broken.
+        The same images; those that training would refuse are marked as broken.
     """
     from keras_frcnn.data.images import decoding  # TensorFlow takes seconds to load
 
@@ -320,13 +319,13 @@ def _broken(sample: Sample, words: str) -> Sample:
 
 
 def _rename(part: _Part, class_names: tuple[str, ...], is_joined: bool) -> collections.Counter[str]:
-    """Gives objects the names of the classes that theirs match.
+    """Replaces the class names of objects with those of the classes that they match.
 
     Args:
         part: its samples are changed.
         class_names: the classes.
-        is_joined: whether objects that match none are left out, as in training. Those with a
-            problem stay, since training stops at them all the same.
+        is_joined: whether objects that match no class are left out, as in training. Objects with a
+            problem stay, because training stops at them in any case.
 
     Returns:
         The number of objects left out, by class.
@@ -355,7 +354,7 @@ def _rename(part: _Part, class_names: tuple[str, ...], is_joined: bool) -> colle
 
 
 def _tell_apart(sources: list[DataSource], parts: list[_Part]) -> None:
-    """Makes image ids of different data unlike, as ``joining.join`` does."""
+    """Makes the image ids of different data sets distinct, as ``joining.join`` does."""
     grouped: dict[tuple[str, str], list[_Part]] = {}
     for source, part in zip(sources, parts, strict=True):
         grouped.setdefault((source.dataset, source.data_dir), []).append(part)

@@ -17,9 +17,9 @@ def collect(source: Source, shorter_side: int, longer_side: int, stride: int) ->
     """Counts images, objects and boxes.
 
     Args:
-        source: the data. Objects without a usable box count for their class only.
+        source: the data. Objects without a usable box are counted only for their class.
         shorter_side: the setting of this name.
-        longer_side: likewise.
+        longer_side: the setting of this name.
         stride: pixels of the resized image for one cell of the finest feature level.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Drawings of what each stage of training and detection makes of an image."""
+"""Drawings of an image at each stage of training and detection."""

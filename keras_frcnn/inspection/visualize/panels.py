@@ -39,14 +39,14 @@ def draw(
     Args:
         dataset: The records.
         rows: The indices in ``dataset.records`` of the images to draw.
-        config: The settings of the data, and of the model if there is none.
+        config: The settings of the data, and of the model if ``model`` is None.
         model: A detector; None to draw only the stages that need none.
         epoch: The epoch of training whose random flips, crops, colors and samples are drawn.
         num_proposals: The number of best proposals to draw.
         draw_threshold: Detections with a lower score are not drawn.
 
     Yields:
-        For each image its panels in the order of the stages, by the names of their files.
+        The panels of each image, by their file names and in the order of the stages.
 
     Raises:
         ValueError: If an image cannot be read; the message names its file.

@@ -1,4 +1,4 @@
-"""Draws what each stage of training and detection makes of an image, one panel for each stage."""
+"""Draws the result of each stage of training and detection on an image, one panel per stage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -185,7 +185,7 @@ def draw_detections(image: np.ndarray, split: ErrorSplit, row: int, title: str) 
         canvas.box(split.boxes[index], COLORS[kind_name(split.kinds[index])])
     for index in not_found:
         _outline(canvas, split.gt_boxes[index])
-    for index in found:  # the tag of the best has the first choice of a place
+    for index in found:  # the best detection's tag is placed first
         text = f"{names[split.found.labels[index]]} {split.found.scores[index]:.2f}"
         canvas.tag(split.boxes[index], text, COLORS[kind_name(split.kinds[index])])
     for index in not_found:

@@ -1,6 +1,6 @@
-"""What a detector makes of one image in training, step by step, to look at.
+"""Runs the steps of training on one image, so that their results can be drawn.
 
-These are the model's own layers, called as the losses call them and drawing by the same keys.
+The model's own layers are called as the losses call them, with the same keys for random draws.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from keras_frcnn.ops import matching
 def lay_anchors(
     config: Config, backbone: Backbone, image_shape: tf.Tensor
 ) -> anchor_levels.Anchors:
-    """Lays anchors over an image, without computing a feature.
+    """Lays anchors over an image without computing features.
 
     Args:
         config: ``scales`` and ``ratios`` are read.
@@ -43,14 +43,14 @@ def match_anchors(
 
     Args:
         config: settings of the group rpn.
-        anchors: of ``lay_anchors``.
-        inputs: of a batch of one, see ``pipeline.train_dataset``.
-        targets: likewise.
+        anchors: the result of ``lay_anchors``.
+        inputs: the inputs of a batch of one image, see ``pipeline.train_dataset``.
+        targets: the targets of that batch.
 
     Returns:
-        ``anchors`` [N, 4]; ``positive``, ``negative`` and ``sampled``, bool [N]; and for positive
-        anchors the rows of the targets that they belong to, ``objects`` [N], and the IoU with
-        these, ``ious`` [N].
+        ``anchors`` [N, 4]; ``positive``, ``negative`` and ``sampled``, bool [N]. For positive
+        anchors, ``objects`` [N] are the rows of the targets that they belong to, and ``ious`` [N]
+        the IoUs with these.
     """
     assigner = build.build_rpn(config).target_assigner
     arguments = targets["boxes"], targets["labels"], inputs["image_shape"]
@@ -78,8 +78,8 @@ def sample_rois(model: FasterRCNN, inputs: dict, targets: dict) -> dict[str, np.
 
     Args:
         model: the detector.
-        inputs: of a batch of one, see ``pipeline.train_dataset``.
-        targets: likewise.
+        inputs: the inputs of a batch of one image, see ``pipeline.train_dataset``.
+        targets: the targets of that batch.
 
     Returns:
         ``proposals`` [P, 4] and ``scores`` [P], best first; ``rois`` [R, 4] and ``labels`` [R], 0
