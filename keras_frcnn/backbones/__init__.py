@@ -1,6 +1,6 @@
-"""Backbones: the shared convolutions that turn images into feature maps, one file a family.
+"""Backbones: the shared convolutions that turn images into feature maps, one file per family.
 
-They are imported when first used, so that commands that need none do not wait for TensorFlow.
+They are imported when first used, so that other commands do not wait for TensorFlow.
 """
 
 import importlib
@@ -19,11 +19,11 @@ __all__ = [*_HOMES, "BACKBONES", "make", "preprocessing_of", "strides_of"]
 
 
 def make(name: str, /, **kwargs):
-    """Makes the backbone of a name in the settings.
+    """Makes the backbone that has a name in the settings.
 
     Args:
         name: a key of ``BACKBONES``.
-        **kwargs: of the family's function: ``weights``, ``frozen_blocks``, ``dtype``, ``name``.
+        **kwargs: arguments of its function: ``weights``, ``frozen_blocks``, ``dtype``, ``name``.
 
     Returns:
         A ``Backbone``.
@@ -32,7 +32,7 @@ def make(name: str, /, **kwargs):
 
 
 def preprocessing_of(name: str, pixel_std: float = 1.0) -> Preprocessing:
-    """Returns how a backbone wants its pixels, without building it.
+    """Returns the preprocessing of a backbone without building it.
 
     Args:
         name: a key of ``BACKBONES``.
@@ -42,7 +42,7 @@ def preprocessing_of(name: str, pixel_std: float = 1.0) -> Preprocessing:
 
 
 def strides_of(name: str) -> tuple[int, ...]:
-    """Returns the stride of each level of a backbone, without building it."""
+    """Returns the stride of each level of a backbone without building it."""
     return _module(BACKBONES[name]).STRIDES
 
 

@@ -23,7 +23,7 @@ def rebuild(
     Args:
         network: a Functional model, from its input to the last map that is needed.
         dtype: a Keras dtype policy or its name. None: the global policy.
-        change: maps a layer's settings to those that it gets here.
+        change: maps a layer's settings to those of the new layer.
         call: as ``call_function`` of ``keras.models.clone_model``.
 
     Returns:

@@ -21,7 +21,7 @@ class PretrainedWeights(NamedTuple):
     Attributes:
         application: the name of the function in keras.applications that makes the network.
         url: the address of the weights, for those who must fetch them by hand.
-        top_layers: names and kernel shapes of dense layers that the weights include too if the
+        top_layers: names and kernel shapes of the dense layers that the weights also include if the
             network is made with its top.
     """
 
@@ -38,22 +38,22 @@ class Backbone(keras.layers.Layer):
     2. Run the network so that each image's features equal those it would have alone.
     3. Set the features outside each image's true area to zero.
 
-    Batches without padding pay nothing for 2 and 3. Gradient flows to the weights and the images.
-    There is no randomness: dropout layers do nothing and batch normalisation uses its moving
-    statistics, in training too.
+    Steps 2 and 3 cost nothing in batches without padding. Gradient flows to the weights and the
+    images. There is no randomness: dropout layers do nothing and batch normalisation uses its
+    moving statistics, in training too.
 
     Args:
         network: a Functional or Sequential Keras model from normalised images [B, H, W, 3] to one
             map or a list of maps, the finest first.
-        strides: the number of image pixels from one cell to the next, one for each map. One map:
-            the number alone will do.
-        preprocessing: how the network wants its pixels.
+        strides: the number of image pixels from one cell to the next, one for each map. For a
+            single map, it can be a number.
+        preprocessing: how the network's pixels are normalised.
         freeze_groups: names of layers that are frozen together, the group nearest the image first.
             Default (): none can be frozen.
         frozen_blocks: how many of the first groups are not trained. Default 0.
         rpn_channels: the width of the RPN's 3x3 convolution on these features. Default 512.
         head_network: a model, or its serialised form, from pooled regions [N, p, p, C] to
-            [N, q, q, D], whose copies take the place of the box head's dense layers. Default None.
+            [N, q, q, D], whose copies replace the dense layers of the box head. Default None.
         pretrained: where keras.applications has weights for the network. Default None: nowhere.
         name: the name of the layer. Default "backbone".
         dtype: a Keras dtype policy or its name, of the features. Default None: the network's.
@@ -69,7 +69,7 @@ class Backbone(keras.layers.Layer):
         ValueError: naming a layer whose result would depend on the padding, a stride that is not
             the network's, or a group that cannot be frozen.
 
-    Differences from the paper: it resizes each image and runs it alone, which gives the same.
+    Differences from the paper: none in the result; the paper runs each image alone.
 
     Reference: Ren et al. 2015, section 3.
     """
@@ -99,7 +99,7 @@ class Backbone(keras.layers.Layer):
         self._frozen_blocks = frozen_blocks
         self._freeze()
         self.rpn_channels = rpn_channels
-        # Only its description is kept, lest its weights count as the backbone's.
+        # Only its serialised form is kept, so that its weights do not count as the backbone's.
         if isinstance(head_network, keras.Model):
             head_network = keras.saving.serialize_keras_object(head_network)
         self._head = head_network
@@ -157,7 +157,7 @@ class Backbone(keras.layers.Layer):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How the network wants its pixels."""
+        """How the network's pixels are normalised."""
         return self._preprocessing
 
     @preprocessing.setter
@@ -171,7 +171,7 @@ class Backbone(keras.layers.Layer):
 
     @property
     def frozen(self) -> list[str]:
-        """Words for what is not trained: groups by name, then batch normalisation."""
+        """Names of what is not trained: the groups, then batch normalisation."""
         words = _words(self._freeze_groups)
         fixed = [layer for layer in self.leaf_layers() if layer.weights and not layer.trainable]
         kept = [layer for layer in fixed if not isinstance(layer, FrozenNormalization)]
@@ -179,13 +179,13 @@ class Backbone(keras.layers.Layer):
         return blocks if kept == fixed else [*blocks, "batch normalisation"]
 
     def leaf_layers(self) -> list[keras.layers.Layer]:
-        """Returns the network's layers in order, those of contained models in their place."""
+        """Returns the network's layers in order, including those of nested models."""
         return self._exact.layers
 
     def make_head(self) -> keras.Model | None:
-        """Makes a new copy of the head network; None if the box head is to have dense layers.
+        """Makes a new copy of the head network, or returns None if the backbone has none.
 
-        Its weights are random, or the pretrained ones once these were loaded into the backbone.
+        The weights are pretrained if such weights were loaded into the backbone, otherwise random.
         """
         if self._head is None:
             return None
@@ -208,7 +208,7 @@ class Backbone(keras.layers.Layer):
         return [FeatureLevel(*one, stride) for one, stride in zip(maps, self._strides, strict=True)]
 
     def level_shapes(self, image_shape) -> list[tf.Tensor]:
-        """Computes the true sizes of all levels without any pixel.
+        """Computes the true sizes of all levels from those of the images alone.
 
         Args:
             image_shape: [B, 2] integers, true heights and widths.
@@ -244,7 +244,7 @@ class Backbone(keras.layers.Layer):
 
 
 def _network_of(config):
-    """Makes a network of its serialised form, which Keras would empty without a copy."""
+    """Makes a network from a copy of its serialised form, because Keras empties its argument."""
     return keras.saving.deserialize_keras_object(copy.deepcopy(config))
 
 
@@ -256,8 +256,8 @@ def _with_tuples(value):
 def _words(groups):
     """Maps each layer of the groups to the name of its group.
 
-    That is what the layers' names begin with, such as "block1", if this tells the groups apart.
-    Otherwise it is the group's number.
+    The name is the common beginning of the layers' names, such as "block1", if it differs between
+    the groups. Otherwise it is the group's number.
     """
     starts = [{name.partition("_")[0] for name in names} for names in groups]
     are_names = sum(map(len, starts)) == len(set().union(*starts)) <= len(groups)

@@ -23,7 +23,7 @@ class Rule:
     Attributes:
         reads_border: whether the layer reads cells outside the true area, which must be zero then.
         pads_zeros: whether the padding of the result is zero if that of the input is.
-        averages: whether the layer averages the whole true area, which leaves one vector an image.
+        averages: whether the layer averages the whole true area, which leaves one vector per image.
         padding: rows and columns of zeros that the layer adds to the map.
         window: rows and columns that the layer reads for one cell of its result.
         stride: rows and columns from one window to the next.
@@ -40,11 +40,11 @@ class Rule:
 
     @property
     def needs_map(self) -> bool:
-        """Whether the layer has no meaning on one vector an image."""
+        """Whether the layer makes no sense on one vector per image."""
         return self != Rule(arguments=self.arguments)
 
     def size(self, size):
-        """Returns the true rows and columns [..., 2] that the layer makes of ``size`` [..., 2].
+        """Returns the true rows and columns [..., 2] of the result for inputs of ``size`` [..., 2].
 
         Args:
             size: an integer tensor or NumPy array; the result is of the same kind, at least 1.
@@ -159,7 +159,7 @@ _WINDOWS = {
     _layers.MaxPooling2D,
     _layers.SeparableConv2D,
 }
-# Layers that differ between training and inference. Those here act on each cell alone in inference.
+# Layers that differ between training and inference, and act on each cell alone in inference.
 _INFERENCE = {
     FrozenNormalization,
     _layers.BatchNormalization,

@@ -9,8 +9,8 @@ import tensorflow as tf
 class FeatureLevel:
     """One feature map of a batch of images.
 
-    It is not a tuple, since Keras refuses a layer's arguments that mix tensors and numbers; it can
-    be passed to layers by keyword.
+    It is not a tuple, because Keras refuses arguments of layers that mix tensors and numbers. It
+    can be passed to layers by keyword.
 
     Attributes:
         features: [B, h, w, C], zero outside each image's true rows and columns.
@@ -27,7 +27,7 @@ class FeatureLevel:
         return dataclasses.replace(self, features=tf.stop_gradient(self.features))
 
     def __tf_flatten__(self):
-        """Lets functions of TensorFlow take and return levels: the stride, and the tensors."""
+        """Splits a level into stride and tensors, so that TensorFlow functions can take levels."""
         return (self.stride,), (self.features, self.shape)
 
     @classmethod

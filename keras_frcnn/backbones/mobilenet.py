@@ -13,7 +13,7 @@ PRETRAINED = PretrainedWeights(
     f"{pretrained.KERAS_URL}/mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
 )
 _LAST = "expanded_conv_11_add"  # the end of the blocks with stride 16
-_FIRST_BLOCKS = (1, 3, 6)  # the blocks that halve the map, with which a group begins
+_FIRST_BLOCKS = (1, 3, 6)  # the blocks that halve the map; each begins a group
 # He initialisation makes up for an activation. Projections have none, but these follow a gate of
 # squeeze-and-excitation, which starts at one half.
 _AFTER_GATES = [f"expanded_conv_{block}_project" for block in (3, 4, 5, 10, 11)]
@@ -25,12 +25,12 @@ def MobileNetV3Large(weights=None, frozen_blocks=0, dtype=None, name="backbone")
     1. Batch normalisation is frozen.
     2. Squeeze-and-excitation averages each image's true area only.
     3. The first convolution's padding, which under "same" depends on the size of the batch, is one
-       row and column of zeros at the end: what Keras has for even sizes.
+       row and column of zeros at the end, as in Keras for even sizes.
 
     Args:
-        weights: None (random), "imagenet", or a weights file in keras.applications' form.
-        frozen_blocks: how many of the four groups of layers with one resolution, strides 2 to 16,
-            are not trained, those nearest the image first.
+        weights: None (random), "imagenet", or a weights file in keras.applications' format.
+        frozen_blocks: how many of the four groups of layers (one for each of the strides 2 to 16)
+            are not trained, counted from the image.
         dtype: a Keras dtype policy or its name. None: the global policy.
         name: the name of the layer.
 
@@ -73,7 +73,7 @@ def _changed(settings):
 
 
 def _padded_call(layer, *args, **kwargs):
-    """Calls a layer of the new network; the first convolution after a layer that pads for it."""
+    """Calls a layer of the new network, and before the first convolution a layer that pads."""
     if layer.name == "conv":
         pad = keras.layers.ZeroPadding2D(
             ((0, 1), (0, 1)), dtype=layer.dtype_policy, name="conv_pad"

@@ -26,7 +26,7 @@ class Call:
     Attributes:
         operation: a layer or a ``keras.ops`` operation.
         args: its positional arguments, nested lists with a ``Tensor`` for each tensor.
-        kwargs: its keyword arguments, likewise.
+        kwargs: its keyword arguments, in the same form.
         key: the key of its result.
     """
 
@@ -50,20 +50,20 @@ def read_graph(network: keras.Model) -> tuple[list[Call], list[tuple]]:
     """Reads the calls of a network's operations.
 
     Args:
-        network: a Functional or Sequential model with one input. Such models within it are read in
-            the place of their calls.
+        network: a Functional or Sequential model with one input. Calls of such models within it are
+            replaced by the calls of their layers.
 
     Returns:
         ``(calls, outputs)``: the calls in an order in which they can run; the keys of the outputs.
 
     Raises:
-        ValueError: if the network is not such a model or contains one that is not.
+        ValueError: if the network is not such a model or contains a model that is not.
     """
     return _read(network, IMAGES, ())
 
 
 def _read(network, source, path):
-    """Reads a network whose input has the key ``source``; the keys of others start with ``path``.
+    """Reads a network whose input has the key ``source``; all other keys start with ``path``.
 
     The path differs between calls of the same network.
     """
@@ -89,7 +89,7 @@ def _read(network, source, path):
         for layer in config["layers"]
         for index, call in enumerate(layer["inbound_nodes"])
     ]
-    while waiting:  # goes round once, unless layers are shared
+    while waiting:  # one round, unless layers are shared
         later = []
         for triple, call in waiting:
             if not all(one in keys for one in _triples_within(call)):
@@ -146,7 +146,7 @@ def _triples_within(arguments):
 
 
 def _with_tensors(operation, arguments, keys):
-    """Returns the configuration of a call with a ``Tensor`` in the place of each tensor."""
+    """Returns the configuration of a call with each tensor replaced by a ``Tensor``."""
     if _is_tensor(arguments):
         return Tensor(keys[tuple(arguments["config"]["keras_history"])])
     if isinstance(arguments, Mapping):
@@ -172,7 +172,7 @@ def _tensors(arguments):
 
 
 def _with_values(arguments, values):
-    """Returns nested arguments with its value in the place of each ``Tensor``."""
+    """Returns nested arguments with each ``Tensor`` replaced by its value."""
     if isinstance(arguments, Tensor):
         return values[arguments.key]
     if isinstance(arguments, Mapping):

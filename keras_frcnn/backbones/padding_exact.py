@@ -1,4 +1,4 @@
-"""Runs a Keras network on a padded batch so that each image's result is what it would be alone."""
+"""Runs a Keras network on a padded batch so that each image has the same result as alone."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ class PaddingExactNetwork:
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
-        """The layers in the order in which they run, those of contained models in their place."""
+        """The layers in the order in which they run, including those of nested models."""
         operations = dict.fromkeys(call.operation for call, _ in self._steps)
         return [one for one in operations if isinstance(one, keras.layers.Layer)]
 
@@ -76,7 +76,7 @@ class PaddingExactNetwork:
         return [(maps[key], shapes[key]) for key in self._outputs]
 
     def output_shapes(self, image_shape: tf.Tensor) -> list[tf.Tensor]:
-        """Computes the true sizes of the network's maps without any pixel.
+        """Computes the true sizes of the network's maps from those of the images alone.
 
         Args:
             image_shape: [..., 2] integers, true heights and widths of images.
@@ -88,7 +88,7 @@ class PaddingExactNetwork:
         return [shapes[key] for key in self._outputs]
 
     def _shapes(self, image_shape):
-        """Computes the true size of every map; None for results of one vector an image."""
+        """Computes the true size of every map; None for results of one vector per image."""
         shapes = {IMAGES: image_shape}
         for call, rule in self._steps:
             maps = [shapes[key] for key in call.inputs if shapes[key] is not None]
@@ -96,20 +96,20 @@ class PaddingExactNetwork:
         return shapes
 
     def _check(self):
-        """Refuses layers whose inputs do not fit together, whatever the size of the image."""
+        """Refuses layers whose inputs do not fit together for every size of an image."""
         shapes = self._shapes(np.stack([_PROBED_SIZES, _PROBED_SIZES[::-1]], axis=1))
         for call, rule in self._steps:
             maps = [shapes[key] for key in call.inputs if shapes[key] is not None]
             if not maps and rule.needs_map:
                 raise refusal(
                     call.operation,
-                    "it reads neighbouring cells of what is one vector for each image",
+                    "it reads neighbouring cells, but its input is one vector for each image",
                     "give it a map of the image",
                 )
             if not all(np.array_equal(maps[0], one) for one in maps[1:]):
                 raise refusal(
                     call.operation,
-                    "the true sizes of its inputs differ for some sizes of images",
+                    "the true sizes of its inputs differ for some image sizes",
                     "make the padding and strides of its branches agree",
                 )
         for key in self._outputs:

@@ -27,8 +27,8 @@ def load_pretrained(
 
     Args:
         backbone: changed in place.
-        source: "imagenet", which downloads them, or a weights file in keras.applications' form,
-            with or without the network's top.
+        source: "imagenet", which downloads the weights, or a weights file in keras.applications'
+            format, with or without the network's top.
         extra_layers: further layers to load, such as VGG16's ``fc1`` and ``fc2`` or the layers of
             a head that was made before.
 
@@ -36,8 +36,8 @@ def load_pretrained(
         The names of the layers that were loaded, in the network's order.
 
     Raises:
-        ValueError: if keras.applications has no such network, saying what to do if there is no
-            connection, or naming a file that is missing or does not fit.
+        ValueError: if keras.applications has no such network; if the download fails, with advice;
+            or if a file is missing or does not fit, with its name.
     """
     if backbone.pretrained is None:
         raise ValueError(
@@ -77,7 +77,7 @@ def _copy(original, layers):
 def _download(backbone, include_top):
     try:
         return _network(backbone.pretrained, include_top=include_top, weights="imagenet")
-    except Exception as error:  # whatever the network layer raises
+    except Exception as error:  # a failed download raises many kinds of errors
         # Random weights need pixels of about unit size.
         scale = " --pixel_std=58" if max(backbone.preprocessing.scale) == 1 else ""
         help_text = _DOWNLOAD_HELP.format(error=error, url=backbone.pretrained.url, scale=scale)
@@ -94,7 +94,7 @@ def _read(pretrained, path, include_top):
         original = _network(pretrained, include_top=with_top, weights=None)
         try:
             original.load_weights(path)
-        except Exception as error:  # h5py and Keras raise nearly anything on a file of another form
+        except Exception as error:  # h5py and Keras raise nearly anything on other files
             problems.append(str(error))
         else:
             return original

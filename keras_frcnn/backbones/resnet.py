@@ -13,12 +13,13 @@ STRIDES = (16,)
 def ResNet50(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> Backbone:
     """Makes the first four stages of ResNet-50, stride 16, with the fifth as head network.
 
-    Batch normalisation is frozen. The fifth stage loses its stride: it sees of 7 x 7 pooled cells
-    what it would see of 14 x 14 with one (He et al. 2016, section 4 and its appendix on detection).
+    Batch normalisation is frozen. The fifth stage has no stride here. So it returns 7 x 7 cells for
+    7 x 7 pooled cells, as it would with a stride for 14 x 14 (He et al. 2016, section 4 and its
+    appendix on detection).
 
     Args:
-        weights: None (random), "imagenet", or a weights file in keras.applications' form.
-        frozen_blocks: how many of the four stages are not trained, those nearest the image first.
+        weights: None (random), "imagenet", or a weights file in keras.applications' format.
+        frozen_blocks: how many of the four stages are not trained, counted from the image.
         dtype: a Keras dtype policy or its name. None: the global policy.
         name: the name of the layer.
 
@@ -62,7 +63,7 @@ def _resnet(application, weights, frozen_blocks, dtype, name):
 
 
 def _damped(settings):
-    """Scales the branch that each block adds down, lest random weights make features grow."""
+    """Scales down the branch that each block adds, so that random weights keep features small."""
     if settings["name"].endswith("_3_bn"):
         settings["gamma_initializer"] = keras.initializers.Constant(0.25)
     return settings

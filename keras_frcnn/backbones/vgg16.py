@@ -19,8 +19,8 @@ def VGG16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> Backbon
     """Makes the thirteen convolutions of VGG16 with the four poolings between them, stride 16.
 
     Args:
-        weights: None (random), "imagenet", or a weights file in keras.applications' form.
-        frozen_blocks: how many of the five blocks are not trained, those nearest the image first.
+        weights: None (random), "imagenet", or a weights file in keras.applications' format.
+        frozen_blocks: how many of the five blocks are not trained, counted from the image.
         dtype: a Keras dtype policy or its name. None: the global policy.
         name: the name of the layer.
 

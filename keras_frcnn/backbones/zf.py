@@ -20,8 +20,7 @@ def ZF(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> Backbone:
 
     Args:
         weights: None, since keras.applications has no weights for ZF.
-        frozen_blocks: how many of the five convolutions are not trained, those nearest the image
-            first.
+        frozen_blocks: how many of the five convolutions are not trained, counted from the image.
         dtype: a Keras dtype policy or its name. None: the global policy.
         name: the name of the layer.
 

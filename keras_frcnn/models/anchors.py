@@ -16,9 +16,9 @@ class Anchors(NamedTuple):
         boxes: [N, 4], yxyx pixels of the network's input.
         valid: [B, N] bool, False for anchors in the padding of the batch.
         ids: [N] int32, numbers that follow from level, cell and shape, so that an anchor has the
-            same number whatever pads the maps.
+            same number however the maps are padded.
         level_sizes: the number of anchors of each level.
-        num_positions: [B, 1] int32, the cells of an image's own maps, all levels together.
+        num_positions: [B, 1] int32, the number of cells of an image's own maps on all levels.
     """
 
     boxes: tf.Tensor

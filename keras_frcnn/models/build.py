@@ -42,7 +42,7 @@ def build_detector(config: Config, class_names) -> FasterRCNN:
         proposal_gradient=config.scheme == "non_approximate",
         seed=config.seed,
     )
-    # On proposals from elsewhere the second stage learns alone: Fast R-CNN.
+    # With proposals from another source, only the second stage learns: Fast R-CNN.
     model.rpn.trainable = config.train_proposals == "rpn"
     model.config = config
     return model

@@ -13,7 +13,7 @@ LOSSES = (*DETECTION_LOSSES, "weight_decay_loss", "loss")
 COUNTS = ("rpn_foreground", "roi_foreground")
 
 FORMAT = 2
-"""The format number of checkpoints: 1 was version 0.1, whose detector had other parts."""
+"""The format number of checkpoints. Version 0.1, whose detector had other parts, wrote format 1."""
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
@@ -24,9 +24,9 @@ class FasterRCNN(keras.Model):
     2. The RPN proposes regions on them.
     3. The RoI head turns the proposals into detections.
 
-    In training, each of the two stages measures its own losses on the way. No gradient flows into
+    In training, each of the two stages computes its own losses. No gradient flows into
     the coordinates of the proposals: this is what "approximate" joint training means. With
-    ``proposal_gradient`` it does.
+    ``proposal_gradient``, the gradient flows.
 
     A stage that is not ``trainable`` has no losses, and nothing is computed for them: this is how
     alternating training trains one stage at a time.
@@ -105,8 +105,8 @@ class FasterRCNN(keras.Model):
         self.rpn = rpn
         self.roi_head = roi_head
         self.rpn_backbone = rpn_backbone
-        # The clock of a run: steps, not updates, which are fewer where gradients are accumulated or
-        # a float16 step overflows.
+        # Counts the steps of a run. Updates are fewer where gradients are accumulated or a float16
+        # step overflows.
         self.step = self.add_weight(
             shape=(),
             dtype="int64",
@@ -117,7 +117,7 @@ class FasterRCNN(keras.Model):
         )
         self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
         self._detect_function = None
-        # Every weight is made now, so that loading, saving and counting need no first batch.
+        # All weights are made now, so that loading, saving and counting need no first batch.
         for stage, its_backbone in ((rpn, rpn_backbone or backbone), (roi_head, backbone)):
             if not stage.built:
                 stage.build_for(its_backbone)
@@ -126,7 +126,7 @@ class FasterRCNN(keras.Model):
     def call(self, inputs, training=False):
         if training:
             raise ValueError(
-                "FasterRCNN(inputs, training=True) has no answer: training computes losses, by "
+                "A FasterRCNN cannot be called with training=True: its losses are computed by "
                 "model.compute_losses(inputs, targets)"
             )
         levels = self.features(inputs)
@@ -141,7 +141,7 @@ class FasterRCNN(keras.Model):
 
         Args:
             inputs: as for a call.
-            levels: the feature levels of the backbone, if they are there already.
+            levels: the feature levels of the backbone, if they have been computed.
             training: whether to give the many proposals that training samples from.
         """
         if "proposals" in inputs:
@@ -150,8 +150,8 @@ class FasterRCNN(keras.Model):
         return self._propose(predictions, inputs, training)
 
     def rpn_levels(self, inputs, levels=None):
-        """Returns the feature levels that the RPN works on: those of its own backbone, or else the
-        shared ones, which are ``levels`` if they are there already.
+        """Returns the RPN's feature levels: those of its own backbone if it has one, otherwise the
+        shared ones. ``levels`` are the shared ones if they have been computed.
         """
         if self.rpn_backbone is not None:
             return _features(self.rpn_backbone, inputs)
@@ -172,7 +172,7 @@ class FasterRCNN(keras.Model):
         return tuple(name for name, stage in stages.items() if stage.trainable)
 
     def compute_losses(self, inputs, targets, training=True):
-        """Measures the stages that learn on a batch.
+        """Computes the losses of the stages that learn on a batch.
 
         Args:
             inputs: as for a call.
@@ -181,8 +181,8 @@ class FasterRCNN(keras.Model):
             training: whether dropout is on.
 
         Returns:
-            Dict of scalar float32: ``LOSSES``, and ``COUNTS``, the mean number of objects among an
-            image's samples; without those of a stage that does not learn.
+            Dict of float32 scalars: ``LOSSES``, and ``COUNTS``, the mean number of objects among an
+            image's samples. It has no values of a stage that does not learn.
         """
         keys, stages, values = self._keys(inputs, training), self.learning_stages, {}
         levels = self.features(inputs) if "roi" in stages or self.rpn_backbone is None else None
@@ -206,8 +206,8 @@ class FasterRCNN(keras.Model):
         return values
 
     def _keys(self, inputs, training):
-        """Returns the keys [B, 2] of the images' draws. Images without keys have one for each step
-        and row, and outside training one for each row.
+        """Returns the keys [B, 2] of the images' draws. Images without keys get them from the step
+        and their row in training, and from their row alone otherwise.
         """
         if "key" in inputs:
             return tf.cast(inputs["key"], tf.int32)
@@ -216,7 +216,7 @@ class FasterRCNN(keras.Model):
         return sampling.image_keys(seed, tf.shape(inputs["images"])[0])
 
     def train_step(self, data):
-        """Updates what learns once, and returns the running means of the losses.
+        """Makes one update of the weights that learn, and returns the running means of the losses.
 
         Args:
             data: ``(inputs, targets)`` as for ``compute_losses``.
@@ -225,7 +225,7 @@ class FasterRCNN(keras.Model):
         with tf.GradientTape() as tape:
             values = self.compute_losses(inputs, targets)
             loss = values["loss"]
-            if getattr(self.optimizer, "l2", 0.0):  # it adds the gradient of the decay itself
+            if getattr(self.optimizer, "l2", 0.0):  # the optimizer adds the gradient of the decay
                 loss = tf.add_n([values[name] for name in DETECTION_LOSSES if name in values])
             # Keras sums gradients over replicas, each of which has its share of the batch.
             loss /= tf.distribute.get_strategy().num_replicas_in_sync
@@ -261,11 +261,12 @@ class FasterRCNN(keras.Model):
         return [w for w in self.trainable_weights if decay_biases or not is_bias(w)]
 
     def compile(self, optimizer="sgd", *, jit_compile=False, **kwargs):
-        """Compiles as ``keras.Model.compile`` does, but uses XLA only if asked to: for ``fit``,
-        ``evaluate`` and ``predict``, once for each size of a batch.
+        """Compiles as ``keras.Model.compile`` does, but uses XLA only with ``jit_compile=True``.
+
+        XLA then compiles ``fit``, ``evaluate`` and ``predict`` once for each shape of a batch.
 
         Raises:
-            ValueError: if XLA is wanted and cannot be had; Keras alone would only warn.
+            ValueError: if XLA is asked for but cannot be used; Keras would only warn.
         """
         if not isinstance(jit_compile, bool):
             raise ValueError(
@@ -283,8 +284,8 @@ class FasterRCNN(keras.Model):
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         if self.jit_compile != jit_compile:
             raise ValueError(
-                "jit_compile=True does not go with run_eagerly=True, deterministic operations or "
-                "an Apple GPU"
+                "jit_compile=True cannot be combined with run_eagerly=True, deterministic "
+                "operations or an Apple GPU"
             )
 
     def get_compile_config(self):
@@ -319,16 +320,16 @@ class FasterRCNN(keras.Model):
             images: [B, H, W, 3] uint8, RGB.
 
         Returns:
-            The answer of a call, in pixels of ``images``.
+            The result of a call, in pixels of ``images``.
 
         Raises:
             ValueError: if the model needs proposals that new images lack.
         """
         if self.config is not None and self.config.needs_proposals_file:
             raise ValueError(
-                "this detector has no RPN that has learned: it was trained with train_proposals="
-                f"{self.config.train_proposals}. It can be evaluated on proposals of a file, but "
-                "neither detect on other images nor be exported"
+                "the RPN of this detector was not trained, because of train_proposals="
+                f"{self.config.train_proposals}. The detector can be evaluated on the proposals of "
+                "a file, but it can neither detect on other images nor be exported"
             )
         sides = self._arguments["shorter_side"], self._arguments["longer_side"]
         return self.predict_step(make_inputs(images, self.backbone.preprocessing, *sides))
@@ -344,7 +345,7 @@ class FasterRCNN(keras.Model):
             K], ``labels`` [B, K] (-1 past the end) and ``num_detections`` [B].
 
         Raises:
-            ValueError: naming a file that cannot be read or an array of another form.
+            ValueError: naming a file that cannot be read or an array of another shape or type.
         """
         arrays = read_images(images)
         if self._detect_function is None:
@@ -391,6 +392,6 @@ def is_bias(weight):
 
 
 def _features(backbone, inputs):
-    """Returns a backbone's feature levels, without gradient if nothing of it is trained."""
+    """Returns a backbone's feature levels, without gradient if none of its layers is trained."""
     levels = backbone(inputs["images"], inputs["image_shape"])
     return levels if backbone.trainable_weights else [level.frozen() for level in levels]

@@ -1,4 +1,4 @@
-"""From raw images to the network's inputs and back, where no data pipeline does it."""
+"""Prepares raw images for the network and moves boxes back, where no data pipeline does it."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def make_inputs(
 
     Args:
         images: [B, H, W, 3] uint8, RGB.
-        preprocessing: how the backbone wants its pixels.
+        preprocessing: how the backbone's pixels are normalised.
         shorter_side, longer_side: see ``transforms.target_shape``.
 
     Returns:
@@ -63,7 +63,7 @@ def read_images(images) -> Iterator[np.ndarray]:
         uint8 arrays [H, W, 3], each read when it is asked for.
 
     Raises:
-        ValueError: naming a file that cannot be read or an array of another form.
+        ValueError: naming a file that cannot be read or an array of another shape or type.
     """
     if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) != 4:
         raise ValueError(

@@ -13,10 +13,10 @@ _CANONICAL_SIZE, _CANONICAL_STRIDE = 224, 16
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class RoIHead(keras.layers.Layer):
-    """Turns proposals into detections, and learns to (Girshick 2015, Fast R-CNN).
+    """Turns proposals into detections (Girshick 2015, Fast R-CNN).
 
     ``call`` pools each proposal's features, classifies it and regresses its box.
-    ``compute_losses`` does the same on sampled proposals and measures the result. With several
+    ``compute_losses`` does the same on sampled proposals and computes the losses. With several
     feature levels each region is pooled from one of them, by its size. A model gives the head its
     strides and channels with ``build_for``.
 
@@ -28,7 +28,7 @@ class RoIHead(keras.layers.Layer):
         pool_size: cells per side of a pooled region. Default 7.
         sampling_ratio: RoIAlign's samples per cell and axis. Default 2.
         units: widths of the box head's dense layers. Default (4096, 4096).
-        dropout: dropout after each of them in training. Default 0.5.
+        dropout: the share of units that is dropped after each of these in training. Default 0.5.
         head: a layer of your own in place of ``BoxHead``: called as ``head(pooled, seed)`` with
             pooled features [B, R, p, p, channels] and the images' keys [B, 2] (None in inference),
             it returns ``(class_logits [B, R, C + 1], box_deltas [B, R, C + 1, 4])`` with background
@@ -181,7 +181,7 @@ class RoIHead(keras.layers.Layer):
         )
 
     def compute_losses(self, levels, proposals, targets, seed, training=True):
-        """Measures the head on regions sampled from the proposals (Fast R-CNN, section 2.3).
+        """Computes the losses on regions sampled from the proposals (Fast R-CNN, section 2.3).
 
         Args:
             levels: list of ``FeatureLevel``.

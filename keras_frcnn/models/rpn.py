@@ -12,7 +12,7 @@ from keras_frcnn.ops import losses
 
 
 class RPNPredictions(NamedTuple):
-    """What the network says of every anchor, before anything is kept or dropped.
+    """The network's predictions for all anchors, before any are dropped.
 
     Attributes:
         objectness_logits: [B, N, 2], index 1 = object.
@@ -43,8 +43,8 @@ class Proposals(NamedTuple):
 
     @classmethod
     def of_inputs(cls, inputs):
-        """Returns the proposals that came with a batch: ``proposals`` [B, P, 4], of which boxes
-        without area are not valid, and optional ``proposal_scores`` [B, P], by default 0.
+        """Returns the proposals that came with a batch: ``proposals`` [B, P, 4], where boxes
+        without area are not valid, and optional ``proposal_scores`` [B, P], 0 by default.
         """
         boxes = tf.cast(inputs["proposals"], tf.float32)
         valid = box_ops.area(boxes) > 0.0
@@ -56,11 +56,11 @@ class Proposals(NamedTuple):
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class RegionProposalNetwork(keras.layers.Layer):
-    """Proposes regions that may hold an object, and learns to (Ren et al. 2015, section 3.1).
+    """Proposes regions that may hold an object (Ren et al. 2015, section 3.1).
 
-    ``call`` turns feature levels into proposals. ``compute_losses`` measures the same predictions
-    on sampled anchors. Both start from ``predict``, so that a training step computes it once. The
-    head is shared by all levels. A model gives the network its strides and channels with
+    ``call`` turns feature levels into proposals. ``compute_losses`` computes the losses of the same
+    predictions on sampled anchors. Both start from ``predict``, which a training step runs once.
+    The head is shared by all levels. A model gives the network its strides and channels with
     ``build_for``.
 
     To change a loss, override ``classification_loss`` or ``box_loss``.
@@ -233,7 +233,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         return self.propose(self.predict(levels), image_shape, scale, training)
 
     def compute_losses(self, predictions, image_shape, targets, seed):
-        """Measures predictions on sampled anchors (Ren et al. 2015, section 3.1.2).
+        """Computes the losses of predictions on sampled anchors (Ren et al. 2015, section 3.1.2).
 
         Args:
             predictions: ``RPNPredictions``.

@@ -2,6 +2,7 @@
 
 A checkpoint may come from anywhere, so nothing in it is executed. Its settings are read as plain
 JSON and checked like a user's flags, and only numbers are loaded into the model that they describe.
+A detector that was composed in Python has no settings. Keras rebuilds it, in its safe mode.
 """
 
 import json
@@ -23,7 +24,7 @@ _MAX_CONFIG_BYTES = 16 * 2**20
 
 
 class _Content(NamedTuple):
-    """What a checkpoint says of itself. ``settings`` is None for a detector composed from parts."""
+    """The description in a checkpoint. ``settings`` is None for a detector composed from parts."""
 
     format: int
     settings: Config | None
@@ -33,16 +34,16 @@ class _Content(NamedTuple):
 def save(model: FasterRCNN, path: str | os.PathLike) -> None:
     """Writes a checkpoint, with the optimizer's state if there is one.
 
-    The file is what ``model.save`` writes, but it is whole at any moment: until the new one is
-    complete, ``path`` stays what it was. It is also written piece by piece, while Keras puts up to
-    a gigabyte of weights together in memory first.
+    The content is what ``model.save`` writes. But ``path`` is replaced only when the new file is
+    complete, and the file is written piece by piece, whereas Keras first assembles up to a gigabyte
+    of weights in memory.
 
     Args:
         model: the detector.
         path: the ``.keras`` file; an older one is replaced.
     """
     path = Path(path)
-    # The folder always has the same name, so that a killed run leaves one at most.
+    # The folder always has the same name, so that killed runs leave at most one behind.
     folder = path.with_suffix(".writing")
     contents, archive_path = folder / "contents", folder / path.name
     shutil.rmtree(folder, ignore_errors=True)
@@ -112,7 +113,7 @@ def load_weights(model: FasterRCNN, path: str | os.PathLike) -> None:
     content = _read(path)
     if content.class_names != model.class_names:
         raise ValueError(
-            f"The checkpoint {path} detects other classes than asked for. "
+            f"The checkpoint {path} has other classes than the model. "
             f"Expected: {', '.join(model.class_names)}. Received: {', '.join(content.class_names)}"
         )
     try:
@@ -144,7 +145,7 @@ def _read(path) -> _Content:
 
 
 def _model_config(path):
-    """Returns what the model's ``get_config`` gave."""
+    """Returns what the model's ``get_config`` returned when it was saved."""
     with zipfile.ZipFile(path) as archive:
         if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
             raise ValueError("its config.json is too large")
@@ -165,8 +166,8 @@ def _content(values, number, path):
 
 
 def _load_composed(path):
-    """Loads a detector that was composed from parts, which Keras builds again. Its safe mode
-    refuses whatever would run code.
+    """Loads a detector that was composed from parts. Keras rebuilds it in its safe mode, which
+    refuses anything that would run code.
     """
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -24,7 +24,7 @@ def load(model: FasterRCNN, path: str) -> None:
 
     Raises:
         KeyError, ValueError, OSError: if the file is damaged, lacks weights of the model or holds
-            others.
+            other weights.
     """
     with (
         zipfile.ZipFile(path) as archive,
@@ -83,7 +83,7 @@ def _stack(prefix: str, network: keras.Model) -> Iterator[tuple[str, keras.layer
 
 
 def _rank(item):
-    """Convolution before normalisation, layer by layer."""
+    """Sorts layers by number, and a convolution before its normalisation."""
     (number, suffix), _ = item
     return number, suffix == "bn"
 

@@ -8,21 +8,22 @@ from keras_frcnn.models.faster_rcnn import FasterRCNN
 def load_imagenet(model: FasterRCNN, config: Config) -> list[str]:
     """Starts a detector from the weights that ``config.backbone_weights`` names.
 
-    Keras' VGG16 weights are the authors' Caffe weights. If the box head has VGG16's own widths, its
-    ``fc1`` and ``fc2`` start it too; a ResNet's fifth stage always does. If the RPN has a backbone
-    of its own, that starts as the detector's does, even from random weights.
+    Keras' VGG16 weights are the authors' Caffe weights. A box head with VGG16's own widths starts
+    from its ``fc1`` and ``fc2``, and the head of a ResNet always starts from the fifth stage. If
+    the RPN has a backbone of its own, it starts from the same weights as the detector's, even if
+    these are random.
 
     Args:
         model: the detector, changed in place.
         config: ``backbone_weights`` is read: 'imagenet', 'none', or a weights file in
-            keras.applications' form.
+            keras.applications' format.
 
     Returns:
         Names of the layers that were loaded; none for 'none'.
 
     Raises:
-        ValueError: saying what to do if there is no network, or naming a file that is missing or
-            does not fit.
+        ValueError: if the download fails, with advice, or if a file is missing or does not fit,
+            with its name.
     """
     loaded = []
     if config.backbone_weights != "none":

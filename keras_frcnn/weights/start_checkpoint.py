@@ -12,7 +12,7 @@ from keras_frcnn.weights import checkpoint
 
 
 def load_start(model: FasterRCNN, path: str | os.PathLike) -> list[str]:
-    """Starts a detector from the weights of a checkpoint; its optimizer and step are left.
+    """Starts a detector from the weights of a checkpoint, without its optimizer and step.
 
     1. The backbone, the RPN and the hidden layers (or last stage) of the box head are copied. An
        RPN with a backbone of its own gets that of the checkpoint's RPN.
@@ -21,15 +21,15 @@ def load_start(model: FasterRCNN, path: str | os.PathLike) -> list[str]:
 
     Args:
         model: the detector, changed in place.
-        path: a ``.keras`` file of a detector with the same settings wherever weights depend on
-            them.
+        path: a ``.keras`` file of a detector that has the same values of all settings that weights
+            depend on.
 
     Returns:
         Lines that say what was copied and what was not.
 
     Raises:
         ValueError: naming the file, if it is not a checkpoint, or if one of the model's classes
-            could be two of its classes; or naming each setting that does not fit, with both values.
+            matches two of its classes; or naming each setting that does not fit, with both values.
             The model is then unchanged.
     """
     config, class_names = checkpoint.read_settings(path)
@@ -60,7 +60,7 @@ def _hidden(model):
 
 
 def _misfits(model: FasterRCNN, theirs: Config) -> list[str]:
-    """Returns a line for each setting by which weights made with ``theirs`` do not fit."""
+    """Returns a line for each setting that keeps weights made with ``theirs`` from fitting."""
     ours = model.config
     names = ["backbone", "pixel_std", "box_delta_std"]
     if ours.backbone == theirs.backbone and not model.roi_head.box_head.stage:
@@ -74,7 +74,7 @@ def _misfits(model: FasterRCNN, theirs: Config) -> list[str]:
     here, there = (len(config.scales) * len(config.ratios) for config in (ours, theirs))
     if here != there:
         lines.append(
-            f"--scales and --ratios make {here} anchors a cell, the checkpoint's make {there}: "
+            f"--scales and --ratios make {here} anchors per cell, the checkpoint's make {there}: "
             f"--scales={_text(theirs.scales)} --ratios={_text(theirs.ratios)}"
         )
     return lines
@@ -120,11 +120,13 @@ def _report(model, donor, labels):
     lines = [f"copied: {', '.join(names)}; outputs of {', '.join(copied)}"]
     rest = [name for label, name in enumerate(donor.class_names) if label not in labels]
     if new:
-        lines.append(f"new classes, which start at random: {', '.join(new)}")
+        lines.append(f"new classes, which start from random weights: {', '.join(new)}")
     if rest:
         lines.append(f"classes of the checkpoint that are not used: {', '.join(rest)}")
     if shares_backbone and donor.rpn_backbone is not None:
-        lines.append("its rpn_backbone is not used: here the RPN shares the detector's backbone")
+        lines.append(
+            "the checkpoint's rpn_backbone is not used: here the RPN shares the detector's backbone"
+        )
     for name in ("scales", "ratios"):
         ours, theirs = (getattr(owner.config, name) for owner in (model, donor))
         if ours != theirs:

@@ -150,5 +150,5 @@ def test_on_all_anchors_the_second_stage_learns_alone(batch):
 
 def test_a_detector_of_proposals_from_a_file_says_that_it_cannot_do_without():
     model = fakes.detector(train_proposals="found.npz", test_proposals="found.npz")
-    with pytest.raises(ValueError, match="has no RPN that has learned.*found.npz"):
+    with pytest.raises(ValueError, match="the RPN of this detector was not trained.*found.npz"):
         model.detect([np.zeros((50, 60, 3), np.uint8)])

@@ -344,7 +344,7 @@ def test_other_classes_are_refused_by_name(saved):
     before = [w.numpy() for w in second.weights]
     message = refusal(checkpoint.load_weights, second, saved)
     assert message == (
-        f"The checkpoint {saved} detects other classes than asked for. "
+        f"The checkpoint {saved} has other classes than the model. "
         "Expected: cat, dog, cow, pig. Received: circle, square, star, triangle"
     )
     for weight, value in zip(second.weights, before, strict=True):

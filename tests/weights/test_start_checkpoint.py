@@ -84,7 +84,7 @@ def test_every_weight_is_theirs_and_every_class_by_its_name(donor, path):
     assert load_start(model, path) == [
         "copied: backbone, rpn, fc1; outputs of background, cat, aeroplane (there: airplane), "
         "tvmonitor (there: tv), diningtable (there: dining table)",
-        "new classes, which start at random: robot, drone",
+        "new classes, which start from random weights: robot, drone",
         "classes of the checkpoint that are not used: person",
     ]
     assert_started(model, before, donor, ROWS)
@@ -110,7 +110,7 @@ def test_without_a_common_class_everything_but_the_outputs_is_copied(donor, path
     before = values(model)
     assert load_start(model, path) == [
         "copied: backbone, rpn, fc1; outputs of background",
-        "new classes, which start at random: robot",
+        "new classes, which start from random weights: robot",
         f"classes of the checkpoint that are not used: {', '.join(THEIRS)}",
     ]
     assert_started(model, before, donor, (0, None))
@@ -177,7 +177,9 @@ def test_of_an_unshared_start_each_network_takes_its_own(scheme, tmp_path):
     before = values(model)
     lines = load_start(model, tmp_path / "a.keras")
     assert_started(model, before, donor, ROWS)
-    remark = "its rpn_backbone is not used: here the RPN shares the detector's backbone"
+    remark = (
+        "the checkpoint's rpn_backbone is not used: here the RPN shares the detector's backbone"
+    )
     assert (remark in lines) is (scheme == "joint")
 
 
@@ -225,7 +227,7 @@ def refusal(path, class_names=OURS, **changes):
         ({"pool_size": 2}, "--pool_size is 2, the checkpoint's is 3"),
         (
             {"scales": (16.0, 32.0)},
-            "--scales and --ratios make 6 anchors a cell, the checkpoint's make 9: "
+            "--scales and --ratios make 6 anchors per cell, the checkpoint's make 9: "
             "--scales=16,32,64 --ratios=0.5,1,2",
         ),
     ],
@@ -239,7 +241,7 @@ def test_all_such_settings_are_named_at_once(path):
     assert [line.split(" is ")[0] for line in message.splitlines()[1:]] == [
         "--pixel_std",
         "--head_units",
-        "--scales and --ratios make 3 anchors a cell, the checkpoint's make 9: "
+        "--scales and --ratios make 3 anchors per cell, the checkpoint's make 9: "
         "--scales=16,32,64 --ratios=0.5,1,2",
     ]
 

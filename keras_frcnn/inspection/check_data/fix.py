@@ -189,7 +189,7 @@ def upright_box(sample: Sample, item: Object) -> np.ndarray:
         return item.box
     height, width = sample.file.height, sample.file.width
     # Boxes are yxyx, so this exchanges x and y: ``as_stored`` holds only for turns that do.
-        x1, y1, x2, y2 = item.box
+    x1, y1, x2, y2 = item.box
     if sample.file.orientation in (6, 7):
         x1, x2 = width - x2, width - x1
     if sample.file.orientation in (7, 8):
