@@ -119,7 +119,7 @@ def parse(argv: list[str] | None) -> tuple[list[Case], argparse.Namespace]:
     }
     calls = options.calls or (_QUICK_CALLS if quick else 10)
     try:
-        if options.json:  # so that it fails now and not after an hour
+        if options.json:  # so that a bad path fails now and not after an hour
             open(options.json, "a").close()
         return make_cases(options.suites or list(SUITES), calls, **values), options
     except (ValueError, OSError) as error:

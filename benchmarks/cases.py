@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks import environment, timing
 
 ALL_AXES = ("precision", "size", "batch", "backbone")
-INFERENCE_ONLY = ("bfloat16",)  # precisions that models are not trained in
+INFERENCE_ONLY = ("bfloat16",)  # precisions in which models are not trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Case:
 
     Attributes:
         suite: a key of ``SUITES``.
-        precision: as ``Config.precision``; "auto" is what the command would choose.
+        precision: as ``Config.precision``; "auto" is the precision that the command would choose.
         size: height and width of the network's input.
         batch: images in a batch.
         backbone: as ``Config.backbone``.

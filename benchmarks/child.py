@@ -65,7 +65,7 @@ def call(target: str, *arguments, num_cores: int | None = None):
 
 
 def main():
-    """Is the new process: ``python -m benchmarks.child TASK ANSWER_FILE``."""
+    """Runs in the new process: ``python -m benchmarks.child TASK ANSWER_FILE``."""
     task = json.loads(sys.argv[1])
     if task["num_cores"]:  # before TensorFlow counts them
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task["num_cores"]])
@@ -96,7 +96,7 @@ def error_of(code: int, log: str) -> ChildError:
 
 
 def _end_with_parent():
-    """Makes the system end this process with its parent, and first of all if memory runs out."""
+    """Makes the system end this process with its parent, or before any other if memory runs out."""
     with contextlib.suppress(OSError, AttributeError):  # not Linux
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         Path("/proc/self/oom_score_adj").write_text("1000")

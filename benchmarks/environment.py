@@ -1,4 +1,4 @@
-"""What the figures depend on besides the code: machine, cores, versions, shell variables."""
+"""The environment that the figures depend on: machine, cores, versions, shell variables."""
 
 import importlib.metadata
 import os
@@ -28,7 +28,7 @@ _VARIABLES = (
 
 
 def host() -> dict:
-    """Describes the machine and the software, without large imports."""
+    """Describes the machine and the software without large imports."""
     model, flags = _processor()
     return {
         "processor": model,
@@ -66,7 +66,7 @@ def device() -> dict:
 
 
 def _processor():
-    """Returns ``(model, flags)``; without /proc/cpuinfo what Python knows."""
+    """Returns the CPU's ``(model, flags)``; without /proc/cpuinfo, only what Python knows."""
     lines = {}
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:

@@ -15,7 +15,7 @@ class Row:
         timing: its milliseconds.
         gflop: the arithmetic of one call in convolutions and dense layers, if there is any.
         ratio_to: the name of the row that it is compared with.
-        ratio: how many times as long as that row it took, round by round.
+        ratio: its time divided by that row's, round by round.
         facts: further figures by name.
     """
 
@@ -63,7 +63,7 @@ def timed_rows(
 
     Args:
         timings: by name, from one call of ``timing.interleaved``.
-        gflop: by name, of those that have any.
+        gflop: by name, if there is any arithmetic.
         ratio_to: the name that all others are compared with. None: no comparison.
     """
     rows = []

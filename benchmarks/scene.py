@@ -1,8 +1,8 @@
 """The detector, images and objects that are timed: the paper's settings, without any download.
 
-A detector with new weights answers unlike a trained one: boxes explode and one class takes all. So
-the last layers are scaled until their answers have about the spread of a trained detector's. The
-numbers of proposals and detections that result are reported with the timings.
+A detector with new weights does not behave like a trained one: boxes become huge and one class wins
+everywhere. So the last layers are scaled until their outputs have about the spread of a trained
+detector's. The resulting numbers of proposals and detections are reported with the timings.
 """
 
 import keras
@@ -28,7 +28,7 @@ SETTINGS = Config(
 )
 """The paper's settings except for these."""
 
-# Standard deviations of the answers of a trained detector's last layers.
+# Standard deviations of the outputs of a trained detector's last layers.
 _LOGITS, _DELTAS = 2.0, 0.2
 
 
@@ -37,7 +37,7 @@ def make_config(case: Case) -> Config:
     config = SETTINGS.replace(
         precision=case.precision,
         backbone=case.backbone,
-        # Blocks are only frozen with pretrained weights: these are named here, but never loaded.
+        # Blocks are only frozen with pretrained weights, which are named here but never loaded.
         backbone_weights="none" if case.backbone == "zf" else "imagenet",
         shorter_side=min(case.size),
         longer_side=max(case.size),
@@ -56,7 +56,7 @@ def make_backbone(case: Case) -> backbones.Backbone:
 
 
 def make_model(case: Case, inputs: dict) -> FasterRCNN:
-    """Makes a detector whose answers to ``inputs`` have about the spread of a trained one's."""
+    """Makes a detector whose outputs for ``inputs`` have about the spread of a trained one's."""
     keras.utils.set_random_seed(0)
     config = make_config(case)
     model = build.build_detector(config, CLASS_NAMES)

@@ -1,4 +1,4 @@
-"""The serving side of the export suite: a process that needs TensorFlow and nothing of ours."""
+"""The serving side of the export suite: a process that needs only TensorFlow, not this package."""
 
 import time
 

@@ -61,7 +61,7 @@ class Timing:
         return self.spread.median
 
     def ratio_to(self, other: "Timing") -> Spread:
-        """Returns how many times as long as ``other`` this took, round by round.
+        """Returns this function's time divided by that of ``other``, round by round.
 
         Both must come from the same call of ``interleaved``, so that the two calls of a round met
         the same load.
@@ -126,7 +126,7 @@ def blocking(function: Callable, *arguments) -> Callable[[], object]:
 
     def call():
         result, number = graph(*arguments)
-        number.numpy()  # waits for everything that the device was asked for before
+        number.numpy()  # waits until the device has done all earlier work
         return result
 
     return call

@@ -1,1 +1,1 @@
-"""Other detectors at the same work, timed in turn with ours: ``python -m benchmarks.peers``."""
+"""Other detectors on the same workload, timed in turn with ours: ``python -m benchmarks.peers``."""

@@ -1,4 +1,4 @@
-"""Compares the speed of torchvision's Faster R-CNN and of this package's, on the processor.
+"""Compares the speed of torchvision's Faster R-CNN and of this package's, on the CPU.
 
     python -m benchmarks.peers [--what=inference,train_step] [--precision=float32,bfloat16]
         [--size=600x800] [--batch=1,2] [--pairs=10] [--check] [--json=FILE] [--torch_python=PATH]

@@ -23,7 +23,7 @@ _LAST_LINES = 20  # shown of the output of a side that failed
 _COUNTED_ALIKE = ("regions", "head_weights")
 _SAME_FEATURES = 1e-3  # relative error
 _SAME_BOX = 0.5  # pixels
-_SAME_SHARE = 0.98  # of boxes, since near the threshold of suppression rounding decides
+_SAME_SHARE = 0.98  # of boxes, since rounding decides near the threshold of NMS
 
 
 class SideProcess:
@@ -49,7 +49,7 @@ class SideProcess:
         Raises:
             RuntimeError: if the side ended instead, with its last output.
         """
-        with contextlib.suppress(BrokenPipeError):  # it has ended and will not answer
+        with contextlib.suppress(BrokenPipeError):  # the process has ended and will not answer
             os.write(self._process.stdin.fileno(), f"{command}\n".encode())
         return self._read()
 
@@ -92,7 +92,7 @@ def started(name: str, command: list[str], threads: int, keep_memory: bool = Tru
         try:
             yield SideProcess(name, process, log)
         finally:
-            process.kill()  # it has nothing to save
+            process.kill()  # the process has nothing to save
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,8 +200,8 @@ def check(job: workload.Job, torch_python: str) -> dict[str, float]:
     """Compares the answers of both sides to the same images with the same weights.
 
     Returns:
-        For ``features`` and ``objectness`` the relative error; for ``proposals`` and ``detections``
-        the share of ours that torchvision finds too.
+        The relative error of ``features`` and ``objectness``, and the share of our ``proposals``
+        and ``detections`` that torchvision finds too.
 
     Raises:
         ValueError: if the answers differ.

@@ -1,9 +1,9 @@
 """torchvision's side of the comparison: its Faster R-CNN, set up like ours.
 
-It runs with torch's best settings for processors. Everything that torchvision can be told is taken
-from our settings. What it does not let one set is replaced by modules of a few lines: VGG16 for its
-backbones, RoIPool for RoIAlign, the paper's head with dropout, no resizing. Proposals, sampling,
-suppression and losses are computed by torchvision's own code.
+It runs with torch's best settings for CPUs. Every setting of torchvision is taken from ours. Parts
+that it has no setting for are replaced by modules of a few lines: VGG16 for its backbones, RoIPool
+for RoIAlign, the paper's head with dropout, no resizing. Proposals, sampling, suppression and
+losses are computed by torchvision's own code.
 """
 
 import contextlib

@@ -8,7 +8,7 @@ A side is a class ``Side(job)`` that has
 - ``counts()``: returns the amounts of work, of all images together: ``proposals`` after
   suppression, ``regions`` that reach the head and, for a prediction, ``detections``;
   ``head_weights`` and ``trained_weights``;
-- ``outputs()``: returns the results of a prediction in the form of our detector: ``features``
+- ``outputs()``: returns the results of a prediction in our detector's format: ``features``
   [B, h, w, C], ``objectness`` [B, N], ``proposals`` [B, P, 4], ``boxes`` [B, K, 4] (yxyx),
   ``scores`` and ``labels`` [B, K];
 - ``versions``: the versions of its libraries.
@@ -32,9 +32,9 @@ def serve(side, commands, answers) -> None:
     """Warms a side up and answers commands: one line for each, and one line of JSON in return.
 
     The first answer is sent without a command, when the side is ready. The command ``call`` calls
-    the side, ``outputs <file>`` writes its outputs. The answer to both has, in seconds, how long
-    the side has ``waited`` since its last answer and its processor time during that (``idle_cpu``),
-    the processor time of the command (``cpu``), and the peak memory.
+    the side, and ``outputs <file>`` writes its outputs. The answer to either has, in seconds, how
+    long the side has ``waited`` since its last answer, its CPU time while waiting (``idle_cpu``)
+    and the CPU time of the command (``cpu``); and the peak memory.
 
     Args:
         side: a ``Side``.
@@ -67,7 +67,7 @@ def serve(side, commands, answers) -> None:
 
 
 def _forget_peak_memory():
-    """Resets the peak, which on Linux is possible: making the weights is not part of the work."""
+    """Resets the peak where that is possible (Linux), so that making the weights does not count."""
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")

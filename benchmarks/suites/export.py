@@ -1,4 +1,4 @@
-"""Writing a SavedModel; loading it, its first request and further ones; beside ``model.predict``.
+"""Writing, loading and calling a SavedModel, beside ``model.predict``.
 
 The figures of serving, memory included, come from a process that has nothing but the SavedModel.
 The comparison with ``model.predict`` is made in this process, in turn.
@@ -20,7 +20,7 @@ REQUEST, PREDICT = "request, beside model.predict", "model.predict"
 
 
 def run(case: Case) -> Result:
-    """Exports a detector and has it detect on one image of the case's size."""
+    """Exports a detector and calls it on one image of the case's size."""
     inputs, _ = scene.make_batch(case)
     model = scene.make_model(case, inputs)
     images, _ = scene.draw(case)

@@ -1,4 +1,4 @@
-"""Images a second from JPEG files to batches on one core, beside those of a training step.
+"""Images per second from JPEG files to batches on one core, beside those of a training step.
 
 The pipeline runs alone, in a process that may use one core; then the step runs in this process, on
 all cores. The share of padding in the batches is counted on images of PASCAL VOC's sizes.

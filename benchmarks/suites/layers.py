@@ -17,7 +17,7 @@ from keras_frcnn.ops import boxes as box_ops
 from keras_frcnn.ops import sampling
 
 _STRIDE, _CHANNELS = 16, 512
-# All that the two stages ask of a backbone.
+# Everything that the two stages need from a backbone.
 _BACKBONE = SimpleNamespace(
     strides=(_STRIDE,), channels=(_CHANNELS,), rpn_channels=_CHANNELS, make_head=lambda: None
 )
@@ -169,8 +169,8 @@ def _random_rpn(made):
 
 
 def _clustered_rpn(made):
-    """Makes ``(objectness_logits, deltas)`` with which every anchor finds the nearest object,
-    approximately.
+    """Makes ``(objectness_logits, deltas)`` that move every anchor approximately onto the nearest
+    object.
     """
     iou = box_ops.iou(made.anchors, made.gt_boxes).numpy()  # [B, N, G]
     nearest = tf.gather(made.gt_boxes, tf.constant(iou.argmax(axis=-1)), batch_dims=1)

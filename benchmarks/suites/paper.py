@@ -15,7 +15,7 @@ from keras_frcnn.paper.rows import TIMING_ROWS
 
 STAGES = ("convolutions", "proposal", "region-wise", "total")
 CONVOLUTIONS, PROPOSAL, REGIONS, TOTAL = STAGES
-# Milliseconds an image on an NVIDIA K40, by suite and backbone, in the order above.
+# Milliseconds per image on an NVIDIA K40, by suite and backbone, in the order above.
 _K40_MS = {
     (row.benchmark, row.backbone): (row.convolutions, row.proposal, row.regions, row.total)
     for row in TIMING_ROWS
@@ -54,7 +54,7 @@ def rows_of(
     Args:
         case: a case of a suite that ``TIMING_ROWS`` names.
         timings: those of ``STAGES``, in order.
-        gflop: of each, if there is any.
+        gflop: the arithmetic of each, if there is any.
     """
     return [
         Row(

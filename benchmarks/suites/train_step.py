@@ -1,6 +1,6 @@
 """A whole training step, as Keras' ``fit`` runs it, beside the backbone forward + backward.
 
-The settings are the paper's: SGD with momentum, 12000 -> 2000 proposals, 128 regions an image.
+The settings are the paper's: SGD with momentum, 12000 -> 2000 proposals, 128 regions per image.
 """
 
 import math

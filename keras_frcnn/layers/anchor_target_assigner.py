@@ -17,8 +17,8 @@ class AnchorTargetAssigner(keras.layers.Layer):
        ``fg_iou_threshold`` with any object. It is negative if its IoU with every object is below
        ``bg_iou_threshold``. All other anchors are left out, and so are negatives that lie half or
        more inside a region to ignore.
-    3. ``num_samples`` anchors are drawn, at most ``fg_fraction`` of them positive. Negatives fill
-       up.
+    3. ``num_samples`` anchors are drawn, at most ``fg_fraction`` of them positive. The others are
+       negative.
     4. Each positive anchor regresses onto the object with which its IoU is highest.
 
     Coordinates: yxyx pixels of the network's input. Padding rows of objects (label -1) match

@@ -41,7 +41,7 @@ class BoxHead(keras.layers.Layer):
         background, whose deltas are not used. Deltas are (ty, tx, th, tw) in units of
         ``box_delta_std``.
 
-    Differences from the paper: none; ``stage`` is not in it.
+    Differences from the paper: none, except that ``stage`` is new.
 
     Reference: Girshick 2015 (Fast R-CNN), sections 2.1 and 2.3; ``stage``: He et al. 2016 (Deep
     Residual Learning), appendix A.

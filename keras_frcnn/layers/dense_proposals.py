@@ -1,4 +1,4 @@
-"""Dense proposals: every anchor is one, for detection in a single stage."""
+"""Dense proposals: every anchor becomes a proposal, for one-stage detection."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ from keras_frcnn.ops import boxes as box_ops
 
 @keras.saving.register_keras_serializable("keras_frcnn")
 class DenseProposals(keras.layers.Layer):
-    """Proposes every anchor, clipped to its image, so that the second stage alone is the detector.
+    """Proposes every anchor, clipped to its image, so that the second stage works as the detector.
 
     Coordinates: yxyx pixels of the network's input, float32. Gradient: none. No randomness.
 

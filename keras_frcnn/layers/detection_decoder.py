@@ -12,8 +12,8 @@ class DetectionDecoder(keras.layers.Layer):
     """Turns class logits and per-class deltas into the detections of each image.
 
     1. Take the softmax over all classes with background, and drop the column of background.
-    2. Move each RoI by its deltas for each class, clip the boxes to the image, and drop those of
-       which nothing is left.
+    2. Move each RoI by its deltas for each class, clip the boxes to the image, and drop boxes that
+       have no area left.
     3. Within each class, drop scores up to ``score_threshold`` and suppress at
        ``nms_iou_threshold``.
     4. Keep the best ``max_detections`` of all classes. Ties in score go to the lower class, then to
@@ -27,7 +27,7 @@ class DetectionDecoder(keras.layers.Layer):
         score_threshold: only scores above this are kept. Default 0.05.
         nms_iou_threshold: IoU above which the worse box of a class is dropped. Default 0.3.
         max_detections: detections per image, of all classes together. Default 100.
-        box_delta_std: the divisors that the targets had. Default (0.1, 0.1, 0.2, 0.2).
+        box_delta_std: the divisors of the training targets. Default (0.1, 0.1, 0.2, 0.2).
         supports_jit: suppress with operations that XLA compiles. Default False: on the CPU, which
             is faster without XLA, even beside a GPU. The detections are the same.
 

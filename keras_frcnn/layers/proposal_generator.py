@@ -24,8 +24,8 @@ class ProposalGenerator(keras.layers.Layer):
     Randomness: none, unless not ``ranked``; equal logits then draw equal boxes.
 
     Args:
-        pre_nms_top_k: default 6000, the released code's value in test (12000 in training). It holds
-            for each level.
+        pre_nms_top_k: number of anchors kept per level. Default 6000, the released code's value in
+            test (12000 in training).
         post_nms_top_k: default 300, the paper's value in test (2000 in training).
         nms_iou_threshold: default 0.7.
         min_size: pixels of the *original* image, as in the released code. Default 0: keep all.
@@ -54,7 +54,7 @@ class ProposalGenerator(keras.layers.Layer):
         probability of an object.
 
     Differences from the paper: none. The released code drops small boxes before it keeps the best.
-    Here the small ones are dropped from those kept, which matters only if there are more than
+    Here they are dropped afterwards, which makes a difference only if there are more than
     ``pre_nms_top_k`` anchors.
 
     Reference: Ren et al. 2015, section 3.3, "Implementation details"; levels: Lin et al. 2017

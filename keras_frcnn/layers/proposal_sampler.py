@@ -19,8 +19,8 @@ class ProposalSampler(keras.layers.Layer):
     2. A proposal is foreground if its best IoU is at least ``fg_iou_threshold``. It is background
        if its best IoU is in [``bg_iou_threshold_low``, ``bg_iou_threshold``), unless half of it or
        more lies in a region to ignore.
-    3. ``num_samples`` RoIs are drawn, at most ``fg_fraction`` of them foreground. Background fills
-       up.
+    3. ``num_samples`` RoIs are drawn, at most ``fg_fraction`` of them foreground. The others are
+       background.
     4. Each foreground RoI regresses onto the object with which its IoU is highest. Targets are
        divided by ``box_delta_std``.
 

@@ -89,10 +89,11 @@ class RoIAlign(keras.layers.Layer):
         return tf.matmul(weights(1)[:, :, tf.newaxis], rows)
 
     def _by_crops(self, features, first, last, feature_shape):
-        """As ``_by_products``, but forward by TensorFlow's kernel, which is several times faster.
+        """As ``_by_products``, but forward with TensorFlow's kernel, which is several times faster.
 
-        Its own gradient is not to be had: on processors its threads add to the same cells unlocked
-        and lose some (tensorflow/tensorflow#42033), on GPUs it refuses to be deterministic.
+        The kernel's own gradient is unusable. On CPUs its threads add to the same cells without
+        a lock and lose values (tensorflow/tensorflow#42033), and on GPUs it refuses to be
+        deterministic.
         """
 
         @tf.custom_gradient
@@ -111,7 +112,7 @@ class RoIAlign(keras.layers.Layer):
         """Sampling by ``crop_and_resize``, and averaging after it."""
         batch_size, num_rois = tf.unstack(tf.shape(first)[:2])
         size, samples = self.pool_size, self.pool_size * self.sampling_ratio
-        # One border cell more on each side holds the border's value; crop_and_resize gives 0 beyond
+        # One more cell on each side holds the value of the border; crop_and_resize gives 0 beyond
         # it. Its coordinates run from 0 to 1 between the centres of the outermost cells.
         bordered = _repeat_border(features, feature_shape)
         extent = tf.cast(tf.shape(bordered)[1:3] - 1, tf.float32)
@@ -129,8 +130,8 @@ class RoIAlign(keras.layers.Layer):
         return tf.reshape(pooled, [batch_size, num_rois, size, size, features.shape[-1]])
 
     def _drop_outside(self, crops, first, last, feature_shape):
-        """Zeros samples more than a cell outside their own map, of which crop_and_resize knows only
-        the batch's.
+        """Zeros samples more than a cell outside their own map, because crop_and_resize knows only
+        the size of the batch.
         """
         outside = self._positions(first, last) > _limit(feature_shape)
         outside = tf.reshape(outside, [-1, 2, self.pool_size * self.sampling_ratio])
@@ -157,7 +158,7 @@ def _limit(feature_shape):
 
 
 def _repeat_border(features, feature_shape):
-    """Surrounds each map by a copy of its border cells; past a map's true size the last cell is
+    """Surrounds each map with a copy of its border cells; past a map's true size the last cell is
     repeated too.
     """
     if feature_shape is None:

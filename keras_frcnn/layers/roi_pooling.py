@@ -115,9 +115,9 @@ def _bin_table(pool_size):
     """First and last cell (exclusive) of each bin, for spans of 0, 1, 2, ... cells: two [spans, p]
     int64 arrays.
 
-    In NumPy's float32, because the reference operators divide in float32, which now and then takes
-    in one cell more than whole numbers would (from 57 cells on for p = 7), and because a compiler
-    may turn that division into a multiplication, which is wrong far more often.
+    This is computed in NumPy's float32 for two reasons. The reference operators divide in float32,
+    which sometimes includes one cell more than exact arithmetic would (from 57 cells on for p = 7).
+    And a compiler may turn that division into a multiplication, which is wrong far more often.
     """
     bin_size = np.arange(_LONGEST_TABULATED_SPAN + 1, dtype=np.float32)[:, np.newaxis] / np.float32(
         pool_size
@@ -183,7 +183,7 @@ class _Cover:
         ]
 
     def maximum(self, cells):
-        """Maximum of each bin of [B, h, w, C] numbers: [B, R, p, p, C]; anything in empty bins."""
+        """Maximum of each bin of [B, h, w, C] numbers: [B, R, p, p, C]; arbitrary in empty bins."""
         table = self._table(cells)
         corners = [tf.gather(table, rows) for rows in self.corner_rows]
         return tf.maximum(tf.maximum(corners[0], corners[1]), tf.maximum(corners[2], corners[3]))
@@ -225,12 +225,12 @@ class _Cover:
         return tf.reshape(array.stack(), [-1, self.channels])
 
     def argmax(self, features):
-        """Cell ``y * w + x`` of the first maximum of each bin and channel, int32; any cell in empty
-        bins.
+        """Cell ``y * w + x`` of the first maximum of each bin and channel, int32; arbitrary in
+        empty bins.
         """
         if features.dtype.size == 4 or _has_gpu():
             return self._argmax(features, tf.int64)
-        # Half the bytes, which a map of up to 4096 x 4096 pixels leaves room for.
+        # int32 needs half the bytes, and suffices for images of up to 4096 x 4096 pixels.
         return tf.cond(
             self.h * self.w <= 2**16,
             lambda: self._argmax(features, tf.int32),
@@ -238,8 +238,8 @@ class _Cover:
         )
 
     def _argmax(self, features, key):
-        """Makes one whole number of each value and its cell, the value in the upper half of its
-        bits, so that the largest number is the largest value and, among equals, the first cell.
+        """Packs each value and its cell into one integer, with the value in the upper half of its
+        bits. The largest integer is then the largest value and, among equals, the first cell.
         """
         shift, mask = 2 ** (4 * key.size), tf.constant(2 ** (4 * key.size) - 1, key)
         bits_type = tf.int16 if features.dtype.size == 2 else tf.int32
@@ -260,7 +260,7 @@ class _Cover:
         offset = image * (self.h * self.w * self.channels) + tf.range(self.channels)
         places = tf.cast(cells, whole) * tf.cast(self.channels, whole) + tf.cast(offset, whole)
         places = tf.where(self.empty, tf.constant(-1, whole), places)
-        # The sum is a single thread's work: one for each row of bins keeps all of them busy.
+        # A single thread computes a sum, so one sum for each row of bins keeps all threads busy.
         rows = [
             _sum_at(places[:, :, i], upstream[:, :, i], tf.reduce_prod(shape))
             for i in range(upstream.shape[2])
@@ -270,14 +270,12 @@ class _Cover:
 
 
 def _sum_at(places, values, size):
-    """Sums values at their places in a flat map, in float32; place -1 is nowhere."""
+    """Adds values to their cells of a flat map, in float32; values of cell -1 are dropped."""
     return tf.math.unsorted_segment_sum(
         tf.reshape(tf.cast(values, tf.float32), [-1]), tf.reshape(places, [-1]), size
     )
 
 
 def _has_gpu():
-    """TensorFlow does arithmetic on int32 on the processor even where there is a GPU; on int64 it
-    does not.
-    """
+    """Says whether there is a GPU, beside which TensorFlow still computes int32 on the CPU."""
     return bool(tf.config.list_logical_devices("GPU"))

@@ -64,7 +64,7 @@ def assign(
         them); read it through ``gather``. Nothing here has a gradient.
     """
     gt_boxes = tf.cast(gt_boxes, tf.float32)
-    # Objects by boxes: the long axis last is the fast one.
+    # [objects, boxes] is faster, because the long axis is the last one.
     iou = tf.where(gt_valid[:, :, tf.newaxis], box_ops.iou(gt_boxes, candidates), -1.0)
     # One more row that matches nothing keeps max and argmax defined without objects.
     iou = tf.pad(iou, [[0, 0], [0, 1], [0, 0]], constant_values=-1.0)

@@ -10,8 +10,8 @@ There are three ways to the same result, since no operation of TensorFlow is goo
 - ``NonMaxSuppressionV4`` has kernels for CPUs and GPUs, and takes one call per image.
 - ``CombinedNonMaxSuppression`` is 2 to 3 times as fast on a CPU, whose cores share the images and
   classes, but it has no GPU kernel.
-- ``_survivors`` consists of plain tensor operations, for XLA. XLA cannot compile the second and
-  goes through the boxes of the first one by one.
+- ``_survivors`` consists of plain tensor operations, for XLA. XLA cannot compile the second kernel,
+  and runs the first one box by box.
 """
 
 import tensorflow as tf
@@ -100,7 +100,7 @@ def suppress_per_class(
     )
     batch_size, num_classes, num_regions = tf.unstack(tf.shape(scores))
     total = num_classes * num_regions
-    # The index past the end, of what is not kept, finds zeros there.
+    # Boxes that are not kept have the index past the end, where zeros are.
     boxes = tf.pad(tf.reshape(boxes, [batch_size, total, 4]), [[0, 0], [0, 1], [0, 0]])
     scores = tf.pad(tf.reshape(scores, [batch_size, total]), [[0, 0], [0, 1]])
     return (
@@ -134,7 +134,7 @@ def _best_of_lists(boxes, scores, usable, k, iou_threshold, supports_jit):
     flat = tf.reshape(tf.where(usable, scores, tf.float32.min), [batch_size, total])
     _, order = tf.math.top_k(flat, total)  # keeps the order of equals
     rows = tf.broadcast_to(tf.range(batch_size)[:, tf.newaxis], [batch_size, total])
-    ranks = tf.cast(tf.range(total, 0, -1), tf.float32)  # the best has the highest; whole to 2^24
+    ranks = tf.cast(tf.range(total, 0, -1), tf.float32)  # the best: the highest; exact up to 2^24
     ranks = tf.broadcast_to(ranks, [batch_size, total])
     ranks = tf.scatter_nd(tf.stack([rows, order], axis=-1), ranks, [batch_size, total])
     ranks = tf.where(usable, tf.reshape(ranks, shape), 0.0)
@@ -180,12 +180,12 @@ def _keep_in_blocks(boxes, ranks, k, iou_threshold):
 
 
 def _survivors(boxes, alive, k, iou_threshold):
-    """Suppresses what a better box overlaps, one block of rows after the other.
+    """Suppresses boxes that overlap a better one, one block of rows after the other.
 
     Args:
         boxes: [M, N, 4], the best of each list first; N is a multiple of the block.
         alive: [M, N] bool, False for rows that take no part.
-        k: the rows wanted; what comes after the k-th survivor of a list may stay undecided.
+        k: the number of rows needed; rows after the k-th survivor of a list may stay undecided.
         iou_threshold: IoU above which the worse box is dropped.
 
     Returns:

@@ -1,10 +1,10 @@
 """Random draws that depend on an image's own key, and sampling of boxes by them.
 
 A draw is a function of three numbers: the key of the image, the identity of what is drawn (an
-anchor, a region) and the purpose of the draw. It does not depend on the image's row
-in the batch, on the padding, on the other images or on the device. TensorFlow's generators number
-the elements of one tensor and so cannot give this; the hash below can, and it gives the same
-numbers with and without XLA.
+anchor, a region) and the purpose of the draw. It does not depend on the image's row in the batch,
+on the padding, on the other images or on the device. TensorFlow's generators number the elements of
+one tensor, so they cannot do this. The hash below can, and it gives the same numbers with and
+without XLA.
 """
 
 import enum
@@ -84,7 +84,7 @@ def random_bits_of_shape(keys, shape, purpose):
 
 
 def _mixed_keys(keys, purpose):
-    """Returns two numbers [B, 1] for each image and purpose, as unlike as if drawn at random."""
+    """Returns two numbers [B, 1] for each image and purpose, as different as random numbers."""
     keys = _unsigned(keys)
     first = _mix(keys[:, :1] + tf.constant(0x9E3779B9 * int(purpose) % 2**32, tf.uint32))
     return first, _mix(keys[:, 1:] ^ first)

@@ -15,8 +15,8 @@ class ImageSet:
     """One image set.
 
     Attributes:
-        images: what tells its images from each other; None for COCO, whose annotation file would
-            have to be read for it.
+        images: identifiers of its images; None for COCO, whose annotation file would have to be
+            read for them.
         is_annotated: whether all its images have annotations. Those of the VOC 2012 test set, for
             example, are not public.
     """
@@ -62,7 +62,7 @@ class ImageSets:
         return " + ".join(texts)
 
     def obstacle(self, config: Config, *splits: str) -> str:
-        """Says what is missing of the image sets of ``splits``; empty: nothing."""
+        """Says what is missing of the image sets of ``splits``; empty if nothing is missing."""
         found = [text for split in splits for text in self._obstacles(config, split)]
         return "; ".join(dict.fromkeys(found))
 

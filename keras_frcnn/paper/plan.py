@@ -27,8 +27,8 @@ class Task:
         flags: its flags, without ``deferred_flags``.
         result: the file that exists once the task is done. The runner writes a ``done.json``; any
             other file is written by the command itself, completely or not at all.
-        needs: the tasks that must be done before.
-        obstacle: what keeps it from running and no other task can supply; empty: nothing.
+        needs: the tasks that must be done first.
+        obstacle: why it cannot run even when all other tasks are done; empty if it can.
         deferred_flags: returns the flags that are known only when ``needs`` are done. It raises a
             ValueError that says why it cannot.
         module: the Python module that has the command.
@@ -63,8 +63,8 @@ class Planner:
     Args:
         settings: what all rows share.
         read_config: returns a model's settings by the name of its flagfile, overrides included.
-        method_obstacle: says what a method of ``rows.METHODS`` lacks to make proposals; empty:
-            nothing.
+        method_obstacle: says what a method of ``rows.METHODS`` lacks to make proposals; empty if it
+            lacks nothing.
 
     Attributes:
         settings: as given.
@@ -88,8 +88,8 @@ class Planner:
     def evaluation(self, row: rows.Row, seed: int) -> Task:
         """Returns the task that measures a row.
 
-        Its ``done.json`` lies beside ``results.json``, or beside the detections alone where the
-        test images have no annotations.
+        Its ``done.json`` lies beside ``results.json``, or beside the detections if the test images
+        have no annotations.
         """
         config, trained = self.config(row.model), self.training(row.model, seed)
         folder = self.settings.output_dir / "evaluations" / row.name / f"seed_{seed}"

@@ -57,8 +57,8 @@ def make_request(
     Args:
         tables: numbers of tables.
         figures: numbers of figures.
-        row_names: names of rows; beside tables, only these of their rows are made.
-        default_to_all: whether no values at all stand for everything.
+        row_names: names of rows; if tables are given too, only these of their rows are made.
+        default_to_all: whether everything is made if no values are given.
 
     Raises:
         ValueError: naming what does not exist, or saying that nothing was asked for.

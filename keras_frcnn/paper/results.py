@@ -17,18 +17,18 @@ from keras_frcnn.paper.plan import Planner, Task
 NOT_RUN = "not run yet"
 
 Obstacle = Callable[[Task], str]
-"""Says why a task is not done and cannot run; empty: it is done, or may run."""
+"""Says why a task that is not done cannot run; empty if it is done or can run."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowResult:
-    """What a row came to.
+    """The results of a row.
 
     Attributes:
         row: the row.
         values: the mean AP of each seed that is done, in percent.
         per_class: the AP of each class for each of these seeds, in percent.
-        missing: why the other seeds have no figure; empty: all are done.
+        missing: why the other seeds have no figure; empty if all are done.
         data: what it was trained and tested on.
         steps: its number of training steps; None: not known yet.
         full_steps: the steps of the full schedule.
@@ -67,7 +67,7 @@ class CurveResult:
         recall: float64 [len(rows.FIGURE_NUM_PROPOSALS), len(CURVE_IOU_THRESHOLDS)], the mean over
             the seeds; None without any.
         num_seeds: how many seeds it is the mean of; 1 for methods without randomness.
-        missing: why there are not more; empty: all are done.
+        missing: why the other seeds have no curve; empty if all are done.
     """
 
     curve: rows.Curve
@@ -84,7 +84,7 @@ class TimingResult:
         row: the row.
         milliseconds: the times of convolutions, proposal, regions and total; empty: none yet.
         device: the device they were measured on.
-        missing: why there are none; empty: there are.
+        missing: why there are no times; empty if there are.
     """
 
     row: rows.TimingRow

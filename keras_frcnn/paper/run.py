@@ -1,4 +1,4 @@
-"""Runs tasks one after the other, each in a process of its own; can be stopped and continued."""
+"""Runs tasks one after the other, each in its own process. A run can be stopped and continued."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ class Runner:
                     self._run(task)
 
     def obstacle(self, task: Task) -> str:
-        """Says why a task is not done and cannot run; empty: it is done, or may run."""
+        """Says why a task that is not done cannot run; empty if it is done or can run."""
         if task.is_done:
             return ""
         before = next(filter(None, map(self.obstacle, task.needs)), "")
@@ -100,9 +100,9 @@ def _on_signals(handler: Callable) -> Iterator[None]:
 
 
 def _ends_with_parent() -> list[str]:
-    """Returns what comes before a command so that it is stopped even if this process is killed.
+    """Returns a prefix for commands that stops them even if this process is killed.
 
-    It needs Linux. Elsewhere a command outlives a parent that is killed, and runs to its end.
+    It needs Linux. Elsewhere, a command whose parent is killed runs to its end.
     """
     program = shutil.which("setpriv")
     return [program, "--pdeathsig", "TERM"] if program else []

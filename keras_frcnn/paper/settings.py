@@ -20,7 +20,7 @@ class Settings:
         seeds: each row is run once for each of these.
         budget_minutes: the training time of each model; None: its full schedule.
         overrides: flags of ``train`` that override the flagfiles.
-        data_overrides: those of the overrides that say how data are read.
+        data_overrides: the overrides that concern how data are read.
         edge_model: the EdgeBoxes model file; empty: none.
     """
 

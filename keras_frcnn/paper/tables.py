@@ -73,7 +73,7 @@ def figure(results: Sequence[CurveResult], settings: Settings, plots: Sequence[s
 
 
 def write_table_csv(number: int, results: Sequence[RowResult], path: Path) -> None:
-    """Writes a table of AP as CSV; what is missing is an empty cell."""
+    """Writes a table of AP as CSV, with empty cells for missing figures."""
     heads = ["row", "title", "paper", "ours", "standard_deviation", "seeds", "steps"]
     heads += ["full_steps", "data", "missing"]
     if number in rows.PER_CLASS_TABLES:
