@@ -84,7 +84,7 @@ def test_padding_changes_nothing(loaded):
 
 
 @pytest.mark.slow
-def test_norms_are_never_trained_and_the_first_blocks_not_either(loaded):
+def test_norms_and_the_first_blocks_are_not_trained(loaded):
     backbone, head = loaded
     trained = [weight.path for weight in backbone.trainable_weights + head.trainable_weights]
     assert not [path for path in trained if "_bn/" in path]

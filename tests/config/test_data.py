@@ -79,7 +79,7 @@ def test_shares_of_a_folder(split):
         ("coco", "drop", "drop"),
     ],
 )
-def test_what_becomes_of_difficult_objects_depends_on_the_form_of_the_data(
+def test_the_format_of_the_data_decides_how_difficult_objects_are_treated(
     form, difficult, resolved
 ):
     assert Config(difficult=difficult).validate().resolve_difficult(form) == resolved

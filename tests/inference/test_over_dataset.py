@@ -142,7 +142,7 @@ def test_training_has_its_own_number_of_proposals(dataset, monkeypatch):
         np.testing.assert_array_equal(more[:3], boxes)
 
 
-def test_several_sizes_are_each_detected_at_and_joined(model, dataset, found):
+def test_detections_at_several_sizes_are_joined(model, dataset, found):
     small = detect_dataset(model, dataset, SETTINGS.replace(shorter_side=48, longer_side=72))
     large = found  # 64 and 96
     batches = []
@@ -183,7 +183,7 @@ def rows_of(merged):
     ]
 
 
-def test_doubles_go_within_a_class_only_and_the_best_come_first():
+def test_duplicates_are_removed_within_each_class_and_the_best_come_first():
     small = detections((0.6, 0, 0, 0, 10, 10), (0.5, 1, 0, 0, 10, 10))
     large = detections((0.9, 0, 0, 0, 10, 9), (0.3, 0, 50, 50, 60, 60))
     merged = merge_detections([small, large], 3, Config(nms_iou_threshold=0.5))

@@ -157,7 +157,7 @@ def test_all_losses_against_a_slow_recomputation(changes, batch):
         assert received[name] == pytest.approx(value, rel=1e-4), name
 
 
-def test_an_image_twice_gives_the_losses_of_it_once():
+def test_a_batch_of_one_image_twice_has_the_losses_of_that_image():
     model = fakes.detector(**ALL)
     image, objects = fakes.image(50, 70), OBJECTS[1]
     once = losses_of(model, (fakes.inputs_of([image]), fakes.targets_of([objects])))
@@ -178,7 +178,7 @@ def test_padding_changes_no_loss(normalizer):
     assert together == pytest.approx(mean, rel=1e-4)
 
 
-def test_as_many_samples_as_there_are_room_for_are_drawn(batch):
+def test_foreground_samples_stay_within_their_fraction(batch):
     few = fakes.detector(rpn_num_samples=6, roi_num_samples=8, rpn_fg_fraction=0.5)
     values = losses_of(few, batch)
     assert 0.5 <= values["rpn_foreground"] <= 3

@@ -52,7 +52,7 @@ def norm(values):
 
 
 @pytest.mark.parametrize("factor", [1.0, 2.0])
-def test_a_step_goes_down_the_gradient_and_biases_go_farther(batch, factor):
+def test_a_step_descends_the_gradient_and_biases_move_farther(batch, factor):
     settings = {"bias_lr_factor": factor, "gradient_clip_norm": 0.0, "seed": 5}
     model, before = trained(batch, **settings)
     gradients = gradients_of(batch, 0, **settings)

@@ -69,7 +69,7 @@ def test_a_forced_box_keeps_its_own_best_object():
     assert (labels.tolist(), index.tolist()) == ([P], [0])
 
 
-def test_an_object_that_nothing_touches_makes_no_positives():
+def test_an_object_that_overlaps_no_box_makes_no_positives():
     labels, _, _ = assign(strips(10, 20), [[50, 50, 60, 60]], force_best=True)
     assert labels.tolist() == [N, N]
     labels, _, _ = assign(strips(10, 20), [[5, 5, 5, 5]], force_best=True)  # no area

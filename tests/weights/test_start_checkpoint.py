@@ -78,7 +78,7 @@ def assert_started(model, before, donor, rows):
     assert seen == len(model.weights) - 5
 
 
-def test_every_weight_is_theirs_and_every_class_by_its_name(donor, path):
+def test_all_weights_are_copied_and_the_outputs_by_class_name(donor, path):
     model = fakes.detector(OURS)
     before = values(model)
     assert load_start(model, path) == [
