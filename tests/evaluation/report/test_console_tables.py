@@ -146,7 +146,7 @@ def test_a_summary_shows_intervals_errors_and_recall():
     assert cells(text, "missed") == ["missed", "objects", "0", "0.00"]
     assert cells(text, "50") == ["50", *["50.00"] * 3, "50.00"]
     assert cells(text, "60")[-1] == "50.00"
-    assert "IoU >= 0.5; top: only the best-scored detections, for each class" in text
+    assert "IoU >= 0.5; top: only the n best detections of a class with n objects" in text
 
 
 def test_the_table_of_recall_says_whose_the_proposals_are():
