@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import kernels  # the registry has no public name
 
-from keras_frcnn.training.trainer import make_optimizer
+from keras_frcnn.training.optimizers import make_optimizer
 from tests import fakes
 
 ON_THE_PROCESSOR = {

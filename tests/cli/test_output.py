@@ -6,6 +6,7 @@ from rich.console import Console
 
 from keras_frcnn.cli.output import distinct, print_notes
 from keras_frcnn.data.dataset import Dataset
+from keras_frcnn.data.problems import Problem, ProblemKind, Remedy
 
 
 def test_names_become_distinct_whatever_their_case():
@@ -14,6 +15,9 @@ def test_names_become_distinct_whatever_their_case():
 
 def test_notes_on_the_data_are_printed_as_they_are():
     text = io.StringIO()
-    dataset = Dataset(("cat",), (), skipped=("[red]a.xml: 1 box",), remarks=("cat = CAT " * 20,))
+    problem = Problem(
+        kind=ProblemKind.DEGENERATE_BOX, file="[red]a.xml", message="1 box", remedy=Remedy.DROP
+    )
+    dataset = Dataset(("cat",), (), problems=[problem], remarks=("cat = CAT " * 20,))
     print_notes(dataset, Console(file=text, width=40, force_terminal=True))
-    assert text.getvalue() == f"{'cat = CAT ' * 20}\nskipped: [red]a.xml: 1 box\n"
+    assert text.getvalue() == f"{'cat = CAT ' * 20}\nskipped: [red]a.xml: 1 box; object dropped\n"

@@ -74,6 +74,7 @@ def test_both_take_the_same_steps_of_a_detector(request, decay_biases):
 
     def weights_after_two_steps():
         settings = {"weight_decay": 0.1, "gradient_clip_norm": 0.0, "decay_biases": decay_biases}
+        settings["bias_lr_factor"] = 1.0  # it multiplies the decay only if that is in the loss
         model = fakes.detector(**settings)
         model.compile(make_optimizer(fakes.SMALL.replace(**settings)))
         before = [w.numpy() for w in model.trainable_weights]

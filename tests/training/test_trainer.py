@@ -203,7 +203,7 @@ def test_a_new_learning_rate_holds_after_going_on(config, train, tmp_path):
     before = state_of(tmp_path / "last.keras")
     train(settings.replace(steps=3, learning_rate=1e-12, weight_decay=0.0))
     after = state_of(tmp_path / "last.keras")
-    kernel = "backbone/stack/conv2d_1/vars/0"
+    kernel = "backbone/network/layers/conv2d_1/vars/0"
     np.testing.assert_allclose(after[kernel], before[kernel], atol=1e-9)
 
 

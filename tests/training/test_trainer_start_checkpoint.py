@@ -48,7 +48,7 @@ def test_a_built_model_has_their_weights_and_a_fresh_optimizer(settings, start):
     assert int(model.step) == int(model.optimizer.iterations) == 0
     assert not any(np.any(v) for v in model.optimizer.variables[2:])
     said = output.getvalue()
-    assert f"start from {start}\n  taken: backbone, rpn_head, fc1; outputs of background, " in said
+    assert f"start from {start}\n  copied: backbone, rpn, fc1; outputs of background, " in said
     assert f"weights of {start}; frozen: block1\n" in said
 
 
