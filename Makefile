@@ -45,7 +45,7 @@ quickstart: $(READY) ## Draw a small data set, then train, evaluate, export and 
 	@echo "Next, train on your own images: see docs/own_data.md."
 
 test: $(READY) ## Run all tests
-	$(PY) -m pytest -n 2 --dist=worksteal
+	$(PY) -m pytest -n 2 --dist=worksteal --durations=20
 
 bench: $(READY) ## Time everything (an hour or two); less with PARTS="layers backbone" BENCH="--quick"
 	$(PY) -m benchmarks $(PARTS) $(BENCH)
