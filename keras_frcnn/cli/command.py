@@ -179,7 +179,7 @@ def _read(command: Command, argv: list[str]) -> absl_flags.FlagValues:
             problems.append(f"--{option.name} is missing: {option.help}")
         elif not option.allows(value):
             problems.append(
-                f"--{option.name} must be {config_flags.form(option)}. Received: {value!r}"
+                f"--{option.name} must be {config_flags.requirement(option)}. Received: {value!r}"
             )
     if problems:
         raise UsageError("\n".join(problems))

@@ -57,7 +57,7 @@ def load(
         class_names = classes.choose(class_names, config.classes_file, part.class_names)
         if annotated and not class_names:
             expected = f"objects in {', '.join(source.splits)}, or class names by --classes_file"
-            raise invalid(expected, "none", source.place)
+            raise invalid(expected, "none", source)
         parts.append(joining.relabel(part, source, class_names, strict))
     return joining.join(parts, sources)
 

@@ -46,17 +46,17 @@ def relabel(
     labels = classes.match(dataset.class_names, class_names)
     if len(labels) and np.all(labels < 0):
         expected = f"at least one of the classes {', '.join(class_names)}"
-        raise invalid(expected, ", ".join(dataset.class_names), source.place)
+        raise invalid(expected, ", ".join(dataset.class_names), source)
     renamed = [
         f"{theirs} is {class_names[label]}"
         for theirs, label in zip(dataset.class_names, labels, strict=True)
         if label >= 0 and theirs != class_names[label]
     ]
-    remarks = [f"{source.place}: {', '.join(renamed)}"] if renamed else []
+    remarks = [f"{source}: {', '.join(renamed)}"] if renamed else []
     missing = [name for label, name in enumerate(class_names) if label not in labels]
     if missing and not strict:
         words = "what shows one there counts as background"
-        remarks.append(f"{source.place}: has no {', '.join(missing)}; {words}")
+        remarks.append(f"{source}: has no {', '.join(missing)}; {words}")
     return Dataset(
         class_names,
         [_relabel_record(record, labels) for record in dataset.records],
@@ -83,7 +83,7 @@ def _lost_classes(
         names = (f"{dataset.class_names[label]} ({counts[label]:,})" for label in lost)
         words = f"objects of classes that match none: {', '.join(names)}"
         kind = ProblemKind.UNMATCHED_CLASS
-        return [Problem(kind=kind, message=words, file=source.place)]
+        return [Problem(kind=kind, message=words, file=str(source))]
     problems = []
     for label in lost:
         holders = (record.name for record in dataset.records if label in record.labels)
@@ -91,7 +91,7 @@ def _lost_classes(
         problems.append(
             Problem(
                 kind=ProblemKind.UNKNOWN_CLASS,
-                file=next(holders, source.place),
+                file=next(holders, str(source)),
                 object=f"object of class {dataset.class_names[label]}{more}",
                 message=f"unknown class; known are {', '.join(class_names)}",
                 remedy=Remedy.DROP,
@@ -206,12 +206,12 @@ def _without_repeats(
         repeated = [row for row, file in enumerate(files) if file in first]
         if repeated:
             more = f" and {len(repeated) - 1:,} more" if len(repeated) > 1 else ""
-            place = first[files[repeated[0]]].place
+            place = first[files[repeated[0]]]
             problems.append(
                 Problem(
                     kind=ProblemKind.REPEATED_IMAGE,
                     file=f"{part.records[repeated[0]].name}{more}",
-                    message=f"in {place} and in {source.place}",
+                    message=f"in {place} and in {source}",
                     remedy=Remedy.KEEP_FIRST,
                 )
             )
