@@ -304,5 +304,7 @@ def _base(options: SimpleNamespace) -> Config:
         runs = [inputs.locate(name).run for name in options.compare]
         return next((run.config for run in runs if run), Config())
     if not options.checkpoint:
-        raise ValueError("--checkpoint, --detections or --compare is missing: see --help")
+        raise ValueError(
+            "--checkpoint is missing. Give --checkpoint, --detections or --compare: see --help"
+        )
     return checkpoint_settings(options)
