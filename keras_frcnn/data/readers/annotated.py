@@ -9,7 +9,7 @@ import numpy as np
 from keras_frcnn.data.dataset import Reading, Record
 from keras_frcnn.data.images import headers
 from keras_frcnn.data.images.spans import Span
-from keras_frcnn.data.paths import words_of
+from keras_frcnn.data.paths import error_message
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy
 
 Header = tuple[int, int, int]
@@ -121,7 +121,7 @@ def read_header(
     try:
         return headers.image_header(path, span), None
     except (ValueError, OSError) as error:  # OSError: a name that no file can have
-        words = words_of(error).removeprefix(f"{path}: ")
+        words = error_message(error).removeprefix(f"{path}: ")
     return None, Problem(
         kind=ProblemKind.BROKEN_IMAGE, file=str(path), message=words, remedy=Remedy.LEAVE_OUT
     )

@@ -13,8 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data.dataset import MAX_OVERHANG, GroundTruth, Reading, Record, fit_box, read_files
-from keras_frcnn.data.paths import words_of
+from keras_frcnn.data.dataset import (
+    MAX_OVERHANG,
+    GroundTruth,
+    Reading,
+    Record,
+    fit_box,
+    map_in_threads,
+)
+from keras_frcnn.data.paths import error_message
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import coco_json
 from keras_frcnn.data.readers.annotated import Header, read_header
@@ -89,7 +96,7 @@ def read(source: DataSource) -> Reading:
     """
     problems: list[Problem] = []
     found = _read_annotations(source, problems, images=True)
-    headers = list(read_files(_read_header, found.images))
+    headers = list(map_in_threads(_read_header, found.images))
     image_problems = [[problem] if problem else [] for _, problem in headers]
     for row, problem in _repeats(found.images):
         image_problems[row] = [problem]
@@ -165,7 +172,7 @@ def _read_header(image: _ListedImage) -> tuple[Header | None, Problem | None]:
         if not image.path.is_file():
             return None, image.problem(missing, f"the image {image.path} is missing")
     except (OSError, ValueError) as error:  # a name that no file can have
-        return None, image.problem(missing, words_of(error))
+        return None, image.problem(missing, error_message(error))
     header, problem = read_header(image.path)
     if header is None:
         return None, image.problem(problem.kind, f"{image.path}: {problem.text}")

@@ -9,7 +9,7 @@ import pathlib
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.data import splits
-from keras_frcnn.data.dataset import Reading, read_files
+from keras_frcnn.data.dataset import Reading, map_in_threads
 from keras_frcnn.data.paths import data_folder, leads_out, read_lines
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import voc_xml, yolo
@@ -53,7 +53,7 @@ def read(source: DataSource) -> Reading:
     read_one = functools.partial(
         _read_image, root=root, class_names=class_names, annotated=source.annotated
     )
-    images = list(read_files(read_one, list(names)))
+    images = list(map_in_threads(read_one, list(names)))
 
     def choose_names(found: set[str]) -> tuple[str, ...]:
         names = class_names or ()

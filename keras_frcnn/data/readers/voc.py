@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data.dataset import Reading, read_files
+from keras_frcnn.data.dataset import Reading, map_in_threads
 from keras_frcnn.data.problems import DataError, Problem
 from keras_frcnn.data.readers import voc_layout, voc_xml
 from keras_frcnn.data.readers.annotated import AnnotatedImage, Header, read_header, to_reading
@@ -66,7 +66,7 @@ def read(source: DataSource) -> Reading:
     """
     problems: list[Problem] = []
     entries = voc_layout.entries(source.data_dir, source.splits, problems)
-    images = list(read_files(_read_annotated if source.annotated else _read_bare, entries))
+    images = list(map_in_threads(_read_annotated if source.annotated else _read_bare, entries))
     folders = {entry.folder.name for entry in entries}
     choose_names = (lambda found: class_names_of(found, folders)) if source.annotated else tuple
     return to_reading(images, choose_names, problems)

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from keras_frcnn.data.paths import data_folder, leads_out, read_lines, words_of
+from keras_frcnn.data.paths import data_folder, error_message, leads_out, read_lines
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
@@ -45,7 +45,7 @@ class Entry:
                 if path.is_file():
                     return path
         except (OSError, ValueError) as error:  # a name that no file can have
-            words = words_of(error)
+            words = error_message(error)
         kind, remedy = ProblemKind.MISSING_IMAGE, Remedy.LEAVE_OUT
         raise DataError(Problem(kind=kind, file=str(stem), message=words, remedy=remedy))
 

@@ -8,7 +8,7 @@ import defusedxml.ElementTree
 import numpy as np
 
 from keras_frcnn.data.dataset import fit_box
-from keras_frcnn.data.paths import words_of
+from keras_frcnn.data.paths import error_message
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy
 from keras_frcnn.data.readers.annotated import AnnotatedImage, AnnotatedObject, Header
 
@@ -31,14 +31,14 @@ def parse(path: pathlib.Path) -> Any:
     except (OSError, ValueError) as error:  # a name that no file can have
         if isinstance(error, DataError):
             raise
-        raise _error(path, ProblemKind.MISSING_ANNOTATION, words_of(error)) from error
+        raise _error(path, ProblemKind.MISSING_ANNOTATION, error_message(error)) from error
     if size > _MAX_BYTES:
         words = f"broken annotation: more than {_MAX_BYTES} bytes are refused"
         raise _error(path, ProblemKind.BROKEN_ANNOTATION, words)
     try:
         root = defusedxml.ElementTree.parse(path).getroot()
     except (SyntaxError, ValueError, LookupError, OSError) as error:
-        words = f"broken annotation: {words_of(error)}"
+        words = f"broken annotation: {error_message(error)}"
         raise _error(path, ProblemKind.BROKEN_ANNOTATION, words) from error
     if root.tag != "annotation":
         words = f"expected <annotation> at the root. Received: <{root.tag}>"

@@ -17,8 +17,8 @@ import numpy as np
 import yaml
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data.dataset import Reading, fit_box, read_files
-from keras_frcnn.data.paths import data_folder, find_images, read_lines, words_of
+from keras_frcnn.data.dataset import Reading, fit_box, map_in_threads
+from keras_frcnn.data.paths import data_folder, error_message, find_images, read_lines
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers.annotated import (
     AnnotatedImage,
@@ -91,7 +91,7 @@ def read(source: DataSource) -> Reading:
         for path in _images_of(data, entry, problems)
     )
     read_one = functools.partial(_read_image, data=data, annotated=source.annotated)
-    images = _without_repeats(list(read_files(read_one, list(paths))))
+    images = _without_repeats(list(map_in_threads(read_one, list(paths))))
     return to_reading(images, lambda found: data.class_names, problems, form="coco")
 
 
@@ -300,7 +300,7 @@ def read_labels(
             raise ValueError(f"more than {_MAX_LABEL_BYTES} bytes are refused")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        words = f"broken annotation: {words_of(error)}"
+        words = f"broken annotation: {error_message(error)}"
         kind, remedy = ProblemKind.BROKEN_ANNOTATION, Remedy.LEAVE_OUT
         return [], [Problem(kind=kind, file=str(path), message=words, remedy=remedy)]
     rows = [(number, fields) for number, line in enumerate(lines, 1) if (fields := line.split())]
