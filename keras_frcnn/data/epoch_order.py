@@ -8,7 +8,7 @@ import numpy as np
 from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Record
 
-# The largest number of batches that are sorted together. More mean less padding but less randomness.
+# The largest number of batches that are sorted together. More give less padding and randomness.
 _WINDOW_BATCHES = 64
 # The least number of windows in an epoch, so that the batches of small data sets change as well.
 _WINDOWS = 4
