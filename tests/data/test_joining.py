@@ -90,7 +90,8 @@ def test_the_order_of_the_data_sets_decides(voc, other):
     assert objects(dataset)["000001"] == [("couch", 1), ("TV-monitor", 0), ("Dog", 2)]
     assert dataset.skipped == [] and dataset.form == "coco"
     assert dataset.remarks[-1] == (
-        f"voc in {voc.root}: has no annotations of truck, tv; their objects in these images count as background"
+        f"voc in {voc.root}: has no annotations of truck, tv; their objects in these "
+        "images count as background"
     )
 
 

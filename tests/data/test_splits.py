@@ -109,7 +109,10 @@ def test_without_shares_nothing_is_written(folder):
 @pytest.mark.parametrize("settings", [{"seed": 1}, {"split": (0.5, 0.5)}])
 def test_other_settings_than_those_of_the_file_are_refused(folder, settings):
     splits.write(config(folder))
-    words = "split.json: the splits were drawn with seed=0 and split=0.8,0.2, but the settings are seed="
+    words = (
+        "split.json: the splits were drawn with seed=0 and split=0.8,0.2, but the settings are "
+        "seed="
+    )
     with pytest.raises(ValueError, match=words):
         splits.splits_of(source(folder, **settings))
 

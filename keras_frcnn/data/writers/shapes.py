@@ -188,7 +188,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _paint(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, name: str) -> np.ndarray:
-    """Fills a shape with a shaded colour near its class's hue that contrasts with the background."""
+    """Fills a shape with a shaded colour near its class's hue that contrasts with the image."""
     beneath = np.average(image.reshape(-1, 3), axis=0, weights=cover.ravel())
     hue = rng.normal(_HUES[name], _HUE_SPREAD) % 1.0
     colors = [
