@@ -45,9 +45,8 @@ class ModelConfig(Concern):
     precision: str = setting(
         "auto",
         "Number format of the convolutions and dense layers; boxes and losses are always float32. "
-        "'auto' chooses mixed_bfloat16 if the CPU or GPU supports it in hardware, and float32 "
-        "otherwise. Under mixed_bfloat16, a model that is not trained also stores its weights as "
-        "bfloat16.",
+        "'auto' is mixed_bfloat16 if the CPU or GPU supports it in hardware, or else float32. A "
+        "model that is not trained then also stores its weights as bfloat16.",
         group="run",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"),
     )
@@ -61,8 +60,7 @@ class ModelConfig(Concern):
     )
     longer_side: int = setting(
         1000,
-        "Largest length of the longer side in pixels. Images that would exceed it are scaled down "
-        "further.",
+        "Images are scaled down further if their longer side would have more pixels than this.",
         group="data",
         limits=POSITIVE,
         source=CODE,
@@ -79,9 +77,8 @@ class ModelConfig(Concern):
     backbone: str = _model(
         "vgg16",
         "Convolutional network that both stages share: the paper's VGG16 or ZF, the first four "
-        "stages of a ResNet (the fifth is its box head), or MobileNetV3-Large. The batch "
-        "normalisation of ResNets and MobileNet is not trained, so these backbones should start "
-        "from pretrained weights.",
+        "stages of a ResNet (the fifth is its box head), or MobileNetV3-Large. ResNets and "
+        "MobileNet do not train batch normalisation and should start from pretrained weights.",
         choices=tuple(BACKBONES),
         common=True,
     )
@@ -119,8 +116,7 @@ class ModelConfig(Concern):
     )
     head_units: tuple[int, ...] = _model(
         (4096, 4096),
-        "Sizes of the box head's dense layers, which are fc6 and fc7 in the paper. The box head of "
-        "a ResNet has no such layers.",
+        "Sizes of the box head's dense layers, fc6 and fc7 in the paper. ResNets have none.",
         limits=_POSITIVE_LIST,
         source=PAPER,
     )
@@ -132,8 +128,7 @@ class ModelConfig(Concern):
     )
     box_delta_std: tuple[float, ...] = _model(
         (0.1, 0.1, 0.2, 0.2),
-        "Standard deviations (ty, tx, th, tw) by which the box head's regression targets are "
-        "divided.",
+        "Numbers (ty, tx, th, tw) by which the box head's regression targets are divided.",
         limits=Limits(above=0, lengths=(4,)),
         source=CODE,
     )
@@ -186,7 +181,7 @@ class ModelConfig(Concern):
     )
     train_pre_nms_top_k: int = _rpn(
         12000,
-        "Number of highest-scoring boxes per image that enter non-maximum suppression in training.",
+        "Number of highest-scoring boxes per image that enter suppression in training.",
         limits=POSITIVE,
         source=CODE,
     )
@@ -195,8 +190,7 @@ class ModelConfig(Concern):
     )
     test_pre_nms_top_k: int = _rpn(
         6000,
-        "Number of highest-scoring boxes per image that enter non-maximum suppression at test "
-        "time.",
+        "Number of highest-scoring boxes per image that enter suppression at test time.",
         limits=POSITIVE,
         source=CODE,
     )
@@ -238,9 +232,7 @@ class ModelConfig(Concern):
 
     # --- sampled regions
     roi_fg_iou_threshold: float = _roi(
-        0.5,
-        "A proposal is foreground if its IoU with an object is at least this.",
-        limits=FRACTION,
+        0.5, "A proposal is foreground if its IoU with an object is at least this.", limits=FRACTION
     )
     roi_bg_iou_threshold: float = _roi(
         0.5,
@@ -261,22 +253,16 @@ class ModelConfig(Concern):
         source=CODE,
     )
     roi_fg_fraction: float = _roi(
-        0.25,
-        "Largest fraction of foreground regions among the sampled ones.",
-        limits=FRACTION,
-        source=CODE,
+        0.25, "Largest fraction of foreground among the regions.", limits=FRACTION, source=CODE
     )
     append_gt_boxes: bool = _roi(
-        True,
-        "Whether the ground-truth boxes are added to the proposals before sampling.",
-        source=CODE,
+        True, "Whether ground-truth boxes join the proposals before sampling.", source=CODE
     )
 
     # --- losses
     rpn_smooth_l1_beta: float = _loss(
         1 / 9,
-        "Error at which the RPN's smooth L1 loss becomes linear. The released code calls this "
-        "1 / sigma^2, with a sigma of 3.",
+        "Error at which the RPN's smooth L1 loss becomes linear: 1 / sigma^2 in the released code.",
         limits=POSITIVE,
         source=CODE,
     )
@@ -311,8 +297,7 @@ class ModelConfig(Concern):
     )
     bias_lr_factor: float = setting(
         2.0,
-        "Learning rate of the biases divided by that of the kernels. It has little effect with "
-        "Adam.",
+        "Learning rate of the biases divided by that of the kernels; of little effect with Adam.",
         group="training",
         limits=POSITIVE,
         source=CODE,
@@ -328,16 +313,12 @@ class ModelConfig(Concern):
     )
     nms_iou_threshold: float = _detections(
         0.3,
-        "A detection is suppressed if its IoU with a higher-scoring one of the same class is above "
-        "this.",
+        "A detection is suppressed if its IoU with a better one of its class is above this.",
         limits=FRACTION,
         source=CODE,
     )
     max_detections: int = _detections(
-        100,
-        "Largest number of detections per image, over all classes.",
-        limits=POSITIVE,
-        source=CODE,
+        100, "Largest number of detections per image, in total.", limits=POSITIVE, source=CODE
     )
 
     def contradictions(self) -> list[Problem]:
@@ -408,10 +389,8 @@ class ModelConfig(Concern):
         return is_file and self.train_proposals != "rpn"
 
     def sizes(self, shorter_sides: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Returns ``(shorter_side, longer_side)`` for each of the given shorter sides.
-
-        All have the proportion of the settings. If none are given, the settings' sides are
-        returned.
+        """Returns ``(shorter_side, longer_side)`` for each shorter side, in proportion to the
+        settings; for an empty tuple, returns those of the settings.
         """
         shorter, longer = self.shorter_side, self.longer_side
         return [

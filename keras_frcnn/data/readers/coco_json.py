@@ -268,8 +268,8 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
             place = f"{path}: categories[{number}]"
             raise invalid("a whole number as id and a name", _describe(item), place)
         if key in categories or name in names:
-            words = f"every category id and name must occur only once. Received twice: {key} or "
-                f"{name!r}"
+            twice = f"{key} or {name!r}"
+            words = f"every category id and name must occur only once. Received twice: {twice}"
             raise invalid("every category id and name once", f"{key} {name!r}", path, words)
         categories[key] = name
         names.add(name)
