@@ -1,26 +1,26 @@
-"""What every room uses to talk to the person at the console: progress bars and safe text."""
+"""Progress bars and safe text for the console."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
-def with_progress(items: Iterable[Any], words: str, total: int) -> Iterable[Any]:
-    """Passes items on while a progress bar on the terminal counts them.
+def with_progress(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+    """Adds a progress bar, which is shown on a terminal while the items are iterated over.
 
     Args:
-        items: the items to work through.
-        words: what is being done, for example "Reading annotations".
+        items: the items.
+        title: the text beside the bar, such as "Reading annotations".
         total: the number of items.
 
     Returns:
-        The items.
+        An iterable of the same items.
     """
-    from rich import console, progress  # imported only when somebody watches
+    from rich import console, progress  # slow to import
 
     terminal = console.Console(stderr=True)
-    return progress.track(items, words, total, console=terminal, disable=not terminal.is_terminal)
+    return progress.track(items, title, total, console=terminal, disable=not terminal.is_terminal)
 
 
 def plain(text: str) -> str:
-    """Returns text that is safe to print and to write: control characters become escapes."""
+    """Escapes control characters, so that the text is safe to print and to write."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""What every layer is put through, and checkers of the contracts that layers share."""
+"""The test that every layer must pass, and assertions for the contracts that layers share."""
 
 import inspect
 import json
@@ -11,16 +11,17 @@ import tensorflow as tf
 
 
 def run_layer_test(layer, *args, tolerance=1e-6, policy_tolerance=1e-6, **kwargs):
-    """Checks what holds for every layer, on one call.
+    """Tests the general properties of a layer with one call.
 
-    A call in a graph of unknown sizes gives what the eager call gives; so does a second layer made
-    from the serialised first one with its saved weights; under the mixed policies results keep
-    their type and stay near the others.
+    The eager result must equal that of a graph with unknown sizes, and that of a copy of the layer
+    that is restored from its config and its saved weights. Under the mixed policies, results must
+    keep their dtypes and be close to the eager result.
 
     Args:
-        layer: a layer that was not called yet, or built already.
-        *args, **kwargs: the call's arguments, arrays.
-        tolerance: largest difference, absolute and relative, of eager, graph and second layer.
+        layer: a layer, built or not.
+        *args, **kwargs: the arguments of the call, arrays.
+        tolerance: largest absolute and relative difference between the eager layer, the graph and
+            the restored layer.
         policy_tolerance: the same for the mixed policies.
 
     Returns:
@@ -33,10 +34,10 @@ def run_layer_test(layer, *args, tolerance=1e-6, policy_tolerance=1e-6, **kwargs
     graph = tf.function(lambda a, k: layer(*a, **k), input_signature=specs)
     assert_same_tree(graph(args, kwargs), expected, tolerance)
 
-    second = _second_layer(layer)
-    assert_same_tree(second(*args, **kwargs), expected, tolerance)
+    restored = _restored(layer)
+    assert_same_tree(restored(*args, **kwargs), expected, tolerance)
 
-    # A layer that was not given a policy takes the global one.
+    # Without a dtype in its config, a layer takes the global policy.
     config = {key: value for key, value in layer.get_config().items() if key != "dtype"}
     for policy in ("mixed_bfloat16", "mixed_float16"):
         keras.config.set_dtype_policy(policy)
@@ -49,12 +50,12 @@ def run_layer_test(layer, *args, tolerance=1e-6, policy_tolerance=1e-6, **kwargs
 
 
 def as_numpy(tree):
-    """Returns a structure of tensors as NumPy arrays."""
+    """Converts a structure of tensors to NumPy arrays."""
     return keras.tree.map_structure(np.asarray, tree)
 
 
 def assert_same_tree(actual, expected, tolerance):
-    """Asserts equal structures, types and, up to ``tolerance``, values."""
+    """Asserts equal structures, dtypes and shapes, and equal values up to ``tolerance``."""
     keras.tree.assert_same_structure(actual, expected)
     for one, other in zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True):
         assert one.dtype == other.dtype
@@ -64,7 +65,7 @@ def assert_same_tree(actual, expected, tolerance):
 
 
 def assert_valid_boxes(boxes, image_shape=None, valid=None):
-    """Asserts the contract of boxes [B, N, 4]: float32, ordered, inside, padding rows zero."""
+    """Asserts the contract of boxes [B, N, 4]: float32, ordered, in the image, zero in padding."""
     boxes = np.asarray(boxes)
     assert boxes.dtype == np.float32
     assert boxes.shape[-1] == 4
@@ -79,7 +80,7 @@ def assert_valid_boxes(boxes, image_shape=None, valid=None):
 
 
 def assert_detection_output(detections, image_shape, num_classes, max_detections):
-    """Asserts the contract of detections: names, types, order, padding."""
+    """Asserts the contract of detections: names, dtypes, order and padding."""
     assert sorted(detections) == ["boxes", "labels", "num_detections", "scores"]
     boxes, scores, labels, counts = (
         np.asarray(detections[name]) for name in ("boxes", "scores", "labels", "num_detections")
@@ -99,34 +100,34 @@ def assert_detection_output(detections, image_shape, num_classes, max_detections
 
 
 def _loose_spec(tensor):
-    """A spec that leaves open all sizes but channels, coordinates and bins."""
+    """Returns a spec in which only channels, coordinates and bins have known sizes."""
     shape = list(tensor.shape)
     known = {1: 1, 2: int(shape[-1] in (2, 4)), 3: 1, 4: 1, 5: 3}[len(shape)]
     return tf.TensorSpec([None] * (len(shape) - known) + shape[len(shape) - known :], tensor.dtype)
 
 
-def _second_layer(layer):
-    """The layer again, from JSON and a weights file."""
+def _restored(layer):
+    """Returns a copy of a layer, restored from JSON and a weights file."""
     config = layer.get_config()
     for name in list(inspect.signature(type(layer)).parameters)[:-1]:  # the last is **kwargs
         assert config[name] == getattr(layer, name)
-    words = json.dumps(keras.saving.serialize_keras_object(layer))
-    second = keras.saving.deserialize_keras_object(json.loads(words))
-    assert type(second) is type(layer)
-    assert second.get_config() == config
+    text = json.dumps(keras.saving.serialize_keras_object(layer))
+    restored = keras.saving.deserialize_keras_object(json.loads(text))
+    assert type(restored) is type(layer)
+    assert restored.get_config() == config
     if layer.weights:
-        assert [w.path for w in second.weights] == [w.path for w in layer.weights]
+        assert [w.path for w in restored.weights] == [w.path for w in layer.weights]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "layer.weights.h5"
-            _holder(layer).save_weights(path)
-            _holder(second).load_weights(path)
-        for one, other in zip(second.weights, layer.weights, strict=True):
+            _model_with(layer).save_weights(path)
+            _model_with(restored).load_weights(path)
+        for one, other in zip(restored.weights, layer.weights, strict=True):
             np.testing.assert_array_equal(one, other)
-    return second
+    return restored
 
 
-def _holder(layer):
-    """A model around a built layer, since only models have weights files."""
+def _model_with(layer):
+    """Returns a model that holds a built layer, because only models have weights files."""
     model = keras.Model()
     model.layer = layer
     model.built = True

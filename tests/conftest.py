@@ -1,10 +1,10 @@
-"""What every test runs under: the CPU, its share of the cores, known seeds, one number format."""
+"""Settings of every test: CPU only, a share of the cores, fixed seeds, and float32."""
 
 import os
 import random
 import sys
 
-# Before TensorFlow is imported, since it reads these once.
+# TensorFlow reads these only once, when it is imported.
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _threads = str(max(1, len(os.sched_getaffinity(0)) // _workers))
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_name, _threads)
 
-import numpy as np  # noqa: E402  (after the settings above)
+import numpy as np  # noqa: E402  (the settings above must come first)
 import pytest  # noqa: E402
 
 
@@ -21,16 +21,16 @@ def pytest_addoption(parser):
         "--fuzz",
         type=int,
         default=200,
-        help="damaged copies that tests/fuzzing gives to each reader; 10000 for a long run",
+        help="number of damaged copies per reader in tests/fuzzing; 10000 for a long run",
     )
 
 
 @pytest.fixture(autouse=True)
 def known_seeds_and_policy():
-    """Seeds every source of randomness before a test; undoes a test's number format after it."""
+    """Seeds every source of random numbers before a test, and resets the dtype policy after it."""
     random.seed(0)
     np.random.seed(0)
-    if "keras" in sys.modules:  # tests of the command line do without TensorFlow
+    if "keras" in sys.modules:  # tests of the command line do not load TensorFlow
         sys.modules["keras"].utils.set_random_seed(0)
     yield
     if "keras" in sys.modules:

@@ -1,4 +1,4 @@
-"""A stand-in for VGG16, and small settings, images and batches: a detector in milliseconds."""
+"""A small stand-in for VGG16, with small settings, images and batches, for fast tests."""
 
 import contextlib
 from unittest import mock
@@ -47,7 +47,7 @@ SMALL = Config(
     score_threshold=0.0,
     max_detections=10,
 )
-"""Every setting at a size for tests; change some with ``SMALL.replace(...)``."""
+"""Settings that make tests fast; change some of them with ``SMALL.replace(...)``."""
 
 SMALL_VGG16 = Config(
     backbone_weights="none",
@@ -57,17 +57,18 @@ SMALL_VGG16 = Config(
     scales=(16.0, 32.0),
     min_size=1.0,
     precision="float32",
-    score_threshold=0.0,  # random weights find many objects, none with confidence
+    score_threshold=0.0,  # random weights find many objects, all with low scores
 )
-"""The real VGG16 on small images, for what is served."""
+"""The real VGG16 with a small head on small images, for tests of serving."""
 
 
-PREPROCESSING = CAFFE  # of the small backbone below, as a backbone's module states them
+# The preprocessing and strides of the small backbone below.
+PREPROCESSING = CAFFE
 STRIDES = (16,)
 
 
 def small_vgg16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> backbones.Backbone:
-    """Two convolutions, each with a pooling by four: VGG16's stride 16, rounded down as there."""
+    """Makes a backbone of two convolutions, each with a pooling by 4: stride 16, as in VGG16."""
     policy = keras.dtype_policies.get(dtype)
     images = x = keras.Input((None, None, 3), dtype=policy.compute_dtype)
     for block, channels in ((1, 8), (2, 16)):
@@ -100,19 +101,19 @@ def small_vgg16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> b
 
 @contextlib.contextmanager
 def small_backbone():
-    """While it lasts, ``backbone="vgg16"`` means the small one."""
+    """Replaces VGG16 by the small backbone inside its ``with`` block."""
     with mock.patch.dict(backbones.BACKBONES, vgg16="tests.fakes:small_vgg16"):
         yield
 
 
 def detector(class_names=CLASS_NAMES, **changes) -> FasterRCNN:
-    """Makes a small detector whose every weight, biases too, is random and far from 0.
+    """Makes a small detector with random weights and biases that are far from 0.
 
-    Freshly made heads answer nearly the same everywhere; a test would not see what it mixes up.
+    New heads give nearly the same output everywhere, which would hide mistakes from a test.
 
     Args:
-        class_names: of the detector.
-        **changes: settings other than in ``SMALL``.
+        class_names: the classes of the detector.
+        **changes: settings that differ from ``SMALL``.
     """
     with small_backbone():
         model = build_detector(SMALL.replace(**changes), class_names)
@@ -121,7 +122,7 @@ def detector(class_names=CLASS_NAMES, **changes) -> FasterRCNN:
 
 
 def randomize(model, seed=0) -> None:
-    """Draws every weight of a model anew, kernels so that activations keep their size."""
+    """Draws every weight of a model at random. Kernels are scaled to keep the activations' size."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if weight.dtype == "float32":
@@ -130,18 +131,18 @@ def randomize(model, seed=0) -> None:
 
 
 def run_eagerly(monkeypatch) -> None:
-    """Spares runs of a few steps the seconds that tracing their graphs takes."""
+    """Makes every detector run eagerly, which saves short runs the seconds of graph tracing."""
     always = property(lambda self: True, lambda self, value: None)
     monkeypatch.setattr(FasterRCNN, "run_eagerly", always)
     monkeypatch.setattr(Graph, "on_train_begin", lambda self, logs=None: None)
 
 
 def inputs_of(images, seed=(3, 0)) -> dict[str, tf.Tensor]:
-    """Pads images, float [H, W, 3] of any sizes, to one batch, as the pipeline does.
+    """Pads images to one batch, as the pipeline does.
 
     Args:
-        images: the images.
-        seed: two numbers that the keys of the images come from; None: the images have no keys.
+        images: the images, float [H, W, 3], of any sizes.
+        seed: two numbers from which the keys of the images are made; None for no keys.
     """
     shapes = np.array([image.shape[:2] for image in images], np.int32)
     batch = np.zeros((len(images), *shapes.max(axis=0), 3), np.float32)
@@ -152,19 +153,23 @@ def inputs_of(images, seed=(3, 0)) -> dict[str, tf.Tensor]:
 
 
 def with_seed(inputs, seed) -> dict[str, tf.Tensor]:
-    """Gives the images of a batch keys that come from two numbers."""
+    """Adds keys that are made from two numbers to the images of a batch."""
     rows = np.arange(len(inputs["image_shape"]))
     return {**inputs, "key": tf.constant(np.stack([rows * 0 + seed[0], rows + seed[1]], 1))}
 
 
 def targets_of(objects) -> dict[str, tf.Tensor]:
-    """Pads objects, lists of ``(box, label)`` or ``(box, label, ignore)``, to one batch."""
+    """Pads the objects of several images to one batch.
+
+    Args:
+        objects: for each image a list of ``(box, label)`` or ``(box, label, ignore)``.
+    """
     length = max(1, *map(len, objects))
     boxes = np.zeros((len(objects), length, 4), np.float32)
     labels = np.full((len(objects), length), -1, np.int32)
     ignore = np.zeros((len(objects), length), bool)
-    for b, of_image in enumerate(objects):
-        for g, (box, label, *ignored) in enumerate(of_image):
+    for b, objects_of_image in enumerate(objects):
+        for g, (box, label, *ignored) in enumerate(objects_of_image):
             boxes[b, g], labels[b, g], ignore[b, g] = box, label, bool(ignored and ignored[0])
     return {
         "boxes": tf.constant(boxes),

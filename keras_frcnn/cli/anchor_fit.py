@@ -5,13 +5,15 @@ Examples:
   keras-frcnn anchor-fit --flagfile=configs/own_data.cfg --data_dir=mydata --shorter_side=800
   keras-frcnn anchor-fit --data_dir=mydata --num_scales=4 --output_dir=runs/anchors
 
-For every object in --train_split it computes the exact best IoU with the anchors that the network
-would lay over the image. It shows these by size and by class, in training (anchors inside the
-image) and for proposals (all anchors, clipped to the image); the objects that the region proposal
-network has difficulties with; the best scales and ratios that it found, as flags to paste; and the
-coverage at other sizes of the images. The exit code is 0; it is 1 if fewer objects than
---min_coverage have an anchor of IoU 0.5 in training, and 2 if the command line or the data is
-wrong.
+For every object in --train_split the command computes the highest IoU with any anchor of the
+network. It prints
+- these IoUs by size and by class, in training (with the anchors inside the image) and for proposals
+  (with all anchors, clipped to the image);
+- the objects that are difficult for the region proposal network;
+- the best scales and ratios that it found, as flags to paste;
+- the coverage at other image sizes.
+The exit code is 0. It is 1 if the fraction of objects that have an anchor with an IoU of 0.5 in
+training is below --min_coverage, and 2 if the command line or the data is wrong.
 """
 
 from pathlib import Path
@@ -26,7 +28,7 @@ COMMAND = Command(
     "anchor-fit",
     __doc__,
     options=(
-        Option("output_dir", str, "", "Folder for anchors.json. Empty: nothing is written."),
+        Option("output_dir", str, "", "Folder for anchors.json. If empty, nothing is written."),
         Option(
             "num_scales",
             int,
@@ -45,8 +47,8 @@ COMMAND = Command(
             "min_coverage",
             float,
             0.0,
-            "Share of objects that must have an anchor with an IoU of at least 0.5; below it the "
-            "exit code is 1.",
+            "Fraction of objects that must have an anchor with an IoU of at least 0.5. If fewer "
+            "do, the exit code is 1.",
             limits=FRACTION,
         ),
     ),
@@ -68,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None for those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.

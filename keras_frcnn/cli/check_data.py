@@ -1,13 +1,14 @@
-"""Finds what is wrong with images and annotations before training does.
+"""Checks images and annotations for errors before training starts.
 
 Examples:
   keras-frcnn check-data --data_dir=mydata --train_split=train --eval_split=val
   keras-frcnn check-data --data_dir=mydata --output_dir=runs/check --fix=mydata_fixed
 
-The command reports unreadable images, impossible or doubled boxes, unknown classes, wrong sizes,
-images in both sets and more, with the counts of classes and boxes. In a folder without annotations
-it checks the images. It reads the data as training does, so data that pass do not stop training.
-The exit code is 0 if there is no problem, 1 if there is one, and 2 if the command line is wrong.
+The command reports unreadable images, impossible and duplicate boxes, unknown classes, wrong sizes,
+images that are in both sets and more, and counts classes and boxes. In a folder without annotations
+it checks only the images. It reads the data as training does, so data that passes this check does
+not stop training. The exit code is 0 if there is no problem, 1 if there is one, and 2 if the
+command line is wrong.
 """
 
 from pathlib import Path
@@ -24,27 +25,25 @@ COMMAND = Command(
             "output_dir",
             str,
             "",
-            "Folder for check.json and check.html, a page with images. Without it, the findings "
-            "are only printed.",
+            "Folder for check.json and check.html, a page with images. If empty, the findings are "
+            "only printed.",
         ),
         Option(
             "fix",
             str,
             "",
             "New folder for a corrected copy in VOC's layout: boxes are clipped, impossible and "
-            "doubled boxes dropped, sizes set, images turned upright and unreadable images left "
-            "out. The original is never changed.",
+            "duplicate boxes are dropped, sizes are corrected, images are turned upright, and "
+            "unreadable images are left out. The original is never changed.",
         ),
         Option(
             "near",
             int,
             6,
-            "Two images look the same if their hashes differ in at most this many of 128 bits; -1 "
-            "turns the search for such images off.",
+            "Two images are reported as near-duplicates if their hashes differ in at most this "
+            "many of 128 bits; -1 turns this check off.",
         ),
-        Option(
-            "allow", tuple[str, ...], (), "Kinds of findings that do not count as problems here."
-        ),
+        Option("allow", tuple[str, ...], (), "Kinds of findings that do not count as problems."),
     ),
     settings=(*settings_of("data"), "backbone", "seed"),
 )
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code: 1 if there is a problem.
@@ -69,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         from keras_frcnn.inspection.check_data import checks, fix, page
         from keras_frcnn.inspection.check_data import report as check_report
 
-        tf.config.set_visible_devices([], "GPU")  # which may be busy training
+        tf.config.set_visible_devices([], "GPU")  # a GPU may be busy with training
         console = Console(highlight=False)
         folder = Path(options.output_dir)
         if folder.exists() and not folder.is_dir():

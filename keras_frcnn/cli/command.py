@@ -1,4 +1,4 @@
-"""Reading the command line of a command: its own flags and the settings that it uses.
+"""Reads the command line of a command: its own flags, and the settings that it uses.
 
 COMMAND = Command(
     "detect", __doc__, options=(Option("checkpoint", str, "", "A model.", required=True),)
@@ -30,21 +30,22 @@ from keras_frcnn.config.setting import Option
 _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
 _GENERAL = """General:
   --flagfile=FILE
-      Read flags from a file with one --name=value per line. The command line wins over the file.
+      Read flags from a file with one --name=value per line. The command line overrides the file.
   --help
       Print this help and stop."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What a command takes.
+    """The flags that a command takes.
 
     Args:
-        name: Its name on the command line.
-        doc: The text above the flags in ``--help``: its module's docstring, with examples.
-        options: Its own flags. One may take the name of a setting that is not in ``settings``.
-        settings: Names of the settings that it uses. All others are refused on the command line
-            but ignored in a flagfile, so that one flagfile serves every command.
+        name: The name of the command on the command line.
+        doc: The text above the flags in ``--help``: the docstring of the command's module.
+        options: The command's own flags. They may have the names of settings that are not in
+            ``settings``.
+        settings: The names of the settings that the command uses. Other settings are refused on
+            the command line but ignored in a flagfile, so that one flagfile serves every command.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Command:
 
     @property
     def flags(self) -> dict[str, Option]:
-        """The flags that it takes, by name."""
+        """All flags of the command, by name."""
         return {o.name: o for o in (*self.options, *(SETTINGS[name] for name in self.settings))}
 
 
@@ -65,20 +66,20 @@ def parse(
 ) -> tuple[Config, SimpleNamespace]:
     """Reads a command line.
 
-    If help is asked for, prints it and exits with 0. If something is wrong, says on stderr what it
-    is and exits with 2.
+    If the user asks for help, this prints it and exits with code 0. If something is wrong, this
+    prints the error to stderr and exits with code 2.
 
     Args:
-        command: What may be given.
-        argv: The arguments after the command's name; None for those of the process.
-        base: Returns the config whose settings hold where no flag is given, for example that of
-            ``options.checkpoint``. Its ValueErrors are shown to the user.
+        command: The flags that the command takes.
+        argv: The arguments after the command's name; by default those of the process.
+        base: Returns the config that supplies the settings for which no flag is given, such as the
+            config of ``options.checkpoint``. Its ValueErrors are shown to the user.
 
     Returns:
         The validated config, and the command's own options as attributes.
     """
     argv = sys.argv[1:] if argv is None else argv
-    # Hides TensorFlow's C++ messages about missing GPUs. Its errors are Python exceptions as well.
+    # Hides TensorFlow's C++ messages about missing GPUs. Errors are still raised in Python.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
         print(help_text(command))
@@ -90,10 +91,10 @@ def parse(
 
 
 def given_settings(command: Command, argv: list[str] | None = None) -> dict[str, str]:
-    """Returns the settings that a command line and its flagfiles give, as text.
+    """Returns the text of every setting that a command line and its flagfiles give.
 
     Args:
-        command: What may be given.
+        command: The flags that the command takes.
         argv: The arguments that ``parse`` has accepted.
     """
     given = _reader(command).read_argv(sys.argv[1:] if argv is None else argv)
@@ -102,10 +103,10 @@ def given_settings(command: Command, argv: list[str] | None = None) -> dict[str,
 
 @contextlib.contextmanager
 def user_errors(command: Command) -> Iterator[None]:
-    """Turns a ValueError into a message on stderr, without a traceback, and exits with 2.
+    """Prints a ValueError to stderr without a traceback, and exits with code 2.
 
-    The package raises ValueError for anything that is wrong with flags, data and files. Any other
-    error is a defect of the package and keeps its traceback.
+    The package raises ValueErrors for faulty flags, data and files. Any other error is a bug in the
+    package and keeps its traceback.
     """
     try:
         yield
@@ -116,9 +117,10 @@ def user_errors(command: Command) -> Iterator[None]:
 
 
 def checkpoint_settings(options: SimpleNamespace) -> Config:
-    """Returns the settings of the checkpoint that ``--checkpoint`` names: a ``base`` for ``parse``.
+    """Returns the settings of the ``--checkpoint``, for the argument ``base`` of ``parse``.
 
-    A loaded model is never compiled by XLA, so its images need no padding to a few shapes.
+    ``jit_compile`` is turned off: a loaded model is never compiled by XLA, so its images need not
+    be padded to a few shapes.
     """
     print("Loading TensorFlow ...", flush=True)
     from keras_frcnn.weights.checkpoint import read_settings
@@ -128,10 +130,10 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
 
 
 def check_output_folder(folder: str | os.PathLike) -> None:
-    """Refuses an ``--output_dir`` that is a file.
+    """Checks that ``--output_dir`` is not a file.
 
     Raises:
-        ValueError: naming it.
+        ValueError: If it is. The error names the file.
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise ValueError(f"--output_dir must be a folder. Received the file {folder}")
@@ -179,7 +181,7 @@ def _read(command: Command, argv: list[str]) -> absl_flags.FlagValues:
             problems.append(f"--{option.name} is missing: {option.help}")
         elif not option.allows(value):
             problems.append(
-                f"--{option.name} must be {config_flags.form(option)}. Received: {value!r}"
+                f"--{option.name} must be {config_flags.requirement(option)}. Received: {value!r}"
             )
     if problems:
         raise UsageError("\n".join(problems))

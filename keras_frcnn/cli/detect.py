@@ -5,9 +5,9 @@ Examples:
   python detect.py --checkpoint=best.keras --images=a.jpg,'trip/*.jpg' --output_dir=detected
   python detect.py --checkpoint=best.keras --images=a.jpg --output_dir=detected --draw_threshold=0.8
 
-detections.json holds all detections with a score of at least --score_threshold; those with at least
---draw_threshold are drawn. Settings that are not given are those of the checkpoint. The exit code
-is 1 if an image could not be read; all others are still processed.
+detections.json holds all detections with a score of at least --score_threshold; only those with a
+score of at least --draw_threshold are drawn. Settings that are not given are taken from the
+checkpoint. The exit code is 1 if an image could not be read; all other images are still processed.
 """
 
 import json
@@ -36,14 +36,16 @@ COMMAND = Command(
             "images",
             tuple[str, ...],
             (),
-            "Files, folders (with .jpg, .jpeg and .png files) and patterns such as 'trip/*.jpg'.",
+            "Image files, folders (of .jpg, .jpeg and .png files) and patterns such as "
+            "'trip/*.jpg'.",
             required=True,
         ),
         Option(
             "output_dir",
             str,
             "",
-            "Folder for drawn images and detections.json: new, empty, or written by this command.",
+            "Folder for the drawn images and detections.json: a new or empty folder, or one that "
+            "this command has written.",
             required=True,
         ),
         Option(
@@ -73,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None for those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.
@@ -97,9 +99,9 @@ def main(argv: list[str] | None = None) -> int:
         }
         try:
             _detect_all(model, find_images(options.images), folder, results)
-        finally:  # also when the user interrupts
+        finally:  # the results so far are written even if the user interrupts
             text = json.dumps(results, indent=1, ensure_ascii=False)
-            # A file's name may hold bytes that are not text; JSON can write them as \\udc80.
+            # A file name may contain bytes that are not text; JSON can write them as \\udc80.
             (folder / _RESULTS).write_text(text, encoding="utf-8", errors="backslashreplace")
     count = sum(len(image["detections"]) for image in results["images"])
     print(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
@@ -109,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _base(options: SimpleNamespace) -> Config:
-    """Returns the checkpoint's settings, once the folders are known to be fit."""
+    """Returns the checkpoint's settings, after checking the images and the output folder."""
     config = checkpoint_settings(options)
     from keras_frcnn.data.images.files import find_images
 
@@ -122,7 +124,7 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
     check_output_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _RESULTS).is_file():
         raise ValueError(
-            "--output_dir must be new, empty, or written by an earlier detect. Received: "
+            "--output_dir must be new, empty, or written by an earlier detect command. Received: "
             f"{folder}, which holds other files and no {_RESULTS}"
         )
     for path in paths:

@@ -7,21 +7,22 @@ Examples:
   python evaluate.py --compare=runs/a,runs/b
   python evaluate.py --checkpoint=runs/voc12/last.keras --eval_split=VOC2012/test --detections_only
 
-Data and settings are those of the run unless flags say otherwise. The classes of other data are
-matched to the run's by name (aeroplane = airplane); all others are left out. The command writes
-report.html (one page with plots, tables, and the worst and best images), results.json (all
-figures), tables as .csv, TensorBoard's scalars, detections.json (COCO's results format) and voc/
-(the devkit's text files).
+Data and settings are taken from the run unless flags override them. If the data has other classes,
+they are matched to the run's classes by name (aeroplane = airplane), and objects of unmatched
+classes are left out. The command writes report.html (one page with plots, tables, and the worst and
+best images), results.json (all figures), tables as .csv, TensorBoard's scalars, detections.json
+(COCO's results format) and voc/ (the devkit's text files).
 
---detections evaluates the detections of any tool without a model: a file in COCO's results format
-or a folder of the devkit's text files. COCO's metric on COCO's data needs no images, but the page
-shows them.
+--detections evaluates the detections of any tool, without a model. They are given as a file in
+COCO's results format or as a folder of the devkit's text files. COCO's metric on COCO's data needs
+no images, but the page shows them if they are there.
 
---detections_only evaluates nothing. For images whose annotations are not public it writes what an
-evaluation server takes; VOC's takes an archive of results/VOC2012/Main/ with the files of voc/.
+--detections_only writes the detections without evaluating them, for images whose annotations are
+not public. Submit them to an evaluation server; VOC's server expects an archive in which the folder
+results/VOC2012/Main/ holds the files of voc/.
 
---compare says whether the second of two detectors is better than the first. Both are runs that were
-evaluated, or detections of any tool, on the same images and objects.
+--compare shows whether the second of two detectors is better than the first. Each is an evaluated
+run or the detections of any tool; both must belong to the same images and objects.
 """
 
 from pathlib import Path
@@ -47,51 +48,52 @@ COMMAND = Command(
             "compare",
             tuple[str, ...],
             (),
-            "Two results to compare: folders of runs or of their evaluations, or what --detections "
-            "takes.",
+            "Two results to compare. Each is the folder of a run or of its evaluation, or the "
+            "detections of any tool, as for --detections.",
             limits=Limits(lengths=(0, 2)),
         ),
         Option(
             "detections_only",
             bool,
             False,
-            "Only write the detections of a checkpoint, also on images without annotations.",
+            "Only write the detections of a checkpoint; the images need no annotations.",
         ),
         Option(
             "output_dir",
             str,
             "",
-            "Folder for the results. Empty: evaluation/ (or detections/) beside the checkpoint; "
-            "nothing is written without one.",
+            "Folder for the results. If empty, they are written to evaluation/ (or detections/) "
+            "beside the checkpoint, or nowhere if there is no checkpoint.",
         ),
         Option(
             "metric",
             str,
             "auto",
-            "PASCAL VOC's metric at one IoU or COCO's over ten. 'auto' takes that of the data's "
-            "format, and of the first dataset if several are joined.",
+            "PASCAL VOC's metric at one IoU threshold, or COCO's metric over ten. 'auto' chooses "
+            "the metric of the data's format; if datasets are joined, the first one decides.",
             choices=("auto", "voc", "coco"),
         ),
         Option(
             "iou_threshold",
             float,
             _IOU_THRESHOLD,
-            "Smallest IoU of a detection with its object in VOC's metric.",
+            "IoU with an object from which VOC's metric counts a detection as correct.",
             limits=Limits(above=0, at_most=1),
         ),
         Option(
             "resamples",
             int,
             1000,
-            "Number of times that the images are redrawn, by --seed, for the confidence intervals; "
-            "0 for no intervals.",
+            "Number of bootstrap samples for the confidence intervals, drawn with --seed; 0 for no "
+            "intervals.",
             limits=NOT_NEGATIVE,
         ),
         Option(
             "tensorboard",
             str,
             "",
-            "Folder for TensorBoard's scalars. Empty: output_dir with a checkpoint, else none.",
+            "Folder for TensorBoard's scalars. If empty, they are written with the results of a "
+            "checkpoint, and not written otherwise.",
         ),
     ),
     settings=(
@@ -113,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None for those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.
@@ -220,7 +222,7 @@ def _compare(config, options):
         _summarize(
             *(truth, inputs.read_detections(files, config, truth), metric, config, options),
             dataset=images,
-            num_resamples=0,  # the interval of each alone belongs to its own evaluation
+            num_resamples=0,  # a comparison needs no intervals of the single results
         )
         for files in both
     ]
@@ -235,7 +237,7 @@ def _compare(config, options):
 
 
 def _metric(options, form):
-    """Returns the metric for data of a format."""
+    """Returns the metric for data in a format."""
     from keras_frcnn.evaluation.metrics.evaluate import choose_metric
 
     metric = choose_metric(options.metric, form)
@@ -290,7 +292,7 @@ def _say_where(folder, names):
 
 
 def _base(options: SimpleNamespace) -> Config:
-    """Returns the settings of the run, or of the first run that is compared."""
+    """Returns the settings of the run, or of the first run in a comparison."""
     given = [n for n in ("checkpoint", "detections", "compare") if getattr(options, n)]
     if len(given) > 1:
         raise ValueError(f"--{given[0]} and --{given[1]} cannot be combined: give one of them")
@@ -303,6 +305,6 @@ def _base(options: SimpleNamespace) -> Config:
         return next((run.config for run in runs if run), Config())
     if not options.checkpoint:
         raise ValueError(
-            "--checkpoint is missing. Give it, or --detections or --compare: see --help"
+            "--checkpoint is missing. Give --checkpoint, --detections or --compare: see --help"
         )
     return checkpoint_settings(options)

@@ -1,4 +1,4 @@
-"""Exports a trained detector as a SavedModel and verifies that it answers as the model does.
+"""Exports a trained detector as a SavedModel and verifies that both give the same detections.
 
 Examples:
   keras-frcnn export --checkpoint=runs/voc07/best.keras --output_dir=served/voc07
@@ -7,7 +7,7 @@ Examples:
 
 The SavedModel is for TensorFlow Serving. It accepts any number of images of any size: as arrays,
 as JPEG or PNG files, or as tf.Examples. It needs no Python, no keras_frcnn and no custom op.
-Settings that are not given are those of the checkpoint.
+Settings that are not given are taken from the checkpoint.
 """
 
 import shlex
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.config.flags import Option
+from keras_frcnn.config.setting import Option
 
 COMMAND = Command(
     "export",
@@ -26,8 +26,8 @@ COMMAND = Command(
             "output_dir",
             str,
             "",
-            "The folder that TensorFlow Serving watches. The SavedModel becomes a numbered folder "
-            "in it.",
+            "The folder that TensorFlow Serving watches. The SavedModel is written to a numbered "
+            "folder inside it.",
             required=True,
         ),
         Option(
@@ -40,8 +40,8 @@ COMMAND = Command(
             "images",
             tuple[str, ...],
             (),
-            "Images on which to compare the SavedModel with the model: files, folders or patterns, "
-            "of which the first 8 are used. Images with objects make the best test. By default "
+            "Images on which to compare the SavedModel with the model: files, folders or patterns. "
+            "The first 8 images are used. Images with objects make the best test. If empty, "
             "synthetic images are used.",
         ),
     ),
@@ -66,19 +66,19 @@ It accepts N images (signature: input)
   serving_default: input_tensor, uint8 [N, H, W, 3], RGB from 0 to 255
   serve_bytes: image_bytes, string [N], JPEG or PNG files of any size
   serve_examples: examples, string [N], serialized tf.Examples with image/encoded
-and returns K = {num_rows} rows an image, best first
+and returns K = {num_rows} rows per image, best first
   detection_boxes [N, K, 4]: y1, x1, y2, x2 as fractions of height and width
   detection_boxes_pixels [N, K, 4]: the same in pixels
   detection_scores [N, K], detection_classes [N, K] (from 1), detection_class_names [N, K]
   num_detections [N]; rows past it are padding
-Files are turned upright according to their EXIF orientation, as by the detect command.
+Files are turned upright according to their EXIF orientation, as in the detect command.
 
 Inspect it:
   saved_model_cli show --all --dir {folder}
 Run it on an array of images that numpy.save wrote:
   saved_model_cli run --dir {folder} --tag_set serve \\
     --signature_def serving_default --inputs input_tensor=images.npy
-Serve it by an installed TensorFlow Serving, or in a container:
+Serve it with an installed TensorFlow Serving, or in a container:
   tensorflow_model_server --rest_api_port=8501 --model_name=detector \\
     --model_base_path={base}
   docker run --rm -p 8501:8501 -e MODEL_NAME=detector \\
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: The flags; by default those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None for those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.

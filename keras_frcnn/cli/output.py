@@ -1,11 +1,11 @@
-"""Output that several commands share: notes on the data that were read, and names of files."""
+"""Output that several commands share: notes on the data, and distinct names of files."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 
 def print_notes(dataset: Any, console: Any) -> None:
-    """Prints what there is to say about a dataset that was read, and what was skipped in it.
+    """Prints the remarks of a dataset and what was skipped in it.
 
     Args:
         dataset: A ``data.Dataset``.
@@ -16,9 +16,9 @@ def print_notes(dataset: Any, console: Any) -> None:
 
 
 def distinct(names: Iterable[str]) -> Iterator[str]:
-    """Yields the names, with a number after each that has come before: "a", "a_2", "a_3".
+    """Yields the names, and appends a number to each name that has occurred before: "a", "a_2".
 
-    Names that differ only in case count as equal, since on some disks "A" and "a" are one file.
+    Names that differ only in case count as equal, because some file systems ignore case.
     """
     taken: set[str] = set()
     for name in names:

@@ -6,14 +6,14 @@ Examples:
   keras-frcnn paper --table=2 --figure=4 --data_dir=VOCdevkit --budget=30
   keras-frcnn paper --rows=zf_shared,zf_dense --data_dir=VOCdevkit --budget=5 --dry_run
 
-Each row is trained from its flagfile in configs/paper by the other commands, one at a time. A model
-that several rows need is trained once. A command that was stopped continues where it was when you
-run it again. In --output_dir, table_2.md, table_2.csv and so on show our figures beside the
-paper's, with steps, seeds and data. Where data or time is missing, the cell says so.
+Each row has a flagfile in configs/paper. The rows are trained and evaluated one at a time, and a
+model that several rows need is trained once. To continue after a stop, run the same command again.
+In --output_dir, table_2.md, table_2.csv and so on show our figures beside the paper's, with steps,
+seeds and data. If data or time is missing for a cell, the cell says so.
 
-Any setting given here overrides the flagfiles of all rows and is noted below the tables. Without a
-network, for example, use --backbone_weights=none --pixel_std=58. --replace_splits names image sets
-to use in place of the paper's.
+Any setting given here overrides the flagfiles of all rows and is noted below the tables. Without
+internet access, for example, use --backbone_weights=none --pixel_std=58. --replace_splits replaces
+the paper's image sets.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ from keras_frcnn.config.setting import Option
 if TYPE_CHECKING:
     from keras_frcnn.paper.settings import Settings
 
-# The settings that make a row what it is. All others may override its flagfile.
+# The settings that define a row. All others may override its flagfile.
 _FIXED_BY_ROWS = (
     *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "split"),
     "classes_file",
@@ -46,9 +46,10 @@ COMMAND = Command(
             "rows",
             tuple[str, ...],
             (),
-            "Names of the rows to make. With --table, only rows of those tables; empty: all rows.",
+            "Names of the rows to make. If empty, all rows are made. With --table, only rows of "
+            "those tables are made.",
         ),
-        Option("list", bool, False, "List the rows, what is done and what is missing, and stop."),
+        Option("list", bool, False, "List the rows with what is done and missing, and stop."),
         Option("dry_run", bool, False, "Show the commands that would run, and stop."),
         Option("data_dir", str, "", "The VOCdevkit folder, with VOC2007 and VOC2012 in it."),
         Option("coco_dir", str, "", "The COCO folder, for the rows that start from COCO."),
@@ -56,17 +57,17 @@ COMMAND = Command(
             "replace_splits",
             tuple[str, ...],
             (),
-            "Image sets to use in place of the paper's in all rows, as PAPERS:YOURS pairs such as "
+            "Image sets that replace the paper's in all rows, as PAPERS:YOURS pairs such as "
             "VOC2007/trainval:VOC2007/train,VOC2007/test:VOC2007/val.",
         ),
-        Option("seeds", tuple[int, ...], (0,), "Seeds. Each row is run once for each of them."),
+        Option("seeds", tuple[int, ...], (0,), "Seeds. Each row is run once with each seed."),
         Option(
             "budget",
             str,
             "full",
-            "'full' for the full schedules, or the minutes of training steps for each model. Its "
-            "steps are timed first, then its schedule is shortened to fit. Start-up and "
-            "evaluations take extra time.",
+            "'full' for the full schedules, or the number of minutes that the training steps of "
+            "each model may take. The command first times a few steps and then shortens the "
+            "schedule to fit. Start-up and evaluations take extra time.",
         ),
         Option("output_dir", str, "runs/paper", "Folder for the tables and all runs."),
         Option("configs_dir", str, "configs/paper", "Folder with the flagfiles of the rows."),
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: its flags; None: those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code: 1 if a row failed, 128 + the signal's number if it was stopped.
@@ -146,7 +147,7 @@ def _settings(options, overrides: dict[str, str]) -> "Settings":
         )
     if not options.seeds or len(set(options.seeds)) < len(options.seeds) or min(options.seeds) < 0:
         raise ValueError(
-            "--seeds must be different numbers from 0 on. "
+            "--seeds must be distinct integers of at least 0. "
             f"Received: {','.join(map(str, options.seeds)) or 'none'}"
         )
     return Settings(
@@ -180,7 +181,7 @@ def _minutes(budget: str) -> float | None:
 
 
 def _config_reader(settings: "Settings"):
-    """Returns a function that reads a model's settings by the name of its flagfile."""
+    """Returns a function that reads the settings of a model from the flagfile of this name."""
 
     def read_config(name):
         file = settings.configs_dir / f"{name}.cfg"
@@ -191,7 +192,7 @@ def _config_reader(settings: "Settings"):
 
 
 def _method_checker(edge_model: str):
-    """Returns a function that says what a method lacks to make proposals; empty: nothing."""
+    """Returns a function that says what a proposal method lacks to run; empty if nothing."""
 
     def obstacle(method):
         from keras_frcnn.inference.classic_proposals import proposer

@@ -1,4 +1,4 @@
-"""Writes a proposals file: regions of every image, found by an RPN or by an older method.
+"""Writes a proposals file: the regions that an RPN or an older method finds in every image.
 
 Examples:
   keras-frcnn propose --method=selective_search --data_dir=VOCdevkit --output_file=ss.npz
@@ -6,11 +6,10 @@ Examples:
     --output_file=eb.npz
   keras-frcnn propose --method=rpn --checkpoint=runs/voc07/best.keras --output_file=rpn.npz
 
-The second stage can be trained on such a file with --train_proposals, and evaluated with
---test_proposals on a file of the evaluation images (--subset=eval_split). If the command is
-stopped, it continues where it was when it is given again. An RPN proposes with the settings of its
-run unless flags say otherwise: --test_pre_nms_top_k=12000 --test_post_nms_top_k=2000 gives as many
-proposals as training uses.
+The second stage can be trained on such a file with --train_proposals. It can be evaluated with
+--test_proposals and a file for the evaluation images (--subset=eval_split). To continue after a
+stop, run the same command again. An RPN uses the settings of its run unless flags override them:
+--test_pre_nms_top_k=12000 --test_post_nms_top_k=2000 gives as many proposals as in training.
 """
 
 import contextlib
@@ -31,7 +30,7 @@ COMMAND = Command(
             "output_file",
             str,
             "",
-            "The file to write: .npz, or .json in the form of COCO's results, which is larger and "
+            "The file to write: .npz, or .json in COCO's results format, which is larger and "
             "slower.",
             required=True,
         ),
@@ -39,11 +38,12 @@ COMMAND = Command(
             "method",
             str,
             "rpn",
-            "Method that proposes; the last two need pip install 'keras-frcnn[proposals]'.",
+            "Method that finds the regions. selective_search and edge_boxes need pip install "
+            "'keras-frcnn[proposals]'.",
             choices=("rpn", "selective_search", "edge_boxes"),
         ),
-        Option("checkpoint", str, "", "The .keras file whose RPN proposes."),
-        Option("edge_model", str, "", "EdgeBoxes' model.yml.gz, from OpenCV's extra data."),
+        Option("checkpoint", str, "", "The .keras file of the run whose RPN is used."),
+        Option("edge_model", str, "", "The EdgeBoxes model: model.yml.gz from opencv_extra."),
         Option(
             "num_proposals",
             int,
@@ -55,7 +55,7 @@ COMMAND = Command(
             "subset",
             str,
             "train_split",
-            "Setting that names the images.",
+            "The setting that names the images to use.",
             choices=("train_split", "eval_split"),
             former=("split",),
         ),
@@ -63,7 +63,7 @@ COMMAND = Command(
             "workers",
             int,
             0,
-            "Number of processes; 0 for one per core. Not for an RPN.",
+            "Number of processes for Selective Search and EdgeBoxes; 0 for one per core.",
             limits=NOT_NEGATIVE,
         ),
     ),
@@ -85,10 +85,10 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None for those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
-        The exit status.
+        The exit code.
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
@@ -103,20 +103,20 @@ def main(argv: list[str] | None = None) -> int:
         print_notes(dataset, console)
         method = _by_rpn if options.method == "rpn" else _by_older_method
         with method(config, options, dataset.class_names, console) as propose:
-            # A stopped file is only continued if nothing has changed that decides its proposals.
-            decisive = {**vars(options), "workers": 0, **config.to_dict()}
+            # An unfinished file is only continued if nothing that affects proposals has changed.
+            settings = {**vars(options), "workers": 0, **config.to_dict()}
             proposals_file.write_in_parts(
-                options.output_file, dataset.records, propose, json.dumps(decisive, sort_keys=True)
+                options.output_file, dataset.records, propose, json.dumps(settings, sort_keys=True)
             )
         print(f"Proposals of {len(dataset.records)} images: {options.output_file}")
     return 0
 
 
 def check_output_file(path: str) -> None:
-    """Refuses a file that could not be written, before hours of work.
+    """Checks that the file can be written, before hours of work.
 
     Raises:
-        ValueError: naming the flag.
+        ValueError: If it cannot. The error names the flag.
     """
     if not path.endswith((".npz", ".json")) or not Path(path).absolute().parent.is_dir():
         raise ValueError(
@@ -142,7 +142,7 @@ def _by_older_method(config, options, class_names, console):
     from keras_frcnn.inference import classic_proposals
 
     arguments = (options.method, options.edge_model, options.num_proposals)
-    classic_proposals.proposer(*arguments)  # reports what is missing, once and not per process
+    classic_proposals.proposer(*arguments)  # reports missing packages before any process starts
     with classic_proposals.processes(options.workers, *arguments) as propose_for:
 
         def propose(records):
@@ -157,5 +157,5 @@ def _base(options):
     if options.method != "rpn":
         return Config()
     if not options.checkpoint:
-        raise ValueError("--checkpoint is missing: the .keras file whose RPN proposes")
+        raise ValueError("--checkpoint is missing: the .keras file of the run whose RPN is used")
     return checkpoint_settings(options)

@@ -1,4 +1,4 @@
-"""Trains a detector. To resume a run that was stopped, give the same command again.
+"""Trains a detector. To resume a run that was stopped, run the same command again.
 
 Examples:
   keras-frcnn train --flagfile=configs/voc07.cfg --data_dir=VOCdevkit
@@ -7,8 +7,8 @@ Examples:
   python train.py --flagfile=configs/quickstart.cfg --scheme=alternating --output_dir=runs/steps
 
 The run folder (--output_dir) holds the checkpoints best.keras and last.keras, every setting in
-config.cfg, and the logs for TensorBoard. Under --scheme=alternating it also holds the checkpoint
-of each of the four steps. Under --eval_split=- nothing is evaluated, so there is no best.keras.
+config.cfg, and the logs for TensorBoard. With --scheme=alternating it also holds the checkpoint of
+each of the four steps. With --eval_split=- nothing is evaluated, so there is no best.keras.
 """
 
 import dataclasses
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.config import Config
-from keras_frcnn.config.flags import Option, write_flagfile
+from keras_frcnn.config.flags import write_flagfile
+from keras_frcnn.config.setting import Option
 from keras_frcnn.training import run_folder
 
 COMMAND = Command(
@@ -28,14 +29,14 @@ COMMAND = Command(
             "dry_run",
             bool,
             False,
-            "Rehearse the run on a few images: read, train, evaluate and export them, and print "
-            "the parameters, the memory and the estimated time. Nothing is written.",
+            "Rehearse the run on a few images: reading, training, evaluation and export. Print the "
+            "number of parameters, the memory and the estimated time. Nothing is kept.",
         ),
         Option(
             "dry_run_file",
             str,
             "",
-            "A .json file to which --dry_run writes the seconds that it measured.",
+            "A .json file to which --dry_run writes the times that it measured, in seconds.",
         ),
     ),
 )
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: The flags; by default those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _check(config):
-    """Refuses, before TensorFlow is loaded, settings with which no run can begin."""
+    """Refuses settings with which no run can start, before TensorFlow is loaded."""
     needs_folder = set(config.dataset) != {"tfds"}  # TensorFlow Datasets has a folder of its own.
     if needs_folder and not config.data_dir:
         raise ValueError("--data_dir is missing: the folder of the data to train on")
@@ -87,7 +88,7 @@ def _check(config):
 def _record_settings(config):
     """Writes the settings into the run folder; refuses to resume a run with other settings."""
     path = Path(config.output_dir) / run_folder.CONFIG
-    # Without a checkpoint there is nothing to resume: the first command may have been a mistake.
+    # Without a checkpoint there is nothing to resume, so other settings do no harm.
     if path.exists() and any(path.parent.glob("*.keras")):
         changes = _forbidden_changes(path, config)
         if changes:
@@ -100,10 +101,10 @@ def _record_settings(config):
 
 
 def _forbidden_changes(path, config):
-    """Describes the settings that differ from those of a run and may not be changed in it."""
+    """Describes the settings that differ from those of the run and must not be changed in it."""
     may_change = {"output_dir", "data_dir"}
     if len(config.phase_steps) == 1:
-        may_change.add("steps")  # A longer run of several phases would have other earlier phases.
+        may_change.add("steps")  # With several phases, this would change finished phases too.
     recorded, _ = parse(COMMAND, [f"--flagfile={path}"])
     return [
         f"--{field.name} was {getattr(recorded, field.name)}, is {getattr(config, field.name)}"

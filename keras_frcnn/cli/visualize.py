@@ -1,16 +1,16 @@
-"""Draws what each stage of training and detection makes of images, one file for each stage.
+"""Draws the result of each stage of training and detection, one file per image and stage.
 
 Examples:
   keras-frcnn visualize --data_dir=mydata --train_split=train --output_dir=runs/look
   keras-frcnn visualize --checkpoint=runs/mine/best.keras --output_dir=runs/look --number=8
   keras-frcnn visualize --checkpoint=best.keras --subset=eval --image_ids=000012 --output_dir=look
 
-The settings alone are enough to draw three stages: 1 the ground truth, 2 the image as training sees
-it, 3 the anchors that match objects and those that are sampled. A checkpoint adds three more: 4 the
-best proposals, 5 the regions that the box head would learn from, 6 the detections beside the ground
-truth, with right and wrong ones in different colors. One more file shows all stages on a sheet.
-Stages 2 to 5 show a training step on this image alone, with the random draws of the epoch that
---epoch names. Exit code: 0, or 2 if something is wrong.
+Three stages need no checkpoint: 1 the ground truth, 2 the image as training sees it, 3 the anchors
+that match objects and those that are sampled. A checkpoint adds three more: 4 the best proposals, 5
+the regions that are sampled for the box head, 6 the detections beside the ground truth, with
+correct and wrong ones in different colours. One more file per image shows all stages on one sheet.
+Stages 2 to 5 show a training step on this image alone, with the random numbers of the epoch given
+by --epoch. The exit code is 0, or 2 if something is wrong.
 """
 
 import re
@@ -23,7 +23,8 @@ from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_er
 from keras_frcnn.cli.output import distinct
 from keras_frcnn.config import Config
 from keras_frcnn.config.flagfile import nearest
-from keras_frcnn.config.flags import Option, settings_of
+from keras_frcnn.config.flags import settings_of
+from keras_frcnn.config.setting import Option
 
 COMMAND = Command(
     "visualize",
@@ -33,7 +34,7 @@ COMMAND = Command(
             "checkpoint",
             str,
             "",
-            "A .keras file of a run; empty: draws only stages 1 to 3.",
+            "The .keras file of a run. If empty, only stages 1 to 3 are drawn.",
         ),
         Option("output_dir", str, "", "Folder to write the drawings to.", required=True),
         Option(
@@ -48,10 +49,10 @@ COMMAND = Command(
             "image_ids",
             tuple[str, ...],
             (),
-            "Ids of the images to draw; empty: the first --number images.",
+            "Ids of the images to draw. If empty, the first --number images are drawn.",
         ),
         Option("number", int, 4, "Number of images to draw if --image_ids is empty."),
-        Option("epoch", int, 0, "Epoch whose random flips, crops, colors and samples to show."),
+        Option("epoch", int, 0, "Epoch whose random flips, crops, colours and samples are shown."),
         Option("num_proposals", int, 50, "Number of best proposals to draw."),
         Option("draw_threshold", float, 0.5, "Detections with a lower score are not drawn."),
     ),
@@ -65,7 +66,7 @@ COMMAND = Command(
     ),
 )
 
-_NAME_LENGTH = 50  # letters of an image id in a file name, which fit even at four bytes each
+_NAME_LENGTH = 50  # characters of an image id in a file name; short enough at four bytes each
 _COLUMNS = 3  # of the sheet
 _QUALITY = 92  # of the JPEG files
 
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: The flags; None for those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.
@@ -106,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         drawings = with_progress(drawings, "Drawing", len(rows))
         for image_id, stem, drawn in zip(image_ids, file_stems(image_ids), drawings, strict=True):
             _write(drawn, folder, stem, f"{image_id} {origin}")
-    print(f"Images drawn: {len(rows)}, each stage by stage and on one sheet, in {folder}")
+    print(f"Images drawn: {len(rows)}, each as one file per stage and as one sheet, in {folder}")
     return 0
 
 
@@ -151,13 +152,13 @@ def _chosen(records: Sequence[Any], options: SimpleNamespace) -> list[int]:
 
 
 def file_stems(image_ids: Sequence[str]) -> Iterator[str]:
-    """Yields a name for the files of each image: its id without characters unsafe in names."""
+    """Yields a file name for each image: its id without the characters that are unsafe there."""
     safe = (re.sub(r"[^\w.-]+", "_", image_id)[:_NAME_LENGTH] for image_id in image_ids)
     return distinct(stem.lstrip(".-") or "image" for stem in safe)
 
 
 def _write(panels: dict[str, Any], folder: Path, stem: str, title: str) -> None:
-    """Writes the panels of an image, and all of them on one sheet."""
+    """Writes the panels of an image, and one sheet with all of them."""
     from keras_frcnn.drawing.canvas import sheet
 
     files = {**panels, "stages": sheet(list(panels.values()), _COLUMNS, title)}

@@ -9,7 +9,7 @@ Examples:
 To train on them:
   keras-frcnn train --dataset=tfrecord --data_dir=records --train_split=train --eval_split=eval
 
-The images are copied unchanged. The folder appears once everything is written, or not at all.
+The images are copied unchanged. The folder only appears once everything is written.
 """
 
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None for those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.
@@ -63,9 +63,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read_splits(config: Config, train: str, evaluation: str) -> "dict[str, Dataset]":
-    """Reads the images to train on and, if they are others, those to evaluate on.
+    """Reads the training images and, if they differ, the evaluation images.
 
-    Prints what was skipped and how data sets were joined.
+    Also prints what was skipped and how data sets were joined.
 
     Args:
         config: the settings of the command.

@@ -5,9 +5,9 @@ Examples:
   --eval_split=VOC2007/test --output_dir=yolo
 
 To train on it: keras-frcnn train --dataset=yolo --data_dir=yolo --train_split=train
---eval_split=val. Images are copied as they are. Difficult objects and crowd regions are left out
-and counted, since the layout has no mark for them. The folder appears when all is done, or not at
-all.
+--eval_split=val. The images are copied unchanged. Difficult objects and crowd regions are left out
+and counted, because the layout cannot mark them. The folder only appears once everything is
+written.
 """
 
 from keras_frcnn.cli.command import Command, parse, user_errors
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its flags; None: those of the process.
+        argv: The flags of the command; by default those of the process.
 
     Returns:
         The exit code.

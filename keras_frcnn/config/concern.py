@@ -1,4 +1,4 @@
-"""What the settings of every concern can do: check themselves, be copied, written and read."""
+"""The base class of all groups of settings: checking, copying, writing and reading them."""
 
 import dataclasses
 import string
@@ -10,7 +10,7 @@ from keras_frcnn.config.setting import Option, element_type
 
 @dataclasses.dataclass(frozen=True)
 class _Named:
-    """A setting in a problem's sentence: ``{name}`` gives its name, ``{name.value}`` its value."""
+    """A setting in a sentence: ``{name}`` inserts its name, and ``{name.value}`` its value."""
 
     name: str
     value: Any
@@ -24,20 +24,20 @@ class Problem:
     """One thing that is wrong with the settings.
 
     Attributes:
-        sentence: What is wrong, with the settings in braces, such as
+        sentence: A format string that says what is wrong and names settings in braces, such as
             "{longer_side} ({longer_side.value}) is below {shorter_side}".
         values: The values of all settings.
-        words: Other words in braces, and what they stand for.
+        details: The values of other names in braces.
     """
 
     sentence: str
     values: Mapping[str, Any]
-    words: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def text(self, dashes: str = "") -> str:
-        """Returns the sentence, with dashes (or nothing) before the name of each setting."""
+        """Returns the sentence with ``dashes`` in front of the name of each setting."""
         named = {name: _Named(dashes + name, value) for name, value in self.values.items()}
-        return self.sentence.format(**named, **self.words)
+        return self.sentence.format(**named, **self.details)
 
     @property
     def names(self) -> set[str]:
@@ -47,14 +47,14 @@ class Problem:
 
 
 class SettingsError(ValueError):
-    """Settings that are out of range or contradict each other: one error for all ``problems``."""
+    """Raised for settings that are out of range or contradict each other; lists all problems."""
 
     def __init__(self, problems: Sequence[Problem]):
         super().__init__(tuple(problems))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong, in the order of the settings."""
+        """All problems, in the order of the settings."""
         return self.args[0]
 
     def __str__(self) -> str:
@@ -63,9 +63,10 @@ class SettingsError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Concern:
-    """The settings of one concern. They are immutable, and checked only by ``validate``.
+    """The settings of one concern, such as data or training.
 
-    A single string stands for a list of one: ``data_dir="/voc"`` is ``data_dir=("/voc",)``.
+    They are immutable, and only ``validate`` checks them. A string is accepted for a list with one
+    element: ``data_dir="/voc"`` means ``data_dir=("/voc",)``.
     """
 
     def __post_init__(self):
@@ -86,10 +87,11 @@ class Concern:
         """Checks types, ranges and contradictions.
 
         Returns:
-            The settings themselves, so that ``Config(...).validate()`` reads well.
+            These settings, so that ``Config(...).validate()`` can be used as an expression.
 
         Raises:
-            SettingsError: naming every problem, with what was expected and what was received.
+            SettingsError: If anything is wrong. It names every problem, with the expected and the
+                received value.
         """
         problems = self.problems()
         if problems:
@@ -97,7 +99,7 @@ class Concern:
         return self
 
     def problems(self) -> list[Problem]:
-        """Returns everything that is wrong. Types come first: the rest is checked once they fit."""
+        """Returns all problems; values are only checked if every setting has the right type."""
         options = self.options().values()
         wrong = [option for option in options if not option.has_type(getattr(self, option.name))]
         if wrong:
@@ -106,15 +108,16 @@ class Concern:
         return [*map(self._refuse, wrong), *self.contradictions()]
 
     def contradictions(self) -> list[Problem]:
-        """Returns what is wrong between settings whose types fit."""
+        """Returns the contradictions between settings, whose types have already been checked."""
         return []
 
-    def _problem(self, sentence: str, **words: Any) -> Problem:
-        return Problem(sentence, vars(self), words)
+    def _problem(self, sentence: str, **details: Any) -> Problem:
+        return Problem(sentence, vars(self), details)
 
     def _refuse(self, option: Option) -> Problem:
         name = option.name
-        return self._problem(f"{{{name}}} must be {option.form()}. Received: {{{name}.value!r}}")
+        expected = option.requirement()
+        return self._problem(f"{{{name}}} must be {expected}. Received: {{{name}.value!r}}")
 
     def replace(self, **changes: Any) -> Self:
         """Returns a copy with some settings changed."""
@@ -126,11 +129,11 @@ class Concern:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of ``to_dict``. Former names are read too, and so is a string for a list of one.
+        """Inverse of ``to_dict``. Also accepts former names, and a string for a list of one.
 
         Raises:
-            ValueError: naming settings that do not exist in this version, or one that is given
-                under its new and its former name with different values.
+            ValueError: If settings do not exist in this version, or if one is given under both its
+                present and a former name with different values. The error names them.
         """
         values = cls._under_present_names(values)
         unknown = sorted(set(values) - set(cls.options()))
@@ -140,7 +143,7 @@ class Concern:
 
     @classmethod
     def _under_present_names(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns plain values with tuples for lists, each under the present name."""
+        """Renames former names to present ones, and turns lists into tuples."""
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         for name, option in cls.options().items():
             for former in option.former:
@@ -148,7 +151,7 @@ class Concern:
                     value = values.pop(former)
                     if values.setdefault(name, value) != value:
                         raise ValueError(
-                            f"{former} is the former name of {name}: both must be equal. "
+                            f"{former} is a former name of {name}, so both must be equal. "
                             f"Received: {value!r} and {values[name]!r}"
                         )
         return values

@@ -1,4 +1,4 @@
-"""Settings of the data: where the images and annotations are, and what is used of them."""
+"""Settings of the data: where the images and annotations are, and which of them are used."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from keras_frcnn.config.concern import Concern, Problem
 from keras_frcnn.config.setting import Limits, setting
 
-# Every format of data and the module that reads it. A new format is one such module and one line.
+# The reader of every data format. Adding a format takes one module, and one line here.
 DATASETS = {
     "voc": "keras_frcnn.data.readers.voc",
     "coco": "keras_frcnn.data.readers.coco",
@@ -17,26 +17,26 @@ DATASETS = {
 }
 
 SPLIT_FILE = "split.json"
-"""The file of a run folder that names the images of each share of a plain folder."""
+"""Name of the file in a run folder that lists the images of a plain folder in each split."""
 
 _AND, _NONE = "+", "-"  # in entries of train_split and eval_split
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSource:
-    """One dataset of a config, in the form that its reader takes. As text, it names itself.
+    """One dataset of a config, as its reader needs it. ``str`` returns its name in messages.
 
     Attributes:
         dataset: Its format, one of ``DATASETS``.
         data_dir: Its folder; empty if it has none.
-        splits: The names of its image sets.
+        splits: The names of the image sets to read.
         on_bad_record: The setting of this name.
         classes_file: The setting of this name, for data whose classes are only numbers.
-        annotated: Whether the objects are needed. If not, annotations are not read, and readers of
-            VOC's and COCO's format need none.
-        split: The setting of this name: the shares of a plain folder's images.
-        seed: The seed that draws these shares.
-        split_file: The file in which a run keeps what was drawn; empty if there is no run.
+        annotated: Whether the objects are read. If not, annotations are ignored, and data in VOC's
+            and COCO's formats need not have any.
+        split: The setting of this name: the fractions of a plain folder's images.
+        seed: The seed with which these splits are drawn.
+        split_file: The file in which a run stores the drawn splits; empty if there is no run.
     """
 
     dataset: str
@@ -52,25 +52,21 @@ class DataSource:
     def __str__(self) -> str:
         return f"{self.dataset} in {self.data_dir}" if self.data_dir else self.dataset
 
-    @property
-    def place(self) -> str:
-        """The source in messages."""
-        return str(self)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig(Concern):
-    """Where the data are, and what is used of them."""
+    """Where the data is, and which of it is used."""
 
     dataset: tuple[str, ...] = setting(
         ("voc",),
-        "Format of the data: PASCAL VOC's folders of XML (voc), COCO's JSON (coco), TFRecords of "
-        "tf.Example (tfrecord), TensorFlow Datasets (tfds), YOLO's data.yaml (yolo), or a plain "
-        "folder of images with a VOC .xml or YOLO .txt file beside each (folder). Several formats, "
-        "as in voc,coco, are joined: the first dataset gives the classes, and the classes of the "
-        "others are matched to them by name (diningtable = Dining Table, aeroplane = airplane). "
-        "Objects of all other classes are left out, counted and named; the area they cover counts "
-        "as background.",
+        "Format of the data: PASCAL VOC's folders of XML files (voc), COCO's JSON (coco), "
+        "TFRecords of tf.Example (tfrecord), TensorFlow Datasets (tfds), YOLO's data.yaml (yolo), "
+        "or a plain folder of images with a VOC .xml or YOLO .txt file beside each (folder). "
+        "Several datasets, as in voc,coco, are joined: the first one defines the classes, and the "
+        "classes of the others are matched to them by name (diningtable = Dining Table, aeroplane "
+        "= airplane). "
+        "Objects of all other classes are left out and reported; the area they cover counts as "
+        "background.",
         group="data",
         choices=tuple(DATASETS),
         limits=Limits(nonempty=True),
@@ -80,31 +76,32 @@ class DataConfig(Concern):
         (),
         "Folder of the data: a VOCdevkit or a single VOC folder, COCO's folder that contains "
         "annotations/, your own data in any of the formats, or the folder of TensorFlow Datasets "
-        "(empty: its default). Several datasets take one folder for all, or one each, with - for a "
-        "dataset that needs none.",
+        "(empty for its default). For several datasets, give one folder for all or one for each, "
+        "with - for a dataset that needs none.",
         group="data",
         common=True,
     )
     train_split: tuple[str, ...] = setting(
         ("trainval",),
-        "Image sets to train on, one entry per dataset. An entry joins image sets with +, and - "
-        "stands for none; the image sets of a single dataset may also be joined with commas. "
-        "Examples: VOC2007/trainval+VOC2012/trainval in a VOCdevkit; train2017 of COCO, or the "
+        "Image sets to train on, one entry per dataset. Within an entry, + joins image sets and - "
+        "means none; the image sets of a single dataset may also be separated by commas. "
+        "Examples: VOC2007/trainval+VOC2012/trainval for a VOCdevkit; train2017 for COCO, or the "
         "path of a .json file, followed by :FOLDER if its images are elsewhere; train or a pattern "
-        "such as train-*.tfrecord of TFRecords; voc/2007:train+validation of TensorFlow Datasets.",
+        "such as train-*.tfrecord for TFRecords; voc/2007:train+validation for TensorFlow "
+        "Datasets.",
         group="data",
         common=True,
     )
     eval_split: tuple[str, ...] = setting(
         ("test",),
-        "Image sets to evaluate on, in the same form. A single - trains without evaluation.",
+        "Image sets to evaluate on, written as for train_split. A single - turns evaluation off.",
         group="data",
         common=True,
     )
     split: tuple[float, ...] = setting(
         (),
-        "Shares of a plain folder's images for training and for evaluation, drawn by the seed; "
-        "needs dataset=folder. The shares become the image sets trainval and test, which are the "
+        "Fractions of a plain folder's images for training and for evaluation, drawn at random "
+        "with the seed; needs dataset=folder. The image sets are named trainval and test, like the "
         "defaults of train_split and eval_split. Typical: 0.8,0.2.",
         group="data",
         limits=Limits(above=0, lengths=(0, 2)),
@@ -112,43 +109,43 @@ class DataConfig(Concern):
     classes_file: str = setting(
         "",
         "Text file with one class name per line, to which the classes of the data are matched. "
-        "Without it, the classes are those of the annotations.",
+        "Without it, the class names are taken from the annotations.",
         group="data",
     )
     difficult: str = setting(
         "auto",
-        "Treatment, in training, of objects that VOC marks as difficult and of COCO's crowd "
-        "regions. 'drop' leaves them out. 'keep' treats them as any object. 'ignore' treats them "
-        "as neither object nor background: nothing is learned from regions that lie mostly inside "
-        "them. 'auto' drops VOC's, as the released code does, and ignores COCO's, also when both "
-        "are joined.",
+        "How training treats VOC's difficult objects and COCO's crowd regions. 'drop' leaves them "
+        "out. 'keep' treats them like any other object. 'ignore' treats them as neither object nor "
+        "background: nothing is learned from regions that lie mostly inside them. 'auto' drops "
+        "VOC's difficult objects, as in the released code, and ignores COCO's crowd regions, even "
+        "if both datasets are joined.",
         group="data",
         choices=("auto", "drop", "keep", "ignore"),
     )
     include_empty: bool = setting(
         True,
-        "Train on images without objects as well, as pure background. Images whose objects all "
-        "belong to classes that are left out count as such.",
+        "Whether images without objects are used for training, as pure background. Images whose "
+        "objects all belong to classes that are left out count as images without objects.",
         group="data",
     )
     on_bad_record: str = setting(
         "error",
-        "What happens on an unreadable image, a broken annotation or an impossible box: 'error' "
-        "stops and names it, 'skip' leaves it out, counts it and names it.",
+        "What to do about an unreadable image, a broken annotation or an impossible box: 'error' "
+        "stops and reports it; 'skip' leaves it out and reports it.",
         group="data",
         choices=("error", "skip"),
     )
     check_images: bool = setting(
         True,
-        "Decode every image once at the start, so that a broken image is found before training or "
-        "evaluation begins. This takes about 1 ms per image and core. Without it, a broken image "
-        "stops the run when its turn comes.",
+        "Whether every image is decoded once at the start, so that a broken image is found before "
+        "training or evaluation begins. This takes about 1 ms per image and core. Without it, a "
+        "broken image stops the run when it is reached.",
         group="data",
         former=("check_pictures",),
     )
 
     def contradictions(self) -> list[Problem]:
-        """Returns what is wrong between the settings of the data."""
+        """Returns the contradictions between the settings of the data."""
         problems = super().contradictions()
         for name in ("train_split", "eval_split"):
             image_sets = _image_sets(getattr(self, name))
@@ -169,7 +166,7 @@ class DataConfig(Concern):
         if self.split and "folder" not in self.dataset:
             problems.append(self._problem("{split} needs {dataset}=folder"))
         if sum(self.split) > 1 + 1e-9:
-            sentence = "{split} must be shares that sum to at most 1. Received: {split.value!r}"
+            sentence = "{split} must be fractions that sum to at most 1. Received: {split.value!r}"
             problems.append(self._problem(sentence))
         return problems
 
@@ -192,13 +189,14 @@ class DataConfig(Concern):
         """Pairs the datasets with their folders and with the image sets to read.
 
         Args:
-            splits: ``train_split``, ``eval_split``, or entries of the same form.
+            splits: ``train_split``, ``eval_split``, or entries in the same format.
 
         Returns:
-            The datasets of which an image set is asked for, in their order.
+            The datasets that have an image set to read, in their order.
 
         Raises:
-            ValueError: if there is not one entry per dataset, or no image set is asked for.
+            ValueError: If there is not exactly one entry per dataset, or no entry names an image
+                set.
         """
         entries = [splits] if len(self.dataset) == 1 else [(entry,) for entry in splits]
         image_sets = [_image_sets(e for e in group if e != _NONE) for group in entries]
@@ -214,16 +212,16 @@ class DataConfig(Concern):
             DataSource(
                 dataset,
                 "" if folder == _NONE else folder,
-                of_this,
+                names,
                 self.on_bad_record,
                 self.classes_file,
                 split=self.split if dataset == "folder" else (),
             )
-            for dataset, folder, of_this in zip(self.dataset, folders, image_sets, strict=True)
-            if of_this
+            for dataset, folder, names in zip(self.dataset, folders, image_sets, strict=True)
+            if names
         )
 
 
 def _image_sets(entries: Iterable[str]) -> tuple[str, ...]:
-    """Returns the image sets that entries of ``train_split`` or ``eval_split`` join."""
+    """Returns the image sets that entries of ``train_split`` or ``eval_split`` name."""
     return tuple(image_set for entry in entries for image_set in entry.split(_AND))

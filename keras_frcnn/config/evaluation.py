@@ -1,4 +1,4 @@
-"""Settings of a run's evaluations: how often, at which image sizes, and what is shown."""
+"""Settings of evaluation: how often it happens, at which image sizes, and what is shown."""
 
 import dataclasses
 
@@ -12,25 +12,25 @@ class EvaluationConfig(Concern):
 
     eval_every: int = setting(
         5000,
-        "Number of steps between two evaluations, each of which writes a checkpoint. Every run "
-        "ends with an evaluation; 0 makes it the only one.",
+        "Number of steps between two evaluations. A checkpoint is written before each evaluation. "
+        "Every run ends with an evaluation; 0 makes it the only one.",
         group="watching",
         limits=NOT_NEGATIVE,
         common=True,
     )
     num_images: int = setting(
         8,
-        "Number of evaluation images that are drawn into TensorBoard.",
+        "Number of evaluation images that are shown in TensorBoard.",
         group="watching",
         limits=NOT_NEGATIVE,
         former=("num_pictures",),
     )
     test_shorter_sides: tuple[int, ...] = setting(
         (),
-        "Multi-scale test: evaluation detects at each of these sizes instead of shorter_side, with "
-        "longer_side in proportion, and suppresses duplicates among all detections. It does not "
+        "Multi-scale testing: evaluation detects objects at each of these shorter sides, with "
+        "longer_side in proportion, and suppresses duplicates among all detections. This does not "
         "apply to detection on new images or to exported models. Typical: 480,576,688,864,1200. "
-        "Empty: only at shorter_side.",
+        "If empty, only shorter_side is used.",
         group="detections",
         limits=Limits(above=0),
     )

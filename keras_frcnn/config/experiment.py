@@ -1,4 +1,4 @@
-"""All settings of an experiment: those of every concern joined, and the checks across concerns."""
+"""All settings of an experiment, joined from every concern, and the checks across concerns."""
 
 import dataclasses
 import itertools
@@ -17,17 +17,17 @@ _START = {"backbone_weights", "start_checkpoint"}  # what training starts from
 _WITHOUT_IMAGENET = ("zf",)  # backbones that keras.applications lacks
 
 
-# A dataclass takes over the fields of its bases from the last to the first.
+# A dataclass collects the fields of its bases from the last base to the first.
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, DataConfig):
     """The settings of one experiment. Immutable; ``validate`` names every problem in one error.
 
-    It is a ``ModelConfig`` (and each of the others) itself, so that it can be passed to a function
-    that asks for one.
+    A ``Config`` is also a ``ModelConfig`` and an instance of its other bases, so it can be passed
+    to a function that expects one of them.
     """
 
     def contradictions(self) -> list[Problem]:
-        """Returns what is wrong between settings, within and across concerns."""
+        """Returns the contradictions between settings, within and across concerns."""
         problems = super().contradictions()
         if self._starts_at_random and self.frozen_blocks > 0:
             sentence = (
@@ -50,15 +50,15 @@ class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, 
             sentence = "{warmup_steps} must be below {steps} ({length}). "
             if len(lengths) > 1:
                 sentence = (
-                    "{warmup_steps} must be below the length of every phase ({length}), which "
-                    "{steps} or {alternating_steps} give. "
+                    "{warmup_steps} must be below the length of every phase ({length}), which is "
+                    "set by {steps} or {alternating_steps}. "
                 )
             sentence += "Received: {warmup_steps.value}"
             problems.append(self._problem(sentence, length=", ".join(map(str, lengths))))
         return problems
 
     def model_config(self) -> ModelConfig:
-        """Returns the model's settings alone, with ``frozen_blocks`` resolved."""
+        """Returns only the settings of the model, with ``frozen_blocks`` resolved."""
         values = {name: getattr(self, name) for name in ModelConfig.options()}
         return ModelConfig(**values | {"frozen_blocks": self.resolved_frozen_blocks})
 
@@ -66,22 +66,24 @@ class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, 
     def from_checkpoint(
         cls, values: Mapping[str, Any], path: str
     ) -> "tuple[Config, tuple[str, ...]]":
-        """Reads the settings that a checkpoint holds, whichever version has written them.
+        """Reads the settings in a checkpoint that this or an earlier version has written.
 
-        The model's settings must be valid. All others that no longer exist or no longer fit are
-        dropped, so that a change to a training or logging setting never makes a checkpoint
-        unreadable.
+        The settings of the model must be valid. Any other setting that no longer exists or is no
+        longer valid is dropped, so that a change to a training or logging setting never makes a
+        checkpoint unreadable.
 
         Args:
-            values: What ``to_dict`` gave, here or in an earlier version; or only the model's part.
-            path: The checkpoint. If it does not say what its own training started from, it becomes
-                the ``start_checkpoint``, for its weights are what the detector starts from now.
+            values: The result of ``to_dict``, in this or an earlier version, or only the settings
+                of the model in it.
+            path: The path of the checkpoint. If ``values`` does not say what training started from,
+                the checkpoint itself becomes the ``start_checkpoint``, because the detector now
+                starts from its weights.
 
         Returns:
             ``(config, names of the dropped settings)``. The config is valid.
 
         Raises:
-            ValueError: naming every problem of the model's settings.
+            ValueError: If settings of the model are invalid. It names every problem.
         """
         values = cls._under_present_names(values)
         model = {name: values[name] for name in ModelConfig.options() if name in values}
@@ -95,13 +97,14 @@ class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, 
                 return config, tuple(sorted(values.keys() - model - kept.keys()))
             if not kept:
                 raise SettingsError(problems)
-            # One problem at a time, since a setting out of range may contradict others too. If
-            # none of those that it names is left to drop, the defaults are safe.
+            # Only the first problem is handled at a time, because a setting that is out of range
+            # may also contradict others. If the problem names no setting that can be dropped, all
+            # are dropped, because the defaults are valid.
             for name in problems[0].names & kept.keys() or tuple(kept):
                 del kept[name]
 
     def sources(self, splits: tuple[str, ...]) -> tuple[DataSource, ...]:
-        """``DataConfig.sources``, with what draws and keeps the shares of a plain folder."""
+        """Returns ``DataConfig.sources`` with the seed and the file of a plain folder's splits."""
         file = str(pathlib.PurePath(self.output_dir, SPLIT_FILE)) if self.output_dir else ""
         return tuple(
             dataclasses.replace(source, seed=self.seed, split_file=file if source.split else "")

@@ -1,11 +1,12 @@
-"""Reading command lines and flagfiles: which form they have, and which value wins.
+"""Reads command lines and flagfiles: their syntax, and which value takes precedence.
 
 A flagfile holds one ``--name=value`` per line, comment lines that start with ``#``, and
-``--flagfile=other`` lines, whose path is relative to the file itself. A value wins over those that
-are further away, whatever the order: the command line wins over flagfiles, and a flagfile's own
-lines win over those of the files that it includes. Of two files that are included by the same one,
-and of two values on the command line, the later wins. Anything that could be misread without notice
-is an error that names the file and the line.
+``--flagfile=other`` lines, in which the path is relative to the file that contains the line.
+
+Wherever the lines stand, the command line overrides flagfiles, and a flagfile overrides the files
+that it includes. If a flagfile includes two files, or the command line gives a flag twice, the
+later value is used. Anything that could be misread silently is an error that names the file and the
+line.
 """
 
 import difflib
@@ -16,15 +17,15 @@ from typing import Any, NamedTuple
 
 
 class UsageError(ValueError):
-    """A command line or flagfile that is wrong; its text is written for the user."""
+    """Raised for a faulty command line or flagfile. Its message is written for the user."""
 
 
 class Given(NamedTuple):
-    """A flag that was given.
+    """A flag as the user gave it.
 
     Attributes:
         name: Its present name.
-        value: Its value.
+        value: Its parsed value.
         written: "--flag=text" as the user wrote it, perhaps under a former name.
         where: "file:line: ", or "" for the command line.
     """
@@ -36,19 +37,20 @@ class Given(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The value as it was written."""
+        """The value as the user wrote it."""
         return self.written.partition("=")[2]
 
 
 class Reader:
-    """Reads command lines and flagfiles of known flags.
+    """Reads command lines and flagfiles with a given set of flags.
 
     Args:
-        parsers: For every flag, the function that turns its text into its value; the text of its
-            ValueError ends the sentence "--name must be".
-        switches: The flags that are true or false: they may be written ``--name`` or ``--noname``.
-        former: Former names of flags, which are read without notice, and their present names. If a
-            former name is now that of another flag, the text decides which one is meant.
+        parsers: For every flag, the function that converts its text to its value. The message of
+            its ValueError completes the sentence "--name must be".
+        switches: The boolean flags, which may be written ``--name`` or ``--noname``.
+        former: The present name for each former name of a flag. Former names are accepted
+            silently. If a former name is now the name of another flag, that flag is tried first,
+            and the renamed flag is used if the text is not a value of it.
     """
 
     def __init__(
@@ -62,10 +64,10 @@ class Reader:
         self._former = former or {}
 
     def read_argv(self, argv: list[str]) -> dict[str, Given]:
-        """Returns what a command line gives, including its flagfiles.
+        """Returns all flags that a command line and its flagfiles give.
 
         Raises:
-            UsageError: saying what was expected and what was received.
+            UsageError: If anything is wrong. It says what was expected and what was received.
         """
         included, own = {}, {}
         tokens = iter(argv)
@@ -85,15 +87,15 @@ class Reader:
     def read_flagfile(
         self, path: Path, where: str = "", parents: tuple[Path, ...] = ()
     ) -> dict[str, Given]:
-        """Returns what a flagfile and the files that it includes give.
+        """Returns all flags that a flagfile and the files it includes give.
 
         Args:
-            path: The file.
-            where: The file and line that include it.
-            parents: The files that led to it.
+            path: The flagfile.
+            where: The file and line that include it, for messages.
+            parents: The chain of files that include it.
 
         Raises:
-            UsageError: naming the file and the line.
+            UsageError: If anything is wrong. It names the file and the line.
         """
         path = path.expanduser()
         chain = (*parents, path.resolve())
@@ -116,7 +118,7 @@ class Reader:
         return included | own
 
     def _split(self, token: str, where: str) -> tuple[str, str | None]:
-        """Splits ``--flag=text``. The text is None where no value is written."""
+        """Splits ``--flag=text``. The text is None if there is no value."""
         if not re.match(r"--[^-=]", token):
             raise UsageError(f"{where}expected --name=value. Received: {token!r}")
         flag, equals, text = token[2:].partition("=")
@@ -145,14 +147,17 @@ class Reader:
         raise UsageError(f"{where}--{flag} must be {expected}. Received: {text!r}")
 
 
-def nearest(word: str, known: Iterable[str], form: str) -> str:
-    """Returns " Did you mean ...?" for a mistyped word, or "" if no known word is similar."""
+def nearest(word: str, known: Iterable[str], template: str) -> str:
+    """Returns " Did you mean ...?" for a mistyped word, or "" if no known word is similar.
+
+    ``template`` is a format string for the known word, such as "--{}".
+    """
     matches = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {form.format(matches[0])}?" if matches else ""
+    return f" Did you mean {template.format(matches[0])}?" if matches else ""
 
 
 def _lines(path: Path, where: str) -> Iterable[tuple[str, str]]:
-    """Yields "file:line: " and the text of every line that holds a flag."""
+    """Yields "file:line: " and the line, for every line that holds a flag."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -164,10 +169,10 @@ def _lines(path: Path, where: str) -> Iterable[tuple[str, str]]:
 
 
 def check_line(line: str, where: str) -> None:
-    """Refuses a line whose meaning is not what it looks like.
+    """Refuses a line that would be read differently from how it looks.
 
     Raises:
-        UsageError: saying what was expected and what was received.
+        UsageError: If the line is refused. It says what was expected and what was received.
     """
     name, _, text = line.partition("=")
     if re.search(r"\s", name):

@@ -1,6 +1,7 @@
-"""Settings as flags of the command line, and back: defining, reading and writing them.
+"""Defines settings as command-line flags, parses their values, and writes them to flagfiles.
 
-``cli/command.py`` says what each command takes; ``flagfile.py`` reads command lines and flagfiles.
+``cli/command.py`` defines which flags a command takes; ``flagfile.py`` reads command lines and
+flagfiles.
 """
 
 import textwrap
@@ -31,7 +32,7 @@ GROUPS = {
 
 _COMMENT = {"initial_indent": "# ", "subsequent_indent": "# ", "break_on_hyphens": False}
 
-# Every setting by name: in the order of GROUPS, and in each of them the common ones first.
+# Every setting by name, in the order of GROUPS. Within a group, common settings come first.
 SETTINGS = {
     option.name: option
     for option in sorted(
@@ -41,37 +42,38 @@ SETTINGS = {
 
 
 def settings_of(*groups: str) -> tuple[str, ...]:
-    """Returns the names of the settings of some of ``GROUPS``, in order."""
+    """Returns the names of all settings in the given ``GROUPS``, in order."""
     return tuple(name for name, option in SETTINGS.items() if option.group in groups)
 
 
-def form(option: Option) -> str:
-    """Returns what a flag's text must be, in words."""
-    return option.form("separated by commas")
+def requirement(option: Option) -> str:
+    """Returns a description of the text that a flag accepts."""
+    return option.requirement("separated by commas")
 
 
 def summary(option: Option) -> str:
-    """Returns a flag's form and default in words."""
+    """Returns a description of a flag's allowed values and its default."""
+    expected = requirement(option)
     if option.required:
-        return f"{form(option)}; required"
+        return f"{expected}; required"
     source = f", from {option.source}" if option.source else ""
-    return f"{form(option)}; default {_text(option.default) or 'empty'}{source}"
+    return f"{expected}; default {_text(option.default) or 'empty'}{source}"
 
 
 def parse(option: Option, text: str) -> Any:
-    """Returns the value that a flag's text stands for.
+    """Converts a flag's text to its value.
 
     Raises:
-        ValueError: with the words for what was expected.
+        ValueError: If the text is not valid. The message describes what was expected.
     """
     try:
         return _parser(option).parse(text)
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(form(option)) from None
+        raise ValueError(requirement(option)) from None
 
 
 class _TupleParser(absl_flags.ArgumentParser):
-    """Parses a list separated by commas; an empty text is the empty list."""
+    """Parses a list separated by commas; an empty text gives an empty list."""
 
     def __init__(self, element: absl_flags.ArgumentParser):
         self._element = element
@@ -120,11 +122,12 @@ def to_config(
 
     Args:
         flag_values: Flags made by ``define``.
-        base: The config that gives the other settings; None for the defaults.
-        names: The flags that are settings.
+        base: The config that supplies all other settings; None for the defaults.
+        names: The names of the flags that are settings.
 
     Raises:
-        UsageError: naming every flag that is out of range or contradicts another, one per line.
+        UsageError: If flags are out of range or contradict each other. It names each problem on a
+            line of its own.
     """
     given = {n: flag_values[n].value for n in names if not flag_values[n].using_default_value}
     try:
@@ -134,13 +137,13 @@ def to_config(
 
 
 def write_flagfile(config: Config, path: str | Path) -> None:
-    """Writes every setting, with a comment, so that ``--flagfile`` reads the same config.
+    """Writes every setting, with a comment, to a flagfile that reads back as the same config.
 
     Raises:
-        ValueError: naming a setting that a flagfile cannot hold, such as a folder whose name ends
-            in a space.
+        ValueError: If a flagfile cannot hold a value, such as a folder whose name ends in a space.
+            The error names the setting.
     """
-    lines = ["# Every setting of one run. To use them again: keras-frcnn train --flagfile=<file>"]
+    lines = ["# All settings of one run. To use them again: keras-frcnn train --flagfile=<file>"]
     for group, title in GROUPS.items():
         lines += ["", f"# --- {title} ---"]
         for name in settings_of(group):
@@ -152,7 +155,7 @@ def write_flagfile(config: Config, path: str | Path) -> None:
 
 
 def _line(option: Option, value: Any) -> str:
-    """Returns the line of one setting; refuses a value that would not read back."""
+    """Returns the line of one setting; refuses a value that would not be read back unchanged."""
     line = f"--{option.name}={_text(value)}"
     try:
         check_line(line, "")
@@ -160,12 +163,14 @@ def _line(option: Option, value: Any) -> str:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"{option.name} must fit on a line of a flagfile. Received: {value!r}")
+        raise ValueError(
+            f"{option.name} must be a value that a line of a flagfile can hold. Received: {value!r}"
+        )
     return line
 
 
 def _text(value: Any) -> str:
-    """Returns a value as a flag's text, from which it reads back to the last bit."""
+    """Returns a value as the text of a flag, which ``parse`` converts back without any loss."""
     if isinstance(value, tuple):
         return ",".join(map(_text, value))
     if isinstance(value, bool):

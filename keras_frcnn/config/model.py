@@ -1,4 +1,4 @@
-"""Settings of the model: all that is needed to rebuild and use a trained detector."""
+"""Settings of the model: everything that is needed to rebuild and use a trained detector."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from keras_frcnn.config.setting import (
     setting,
 )
 
-# Every backbone and the class that makes it. A new backbone is one such class and one line.
+# The class of every backbone. Adding a backbone takes one class, and one line here.
 BACKBONES = {
     "vgg16": "keras_frcnn.backbones.vgg16:VGG16",
     "zf": "keras_frcnn.backbones.zf:ZF",
@@ -34,19 +34,19 @@ _detections = functools.partial(setting, group="detections")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(Concern):
-    """What a detector is made of and detects with. A checkpoint holds these settings."""
+    """The structure of a detector, and how it detects. Every checkpoint holds these settings."""
 
     seed: int = setting(
         0,
-        "Source of all randomness: the same seed gives the same run.",
+        "Seed of all random numbers: the same seed gives the same run.",
         group="run",
         limits=NOT_NEGATIVE,
     )
     precision: str = setting(
         "auto",
-        "Arithmetic of the convolutions and dense layers; boxes and losses are always float32. "
-        "'auto' is mixed_bfloat16 where the processor or GPU supports it in hardware, else "
-        "float32; a model that is used without training then also keeps its weights as bfloat16.",
+        "Number format of the convolutions and dense layers; boxes and losses are always float32. "
+        "'auto' is mixed_bfloat16 if the CPU or GPU supports it in hardware, or else float32. A "
+        "model that is not trained then also stores its weights as bfloat16.",
         group="run",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"),
     )
@@ -60,15 +60,15 @@ class ModelConfig(Concern):
     )
     longer_side: int = setting(
         1000,
-        "Images whose longer side would have more pixels than this are scaled down further.",
+        "Images are scaled down further if their longer side would have more pixels than this.",
         group="data",
         limits=POSITIVE,
         source=CODE,
     )
     pixel_std: float = setting(
         1.0,
-        "Pixels are divided by this after the mean is subtracted: 1 for ImageNet's Caffe weights, "
-        "about 58 for training from random weights.",
+        "Number by which pixels are divided after the mean is subtracted. Use 1 with pretrained "
+        "ImageNet weights, and about 58 to train from random weights.",
         group="data",
         limits=POSITIVE,
     )
@@ -76,16 +76,16 @@ class ModelConfig(Concern):
     # --- the detector
     backbone: str = _model(
         "vgg16",
-        "Convolutions that both stages share: the paper's VGG16 or ZF, the first four stages of a "
-        "ResNet (the fifth is its box head), or MobileNetV3-Large. The normalisations of ResNets "
-        "and MobileNet are not trained, so these are meant for pretrained weights.",
+        "Convolutional network that both stages share: the paper's VGG16 or ZF, the first four "
+        "stages of a ResNet (the fifth is its box head), or MobileNetV3-Large. ResNets and "
+        "MobileNet do not train batch normalisation and should start from pretrained weights.",
         choices=tuple(BACKBONES),
         common=True,
     )
     frozen_blocks: int = _model(
         -1,
-        "Number of convolution blocks, counted from the first, that are not trained. -1 is 2 with "
-        "pretrained weights or a start_checkpoint, as in the released code, and 0 without.",
+        "Number of convolution blocks, counted from the input, that are not trained. -1 means 2 "
+        "with pretrained weights or a start_checkpoint, as in the released code, and 0 otherwise.",
         limits=Limits(at_least=-1, at_most=5),
     )
     scales: tuple[float, ...] = _model(
@@ -105,7 +105,7 @@ class ModelConfig(Concern):
     roi_pooling: str = _model(
         "max",
         "Pooling of the regions: 'max' is the paper's quantised max pooling; 'align' is RoIAlign, "
-        "which is better on small objects.",
+        "which works better on small objects.",
         choices=("max", "align"),
     )
     pool_size: int = _model(
@@ -116,13 +116,13 @@ class ModelConfig(Concern):
     )
     head_units: tuple[int, ...] = _model(
         (4096, 4096),
-        "Widths of the box head's dense layers, fc6 and fc7 in the paper. ResNets have none.",
+        "Sizes of the box head's dense layers, fc6 and fc7 in the paper. ResNets have none.",
         limits=_POSITIVE_LIST,
         source=PAPER,
     )
     head_dropout: float = _model(
         0.5,
-        "Dropout rate after each dense layer of the box head, in training.",
+        "Dropout rate after each dense layer of the box head during training.",
         limits=Limits(at_least=0, below=1),
         source=CODE,
     )
@@ -134,11 +134,11 @@ class ModelConfig(Concern):
     )
     scheme: str = setting(
         "joint",
-        "How the two stages come to share their convolutions. joint: all losses in one step, "
-        "without a gradient through the proposals' coordinates (approximate joint training). "
-        "non_approximate: the same with that gradient; needs roi_pooling=align and a "
-        "rpn_box_loss_weight of 10 to 50. alternating: the paper's four steps. unshared: the first "
-        "two of these, after which the RPN and the detector each have their own convolutions.",
+        "Training scheme. 'joint' trains both stages together, without a gradient through the "
+        "proposals' coordinates (approximate joint training). 'non_approximate' adds that "
+        "gradient; it needs roi_pooling=align and an rpn_box_loss_weight of 10 to 50. "
+        "'alternating' takes the paper's four steps. 'unshared' stops after the first two steps, "
+        "when the RPN and the detector still have their own convolutions.",
         group="training",
         choices=("joint", "non_approximate", "alternating", "unshared"),
     )
@@ -146,56 +146,56 @@ class ModelConfig(Concern):
     # --- region proposal network
     rpn_fg_iou_threshold: float = _rpn(
         0.7,
-        "Anchors with at least this IoU with an object are foreground.",
+        "An anchor is foreground if its IoU with an object is at least this.",
         limits=FRACTION,
         source=f"{PAPER}, section 3.1.2",
     )
     rpn_bg_iou_threshold: float = _rpn(
         0.3,
-        "Anchors whose IoU with every object is below this are background.",
+        "An anchor is background if its IoU with every object is below this.",
         limits=FRACTION,
         source=f"{PAPER}, section 3.1.2",
     )
     rpn_num_samples: int = _rpn(
         256,
-        "Number of anchors per image that enter the RPN's loss.",
+        "Number of anchors that are sampled per image for the RPN's losses.",
         limits=POSITIVE,
         source=f"{PAPER}, section 3.1.3",
     )
     rpn_fg_fraction: float = _rpn(
         0.5,
-        "Largest share of foreground among the sampled anchors.",
+        "Largest fraction of foreground anchors among the sampled ones.",
         limits=FRACTION,
         source=f"{PAPER}, section 3.1.3",
     )
     rpn_border_anchors: bool = _rpn(
         False,
-        "Let anchors that cross the image's border take part in the RPN's loss.",
+        "Whether anchors that cross the image border are used in the RPN's losses.",
         source=PAPER,
     )
     rpn_nms_iou_threshold: float = _rpn(
         0.7,
-        "A proposal is suppressed if its IoU with a better one is above this.",
+        "A proposal is suppressed if its IoU with a higher-scoring one is above this.",
         limits=FRACTION,
         source=PAPER,
     )
     train_pre_nms_top_k: int = _rpn(
         12000,
-        "Number of best boxes that enter non-maximum suppression in training.",
+        "Number of highest-scoring boxes per image that enter suppression in training.",
         limits=POSITIVE,
         source=CODE,
     )
     train_post_nms_top_k: int = _rpn(
-        2000, "Number of proposals per image in training.", limits=POSITIVE, source=PAPER
+        2000, "Largest number of proposals per image in training.", limits=POSITIVE, source=PAPER
     )
     test_pre_nms_top_k: int = _rpn(
         6000,
-        "Number of best boxes that enter non-maximum suppression in test.",
+        "Number of highest-scoring boxes per image that enter suppression at test time.",
         limits=POSITIVE,
         source=CODE,
     )
     test_post_nms_top_k: int = _rpn(
-        300, "Number of proposals per image in test.", limits=POSITIVE, source=PAPER
+        300, "Largest number of proposals per image at test time.", limits=POSITIVE, source=PAPER
     )
     min_size: float = _rpn(
         16.0,
@@ -205,63 +205,64 @@ class ModelConfig(Concern):
     )
     train_proposals: str = _rpn(
         "rpn",
-        "Regions that the second stage is trained on: 'rpn'; 'dense', which is all anchors; or a "
-        "proposals file (.npz or .json, see keras-frcnn propose) with an entry for every image "
-        "that is used, of which the best train_post_nms_top_k are taken. With anything but 'rpn', "
-        "only the second stage is trained.",
+        "Regions that the second stage is trained on: 'rpn' for the RPN's proposals, 'dense' for "
+        "all anchors, or a proposals file (.npz or .json, see keras-frcnn propose) with an entry "
+        "for every image that is used. The best train_post_nms_top_k proposals per image are taken "
+        "from a file. With 'dense' or a file, only the second stage is trained.",
         limits=Limits(nonempty=True),
     )
     test_proposals: str = _rpn(
         "rpn",
-        "Regions that the second stage classifies in evaluation, in the same form, the best "
-        "test_post_nms_top_k of a file. Detection on new images and exported models use the RPN's "
-        "proposals in place of a file's.",
+        "Regions that the second stage classifies in evaluation: 'rpn', 'dense' or a proposals "
+        "file, as for train_proposals. The best test_post_nms_top_k proposals per image are taken "
+        "from a file. With a file, detection on new images and exported models use the RPN's "
+        "proposals instead.",
         limits=Limits(nonempty=True),
     )
     test_ranked_proposals: bool = _rpn(
         True,
-        "Take the RPN's best proposals in test. False takes any, without suppression ('no cls' in "
-        "table 2 of the paper).",
+        "Whether the RPN's highest-scoring proposals are used at test time. If false, proposals "
+        "are drawn at random, without suppression ('no cls' in table 2 of the paper).",
     )
     test_regressed_proposals: bool = _rpn(
         True,
-        "Let the RPN move its anchors in test. False leaves them in place ('no reg' in table 2 of "
-        "the paper).",
+        "Whether the RPN's regression is applied to the anchors at test time. If false, the "
+        "anchors themselves are proposed ('no reg' in table 2 of the paper).",
     )
 
     # --- sampled regions
     roi_fg_iou_threshold: float = _roi(
-        0.5, "Proposals with at least this IoU with an object are foreground.", limits=FRACTION
+        0.5, "A proposal is foreground if its IoU with an object is at least this.", limits=FRACTION
     )
     roi_bg_iou_threshold: float = _roi(
         0.5,
-        "Proposals whose IoU with every object is below this, but not below "
-        "roi_bg_iou_threshold_low, are background.",
+        "A proposal is background if its highest IoU with an object is below this and at least "
+        "roi_bg_iou_threshold_low.",
         limits=FRACTION,
     )
     roi_bg_iou_threshold_low: float = _roi(
         0.0,
-        "Smallest IoU of background proposals. The paper uses 0.1, the released code 0.",
+        "Lowest IoU of background proposals. The paper uses 0.1 and the released code 0.",
         limits=FRACTION,
         source=CODE,
     )
     roi_num_samples: int = _roi(
         128,
-        "Number of regions per image that enter the box head's loss.",
+        "Number of regions that are sampled per image for the box head's losses.",
         limits=POSITIVE,
         source=CODE,
     )
     roi_fg_fraction: float = _roi(
-        0.25, "Largest share of foreground among the sampled regions.", limits=FRACTION, source=CODE
+        0.25, "Largest fraction of foreground among the regions.", limits=FRACTION, source=CODE
     )
     append_gt_boxes: bool = _roi(
-        True, "Add the ground-truth boxes to the proposals before sampling.", source=CODE
+        True, "Whether ground-truth boxes join the proposals before sampling.", source=CODE
     )
 
     # --- losses
     rpn_smooth_l1_beta: float = _loss(
         1 / 9,
-        "Error at which the RPN's smooth L1 loss becomes linear. There, sigma is 3.",
+        "Error at which the RPN's smooth L1 loss becomes linear: 1 / sigma^2 in the released code.",
         limits=POSITIVE,
         source=CODE,
     )
@@ -273,31 +274,30 @@ class ModelConfig(Concern):
     )
     rpn_box_normalizer: str = _loss(
         "samples",
-        "Divisor of the RPN's box loss: 'samples' is rpn_num_samples, as in the released code; "
-        "'positions' is the number of anchor positions, as in the paper, with which a "
-        "rpn_box_loss_weight of 10 belongs.",
+        "Number by which the RPN's box loss is divided: 'samples' is rpn_num_samples, as in the "
+        "released code; 'positions' is the number of anchor positions, as in the paper, and should "
+        "be combined with an rpn_box_loss_weight of 10.",
         choices=("samples", "positions"),
         source=CODE,
     )
     rpn_box_loss_weight: float = _loss(
         1.0,
-        "Weight of the RPN's box loss, lambda in the paper (10 there).",
+        "Weight of the RPN's box loss. The paper calls it lambda and sets it to 10.",
         limits=NOT_NEGATIVE,
         source=CODE,
     )
     weight_decay: float = _loss(
         5e-4,
-        "L2 regularisation in Caffe's sense: weight_decay * w is added to a kernel's gradient.",
+        "L2 regularisation as in Caffe: weight_decay * w is added to the gradient of a kernel w.",
         limits=NOT_NEGATIVE,
         source=PAPER,
     )
     decay_biases: bool = _loss(
-        False, "Apply weight_decay to biases too, as the released code does."
+        False, "Whether weight_decay applies to biases too, as in the released code."
     )
     bias_lr_factor: float = setting(
         2.0,
-        "Factor of the biases' learning rate relative to the kernels'. It has little effect with "
-        "Adam.",
+        "Learning rate of the biases divided by that of the kernels; of little effect with Adam.",
         group="training",
         limits=POSITIVE,
         source=CODE,
@@ -318,12 +318,12 @@ class ModelConfig(Concern):
         source=CODE,
     )
     max_detections: int = _detections(
-        100, "Number of detections per image, all classes together.", limits=POSITIVE, source=CODE
+        100, "Largest number of detections per image, in total.", limits=POSITIVE, source=CODE
     )
 
     def contradictions(self) -> list[Problem]:
-        """Returns what is wrong between the settings of the model."""
-        ours = self.test_ranked_proposals and self.test_regressed_proposals
+        """Returns the contradictions between the settings of the model."""
+        uses_whole_rpn = self.test_ranked_proposals and self.test_regressed_proposals
         rules = [
             (
                 self.longer_side < self.shorter_side,
@@ -332,11 +332,13 @@ class ModelConfig(Concern):
             ),
             (
                 self.rpn_bg_iou_threshold > self.rpn_fg_iou_threshold,
-                "{rpn_bg_iou_threshold} is above {rpn_fg_iou_threshold}: an anchor could be both",
+                "{rpn_bg_iou_threshold} is above {rpn_fg_iou_threshold}: an anchor could be both "
+                "foreground and background",
             ),
             (
                 self.roi_bg_iou_threshold > self.roi_fg_iou_threshold,
-                "{roi_bg_iou_threshold} is above {roi_fg_iou_threshold}: a region could be both",
+                "{roi_bg_iou_threshold} is above {roi_fg_iou_threshold}: a region could be both "
+                "foreground and background",
             ),
             (
                 self.roi_bg_iou_threshold_low > self.roi_bg_iou_threshold,
@@ -346,16 +348,16 @@ class ModelConfig(Concern):
             (
                 self.scheme == "non_approximate" and self.roi_pooling != "align",
                 "{scheme}=non_approximate needs {roi_pooling}=align: max pooling rounds the "
-                "proposals' coordinates and has no gradient in them",
+                "proposals' coordinates, so they have no gradient",
             ),
             (
                 self.train_proposals != "rpn" and self.test_proposals == "rpn",
                 "{test_proposals}=rpn needs a trained RPN, but with "
-                "{train_proposals}={train_proposals.value} the RPN learns nothing: name a "
-                "proposals file, or 'dense'",
+                "{train_proposals}={train_proposals.value} the RPN is not trained: use a proposals "
+                "file or 'dense'",
             ),
             (
-                self.test_proposals != "rpn" and not ours,
+                self.test_proposals != "rpn" and not uses_whole_rpn,
                 "{test_ranked_proposals} and {test_regressed_proposals} need {test_proposals}=rpn. "
                 "Received: {test_proposals}={test_proposals.value}",
             ),
@@ -370,23 +372,25 @@ class ModelConfig(Concern):
 
     @property
     def resolved_frozen_blocks(self) -> int:
-        """``frozen_blocks`` with -1 resolved: 0, as these settings know of no pretrained weights.
+        """``frozen_blocks`` with -1 resolved to 0, because the initial weights are not known here.
 
-        ``Config`` does know. The settings that it gives a detector are resolved.
+        ``Config`` knows them and overrides this. ``Config.model_config`` stores the resolved value.
         """
         return max(0, self.frozen_blocks)
 
     @property
     def needs_proposals_file(self) -> bool:
-        """Whether the detector has no regions of its own to classify: it can be evaluated on those
-        of a file, but can neither detect on new images nor be exported.
+        """Whether the detector can only classify the regions of a proposals file.
+
+        Such a detector can be evaluated on the images of the file, but it can neither detect
+        objects in new images nor be exported.
         """
         is_file = self.test_proposals not in ("rpn", "dense")
         return is_file and self.train_proposals != "rpn"
 
     def sizes(self, shorter_sides: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Returns ``(shorter_side, longer_side)`` for each shorter side, in the settings'
-        proportion; for an empty tuple the settings' own.
+        """Returns ``(shorter_side, longer_side)`` for each shorter side, in proportion to the
+        settings; for an empty tuple, returns those of the settings.
         """
         shorter, longer = self.shorter_side, self.longer_side
         return [

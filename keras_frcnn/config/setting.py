@@ -1,9 +1,10 @@
-"""Declaring a setting: its type, default, limits, help and source, stated once in its field.
+"""Declares settings: one field states a setting's type, default, limits, help and source.
 
     steps: int = setting(70000, "Number of training steps.", group="training", limits=POSITIVE)
 
-The field's name is the name of the flag. ``Option`` is the same declaration as a value that can be
-checked, described in words and made a flag of; the commands declare their own flags with it.
+The name of the field is also the name of the flag. ``Option`` holds the same declaration as an
+object that checks values, describes them and can be turned into a flag. Commands also declare their
+own flags with it.
 """
 
 import dataclasses
@@ -11,11 +12,12 @@ import math
 import operator
 from typing import Any, get_args, get_origin
 
-# Where a default comes from. PAPER is Ren et al. 2015 (arXiv 1506.01497), CODE the authors'
-# py-faster-rcnn. Where they differ, both can be chosen; docs/differences.md argues for the default.
+# Sources of defaults. PAPER is Ren et al. 2015 (arXiv 1506.01497), and CODE is the authors'
+# py-faster-rcnn. Where the two differ, users can choose either; docs/differences.md gives the
+# reasons for each default.
 PAPER, CODE = "the paper", "the released code"
 
-_TYPES = {  # in messages: one value, and the plural
+_TYPES = {  # for messages: singular with its article, and plural
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
     str: ("a string", "strings"),
@@ -27,16 +29,16 @@ _ORDERS = {"ascending": operator.le, "strictly ascending": operator.lt}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The values that a setting allows. The bounds of a list hold for each of its elements.
+    """The values that a setting allows. The bounds apply to every element of a list.
 
     Attributes:
-        above: The lowest bound, itself not allowed; None for no bound.
-        at_least: The lowest value.
-        at_most: The highest value.
-        below: The highest bound, itself not allowed.
-        nonempty: Whether a list needs an element, or a string a character.
-        lengths: The allowed lengths of a list; empty for any length.
-        order: "ascending" or "strictly ascending" for a list; empty for any order.
+        above: Values must be greater than this; None for no bound.
+        at_least: Values must be at least this; None for no bound.
+        at_most: Values must be at most this; None for no bound.
+        below: Values must be less than this; None for no bound.
+        nonempty: Whether a list needs at least one element, or a string at least one character.
+        lengths: The allowed lengths of a list; empty allows any length.
+        order: "ascending" or "strictly ascending" for a list; empty allows any order.
     """
 
     above: float | None = None
@@ -99,15 +101,15 @@ class Option:
     Attributes:
         name: The name, which is also the flag without its dashes.
         type: str, int, float, bool or ``tuple[one of these, ...]``.
-        default: The value if none is given.
-        help: What ``--help`` says.
-        group: The section of ``--help`` that a setting belongs to; empty for a command's own.
-        choices: The allowed strings; empty for any.
+        default: The value that is used if none is given.
+        help: The text that ``--help`` shows.
+        group: The section of ``--help`` that lists a setting; empty for a command's own flags.
+        choices: The allowed strings; empty allows any string.
         limits: The allowed numbers, lengths and order.
-        source: Where the default comes from; empty if it is ours.
+        source: Where the default comes from; empty if it is our own choice.
         former: Former names, which flags, flagfiles and checkpoints may still use.
-        common: Whether most users set it: such options come first in their section.
-        required: Whether a command refuses to start without it.
+        common: Whether most users set it. Common options come first in their section.
+        required: Whether the command refuses to run without it.
     """
 
     name: str
@@ -123,7 +125,7 @@ class Option:
     required: bool = False
 
     def has_type(self, value: Any) -> bool:
-        """Returns whether a value is of the type and among the choices."""
+        """Returns whether a value has the right type and is one of the choices."""
         if not _is_a(value, self.type):
             return False
         values = value if isinstance(value, tuple) else (value,)
@@ -133,11 +135,11 @@ class Option:
         """Returns whether a value is valid."""
         return self.has_type(value) and self.limits.allow(value)
 
-    def form(self, separated: str = "") -> str:
-        """Returns what a value must be, in words, such as "a positive integer".
+    def requirement(self, list_format: str = "") -> str:
+        """Returns a description of the allowed values, such as "a positive integer".
 
         Args:
-            separated: Words that follow a list, such as "separated by commas".
+            list_format: How a list is written, such as "separated by commas".
         """
         element = element_type(self.type)
         positive = "positive " if self.limits.is_positive else ""
@@ -153,13 +155,14 @@ class Option:
             return f"{article} {noun} {of}{bounds}".rstrip()
         counts = [_COUNTS[length] for length in self.limits.lengths if length]
         count = " or ".join(counts) or ("one or more" if self.limits.nonempty else "a list of")
-        words = f"{count} {positive}{_TYPES[element][1]}"
+        text = f"{count} {positive}{_TYPES[element][1]}"
         if self.choices:
-            words = f"{count} of {', '.join(self.choices)}".replace("of of", "of")
-        words += f" {bounds}" if bounds else ""
-        words += f", in {self.limits.order} order" if self.limits.order else ""
-        words += f", {separated}" if separated and "," in words else separated and f" {separated}"
-        return words + (", or empty" if 0 in self.limits.lengths else "")
+            text = f"{count} of {', '.join(self.choices)}".replace("of of", "of")
+        text += f" {bounds}" if bounds else ""
+        text += f", in {self.limits.order} order" if self.limits.order else ""
+        if list_format:
+            text += f", {list_format}" if "," in text else f" {list_format}"
+        return text + (", or empty" if 0 in self.limits.lengths else "")
 
 
 def setting(

@@ -14,30 +14,30 @@ class TrainingConfig(Concern):
 
     output_dir: str = setting(
         "",
-        "Folder of the run, which receives checkpoints, logs and all settings.",
+        "Run folder, to which checkpoints, logs and all settings are written.",
         group="run",
         common=True,
     )
     deterministic: bool = setting(
         False,
-        "Make TensorFlow's kernels deterministic, so that two runs agree to the bit. This costs "
-        "some speed.",
+        "Whether TensorFlow's kernels are made deterministic, so that two runs agree to the last "
+        "bit. This costs some speed.",
         group="run",
     )
     backbone_weights: str = setting(
         "imagenet",
-        "Weights that the backbone starts from: 'imagenet' (downloaded once by Keras, with the box "
-        "head's fc1 and fc2 for VGG16 and the box head's convolutions for a ResNet), 'none' (He "
-        "initialisation), or a weights file in the form of keras.applications.",
+        "Initial weights of the backbone: 'imagenet' (downloaded once by Keras), 'none' (He "
+        "initialisation), or a weights file in the format of keras.applications. ImageNet weights "
+        "also initialise the box head: fc1 and fc2 with VGG16, and the convolutions with a ResNet.",
         group="model",
         common=True,
     )
     start_checkpoint: str = setting(
         "",
         "Checkpoint (.keras) of another run to start from; backbone_weights then has no effect. "
-        "Backbone, RPN and box head are taken over, and the outputs of the classes that both have, "
-        "matched by name (aeroplane = airplane). Backbone, number of anchors, head and pixel_std "
-        "must be the checkpoint's.",
+        "The weights of the backbone, RPN and box head are copied. Output weights are copied for "
+        "classes of the same name in both runs (aeroplane = airplane). The backbone, the number of "
+        "anchors, the box head and pixel_std must equal those of the checkpoint.",
         group="model",
         common=True,
     )
@@ -46,9 +46,9 @@ class TrainingConfig(Concern):
     )
     steps: int = setting(
         70000,
-        "Number of training steps. The released code makes 70000 of two images each. For "
-        "alternating training this is the sum of the four steps, unless alternating_steps is "
-        "given.",
+        "Number of training steps. The released code takes 70000 steps of two images each. In "
+        "alternating training this is the total over the four steps of the scheme, unless "
+        "alternating_steps is given.",
         group="training",
         limits=POSITIVE,
         common=True,
@@ -63,7 +63,7 @@ class TrainingConfig(Concern):
     )
     lr_schedule: str = setting(
         "piecewise",
-        "How the learning rate falls: 'piecewise' multiplies it by lr_decay_factor at each of "
+        "How the learning rate decreases: 'piecewise' multiplies it by lr_decay_factor at each of "
         "lr_boundaries; 'cosine' lowers it to 0 along half a cosine.",
         group="training",
         choices=("piecewise", "cosine"),
@@ -78,7 +78,7 @@ class TrainingConfig(Concern):
     )
     lr_decay_factor: float = setting(
         0.1,
-        "Factor of each drop of the learning rate.",
+        "Factor by which the learning rate is multiplied at each of lr_boundaries.",
         group="training",
         limits=POSITIVE,
         source=PAPER,
@@ -92,8 +92,8 @@ class TrainingConfig(Concern):
     )
     optimizer: str = setting(
         "sgd",
-        "SGD with momentum, as in the paper, or Adam, which makes faster progress from random "
-        "weights (with a learning_rate of about 1e-4 and weight_decay 0).",
+        "'sgd' is SGD with momentum, as in the paper. 'adam' makes faster progress from random "
+        "weights; use it with a learning_rate of about 1e-4 and a weight_decay of 0.",
         group="training",
         choices=("sgd", "adam"),
         source=PAPER,
@@ -107,62 +107,63 @@ class TrainingConfig(Concern):
     )
     gradient_clip_norm: float = setting(
         10.0,
-        "Gradients whose global norm is larger than this are scaled down to it. 0, as in the "
-        "paper, switches this off.",
+        "Gradients whose global norm is larger than this are scaled down to it. 0 turns clipping "
+        "off, as in the paper.",
         group="training",
         limits=NOT_NEGATIVE,
     )
     accumulate_steps: int = setting(
         1,
-        "Number of steps whose gradients are averaged into one update. The released code's "
-        "iter_size is 2.",
+        "Number of steps whose gradients are averaged into one update. The released code calls "
+        "this iter_size and sets it to 2.",
         group="training",
         limits=POSITIVE,
     )
     alternating_steps: tuple[int, ...] = setting(
         (),
         "Number of training steps in each of the four steps of alternating training; unshared "
-        "stops after two. Released code: 80000,40000,80000,40000. Empty divides 'steps' in the "
-        "same proportions.",
+        "training uses the first two. The released code uses 80000,40000,80000,40000. If empty, "
+        "'steps' is divided in the same proportions.",
         group="training",
         limits=_FOUR_STEPS,
     )
     alternating_lr_boundaries: tuple[int, ...] = setting(
         (),
-        "Training step, counted from the start of each of the four steps, at which its learning "
-        "rate drops. Released code: 60000,30000,60000,30000. Empty takes lr_boundaries, shortened "
-        "from 'steps' to the length of each step.",
+        "Training step at which the learning rate drops in each of the four steps of alternating "
+        "training, counted from the start of that step. The released code uses "
+        "60000,30000,60000,30000. If empty, lr_boundaries are scaled from 'steps' to the length of "
+        "each step.",
         group="training",
         limits=_FOUR_STEPS,
     )
     alternating_batch_sizes: tuple[int, ...] = setting(
         (),
-        "Number of images per training step in each of the four steps. Released code: 1,2,1,2. "
-        "Empty takes batch_size.",
+        "Number of images per training step in each of the four steps of alternating training. "
+        "The released code uses 1,2,1,2. If empty, batch_size is used.",
         group="training",
         limits=_FOUR_STEPS,
     )
     jit_compile: bool = setting(
         False,
-        "Compile the training step and the evaluations of the run with XLA, once for each image "
-        "size. This is meant for GPUs; on a processor it is several times slower.",
+        "Whether the training step and the evaluations of the run are compiled with XLA, once for "
+        "each image size. This is meant for GPUs; on a CPU it is several times slower.",
         group="training",
     )
     log_every: int = setting(
         20,
-        "Number of steps between two entries of TensorBoard's scalars.",
+        "Number of steps between two log entries, on the console and in TensorBoard.",
         group="watching",
         limits=POSITIVE,
     )
     profile_steps: tuple[int, ...] = setting(
         (),
-        "First and last step to profile for TensorBoard. Empty profiles none.",
+        "First and last step to profile for TensorBoard. If empty, nothing is profiled.",
         group="watching",
         limits=Limits(lengths=(0, 2), order="strictly ascending"),
     )
 
     def contradictions(self) -> list[Problem]:
-        """Returns what is wrong between the settings of training."""
+        """Returns the contradictions between the settings of training."""
         problems = super().contradictions()
         if self.jit_compile and self.deterministic:
             sentence = (

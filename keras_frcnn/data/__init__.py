@@ -1,6 +1,6 @@
-"""Data sets: from the files of annotated images to the batches of training.
+"""Data sets: reading annotated images, and making batches from them.
 
-``load`` reads the records that settings ask for. Adding a format takes one module in ``readers``
+``load`` reads the records that the settings name. Adding a format takes one module in ``readers``
 with a function ``read(source) -> Reading``, and one line in ``config.DATASETS``.
 """
 
@@ -24,52 +24,52 @@ def load(
     images: bool = True,
     annotated: bool = True,
 ) -> Dataset:
-    """Reads the records of some splits of all data sets and joins them.
+    """Reads the given splits of all data sets and joins them.
 
     Args:
-        config: settings; the data group is used.
-        splits: entries of the form of ``config.train_split``.
-        class_names: classes to read, in the order of their labels; evaluation passes those of the
-            training. By default those of ``config.classes_file`` or of the first data set. The
+        config: the settings; those of the data group are used.
+        splits: entries in the format of ``config.train_split``.
+        class_names: the class names in the order of their labels; evaluation passes those of
+            training. By default they come from ``config.classes_file`` or the first data set. The
             names in the data are matched to them by ``classes.match``.
-        strict: whether, in a lone data set, an object of a class that matches none is a problem.
-            In joined data it is left out in any case.
-        images: whether to look at the images. If not, only ``truth`` is read, from data of COCO's
-            form, and the data set has no records.
-        annotated: whether to read the objects. If not, the images need no annotations in VOC's and
-            COCO's form.
+        strict: whether objects of unmatched classes are problems if there is only one data set. In
+            joined data they are always left out.
+        images: whether to read the images. If not, only ``truth`` is read, which needs data in
+            COCO's format, and the data set has no records.
+        annotated: whether to read the objects. If not, data in VOC's and COCO's formats needs no
+            annotations.
 
     Returns:
-        The data set, every record of it checked.
+        The data set; all of its records are checked.
 
     Raises:
-        ValueError: naming the file, split or flag that is wrong.
+        ValueError: If a file, split or flag is wrong. The error names it.
     """
     sources = [dataclasses.replace(s, annotated=annotated) for s in config.sources(splits)]
     strict = strict and len(config.dataset) == 1
-    parts = []
+    datasets = []
     for source in sources:
         reader = reader_of(source.dataset)
         read = reader.read if images else reader_of("coco").read_truth
-        part = read(source).settle(source)
-        for record in part.records:
-            check(record, part.class_names)
-        class_names = classes.choose(class_names, config.classes_file, part.class_names)
+        dataset = read(source).settle(source)
+        for record in dataset.records:
+            check(record, dataset.class_names)
+        class_names = classes.choose(class_names, config.classes_file, dataset.class_names)
         if annotated and not class_names:
-            expected = f"objects in {', '.join(source.splits)}, or class names by --classes_file"
-            raise invalid(expected, "none", source.place)
-        parts.append(joining.relabel(part, source, class_names, strict))
-    return joining.join(parts, sources)
+            expected = f"objects in {', '.join(source.splits)}, or class names in --classes_file"
+            raise invalid(expected, "none", source)
+        datasets.append(joining.relabel(dataset, source, class_names, strict))
+    return joining.join(datasets, sources)
 
 
 def reader_of(dataset: str) -> ModuleType:
     """Returns the module that reads a format.
 
-    It has ``read(source)`` and, if the splits of a folder can be listed,
+    The module has ``read(source)`` and, if the splits of a folder can be listed,
     ``available_splits(data_dir)``.
 
     Raises:
-        ValueError: if there is no such format.
+        ValueError: If there is no such format.
     """
     if dataset not in DATASETS:
         message = f"dataset must be one of {', '.join(DATASETS)}. Received: {dataset!r}"
@@ -84,9 +84,9 @@ def load_images(
     strict: bool = True,
     annotated: bool = True,
 ) -> Dataset:
-    """As ``load``, for those who need the pixels too.
+    """Does the same as ``load``, for callers that also need the pixels.
 
-    Under ``config.check_images`` every image is decoded once, so that a broken one is found now
+    With ``config.check_images`` every image is decoded once, so that a broken image is found now
     and not hours later.
     """
     dataset = load(config, splits, class_names, strict=strict, annotated=annotated)

@@ -1,4 +1,4 @@
-"""Class names: which classes a data set has, and which names of other data mean the same."""
+"""Class names: choosing the classes of a data set, and matching names from other data to them."""
 
 import pathlib
 import unicodedata
@@ -15,7 +15,7 @@ SYNONYMS = (
     ("sofa", "couch"),
     ("tvmonitor", "tv"),
 )
-"""Classes for which VOC (first) and COCO (second) use different words, without blanks and case."""
+"""Names of the same class in VOC (first) and COCO (second), in lower case and without spaces."""
 
 _SAME = {other: name for name, other in SYNONYMS}
 
@@ -25,37 +25,37 @@ def choose(given: Sequence[str] | None, classes_file: str, found: Sequence[str])
 
     Args:
         given: the names, if they are known.
-        classes_file: the setting of this name; its names count if none are given.
-        found: the names that the source has, which count if there is no file either.
+        classes_file: the setting of this name. The file is used if no names are given.
+        found: the names in the data, which are used if there is no file either.
 
     Returns:
         The names, in the order of their labels; empty if there are none.
 
     Raises:
-        ValueError: if the given names or those of the file are none, or one is there twice.
+        ValueError: If the given names or the file are empty or contain a name twice.
     """
     if given is None and not classes_file:
         return tuple(found)
     names = tuple(read_lines(pathlib.Path(classes_file)) if given is None else given)
     if not names or len(set(names)) < len(names):
-        place = classes_file if given is None else "class_names"
+        origin = classes_file if given is None else "class_names"
         expected = "at least one class name, none of them twice"
-        raise invalid(expected, ", ".join(names) or "none", place)
+        raise invalid(expected, ", ".join(names) or "none", origin)
     return names
 
 
 def match(names: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
-    """Finds the class that each name means; several names may mean one class.
+    """Matches names to classes; several names may match the same class.
 
     Args:
-        names: names of other data.
+        names: the class names in other data.
         class_names: the classes.
 
     Returns:
-        int64 [len(names)], labels; -1 for a name that means none of the classes.
+        int64 [len(names)], the label of each name; -1 for a name that matches no class.
 
     Raises:
-        ValueError: if a name could mean two classes.
+        ValueError: If a name matches several classes.
     """
     found = candidates(names, class_names)
     for name, labels in zip(names, found, strict=True):
@@ -68,15 +68,15 @@ def match(names: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
 
 
 def candidates(names: Sequence[str], class_names: Sequence[str]) -> list[list[int]]:
-    """Finds the classes that names could mean.
+    """Finds all classes that names could match.
 
-    A name means the classes that are equal to it. If there are none, it means those that differ
-    only in case, blanks and punctuation ("dining table", "Potted-Plant"). If there are none of
-    these either, ``SYNONYMS`` are tried.
+    A name matches a class of exactly the same name. If there is none, it matches the classes whose
+    names differ only in case, spaces and punctuation ("dining table", "Potted-Plant"). If there are
+    none of these either, ``SYNONYMS`` are tried.
 
     Args:
-        names: as for ``match``.
-        class_names: likewise.
+        names: see ``match``.
+        class_names: see ``match``.
 
     Returns:
         For each name the labels of its closest matches; empty if there are none.
@@ -93,7 +93,7 @@ def candidates(names: Sequence[str], class_names: Sequence[str]) -> list[list[in
 
 
 def _plain(name: str) -> str:
-    """Returns a name without case, blanks and punctuation, unless nothing else is in it."""
+    """Returns a name in lower case without spaces and punctuation, unless nothing would be left."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     kept = (c for c in folded if not c.isspace() and unicodedata.category(c)[0] not in "PZ")
     return "".join(kept) or folded

@@ -1,10 +1,10 @@
-"""The one form in which annotated images are passed on: what readers find and training uses.
+"""The common format of annotated images, in which readers return and training takes them.
 
-A reader is a module of ``readers`` with a function ``read(source) -> Reading``. It gives every
-image that a ``config.DataSource`` holds, the faulty ones too, each with what is wrong with it.
-``Reading.settle`` makes a ``Dataset`` of it, which holds only what can be used; ``joining`` joins
-several data sets into one with one list of classes. The pipeline, evaluation and inspection know
-only ``Dataset`` and ``Record``.
+A reader is a module of ``readers`` with a function ``read(source) -> Reading``. It returns every
+image of a ``config.DataSource``, including faulty ones, each with its problems.
+``Reading.settle`` turns this into a ``Dataset``, which holds only usable images; ``joining`` joins
+several data sets into one with a common list of classes. The pipeline, evaluation and inspection
+know only ``Dataset`` and ``Record``.
 """
 
 import concurrent.futures
@@ -27,7 +27,7 @@ from keras_frcnn.data.problems import (
 )
 
 MAX_OVERHANG = 1.0
-"""Pixels by which a box may leave its image and be clipped silently, because tools round."""
+"""Pixels by which a box may extend beyond its image and is clipped silently, as tools round."""
 
 _PROGRESS_FROM = 2000
 
@@ -38,21 +38,22 @@ class Record:
 
     Attributes:
         image_id: name or number of the image, unique in its dataset.
-        path: the file that holds the image; empty in a ``Reading`` if there is none.
-        height: pixels of the image as displayed, that is after its EXIF orientation is applied. In
-            a ``Reading``, pixels of the image as its boxes see it, and 0 if unknown.
-        width: as ``height``.
+        path: the file that holds the image; in a ``Reading`` it is empty if the file is missing.
+        height: height in pixels of the image as displayed, that is, turned by its EXIF
+            orientation. In a ``Reading`` it is the height to which the boxes refer, 0 if unknown.
+        width: width in pixels; see ``height``.
         boxes: float32 [G, 4], yxyx pixels of the image as displayed, far edge exclusive.
-        labels: int32 [G], index of the class name.
-        difficult: bool [G], objects that evaluation neither asks for nor counts as mistakes: VOC's
+        labels: int32 [G], the index of each object's class name.
+        difficult: bool [G], whether evaluation ignores each object. This is true for VOC's
             difficult objects and COCO's crowd regions.
         orientation: EXIF orientation (1 to 8) of the stored pixels; 1 is upright.
-        form: whose rules the annotation follows, "voc" or "coco". It decides what becomes of
-            difficult objects in training and which metric fits, unless settings say otherwise.
-        span: where the image lies in ``path``, a file of TFRecords; None: it is the whole file.
-        annotation: the file that annotates this image alone; empty if there is none.
-        problems: what is wrong with the image and its objects. Only records of a ``Reading`` have
-            any. Objects that are dropped are not in ``boxes``.
+        form: the rules that the annotation follows, "voc" or "coco". Unless settings say
+            otherwise, they decide how training treats difficult objects and which metric is used.
+        span: the position of the image in ``path`` if this is a TFRecord file; None if the image
+            is the whole file.
+        annotation: the file that annotates only this image; empty if there is none.
+        problems: the problems of the image and its objects. Only the records of a ``Reading`` have
+            problems. Dropped objects are not in ``boxes``.
     """
 
     image_id: str | int
@@ -70,30 +71,31 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The words for the image in messages."""
+        """The name of the image in messages."""
         return self.path if self.span is None else f"{self.path}: image {self.image_id}"
 
     @property
     def is_usable(self) -> bool:
-        """Whether no problem makes the whole image unfit for use."""
+        """Whether the image can be used in spite of its problems."""
         return all(problem.remedy != Remedy.LEAVE_OUT for problem in self.problems)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """What COCO's evaluation compares with: the objects of all images as columns.
+    """The objects of all images as columns, which COCO's evaluation compares detections with.
 
-    Unlike those of records, boxes are as the annotations have them, neither rounded nor clipped.
+    The boxes are exactly those of the annotations: unlike the boxes of records, they are neither
+    rounded nor clipped.
 
     Attributes:
-        class_names: name of label 0, 1, ...
-        category_ids: COCO's number of each label.
-        image_ids: ids of the images, those without objects too.
-        rows: int64 [N], index of each object's image in ``image_ids``.
+        class_names: the name of label 0, 1, ...
+        category_ids: COCO's category id of each label.
+        image_ids: the ids of all images, including images without objects.
+        rows: int64 [N], the index of each object's image in ``image_ids``.
         labels: int64 [N].
         bboxes: float64 [N, 4]: x, y, width, height in pixels of the image.
-        areas: float64 [N], pixels; of the outline where the annotations have one.
-        crowd: bool [N], regions to ignore.
+        areas: float64 [N], in pixels; the area of the outline if the annotations have outlines.
+        crowd: bool [N], whether each object is a region to ignore.
     """
 
     class_names: tuple[str, ...]
@@ -106,22 +108,22 @@ class GroundTruth:
     crowd: np.ndarray
 
     def select(self, images: np.ndarray, objects: np.ndarray | None = None) -> "GroundTruth":
-        """Returns the truth of some images with some of their objects.
+        """Selects some of the images and some of their objects.
 
         Args:
-            images: bool, for each of ``image_ids``.
-            objects: bool [N]; those of other images go anyway. By default all.
+            images: bool, whether to keep each of ``image_ids``.
+            objects: bool [N], whether to keep each object of these images; by default all are kept.
 
         Returns:
-            A copy without the others.
+            A copy with only these images and objects.
         """
-        wanted = images[self.rows]
-        objects = wanted if objects is None else objects & wanted
-        numbers = np.cumsum(images) - 1
+        in_images = images[self.rows]
+        objects = in_images if objects is None else objects & in_images
+        new_rows = np.cumsum(images) - 1
         return dataclasses.replace(
             self,
             image_ids=tuple(i for i, kept in zip(self.image_ids, images, strict=True) if kept),
-            rows=numbers[self.rows[objects]],
+            rows=new_rows[self.rows[objects]],
             labels=self.labels[objects],
             bboxes=self.bboxes[objects],
             areas=self.areas[objects],
@@ -131,15 +133,15 @@ class GroundTruth:
 
 @dataclasses.dataclass
 class Dataset:
-    """Records that can be used, and the classes that their labels count.
+    """Usable records and their classes.
 
     Attributes:
-        class_names: name of label 0, 1, ...; background is not among them.
+        class_names: the name of label 0, 1, ...; background is not among them.
         records: the images.
-        problems: what was left out, dropped or clipped.
-        truth: the objects of exactly these records for COCO's evaluation, if all sources have its
-            form. Otherwise it is made from the records.
-        remarks: what the user should know about how sources were joined.
+        problems: the problems because of which something was left out, dropped or clipped.
+        truth: the objects of exactly these records for COCO's evaluation, if all sources are in
+            COCO's format. If it is None, evaluation uses the records instead.
+        remarks: what the user should know about how the sources were joined.
     """
 
     class_names: tuple[str, ...]
@@ -150,12 +152,12 @@ class Dataset:
 
     @property
     def form(self) -> str:
-        """The form of the first record; COCO's if there is none."""
+        """The form of the first record; "coco" if there are no records."""
         return self.records[0].form if self.records else "coco"
 
     @property
     def skipped(self) -> list[str]:
-        """One line for each problem, which says what was done about it."""
+        """One line for each problem, which also says what was done about it."""
         return [problem.skipped_line for problem in self.problems]
 
 
@@ -164,13 +166,13 @@ class Reading:
     """Everything that a reader finds in a source.
 
     Attributes:
-        class_names: classes of the images that can be used, in the order of their labels.
+        class_names: the classes of the usable images, in the order of their labels.
         records: all images, each with its problems.
-        problems: what is wrong without belonging to a record.
-        truth: the objects of exactly these records for COCO's evaluation, if the source has its
-            form.
-        further_class_names: classes that only objects to be left out have. Labels count them after
-            ``class_names``.
+        problems: the problems that do not belong to a record.
+        truth: the objects of exactly these records for COCO's evaluation, if the source is in
+            COCO's format.
+        further_class_names: the classes that only unusable images and objects have. Their labels
+            follow those of ``class_names``.
     """
 
     class_names: tuple[str, ...]
@@ -180,19 +182,19 @@ class Reading:
     further_class_names: tuple[str, ...] = ()
 
     def settle(self, source: DataSource) -> Dataset:
-        """Makes the dataset that training uses: without the images that cannot be used.
+        """Makes the dataset that training uses, without the images that cannot be used.
 
-        Of an image that is left out only the first reason counts.
+        For an image that is left out, only the first reason is reported.
 
         Args:
-            source: what was read.
+            source: the source that was read.
 
         Returns:
             The dataset.
 
         Raises:
-            DataError: under ``on_bad_record="error"`` if there is any problem; else if no image is
-                left. It names the files and objects.
+            DataError: If there is any problem and ``on_bad_record`` is "error", or if no image is
+                left. The error names the files and objects.
         """
         usable = [record.is_usable for record in self.records]
         images = [
@@ -224,14 +226,15 @@ def _nothing_readable(source: DataSource, problems: Sequence[Problem]) -> DataEr
 
 
 def check(record: Record, class_names: Sequence[str]) -> None:
-    """Checks that a record keeps what its fields promise.
+    """Checks that a record is valid.
 
     Args:
         record: the record.
         class_names: the dataset's classes.
 
     Raises:
-        ValueError: naming the image's file and the object (counted from 1) at fault.
+        ValueError: If it is not. The error names the image's file and the faulty object, counted
+            from 1.
     """
     lengths = [len(record.boxes), len(record.labels), len(record.difficult)]
     if record.height < 1 or record.width < 1 or record.orientation not in range(1, 9):
@@ -245,7 +248,7 @@ def check(record: Record, class_names: Sequence[str]) -> None:
             f"{record.boxes.shape}, {record.labels.shape} and {record.difficult.shape}"
         )
     boxes, size = record.boxes, np.array([record.height, record.width])
-    if (  # of all objects at once, since there may be a million
+    if (  # checks all objects at once, because there may be a million
         np.all((boxes[:, :2] >= 0) & (boxes[:, :2] < boxes[:, 2:]) & (boxes[:, 2:] <= size))
         and np.all((record.labels >= 0) & (record.labels < len(class_names)))
     ):
@@ -259,15 +262,15 @@ def check(record: Record, class_names: Sequence[str]) -> None:
 
 
 def box_fault(box: np.ndarray, height: int, width: int) -> str:
-    """Says what is wrong with a box.
+    """Describes what is wrong with a box.
 
     Args:
         box: [4], yxyx pixels, far edge exclusive.
-        height: pixels of the image that should hold the box.
-        width: likewise.
+        height: height of the image that should contain the box.
+        width: width of the image that should contain the box.
 
     Returns:
-        A few words; empty for a finite box of positive area inside the image.
+        A description; empty for a finite box of positive area inside the image.
     """
     numbers = "[" + ", ".join(f"{value:g}" for value in box) + "]"
     if not np.all(np.isfinite(box)):
@@ -286,18 +289,18 @@ def fit_box(
     written: str,
     max_overhang: float = MAX_OVERHANG,
 ) -> tuple[np.ndarray | None, Problem | None]:
-    """Clips a box as it was written to its image.
+    """Clips a box from an annotation to its image.
 
     Args:
-        box: float64 [4], yxyx pixels, far edge exclusive; any numbers.
-        height: pixels of the image; infinite if unknown.
-        width: likewise.
-        written: the box in words, as its file gives it.
-        max_overhang: pixels by which the box may leave the image without being a problem.
+        box: float64 [4], yxyx pixels, far edge exclusive. It may hold any numbers.
+        height: height of the image in pixels; infinite if unknown.
+        width: width of the image in pixels; infinite if unknown.
+        written: the box as its file gives it, for messages.
+        max_overhang: pixels by which the box may extend beyond the image without a problem.
 
     Returns:
-        The box inside the image, float32 [4], or None if nothing of it lies there; and what is
-        wrong with it, None if nothing is.
+        ``(box, problem)``: the part of the box inside the image, float32 [4], or None if there is
+        none; and the problem with the box, or None.
     """
 
     def problem(kind: ProblemKind, words: str, remedy: Remedy = Remedy.DROP) -> Problem:
@@ -309,7 +312,7 @@ def fit_box(
         return None, problem(ProblemKind.DEGENERATE_BOX, "has no area")
     inside = np.clip(box, 0, [height, width, height, width])
     overhang = np.max(np.abs(box - inside))
-    with np.errstate(over="ignore"):  # where the size is unknown, numbers may be beyond float32
+    with np.errstate(over="ignore"):  # if the size is unknown, numbers may exceed float32
         inside = inside.astype(np.float32)
     vanishes = bool(np.any(inside[:2] >= inside[2:]))
     if overhang > max_overhang:
@@ -324,15 +327,17 @@ def fit_box(
     return None, problem(ProblemKind.DEGENERATE_BOX, "has no area in float32")
 
 
-def read_files(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-    """Applies a function that mostly waits for files to many items, in parallel and in order.
+def map_in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    """Applies a function that mostly waits for files to many items in parallel.
+
+    Long lists of items get a progress bar.
 
     Args:
         function: called with one item, from several threads.
-        items: one for each call.
+        items: the items.
 
     Yields:
-        The results in the order of the items; a long run on a terminal shows a progress bar.
+        The results, in the order of the items.
     """
     with concurrent.futures.ThreadPoolExecutor() as pool:
         results = pool.map(function, items)

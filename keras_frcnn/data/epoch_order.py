@@ -1,4 +1,4 @@
-"""The order of training: rows shuffled anew each epoch, in batches of images of similar shape."""
+"""The order of training: rows are shuffled in each epoch, and batched by similar image shapes."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,8 +8,10 @@ import numpy as np
 from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Record
 
-_WINDOW_BATCHES = 64  # sorted at a time: more mean less padding, fewer mean more randomness
-_WINDOWS = 4  # at least, in an epoch, so that batches change from epoch to epoch in small sets too
+# The largest number of batches that are sorted together. More give less padding and randomness.
+_WINDOW_BATCHES = 64
+# The least number of windows in an epoch, so that the batches of small data sets change as well.
+_WINDOWS = 4
 
 
 def aspects_of(records: Sequence[Record], config: Config) -> dict[int, float]:
@@ -17,14 +19,14 @@ def aspects_of(records: Sequence[Record], config: Config) -> dict[int, float]:
 
     Args:
         records: the images.
-        config: without ``include_empty``, images without an object to learn are left out. Objects
-            marked difficult are such objects if ``difficult`` keeps them.
+        config: the settings. Without ``include_empty``, images without an object to learn are left
+            out. Difficult objects are learned only if ``difficult`` keeps them.
 
     Returns:
         The aspect ratio, height / width, by row of the records.
 
     Raises:
-        ValueError: if there is no such image.
+        ValueError: If there are no images to train on.
     """
     aspects = {
         row: record.height / record.width
@@ -42,11 +44,11 @@ def aspects_of(records: Sequence[Record], config: Config) -> dict[int, float]:
 
 
 def drawn_rows(records: Sequence[Record], config: Config, start_step: int, steps: int) -> list[int]:
-    """Finds the images that a number of training steps draw: all images, unless it is small.
+    """Finds the images that the given training steps draw. Many steps draw all images.
 
     Args:
         records: the images.
-        config: as for ``aspects_of``; and ``batch_size`` and ``seed``.
+        config: the settings; those of ``aspects_of``, ``batch_size`` and ``seed`` are used.
         start_step: number of batches before the first of these steps.
         steps: number of steps.
 
@@ -54,7 +56,7 @@ def drawn_rows(records: Sequence[Record], config: Config, start_step: int, steps
         Rows of the records, in ascending order.
 
     Raises:
-        ValueError: as ``aspects_of``.
+        ValueError: See ``aspects_of``.
     """
     aspects, drawn = aspects_of(records, config), set()
     stream = batches(aspects, config.batch_size, config.seed)
@@ -66,17 +68,19 @@ def drawn_rows(records: Sequence[Record], config: Config, start_step: int, steps
 
 
 def batches(aspects: Mapping[int, float], batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Draws batches of rows, without end.
+    """Draws an endless series of batches of rows.
+
+    A batch holds only portraits (with an aspect ratio above 1) or no portraits, mostly of similar
+    aspect ratios.
 
     Args:
-        aspects: the aspect ratio, height / width, of the image in each row to draw. The images of a
-            batch are all portraits (above 1) or all others, and mostly similar.
-        batch_size: rows a batch.
+        aspects: the aspect ratio, height / width, of the image in each row to draw.
+        batch_size: number of rows per batch.
         seed: the run's seed.
 
     Yields:
         int64 [batch_size, 2]: each row, and the epoch in which it was drawn. Every epoch draws each
-        row once; rows that fill no batch are joined with those of the next epoch.
+        row once; rows that do not fill a batch are joined with those of the next epoch.
     """
     rows = np.fromiter(aspects, np.int64)
     drawn = np.zeros([0, 2], np.int64)
@@ -90,15 +94,16 @@ def batches(aspects: Mapping[int, float], batch_size: int, seed: int) -> Iterato
 
 
 def _group(aspects: np.ndarray, batch_size: int) -> np.ndarray:
-    """Puts images into batches of similar shapes.
+    """Groups images into batches of similar shapes.
 
-    The drawn order of each orientation is cut into windows, and each window is sorted by aspect
-    ratio. A batch takes the position at which its tallest image was drawn (the last one among
-    equals), so that batches come in random order. Images of one shape keep the drawn order.
+    The images of each orientation are divided into windows in the order in which they were drawn,
+    and each window is sorted by aspect ratio. The position of a batch is that at which its tallest
+    image (the last one among equals) was drawn, so the order of the batches is random. Images of
+    the same shape keep their order.
 
     Args:
-        aspects: float [N], height / width of the images in the drawn order.
-        batch_size: images a batch.
+        aspects: float [N], height / width of the images in the order in which they were drawn.
+        batch_size: number of images per batch.
 
     Returns:
         int64 [n, batch_size], indices into ``aspects``. The last images of each orientation that do

@@ -1,8 +1,8 @@
-"""Joins the data sets of several sources: classes are matched by name, ids are told apart.
+"""Joins the data sets of several sources: matches classes by name and makes image ids unique.
 
-In joined data an object whose class matches none of the classes is left out: to a detector of these
-classes it is background like everything else. So is an image without other objects, if
-``include_empty`` lets it be trained on.
+In joined data, objects of unmatched classes are left out, because they are background for a
+detector of the other classes. An image with no other objects is pure background, which training
+uses if ``include_empty`` is set.
 """
 
 import dataclasses
@@ -19,24 +19,25 @@ from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid, set
 def relabel(
     dataset: Dataset, source: DataSource, class_names: Sequence[str], strict: bool = False
 ) -> Dataset:
-    """Gives a data set other classes, matched by ``classes.match``.
+    """Replaces the classes of a data set by others, which ``classes.match`` matches by name.
 
     Args:
         dataset: the data of one source, with its own classes. If it has no records, its ``truth``
-            is looked at.
-        source: where it comes from.
+            is used.
+        source: the source of the data.
         class_names: the new classes.
-        strict: whether an object of a class that matches none is a problem, for
-            ``on_bad_record`` to decide about; otherwise it is left out.
+        strict: whether an object of an unmatched class is a problem that ``on_bad_record`` applies
+            to. Otherwise such an object is left out.
 
     Returns:
-        The data set with these classes. ``problems`` has one that names all classes that lost
-        objects and how many, under ``strict`` one for each class. ``remarks`` tell which classes
-        have other names there and, unless ``strict``, which are missing.
+        The data set with the new classes. If objects were left out, one more entry of ``problems``
+        names their classes and numbers; with ``strict`` there is one for each class. ``remarks``
+        say which classes have other names in the data and, without ``strict``, which are missing.
 
     Raises:
-        ValueError: if none of its classes matches, or one matches two; under ``strict`` and
-            ``on_bad_record="error"`` naming each class that matches none, with its first image.
+        ValueError: If no class matches, or a class matches several. With ``strict`` and
+            ``on_bad_record="error"`` also if a class is unmatched; the error then names each such
+            class and its first image.
     """
     class_names = tuple(class_names)
     if class_names == dataset.class_names:
@@ -46,17 +47,17 @@ def relabel(
     labels = classes.match(dataset.class_names, class_names)
     if len(labels) and np.all(labels < 0):
         expected = f"at least one of the classes {', '.join(class_names)}"
-        raise invalid(expected, ", ".join(dataset.class_names), source.place)
+        raise invalid(expected, ", ".join(dataset.class_names), source)
     renamed = [
         f"{theirs} is {class_names[label]}"
         for theirs, label in zip(dataset.class_names, labels, strict=True)
         if label >= 0 and theirs != class_names[label]
     ]
-    remarks = [f"{source.place}: {', '.join(renamed)}"] if renamed else []
+    remarks = [f"{source}: {', '.join(renamed)}"] if renamed else []
     missing = [name for label, name in enumerate(class_names) if label not in labels]
     if missing and not strict:
-        words = "what shows one there counts as background"
-        remarks.append(f"{source.place}: has no {', '.join(missing)}; {words}")
+        note = "their objects in these images count as background"
+        remarks.append(f"{source}: has no annotations of {', '.join(missing)}; {note}")
     return Dataset(
         class_names,
         [_relabel_record(record, labels) for record in dataset.records],
@@ -73,7 +74,7 @@ def _lost_classes(
     labels: np.ndarray,
     strict: bool,
 ) -> list[Problem]:
-    """Returns the problems of classes that lose objects, or raises under ``strict``."""
+    """Returns the problems of unmatched classes with objects; with ``strict`` may raise them."""
     columns = [record.labels for record in dataset.records]
     if not columns and dataset.truth is not None:
         columns = [dataset.truth.labels]
@@ -81,9 +82,9 @@ def _lost_classes(
     lost = np.flatnonzero((labels < 0) & (counts > 0)).tolist()
     if lost and not strict:
         names = (f"{dataset.class_names[label]} ({counts[label]:,})" for label in lost)
-        words = f"objects of classes that match none: {', '.join(names)}"
+        message = f"objects of unmatched classes: {', '.join(names)}"
         kind = ProblemKind.UNMATCHED_CLASS
-        return [Problem(kind=kind, message=words, file=source.place)]
+        return [Problem(kind=kind, message=message, file=str(source))]
     problems = []
     for label in lost:
         holders = (record.name for record in dataset.records if label in record.labels)
@@ -91,7 +92,7 @@ def _lost_classes(
         problems.append(
             Problem(
                 kind=ProblemKind.UNKNOWN_CLASS,
-                file=next(holders, source.place),
+                file=next(holders, str(source)),
                 object=f"object of class {dataset.class_names[label]}{more}",
                 message=f"unknown class; known are {', '.join(class_names)}",
                 remedy=Remedy.DROP,
@@ -114,11 +115,11 @@ def _relabel_record(record: Record, labels: np.ndarray) -> Record:
 def _relabel_truth(
     truth: GroundTruth, class_names: tuple[str, ...], labels: np.ndarray
 ) -> GroundTruth:
-    """Gives each class the first category number that means it, or one that no category has."""
+    """Gives each class the first category id that matches it, or an unused one."""
     number_of = dict(zip(labels[::-1].tolist(), truth.category_ids[::-1], strict=True))
     missing = [label for label in range(len(class_names)) if label not in number_of]
     free = max(0, *truth.category_ids) + 1
-    number_of |= {label: free + place for place, label in enumerate(missing)}
+    number_of |= {label: free + index for index, label in enumerate(missing)}
     kept = truth.select(np.ones(len(truth.image_ids), bool), labels[truth.labels] >= 0)
     return dataclasses.replace(
         kept,
@@ -128,52 +129,52 @@ def _relabel_truth(
     )
 
 
-def join(parts: Sequence[Dataset], sources: Sequence[DataSource]) -> Dataset:
+def join(datasets: Sequence[Dataset], sources: Sequence[DataSource]) -> Dataset:
     """Joins data sets of the same classes.
 
-    Image ids are those of ``distinct``.
+    ``distinct`` makes the image ids unique.
 
     Args:
-        parts: at least one data set, all with the same classes.
-        sources: where each data set comes from.
+        datasets: at least one data set, all with the same classes.
+        sources: the source of each data set.
 
     Returns:
-        All records in their order. ``truth`` is there if all data sets have one, with the category
-        numbers of the first.
+        All records in their order. If all data sets have a ``truth``, it is joined too, with the
+        category ids of the first.
 
     Raises:
-        DataError: under ``on_bad_record="error"``, if two of them hold the same image file.
+        DataError: If two data sets hold the same image file and ``on_bad_record`` is "error".
     """
-    if len(parts) == 1:
-        return parts[0]
-    parts, repeated = _without_repeats(parts, sources)
-    ids = distinct([_ids(part) for part in parts], [source.dataset for source in sources])
+    if len(datasets) == 1:
+        return datasets[0]
+    datasets, repeated = _without_repeats(datasets, sources)
+    ids = distinct([_ids(dataset) for dataset in datasets], [source.dataset for source in sources])
     return Dataset(
-        parts[0].class_names,
+        datasets[0].class_names,
         [
             dataclasses.replace(record, image_id=image_id)
-            for part, of_part in zip(parts, ids, strict=True)
-            for record, image_id in zip(part.records, of_part, strict=bool(part.records))
+            for dataset, dataset_ids in zip(datasets, ids, strict=True)
+            for record, image_id in zip(dataset.records, dataset_ids, strict=bool(dataset.records))
         ],
-        [*(problem for part in parts for problem in part.problems), *repeated],
-        _join_truths([part.truth for part in parts], ids),
-        [line for part in parts for line in part.remarks],
+        [*(problem for dataset in datasets for problem in dataset.problems), *repeated],
+        _join_truths([dataset.truth for dataset in datasets], ids),
+        [line for dataset in datasets for line in dataset.remarks],
     )
 
 
 def distinct(
-    ids: Sequence[Sequence[str | int]], forms: Sequence[str]
+    ids: Sequence[Sequence[str | int]], formats: Sequence[str]
 ) -> list[tuple[str | int, ...]]:
-    """Tells the image ids of several sources apart.
+    """Makes the image ids of several sources unique.
 
     Args:
         ids: the ids of each source.
-        forms: the form of each source.
+        formats: the format of each source.
 
     Returns:
-        The same ids. If some are numbers and some are texts, all become texts, since files of ids
-        hold one type. If two sources share an id, all ids get a prefix: the form of their source
-        and a slash, with the number of the source in between if several have this form.
+        The same ids. If some are numbers and some are strings, all become strings, because files of
+        ids hold one type. If two sources share an id, all ids get a prefix: the format of their
+        source and a slash, with the number of the source in between if several have this format.
     """
     texts = [{str(image_id) for image_id in of_source} for of_source in ids]
     if len(set().union(*texts)) == sum(map(len, texts)):
@@ -181,7 +182,8 @@ def distinct(
         plain = str if len(kinds) > 1 else lambda image_id: image_id
         return [tuple(map(plain, of_source)) for of_source in ids]
     prefixes = [
-        form if forms.count(form) == 1 else f"{form}{place}" for place, form in enumerate(forms, 1)
+        format if formats.count(format) == 1 else f"{format}{number}"
+        for number, format in enumerate(formats, 1)
     ]
     return [
         tuple(f"{prefix}/{image_id}" for image_id in of_source)
@@ -189,44 +191,44 @@ def distinct(
     ]
 
 
-def _ids(part: Dataset) -> Sequence[str | int]:
-    if part.truth is not None:
-        return part.truth.image_ids
-    return [record.image_id for record in part.records]
+def _ids(dataset: Dataset) -> Sequence[str | int]:
+    if dataset.truth is not None:
+        return dataset.truth.image_ids
+    return [record.image_id for record in dataset.records]
 
 
 def _without_repeats(
-    parts: Sequence[Dataset], sources: Sequence[DataSource]
+    datasets: Sequence[Dataset], sources: Sequence[DataSource]
 ) -> tuple[list[Dataset], list[Problem]]:
-    """Leaves out images whose file an earlier data set has, and returns a problem for each set."""
+    """Leaves out images that an earlier data set already has, with one problem per data set."""
     first: dict[tuple, DataSource] = {}
     problems, kept = [], []
-    for part, source in zip(parts, sources, strict=True):
-        files = [(record.path, record.span) for record in part.records]
+    for dataset, source in zip(datasets, sources, strict=True):
+        files = [(record.path, record.span) for record in dataset.records]
         repeated = [row for row, file in enumerate(files) if file in first]
         if repeated:
             more = f" and {len(repeated) - 1:,} more" if len(repeated) > 1 else ""
-            place = first[files[repeated[0]]].place
+            other = first[files[repeated[0]]]
             problems.append(
                 Problem(
                     kind=ProblemKind.REPEATED_IMAGE,
-                    file=f"{part.records[repeated[0]].name}{more}",
-                    message=f"in {place} and in {source.place}",
+                    file=f"{dataset.records[repeated[0]].name}{more}",
+                    message=f"in {other} and in {source}",
                     remedy=Remedy.KEEP_FIRST,
                 )
             )
-            part = _select(part, [file not in first for file in files])
-        kept.append(part)
+            dataset = _select(dataset, [file not in first for file in files])
+        kept.append(dataset)
         first |= dict.fromkeys(files, source)
     return kept, settle(problems, sources[0].on_bad_record)
 
 
-def _select(part: Dataset, kept: list[bool]) -> Dataset:
-    truth = part.truth
+def _select(dataset: Dataset, kept: list[bool]) -> Dataset:
+    truth = dataset.truth
     if truth is not None:
         truth = truth.select(np.array(kept), np.ones(len(truth.rows), bool))
-    chosen = [record for record, stays in zip(part.records, kept, strict=True) if stays]
-    return dataclasses.replace(part, records=chosen, truth=truth)
+    chosen = [record for record, stays in zip(dataset.records, kept, strict=True) if stays]
+    return dataclasses.replace(dataset, records=chosen, truth=truth)
 
 
 def _join_truths(truths, ids) -> GroundTruth | None:
@@ -236,7 +238,7 @@ def _join_truths(truths, ids) -> GroundTruth | None:
     columns = ("labels", "bboxes", "areas", "crowd")
     return dataclasses.replace(
         truths[0],
-        image_ids=tuple(image_id for of_part in ids for image_id in of_part),
+        image_ids=tuple(image_id for dataset_ids in ids for image_id in dataset_ids),
         rows=np.concatenate([t.rows + first for t, first in zip(truths, firsts, strict=False)]),
         **{name: np.concatenate([getattr(t, name) for t in truths]) for name in columns},
     )

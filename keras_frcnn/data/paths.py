@@ -1,4 +1,4 @@
-"""Folders, lists and image files below a data folder, and names that must not lead out of it."""
+"""Paths in a data folder: finding images, reading lists, and refusing names that lead out of it."""
 
 import os
 import pathlib
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from keras_frcnn.data.problems import invalid
 
 LISTED_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
-"""Files that are taken for images where a folder is searched. Those that are neither JPEG nor PNG
-become problems instead of being overlooked."""
+"""Suffixes of the files that count as images when a folder is searched. Files that are neither JPEG
+nor PNG are reported as problems instead of being overlooked."""
 
 
 def data_folder(data_dir: str) -> pathlib.Path:
-    """Returns the folder of some data, links followed.
+    """Returns the path of a data folder, with links resolved.
 
     Raises:
-        DataError: if there is no such folder.
+        DataError: If there is no such folder.
     """
     if not data_dir or not os.path.isdir(data_dir):
         message = f"data_dir must be an existing folder. Received: {data_dir!r}"
@@ -24,7 +24,7 @@ def data_folder(data_dir: str) -> pathlib.Path:
 
 
 def leads_out(name: str) -> bool:
-    """Says whether a name written in a file could lead out of the folder that it is relative to."""
+    """Returns whether a name from a file could lead out of the folder that it is relative to."""
     if "\\" in name or pathlib.PurePosixPath(name).is_absolute():
         return True
     return ".." in name.split("/")
@@ -43,8 +43,8 @@ def find_images(folder: pathlib.Path) -> Iterator[pathlib.Path]:
                 yield path
 
 
-def words_of(error: Exception) -> str:
-    """Says what is wrong without repeating the file's name, however long it is."""
+def error_message(error: Exception) -> str:
+    """Returns the message of an error without the name of the file, which may be very long."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
@@ -52,10 +52,10 @@ def read_lines(path: pathlib.Path) -> list[str]:
     """Reads a list from a text file.
 
     Returns:
-        The lines that hold anything, stripped.
+        The stripped lines, without empty ones.
 
     Raises:
-        DataError: if the file is missing or not UTF-8.
+        DataError: If the file is missing or not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

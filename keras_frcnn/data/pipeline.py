@@ -1,8 +1,8 @@
-"""The input pipeline: shuffle records, decode, augment, resize, normalise and pad into batches.
+"""The input pipeline: shuffles records, decodes, augments, resizes, normalises, pads and batches.
 
-Row numbers are shuffled, never pixels, and their order is a function of the seed alone: batch k is
-the same whether the run started at step 0 or was resumed at step k. Memory does not grow with the
-number of steps, because no pixels are kept.
+Row numbers are shuffled, never pixels. Their order depends only on the seed, so batch k is the same
+whether the run started at step 0 or was resumed at step k. Memory does not grow with the number of
+steps, because no pixels are kept.
 """
 
 import itertools
@@ -21,8 +21,8 @@ from keras_frcnn.data.images.preprocessing import Preprocessing
 from keras_frcnn.ops import boxes as box_ops
 
 _PREFETCHED_BATCHES = 2
-_DRAWN_BATCHES = 1000  # at a time, so that tf.data hardly ever waits for Python
-_EVAL_EPOCH = -1  # no epoch of training: the keys of evaluation are those of no training batch
+_DRAWN_BATCHES = 1000  # drawn at a time, so that tf.data hardly ever waits for Python
+_EVAL_EPOCH = -1  # not an epoch of training, so evaluation shares no keys with training
 _PADDING = {"boxes": 0.0, "labels": -1, "ignore": False}
 
 
@@ -35,31 +35,31 @@ def train_dataset(
 ) -> tf.data.Dataset:
     """Makes the endless stream of training batches.
 
-    Every image comes once an epoch, in a new random order, and changed at random as the settings of
-    the augmentation group say. With ``batch_size`` above 1, a batch holds images of one orientation
-    (landscape or portrait) and of nearly one shape, so that there is little padding: below 1 % in
-    VOC's batches of 4, and more if sizes or crops are drawn for each image. Images that fill no
-    batch by the end of an epoch wait for the next one.
+    Every epoch takes each image once, in a new random order, and changes it at random as the
+    settings of the augmentation group say. With ``batch_size`` above 1, the images of a batch have
+    the same orientation (landscape or portrait) and nearly the same shape, so there is little
+    padding: below 1 % in VOC's batches of 4, and more if sizes or crops are drawn for each image.
+    Images that do not fill a batch at the end of an epoch wait for the next one.
 
     Args:
         dataset: the records.
         config: settings of the groups data and augmentation, ``seed``, ``jit_compile`` and
-            ``train_proposals``. ``difficult`` decides what becomes of objects marked difficult.
-            Without ``include_empty``, images that have no other objects are left out.
-        preprocessing: what the backbone expects.
-        start_step: number of batches to leave out, because a resumed run has seen them.
-        steps: number of batches that will be taken; a proposals file must have the images of these
-            batches only. None: it must have all images.
+            ``train_proposals``. ``difficult`` decides how difficult objects are treated. Without
+            ``include_empty``, images that have no other objects are left out.
+        preprocessing: the preprocessing of the backbone.
+        start_step: number of batches to skip because a resumed run has already used them.
+        steps: number of batches that will be taken. A proposals file needs only the images of
+            these batches; if this is None, it needs all images.
 
     Returns:
-        Batches ``(inputs, targets)``. inputs: see ``eval_dataset``; here "key" is new in every
-        epoch. targets: "boxes" float32 [B, G, 4], yxyx pixels of the resized images; "labels" int32
-        [B, G]; "ignore" bool [B, G]. Padding rows have label -1 and zero boxes. G is at least 1,
-        and the same for all batches under ``jit_compile``.
+        Batches ``(inputs, targets)``. For the inputs see ``eval_dataset``; in training "key"
+        differs in every epoch. Targets: "boxes" float32 [B, G, 4], yxyx pixels of the resized
+        images; "labels" int32 [B, G]; "ignore" bool [B, G]. Padding rows have label -1 and zero
+        boxes. G is at least 1; with ``jit_compile`` it is the same for all batches.
 
     Raises:
-        ValueError: if no image is left to train on, or naming a proposals file and what is wrong
-            with it.
+        ValueError: If there is no image to train on, or a proposals file is wrong. The error names
+            the file and what is wrong.
     """
     aspects = aspects_of(dataset.records, config)
     rows = aspects if steps is None else drawn_rows(dataset.records, config, start_step, steps)
@@ -94,14 +94,14 @@ def training_examples(
     rows: Sequence[int],
     epoch: int = 0,
 ) -> Iterator[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
-    """Makes batches of one image each, as training sees it in a given epoch, to look at.
+    """Makes batches of one image each, as training sees it in a given epoch, for visualisation.
 
     Args:
         dataset: the records.
         config: see ``train_dataset``.
-        preprocessing: what the backbone expects.
+        preprocessing: the preprocessing of the backbone.
         rows: rows of ``dataset.records``.
-        epoch: the epoch, which decides the random draws.
+        epoch: the epoch whose random numbers are used.
 
     Yields:
         For each row ``(inputs, targets)``, as ``train_dataset`` makes them.
@@ -112,13 +112,13 @@ def training_examples(
 
 
 def image_of(inputs: dict[str, tf.Tensor], preprocessing: Preprocessing) -> np.ndarray:
-    """Returns the image in a batch of one, to look at: uint8 [H, W, 3] RGB, without padding."""
+    """Returns the image in a batch of one for display: uint8 [H, W, 3] RGB, without padding."""
     height, width = inputs["image_shape"][0].numpy()
     return transforms.denormalize(inputs["images"][0, :height, :width], preprocessing).numpy()
 
 
 def objects_of(targets: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    """Returns the targets of a batch of one without padding rows: arrays with the same names."""
+    """Returns the targets in a batch of one as arrays of the same names, without padding rows."""
     valid = targets["labels"][0].numpy() >= 0
     return {name: values[0].numpy()[valid] for name, values in targets.items()}
 
@@ -126,20 +126,20 @@ def objects_of(targets: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
 def eval_dataset(
     dataset: Dataset, config: Config, preprocessing: Preprocessing, batch_size: int = 1
 ) -> tf.data.Dataset:
-    """Makes the batches of all images, once, in the order of the records.
+    """Makes batches of all images, once, in the order of the records.
 
-    XLA compiles a model once for each shape of its inputs. Under ``jit_compile`` there are
-    therefore few shapes, here and in training: landscapes are padded to ``shorter_side`` x
-    ``longer_side`` (in multi-scale training the largest of these) and portraits to ``longer_side``
-    x ``shorter_side``. Only a batch that holds both, which training never makes, is padded to
-    ``longer_side`` x ``longer_side``.
+    XLA compiles a model once for each shape of its inputs. With ``jit_compile`` there are therefore
+    few shapes, here and in training: landscape images are padded to ``shorter_side`` x
+    ``longer_side`` (the largest of these in multi-scale training), and portrait images to
+    ``longer_side`` x ``shorter_side``. Only a batch that holds both, which never occurs in
+    training, is padded to ``longer_side`` x ``longer_side``.
 
     Args:
         dataset: the records.
         config: settings ``shorter_side``, ``longer_side``, ``seed``, ``jit_compile`` and
             ``test_proposals``.
-        preprocessing: what the backbone expects.
-        batch_size: images a batch; the last batch may hold fewer.
+        preprocessing: the preprocessing of the backbone.
+        batch_size: number of images per batch; the last batch may hold fewer.
 
     Returns:
         Batches of inputs:
@@ -150,14 +150,14 @@ def eval_dataset(
         - "original_shape" int32 [B, 2], heights and widths before resizing; in training, those of
           the crop.
         - "index" int32 [B], rows of ``dataset.records``.
-        - "key" int32 [B, 2], each image's own key for the model's random draws: a function of the
-          seed, the epoch and the row, whatever the batch. In evaluation it is the same every time.
+        - "key" int32 [B, 2], the key of each image for the model's random draws. It depends on the
+          seed, the epoch and the row, but not on the batch. In evaluation it is always the same.
         - With a proposals file, "proposals" float32 [B, P, 4], yxyx pixels of the resized images,
-          best first, boxes without area past the end; and "proposal_scores" float32 [B, P]. P is
+          best first, padded with boxes without area; and "proposal_scores" float32 [B, P]. P is
           the same for all batches.
 
     Raises:
-        ValueError: naming a proposals file and what is wrong with it.
+        ValueError: If a proposals file is wrong. The error names the file and what is wrong.
     """
     records = dataset.records
     proposals_of = proposals_file.lookup(
@@ -184,8 +184,8 @@ def _object_table(
 
     Args:
         records: the records.
-        config: ``difficult``, resolved for the form of each record: "drop" leaves difficult objects
-            out, "keep" treats them like the others, "ignore" marks them.
+        config: the settings. ``difficult`` is resolved for the form of each record: "drop" leaves
+            difficult objects out, "keep" treats them like the others, and "ignore" marks them.
 
     Returns:
         A function from a row to its targets, with boxes in pixels of the original image.
@@ -210,9 +210,9 @@ def _object_table(
 def _training_loader(
     records: Sequence[Record], config: Config, preprocessing: Preprocessing, rows: Iterable[int]
 ) -> Callable[[tf.Tensor], tuple[dict, dict]]:
-    """Returns a function from (row, epoch), int64 [2], to an image's inputs and targets.
+    """Returns a function that maps (row, epoch), int64 [2], to the inputs and targets of an image.
 
-    ``rows`` are the rows that a proposals file must have.
+    ``rows`` are the rows whose images a proposals file must have.
     """
     read_image, targets_of = image_reader(records), _object_table(records, config)
     proposals_of = proposals_file.lookup(
@@ -248,7 +248,7 @@ def _inputs(
     proposals: Mapping[str, tf.Tensor],
     preprocessing: Preprocessing,
 ) -> dict[str, tf.Tensor]:
-    """Makes the inputs of one resized image; ``proposals`` are resized with it."""
+    """Makes the inputs of one resized image; its ``proposals`` are resized too."""
     image_shape = tf.shape(resized)[:2]
     if proposals:
         scaled = box_ops.rescale(proposals["proposals"], original_shape, image_shape)
@@ -266,10 +266,10 @@ def _inputs(
 def _pad_for_xla(
     inputs: dict[str, tf.Tensor], full_shape: tf.Tensor, sides: tuple[int, int]
 ) -> dict[str, tf.Tensor]:
-    """Pads an image to ``(shorter_side, longer_side)``, or for a portrait the other way round.
+    """Pads an image to ``(shorter_side, longer_side)``, or a portrait to the reverse.
 
-    The shape of the whole original image decides: resizing or cropping can make a square of a
-    portrait.
+    ``full_shape``, the shape of the whole original image, decides which, because resizing or
+    cropping can turn a portrait into a square.
     """
     is_portrait = full_shape[0] > full_shape[1]
     height, width = tf.unstack(tf.where(is_portrait, sides[::-1], sides))
@@ -288,7 +288,7 @@ def _at_least_one_row(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def _finish(stream: tf.data.Dataset) -> tf.data.Dataset:
-    """Fixes the order, bounds the memory, and lets each worker of a cluster take its own share."""
+    """Fixes the order, limits prefetching, and lets each worker of a cluster take its own share."""
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA

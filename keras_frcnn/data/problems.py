@@ -1,7 +1,7 @@
-"""What can be wrong with data: the kinds of problems, and the error that names them.
+"""Problems in data: their kinds, and the error that reports them.
 
-A reader never stops at a faulty image or object. It notes a ``Problem`` and goes on. Training turns
-the problems into an error or into counted skips (``settle``); ``check-data`` lists them all.
+A reader never stops at a faulty image or object: it records a ``Problem`` and continues. Training
+turns the problems into an error or skips and counts them (``settle``); ``check-data`` lists all.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ _SHOWN_PROBLEMS = 10
 
 
 class ProblemKind(enum.StrEnum):
-    """What is wrong. ``check-data`` counts problems by these names and ``--allow`` takes them."""
+    """The kinds of problems, under the names that ``check-data`` reports and ``--allow`` takes."""
 
     MISSING_IMAGE = "missing_image"
     """An image is listed, but there is no such file."""
@@ -24,7 +24,7 @@ class ProblemKind(enum.StrEnum):
     """The header of an image cannot be read, or its pixels cannot be decoded."""
 
     REPEATED_IMAGE = "repeated_image"
-    """An image or an image id that an earlier record has too."""
+    """An image or an image id that an earlier record already has."""
 
     OUTSIDE_PATH = "outside_path"
     """A name that leads out of the folder of the data."""
@@ -39,10 +39,10 @@ class ProblemKind(enum.StrEnum):
     """An object without class or box, or a size that is not a pair of whole numbers."""
 
     MISSING_SIZE = "missing_size"
-    """The annotation does not say how large its image is. Nothing is left out for it."""
+    """The annotation does not give the size of its image. Nothing is left out because of this."""
 
     SIZE_MISMATCH = "size_mismatch"
-    """The annotation gives another size than the image has."""
+    """The annotation gives a size that differs from that of the image."""
 
     UNKNOWN_CLASS = "unknown_class"
     """An object of a class that is not one of the classes."""
@@ -57,14 +57,14 @@ class ProblemKind(enum.StrEnum):
     """A box that leaves its image by more than a pixel."""
 
     INVALID_ENTRY = "left_out"
-    """An entry whose value is not what the format asks for."""
+    """An entry whose value is not valid in its format."""
 
     INVALID_SOURCE = "invalid_source"
-    """A folder, a split or a file as a whole that cannot be read. This is always an error."""
+    """A folder, a split or a whole file that cannot be read. This is always an error."""
 
 
 class Remedy(enum.StrEnum):
-    """What happens to a faulty image or object where problems are skipped."""
+    """What happens to a faulty image or object if problems are skipped."""
 
     NONE = ""
     LEAVE_OUT = "image left out"
@@ -79,17 +79,17 @@ class Problem:
     """One thing that is wrong with data.
 
     Attributes:
-        kind: what is wrong.
-        message: what is wrong, in words, without the file and the object. By default it is made of
-            ``expected`` and ``received``.
-        file: the file at fault; empty if there is none.
-        object: the entry of the file, in words, such as "object 2" or "annotation 101".
-        number: the place of the object among those of its image, from 1; 0 if it is not about one.
+        kind: the kind of problem.
+        message: a description that names neither the file nor the object. By default it is made
+            from ``expected`` and ``received``.
+        file: the faulty file; empty if there is none.
+        object: the faulty entry of the file, such as "object 2" or "annotation 101".
+        number: the number of the faulty object in its image, from 1; 0 if there is no such object.
         class_name: the class of the object; empty if unknown.
-        box: float64 [4], the box as written in yxyx pixels; None if it is unknown.
-        remedy: what skipping the problem does.
-        expected: what was expected, in words.
-        received: what was there instead, in words.
+        box: float64 [4], the unchanged box in yxyx pixels; None if it is unknown.
+        remedy: what is done about the problem if it is skipped.
+        expected: a description of what was expected.
+        received: a description of what was found instead.
     """
 
     kind: ProblemKind
@@ -105,17 +105,17 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """What is wrong, in words."""
+        """What is wrong, without the file and the object."""
         return self.message or f"expected {self.expected}. Received: {self.received}"
 
     def __str__(self) -> str:
-        """Names the file and the object, and says what is wrong."""
+        """Returns the file, the object, and what is wrong."""
         which = f"{self.object} ({self.class_name})" if self.class_name else self.object
         return ": ".join(part for part in (self.file, which, self.text) if part)
 
     @property
     def skipped_line(self) -> str:
-        """Says what is wrong and what was done about it."""
+        """What is wrong, and what was done about it."""
         return f"{self}; {self.remedy}" if self.remedy else str(self)
 
     def replace(self, **changes: Any) -> "Problem":
@@ -124,10 +124,10 @@ class Problem:
 
 
 class DataError(ValueError):
-    """An error in data, which carries the problems that it names.
+    """Raised for faulty data.
 
     Attributes:
-        problems: at least one; the message of the error is about the first ones of them.
+        problems: all problems, at least one. The message describes at least the first one.
     """
 
     def __init__(self, *problems: Problem, message: str = ""):
@@ -136,13 +136,13 @@ class DataError(ValueError):
 
 
 def invalid(expected: str, received: Any, file: Any = "", message: str = "") -> DataError:
-    """Returns the error of a folder, a split or a file as a whole that cannot be read.
+    """Returns the error for a folder, a split or a whole file that cannot be read.
 
     Args:
-        expected: what was expected, in words.
-        received: what was there instead.
-        file: the file or folder at fault.
-        message: other words for it.
+        expected: a description of what was expected.
+        received: what was found instead.
+        file: the faulty file or folder.
+        message: the message; by default it is made from ``expected`` and ``received``.
     """
     return DataError(
         Problem(
@@ -156,18 +156,18 @@ def invalid(expected: str, received: Any, file: Any = "", message: str = "") -> 
 
 
 def settle(problems: Sequence[Problem], on_bad_record: str) -> list[Problem]:
-    """Decides what becomes of the problems of a data set.
+    """Raises the problems of a data set as an error, or accepts them, as the setting says.
 
     Args:
-        problems: the problems that skipping would pass over.
+        problems: the problems that can be skipped.
         on_bad_record: the setting of this name, "error" or "skip".
 
     Returns:
         The same problems.
 
     Raises:
-        DataError: under "error" if there are any. It says how many there are, names the first ten
-            and the flag that skips them.
+        DataError: If there are any problems and the setting is "error". It gives their number, the
+            first ten problems, and the flag that skips them.
     """
     if problems and on_bad_record == "error":
         shown = [f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
@@ -177,7 +177,6 @@ def settle(problems: Sequence[Problem], on_bad_record: str) -> list[Problem]:
             *problems,
             message=f"{len(problems)} problem(s) in the data:\n"
             + "\n".join(shown)
-            + "\nCorrect the files, or skip these records (counted and named) with "
-            "--on_bad_record=skip.",
+            + "\nCorrect the files, or skip and list these records with --on_bad_record=skip.",
         )
     return list(problems)

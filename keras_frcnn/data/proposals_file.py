@@ -1,14 +1,14 @@
-"""Proposals files: regions found beforehand, which the second stage learns from or classifies.
+"""Proposals files, whose regions the second stage is trained on or classifies.
 
 A file is an NPZ archive (``numpy.savez``) with four arrays, one image after the other:
 
-- ``image_ids`` [N]: strings or whole numbers, as in the records.
-- ``counts`` [N], whole numbers: how many proposals each image has.
-- ``boxes`` [M, 4] float32: yxyx pixels of the original image, far edge exclusive; within an image
-  the best comes first.
-- ``scores`` [M] float32: on any scale; within an image they never rise.
+- ``image_ids`` [N]: strings or integers, as in the records.
+- ``counts`` [N]: integers, the number of proposals of each image.
+- ``boxes`` [M, 4] float32: yxyx pixels of the original image, far edge exclusive, with the best box
+  of each image first.
+- ``scores`` [M] float32: on any scale, not increasing within an image.
 
-A file whose name ends in .json is in COCO's results format, see ``proposals_json``.
+A file whose name ends in .json has COCO's results format, see ``proposals_json``.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from keras_frcnn.ops import boxes as box_ops
 
 _PART_IMAGES = 200  # a minute or so with the slow methods
 _MAX_BYTES = 16 * 2**30
-# For each array NumPy's letters of the types that it may have, and its number of dimensions.
+# For each array, NumPy's codes of the allowed types, and the number of dimensions.
 _ARRAYS = {"image_ids": ("iuU", 1), "counts": ("iu", 1), "boxes": ("f", 2), "scores": ("f", 1)}
 
 
@@ -37,9 +37,8 @@ class Proposals:
     """The proposals of many images, in columns.
 
     Attributes:
-        image_ids: names or numbers of the images.
-        splits: int64 [N + 1]; the proposals of image n are the rows from ``splits[n]`` up to, and
-            without, ``splits[n + 1]``.
+        image_ids: the ids of the images, strings or integers.
+        splits: int64 [N + 1]; the proposals of image n are the rows ``splits[n]:splits[n + 1]``.
         boxes: float32 [M, 4], yxyx pixels of the original image, best first.
         scores: float32 [M].
     """
@@ -53,14 +52,14 @@ class Proposals:
 def write(
     path: str | os.PathLike, proposals: Iterable[tuple[str | int, np.ndarray, np.ndarray]]
 ) -> None:
-    """Writes a proposals file. It appears under its name only when it is complete.
+    """Writes a proposals file. The file only appears once it is complete.
 
     Args:
-        path: the file; an existing one is replaced.
+        path: the file; an existing file is replaced.
         proposals: for each image its id, boxes [P, 4] and scores [P], best first.
 
     Raises:
-        ValueError: as ``read``; nothing is written then.
+        ValueError: If the proposals are not valid, see ``read``. Nothing is written then.
     """
     image_ids, boxes, scores = [*zip(*proposals, strict=True)] or [()] * 3
     content = {
@@ -89,25 +88,25 @@ def write_in_parts(
     propose: Callable[[Sequence[Record]], Iterable[tuple[str | int, np.ndarray, np.ndarray]]],
     settings: str,
 ) -> None:
-    """Writes a proposals file that takes hours, so that a stopped call can be continued.
+    """Writes a proposals file in parts, so that a call that takes hours can be continued.
 
     Args:
-        path: the file. Its finished parts are kept in a folder beside it until it is complete.
+        path: the file. Finished parts are kept in a folder beside it until it is complete.
         records: the images.
-        propose: returns, for some of the records and in their order, what ``write`` takes.
-        settings: a text that states everything else that decides the proposals. A call with another
-            text does not continue the parts.
+        propose: returns the argument of ``write`` for some of the records, in their order.
+        settings: a text that states everything else on which the proposals depend. A call with
+            a different text does not continue earlier parts.
 
     Raises:
-        ValueError: as ``write``; or naming a folder with parts that other settings decided.
+        ValueError: See ``write``; also if a folder holds parts that were made with other settings.
     """
     folder = Path(path).with_suffix(".parts")
     folder.mkdir(exist_ok=True)
     settings_file = folder / "settings.txt"
     if settings_file.exists() and settings_file.read_text(encoding="utf-8") != settings:
         raise ValueError(
-            f"{folder} holds parts of a file that was begun with other settings or images. Repeat "
-            "the flags of that time to finish it, or remove the folder"
+            f"{folder} holds parts of a file that was begun with other settings or images. Use the "
+            "same flags again to finish it, or remove the folder"
         )
     settings_file.write_text(settings, encoding="utf-8")
     counter = iter(with_progress(records, "Proposing", len(records)))
@@ -137,11 +136,11 @@ def write_in_parts(
 
 
 def read(path: str | os.PathLike) -> Proposals:
-    """Reads a proposals file, which may come from anywhere: nothing in it is executed.
+    """Reads a proposals file. Nothing in it is executed, so it may come from anywhere.
 
     Raises:
-        ValueError: naming the file, and the image whose boxes are not finite or end before they
-            begin, or whose scores rise.
+        ValueError: If the file cannot be read, a box is not finite or ends before it begins, or the
+            scores of an image increase. The error names the file and the image.
     """
     if not os.path.isfile(path):
         raise ValueError(f"There is no proposals file {path}")
@@ -173,14 +172,14 @@ def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> 
     Args:
         path: a proposals file, which may hold other images too.
         records: the images.
-        limit: the largest number of proposals for an image.
+        limit: the largest number of proposals per image.
 
     Returns:
         The proposals of exactly these records, in their order, clipped to the images.
 
     Raises:
-        ValueError: as ``read``; or naming the file and an image that has no entry in it, or whose
-            proposals leave the image.
+        ValueError: See ``read``; also if an image has no entry in the file, or a proposal extends
+            beyond its image. The error names the file and the image.
     """
     found = read(path)
     indices = {image_id: index for index, image_id in enumerate(found.image_ids)}
@@ -205,8 +204,8 @@ def read_for(path: str | os.PathLike, records: Sequence[Record], limit: int) -> 
         row = int(np.argmax(outside))
         record = records[np.searchsorted(splits, row, side="right") - 1]
         raise ValueError(
-            f"{path}: a proposal of image {record.image_id!r} leaves its height {record.height} "
-            f"and width {record.width}: {boxes[row].tolist()} (yxyx)"
+            f"{path}: a proposal of image {record.image_id!r} leaves the image of height "
+            f"{record.height}, width {record.width}: {boxes[row].tolist()} (yxyx)"
         )
     boxes = box_ops.clip(boxes[:, np.newaxis], shapes)[:, 0].numpy()
     return Proposals([r.image_id for r in records], splits, boxes, found.scores[taken])
@@ -218,18 +217,18 @@ def lookup(
     """Stores the proposals of records in flat tensors, for look-up in the graph.
 
     Args:
-        source: a proposals file; or "rpn" or "dense", for which there is nothing to look up.
+        source: a proposals file, or "rpn" or "dense", for which there is nothing to look up.
         records: the images.
-        limit: the largest number of proposals for an image.
-        rows: rows of the records that will be looked up.
+        limit: the largest number of proposals per image.
+        rows: the rows of the records that will be looked up.
 
     Returns:
-        A function from a row of the records to "proposals" float32 [P, 4], yxyx pixels of the
-        original image, and "proposal_scores" float32 [P], best first. P is the same for all images;
-        boxes past the end have no area. For "rpn" and "dense" the function returns an empty dict.
+        A function that maps a row of the records to a dict of "proposals" float32 [P, 4], yxyx
+        pixels of the original image, and "proposal_scores" float32 [P], best first. P is the same
+        for all images; padding boxes have no area. For "rpn" and "dense" the dict is empty.
 
     Raises:
-        ValueError: as ``read_for``.
+        ValueError: See ``read_for``.
     """
     if source in ("rpn", "dense"):
         return lambda row: {}
@@ -251,7 +250,7 @@ def lookup(
 
 
 def _check(content, path):
-    """Checks the arrays of a file, and returns the splits that result from the counts."""
+    """Checks the arrays of a file, and returns the splits that follow from the counts."""
     for name, (types, rank) in _ARRAYS.items():
         array = content[name]
         if array.dtype.kind not in types or array.ndim != rank:
@@ -264,8 +263,8 @@ def _check(content, path):
     total = int(counts.sum(dtype=np.float64)) if (counts >= 0).all() else -1
     if shapes != [(len(image_ids),)] * 2 + [(total, 4), (total,)]:
         raise ValueError(
-            f"{path}: expected one count for each image id, and as many boxes (with 4 numbers) and "
-            f"scores as the counts add up to. Received shapes: {shapes}, counts of {total} in all"
+            f"{path}: expected one count for each image id, and as many boxes (of 4 numbers) and "
+            f"scores as the sum of the counts. Received: shapes {shapes}, a sum of {total}"
         )
     unique, times = np.unique(image_ids, return_counts=True)
     if len(unique) < len(image_ids):
@@ -278,7 +277,7 @@ def _check(content, path):
     for wrong, words in (
         (is_bad, "has a box that is not finite or ends before it begins"),
         (~np.isfinite(scores), "has a score that is not finite"),
-        (is_rising, "does not have its best proposal first: scores must not rise"),
+        (is_rising, "does not have its best proposal first: scores must not increase"),
     ):
         if wrong.any():
             row = int(np.argmax(wrong))

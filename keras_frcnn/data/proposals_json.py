@@ -2,7 +2,7 @@
 
 The file holds a list of {image_id, bbox: [x, y, width, height], score}; other keys are ignored. The
 entries of an image may be anywhere in the list and in any order. Such a file is ten times as large
-and slow as an archive, and it cannot name an image that has no proposals.
+and as slow as an archive, and it cannot contain an image without proposals.
 """
 
 import json
@@ -19,7 +19,7 @@ _short = reprlib.repr  # a value for a message, cut to a readable length
 
 
 def write(file: BinaryIO, content: Mapping[str, np.ndarray]) -> None:
-    """Writes the arrays of a proposals file as JSON; ``read`` gives the same bits back.
+    """Writes the arrays of a proposals file as JSON, from which ``read`` returns the same bits.
 
     Args:
         file: the file to write to.
@@ -38,10 +38,10 @@ def write(file: BinaryIO, content: Mapping[str, np.ndarray]) -> None:
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the arrays of a proposals file from JSON, the best proposals of each image first.
+    """Reads the arrays of a proposals file from JSON, with the best proposal of each image first.
 
     Raises:
-        ValueError: naming the file, and the number of the wrong entry, counted from 0.
+        ValueError: If anything is wrong. The error names the file and the entry, counted from 0.
     """
     try:
         if os.path.getsize(path) > MAX_BYTES:

@@ -1,7 +1,7 @@
-"""Splits of a plain folder of images by shares: drawn by the seed and written down in a run folder.
+"""Draws the splits of a plain folder of images, and stores them in the run folder.
 
-The images rank by a hash of the seed and their name. So the draw depends on nothing else, and an
-image that is added or removed moves few others from one split to the other.
+Images are sorted by a hash of the seed and their name. The draw depends on nothing else, and adding
+or removing an image moves few others to another split.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from keras_frcnn.data.paths import data_folder, find_images, leads_out
 from keras_frcnn.data.problems import invalid
 
 SPLIT_NAMES = ("trainval", "test")
-"""The image sets that the first and the second share become."""
+"""The names of the image sets for the first and the second share."""
 
 
 def image_names(root: Path) -> list[str]:
@@ -28,11 +28,11 @@ def draw(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, 
 
     Args:
         names: the images.
-        shares: the share of each of ``SPLIT_NAMES``; together at most 1.
-        seed: the same seed draws the same splits, whatever the order of the names.
+        shares: the fraction of the images in each of ``SPLIT_NAMES``, with a sum of at most 1.
+        seed: the same seed draws the same splits, for any order of the names.
 
     Returns:
-        The sorted names of each split; no image is in two of them.
+        The sorted names of each split; no image is in two splits.
     """
 
     def rank(name: str) -> tuple[bytes, str]:
@@ -49,13 +49,13 @@ def draw(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, 
 
 
 def splits_of(source: DataSource) -> dict[str, list[str]]:
-    """Returns the splits of a plain folder: as its run has written them down, else drawn.
+    """Returns the splits of a plain folder: those that its run has stored, or else new ones.
 
     Args:
-        source: a plain folder with shares, and the file in the run folder.
+        source: a plain folder with ``split``, ``seed`` and ``split_file``.
 
     Raises:
-        DataError: if the file is broken, or was written for other shares or another seed.
+        DataError: If the file is broken, or was written with other shares or another seed.
     """
     path = Path(source.split_file)
     if source.split_file and path.is_file():
@@ -64,13 +64,13 @@ def splits_of(source: DataSource) -> dict[str, list[str]]:
 
 
 def write(config: Config) -> Path | None:
-    """Writes down which images of its plain folders a run trains on and is evaluated on.
+    """Stores which images of plain folders a run uses for training and for evaluation.
 
-    A file that is there already stays and counts, so that a resumed run has the same splits even
-    if images were added in the meantime.
+    An existing file is kept, so that a resumed run has the same splits even if images were added in
+    the meantime.
 
     Args:
-        config: its ``output_dir`` exists.
+        config: the settings; the folder ``output_dir`` must exist.
 
     Returns:
         The file; None if no split is drawn.
@@ -88,7 +88,7 @@ def write(config: Config) -> Path | None:
         text = json.dumps(content, indent=1)
         part = path.with_name(f".{path.name}.part")
         part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)  # so that a run that is killed leaves no half of it
+        part.replace(path)  # so that a killed run never leaves half a file
     return path
 
 
@@ -98,15 +98,16 @@ def _read(path: Path, source: DataSource) -> dict[str, list[str]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         drawn = content["seed"], tuple(content["split"])
         folders = {folder["data_dir"]: folder for folder in content["folders"]}
-        # The data may have moved since; with one folder there is no doubt which it was.
+        # The data may have moved since. If there is only one folder, its name does not matter.
         folder = next(iter(folders.values())) if len(folders) == 1 else folders[source.data_dir]
         splits = {name: [_checked(entry) for entry in folder[name]] for name in SPLIT_NAMES}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise invalid(expected, error, path) from error
     if drawn != (source.seed, source.split):
         words = (
-            f"the splits were drawn with seed={drawn[0]} and split={_join(drawn[1])}, the settings "
-            f"are seed={source.seed} and split={_join(source.split)}: delete the file to draw anew"
+            f"the splits were drawn with seed={drawn[0]} and split={_join(drawn[1])}, but the "
+            f"settings are seed={source.seed} and split={_join(source.split)}. Delete the file to "
+            "draw new splits"
         )
         raise invalid("the seed and the shares of the settings", drawn, path, words)
     return splits
@@ -114,7 +115,7 @@ def _read(path: Path, source: DataSource) -> dict[str, list[str]]:
 
 def _checked(name: Any) -> str:
     if not isinstance(name, str) or leads_out(name):
-        raise ValueError(f"{name!r} is no name of an image below the folder")
+        raise ValueError(f"{name!r} is not the name of an image below the folder")
     return name
 
 

@@ -1,1 +1,1 @@
-"""Detections and proposals over images and data sets."""
+"""Detections on data sets, and proposals by an RPN or by classic methods."""

@@ -1,8 +1,8 @@
-"""Selective Search and EdgeBoxes: region proposals without a network, by OpenCV.
+"""Region proposals by Selective Search and EdgeBoxes, which need OpenCV and no network.
 
-Needs ``pip install keras-frcnn[proposals]``. These methods take about a second an image, so several
-processes share the work. They do not import TensorFlow, in order to start fast and to stay small:
-the caller reads the images and sends the pixels.
+Needs ``pip install keras-frcnn[proposals]``. These methods take about a second per image, so
+several processes share the work. The processes do not import TensorFlow, so they start fast and
+need little memory; the caller reads the images and sends the pixels.
 """
 
 import collections
@@ -22,26 +22,27 @@ _MAX_EDGE_BOXES = 10_000
 
 
 def proposer(method: str, edge_model: str = "", limit: int = 2000) -> Callable[..., _Proposed]:
-    """Makes a function that proposes the regions of an image.
+    """Creates a function that proposes regions of an image.
 
     Args:
         method: "selective_search" (Uijlings et al. 2013, in the fast mode that Fast R-CNN used) or
             "edge_boxes" (Zitnick and Dollar 2014).
         edge_model: the structured-edge model of EdgeBoxes, ``model.yml.gz`` from OpenCV's extra
             data.
-        limit: the largest number of regions for an image.
+        limit: the largest number of regions per image.
 
     Returns:
-        A function from an image, uint8 [H, W, 3] RGB, to ``(boxes [P, 4], scores [P])``: float32,
-        yxyx pixels of the image, far edge exclusive, best first. Equal images give equal results.
+        A function that takes an image, uint8 [H, W, 3] RGB, and returns ``(boxes, scores)``:
+        float32 [P, 4], yxyx pixels of the image, far edge exclusive, and float32 [P], best first.
+        Equal images give equal results.
 
     Raises:
-        ValueError: if OpenCV's contrib modules or the model are missing.
+        ValueError: If OpenCV's contrib modules or the model are missing.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}. Received: {method!r}")
     cv2 = _opencv()
-    cv2.setNumThreads(1)  # processes work in parallel, not threads
+    cv2.setNumThreads(1)  # the processes already use all cores
     if method == "selective_search":
         return lambda image: _finish(*_selective_search(cv2, image), image, limit)
     if not os.path.isfile(edge_model):
@@ -60,15 +61,15 @@ def proposer(method: str, edge_model: str = "", limit: int = 2000) -> Callable[.
 def processes(
     count: int, *arguments
 ) -> Iterator[Callable[[Iterable[np.ndarray]], Iterator[_Proposed]]]:
-    """Starts processes that share the work.
+    """Starts processes that propose regions in parallel.
 
     Args:
-        count: number of processes; 0 starts one for each core.
+        count: number of processes; 0 starts one per core.
         *arguments: the arguments of ``proposer``.
 
     Yields:
-        A function from images to the boxes and scores of each, in order. It takes an image from the
-        iterable only when a process will soon be free for it.
+        A function that takes an iterable of images and yields the boxes and scores of each, in
+        order. It reads only a few images ahead.
     """
     count = count or len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
@@ -86,15 +87,15 @@ def processes(
         yield propose
 
 
-_of_this_process: dict[str, Callable[..., _Proposed]] = {}  # set by _start_process
+_worker_state: dict[str, Callable[..., _Proposed]] = {}  # in each process, set by _start_process
 
 
 def _start_process(*arguments):
-    _of_this_process["proposer"] = proposer(*arguments)
+    _worker_state["proposer"] = proposer(*arguments)
 
 
 def _propose(image):
-    return _of_this_process["proposer"](image)
+    return _worker_state["proposer"](image)
 
 
 def _opencv():
@@ -115,10 +116,10 @@ def _selective_search(cv2, image):
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(np.ascontiguousarray(image[..., ::-1]))
     search.switchToSelectiveSearchFast()
-    # C's rand(), whose state all images share, draws the order within a level of the hierarchy.
+    # C's rand() draws the order within a level of the hierarchy, and images share its state.
     ctypes.CDLL(None).srand(0)
     rectangles = np.asarray(search.process(), np.float32).reshape(-1, 4)
-    return rectangles, -np.arange(len(rectangles), dtype=np.float32)  # there are only ranks
+    return rectangles, -np.arange(len(rectangles), dtype=np.float32)  # ranks, for lack of scores
 
 
 def _edge_boxes(cv2, detector, image):
@@ -128,15 +129,15 @@ def _edge_boxes(cv2, detector, image):
     boxes = cv2.ximgproc.createEdgeBoxes()
     boxes.setMaxBoxes(_MAX_EDGE_BOXES)
     rectangles, scores = boxes.getBoundingBoxes(thin, orientation)
-    scores = [] if scores is None else scores  # None stands for no boxes
+    scores = [] if scores is None else scores  # None means no boxes
     return np.asarray(rectangles, np.float32).reshape(-1, 4), np.asarray(scores, float).ravel()
 
 
 def _finish(rectangles, scores, image, limit):
-    """Turns the best rectangles (x, y, width, height) into boxes, clipped to the image."""
+    """Converts the best rectangles (x, y, width, height) to boxes that are clipped to the image."""
     best = np.argsort(-scores, kind="stable")[:limit]
     x, y, width, height = rectangles[best].T
     boxes = np.stack([y, x, y + height, x + width], axis=1)
-    # By NumPy, since boxes.clip would load TensorFlow into every process.
+    # Not by ops.boxes.clip, which would load TensorFlow in every process.
     boxes = np.clip(boxes, 0, np.float32(image.shape[:2] * 2))
     return boxes.astype(np.float32), scores[best].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Detections and proposals of a detector on all images of a data set."""
+"""Runs a detector, or only its RPN, on all images of a data set."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -21,18 +21,19 @@ def detect_dataset(
     Args:
         model: a ``FasterRCNN``.
         dataset: the images.
-        config: the settings of the groups data and detections. At several ``test_shorter_sides``
-            every image is detected at each size and the detections are merged.
-        batch_size: number of images in a batch.
-        callbacks: Keras callbacks for ``model.predict``, which is called once for each size.
+        config: the settings of the groups data and detections. With several
+            ``test_shorter_sides``, the detector runs on every image at each size, and the
+            detections are merged.
+        batch_size: number of images per batch.
+        callbacks: Keras callbacks for ``model.predict``, which is called once per size.
 
     Returns:
-        ``(detections, proposals)``: the detections by image id; and for each record its proposals,
-        ``boxes`` [P, 4] and ``scores`` [P], best first, at the first size. Boxes are yxyx pixels of
-        the original images.
+        ``(detections, proposals)``: the detections by image id; and for each record the proposals
+        at the first size, ``boxes`` [P, 4] and ``scores`` [P], best first. All boxes are yxyx
+        pixels of the original images.
 
     Raises:
-        ValueError: if an image cannot be decoded; the error names it.
+        ValueError: If an image cannot be decoded. The error names it.
     """
     by_size, proposals = [], []
     for shorter_side, longer_side in config.sizes(config.test_shorter_sides):
@@ -58,13 +59,13 @@ def merge_detections(
     """Merges the detections on one image at several sizes by suppression within each class.
 
     Args:
-        by_size: for each size ``boxes`` [K, 4], ``scores`` [K] and ``labels`` [K]; all boxes in the
-            same pixels.
-        num_classes: C.
+        by_size: for each size ``boxes`` [K, 4], ``scores`` [K] and ``labels`` [K]. The boxes of all
+            sizes must be in pixels of the original image.
+        num_classes: the number of classes.
         config: the settings; ``nms_iou_threshold`` and ``max_detections`` are used.
 
     Returns:
-        ``boxes``, ``scores`` and ``labels`` of the detections that are left, best first.
+        ``boxes``, ``scores`` and ``labels`` of the remaining detections, best first.
     """
     boxes, scores, labels = (
         np.concatenate([detections[name] for detections in by_size])
@@ -91,15 +92,14 @@ def propose_dataset(
         model: a ``FasterRCNN``.
         dataset: the images.
         config: the settings of the data group.
-        training: whether to return as many proposals as training samples from, or as many as
-            inference uses.
+        training: whether the numbers of proposals are those of training instead of inference.
 
     Yields:
-        For each record its id, its proposals' boxes [P, 4], yxyx pixels of the original image,
-        and their scores [P], best first.
+        For each record its id, the boxes [P, 4] of its proposals in yxyx pixels of the original
+        image, and their scores [P], best first.
 
     Raises:
-        ValueError: if an image cannot be decoded; the error names it.
+        ValueError: If an image cannot be decoded. The error names it.
     """
     config = config.replace(test_proposals="rpn")
     batches = pipeline.eval_dataset(dataset, config, model.backbone.preprocessing)
@@ -113,8 +113,8 @@ def propose_dataset(
     with naming_images():
         for record, inputs in zip(dataset.records, batches, strict=True):
             boxes, scores, valid = (output[0].numpy() for output in step(inputs)[:3])
-            # TensorFlow's sigmoid is not monotonic in its last bit, so sorting by logits can leave
-            # the scores unsorted by one bit.
+            # TensorFlow's sigmoid is not monotonic in its last bit, so scores that are sorted by
+            # logits can still increase by one bit.
             yield record.image_id, boxes[valid], np.minimum.accumulate(scores[valid])
 
 

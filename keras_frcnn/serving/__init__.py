@@ -1,1 +1,1 @@
-"""Serving: a trained detector as a SavedModel, verified to answer as the model does."""
+"""Exports trained detectors as SavedModels for serving, and verifies their answers."""

@@ -1,6 +1,6 @@
-"""Exports a detector as one SavedModel, which TensorFlow Serving runs without any of our Python.
+"""Exports a detector as a SavedModel, which TensorFlow Serving runs without this package.
 
-Every signature returns K = ``max_detections`` rows an image, best first; rows past
+Every signature returns K = ``max_detections`` rows per image, best first. Rows after
 ``num_detections`` are padding. The names are those that clients of TensorFlow's detection models
 expect:
 
@@ -36,21 +36,21 @@ def export(
     version: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Writes a SavedModel to a temporary folder, verifies it, and only then moves it into place.
+    """Writes a SavedModel to a temporary folder, verifies it, and then moves it to its folder.
 
     Args:
         model: the detector.
         output_dir: the folder that TensorFlow Serving watches (``--model_base_path``).
-        images: images to verify it on, uint8 [H, W, 3]; by default synthetic ones.
+        images: images on which it is verified, uint8 [H, W, 3]; by default synthetic images.
         version: number of the folder inside ``output_dir``. TensorFlow Serving uses the highest.
         say: called with a line of text at each stage.
 
     Returns:
-        The SavedModel's folder, ``output_dir/version``. A SavedModel that was there is replaced.
+        The SavedModel's folder, ``output_dir/version``. An earlier SavedModel in it is replaced.
 
     Raises:
-        ValueError: if the folder holds something else, or if the SavedModel's answers differ from
-            the model's.
+        ValueError: If the folder holds something else, or if the SavedModel's answers differ from
+            those of the model.
     """
     target = version_folder(output_dir, version)
     images = synthetic_images() if images is None else images
@@ -59,23 +59,23 @@ def export(
         save(model, folder)
         say(f"Comparing it with the model in a fresh Python process, on {len(images)} image(s) ...")
         count = verify(folder, model, images)
-        say(f"It answers as the model does, on {count} detections.")
+        say(f"Their answers are equal, with {count} detections.")
     if not count:
-        say("That proves little: give --images with objects to compare detections too.")
+        say("This proves little: give --images with objects, so that detections are compared.")
     return target
 
 
 def save(model: FasterRCNN, folder: str | Path) -> None:
-    """Writes a SavedModel: ``serving_default``, ``serve_bytes`` and ``serve_examples``.
+    """Writes a SavedModel with ``serving_default``, ``serve_bytes`` and ``serve_examples``.
 
-    The class names are also stored as ``assets/labels.txt``, one a line.
+    The class names are also stored in ``assets/labels.txt``, one per line.
 
     Args:
         model: the detector.
         folder: the folder to write to; it is created.
     """
     module = tf.Module(name="keras_frcnn")
-    # Only the weights, because loading the Keras model itself would need Keras and our classes.
+    # Only the weights are stored: loading the Keras model itself would need Keras and our classes.
     module.weights = [weight.value for weight in model.weights]
     with tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch) / "labels.txt"
@@ -88,18 +88,17 @@ def version_folder(output_dir: str | Path, version: int) -> Path:
     """Returns the folder of a version, after checking that it can be written.
 
     Raises:
-        ValueError: if the folder holds something other than a SavedModel, or the version is not
-            positive.
+        ValueError: If the folder holds anything but a SavedModel, or the version is not positive.
     """
     if version < 1:
         raise ValueError(f"version must be at least 1. Received: {version}")
     target = Path(output_dir) / str(version)
     for folder in (target, *target.parents):
         if folder.exists() and not folder.is_dir():
-            raise ValueError(f"The SavedModel needs the folder {folder}. Found: a file")
+            raise ValueError(f"{folder} must be a folder for the SavedModel. Received: a file")
     if target.exists() and any(target.iterdir()) and not (target / "saved_model.pb").is_file():
         raise ValueError(
-            f"{target} holds something other than a SavedModel and is not replaced. Use another "
+            f"{target} holds something other than a SavedModel, so it is not replaced. Use another "
             "--output_dir or --version"
         )
     return target
@@ -140,8 +139,9 @@ def _signatures(model: FasterRCNN) -> dict[str, Callable]:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
     def serve_bytes(contents):
-        # Every image is detected at its own size, so an answer does not depend on the other images
-        # of the request; and one after the other, so the memory does not depend on their number.
+        # The detector runs on each image at its own size, so an answer does not depend on the other
+        # images of the request. It runs on one image at a time, so that the memory does not depend
+        # on the number of images.
         return tf.map_fn(
             serve_file, contents, parallel_iterations=1, fn_output_signature=image_spec
         )
@@ -160,9 +160,7 @@ def _signatures(model: FasterRCNN) -> dict[str, Callable]:
 
 @contextlib.contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """Gives an empty folder to write to. It replaces the target at the end, or is deleted if an
-    error occurs.
-    """
+    """Yields an empty folder, which replaces the target at the end or is deleted on an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving ignores folders whose names are not numbers.
     with tempfile.TemporaryDirectory(prefix="unfinished_", dir=target.parent) as scratch:

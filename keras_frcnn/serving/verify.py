@@ -1,7 +1,6 @@
-"""Verifies that a SavedModel answers as the model that it was made of.
+"""Verifies that a SavedModel gives the same answers as the model it was made from.
 
-This file is also the program of the fresh process that loads the SavedModel, so it imports nothing
-of the package.
+A fresh process runs this file to load the SavedModel, so it imports nothing from the package.
 """
 
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-# Both sides compute the same operations; only the order of sums may differ.
+# The SavedModel and the model compute the same operations; only the order of sums may differ.
 _PIXEL_TOLERANCE = 1e-3
 _TOLERANCE = 1e-5
 
@@ -21,24 +20,24 @@ _SHOWN_ERROR_LINES = 20
 
 
 def verify(saved_model_dir: str | Path, model, images: Sequence[np.ndarray]) -> int:
-    """Compares the answers of a SavedModel with those of the model that it was made of.
+    """Compares the answers of a SavedModel with those of the model it was made from.
 
     The SavedModel is loaded in a fresh Python process that can import neither keras_frcnn nor
-    Keras. It is asked for each image alone, for two images of one size in a batch, and for all
-    images as PNG files and as examples. Both sides compute on the CPU, even if there is a GPU:
-    each process chooses its GPU kernels anew, and their results may differ.
+    Keras. The requests are each image alone, two images of one size in a batch, and all images as
+    PNG files and as examples. Both processes use the CPU, even if there is a GPU, because each
+    process chooses its own GPU kernels, whose results may differ.
 
     Args:
         saved_model_dir: the SavedModel's folder.
-        model: the FasterRCNN.
-        images: uint8 [H, W, 3], at least one.
+        model: the ``FasterRCNN`` it was made from.
+        images: at least one image, uint8 [H, W, 3].
 
     Returns:
-        The number of detections on the images.
+        The number of detections that were compared.
 
     Raises:
-        ValueError: if an answer differs, naming it and the difference; or if the SavedModel cannot
-            be loaded or run, with the error.
+        ValueError: If an answer differs, or if the SavedModel cannot be loaded or run. The error
+            names the difference or the cause.
     """
     compared = [*images, images[0][:, ::-1]]
     answers = _ask_in_fresh_process(saved_model_dir, compared)
@@ -65,7 +64,7 @@ def verify(saved_model_dir: str | Path, model, images: Sequence[np.ndarray]) -> 
 
 
 def _requests(num_images: int) -> list[tuple[str, list[int]]]:
-    """Returns the requests to make: a signature and the rows of the images to ask it for.
+    """Returns all requests: a signature, and the indices of the images to send to it.
 
     The first and the last image must have the same size.
     """
@@ -79,7 +78,7 @@ def _requests(num_images: int) -> list[tuple[str, list[int]]]:
 
 
 def _as_answer(detections, image_size, class_names) -> dict[str, np.ndarray]:
-    """Converts detections on images of one size to the answer that the SavedModel should give."""
+    """Converts detections on images of one size to the answer expected from the SavedModel."""
     boxes, classes = detections["boxes"], detections["labels"] + 1
     names = np.char.encode(["", *class_names], "utf-8")
     return {
@@ -93,7 +92,7 @@ def _as_answer(detections, image_size, class_names) -> dict[str, np.ndarray]:
 
 
 def _compare(what: str, answer: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    """Raises a ValueError that begins with ``what`` if an answer is not the expected one."""
+    """Raises a ValueError that begins with ``what`` if an answer differs from the expected one."""
     if answer.keys() != expected.keys():
         raise ValueError(f"{what}: expected {sorted(expected)}. Received: {sorted(answer)}")
     for name, value in expected.items():
@@ -114,7 +113,7 @@ def _compare(what: str, answer: dict[str, np.ndarray], expected: dict[str, np.nd
 
 
 def _ask_in_fresh_process(saved_model_dir, images) -> list[dict[str, np.ndarray]]:
-    """Returns the answers to all requests, with strings as UTF-8."""
+    """Returns the answers to all requests, with strings encoded as UTF-8."""
     with tempfile.TemporaryDirectory() as scratch:
         images_file, answers_file = (
             str(Path(scratch) / name) for name in ("images.npz", "answers.npz")
@@ -138,9 +137,9 @@ def _ask_in_fresh_process(saved_model_dir, images) -> list[dict[str, np.ndarray]
 
 
 def _answer_requests(saved_model_dir: str, images_file: str, answers_file: str) -> None:
-    """Loads the SavedModel and writes its answers to all requests; runs in the fresh process."""
+    """Loads the SavedModel and writes its answers to all requests, in the fresh process."""
     for name in ("keras", "keras_frcnn"):
-        sys.modules[name] = None  # Every import of it now fails.
+        sys.modules[name] = None  # makes every import of it fail
     tf.config.set_visible_devices([], "GPU")
     signatures = tf.saved_model.load(saved_model_dir).signatures
     with np.load(images_file) as file:

@@ -1,4 +1,4 @@
-"""Rehearses a run on a few images: does it work, how much memory and how long does it take?"""
+"""Rehearses a run on a few images to find errors and to estimate its memory and its time."""
 
 import resource
 import statistics
@@ -30,15 +30,18 @@ _EVALUATED_IMAGES = 4
 
 
 def dry_run(config: Config, console: Console) -> dict[str, Any]:
-    """Takes a few images through reading, training, evaluation and export, and prints parameters,
-    memory and the estimated time of the run. Everything it writes is deleted at the end.
+    """Reads, trains on, evaluates and exports with a few images.
+
+    Prints the number of parameters, the memory and the estimated time of the run. All files are
+    temporary.
 
     Returns:
-        ``images``: the number of images to train on; and ``phases``: for each phase the seconds of
-        a training ``step`` and those of the ``proposals`` of one image, 0 if the phase writes none.
+        ``images``, the number of training images; and ``phases``, a dict for each phase with the
+        seconds per training ``step`` and the seconds per image for writing ``proposals``, which is
+        0 if the phase writes none.
 
     Raises:
-        ValueError: as the run itself would.
+        ValueError: If the run itself would raise it.
     """
     train_data, eval_data = load_data(config, console)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +63,7 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
 
 
 def _rehearse_phase(phase, train_data, console):
-    """Takes a few steps of a phase; returns its model and its times in seconds."""
+    """Runs a few steps of a phase; returns its model and its times in seconds."""
     model = build_phase_model(phase, train_data.class_names, console)
     num_trainable = sum(int(tf.size(weight)) for weight in model.trainable_weights)
     console.print(
@@ -77,7 +80,7 @@ def _rehearse_phase(phase, train_data, console):
 
 
 def _rehearse_proposals(model, phase, dataset):
-    """Writes the proposals of a few images; returns the seconds of one of them."""
+    """Writes the proposals of a few images; returns the seconds per image."""
     found = propose_dataset(model, dataset, phase.config, training=True)
     proposals = [next(found)]  # The first call traces the graph, so it is not timed.
     started = time.perf_counter()
@@ -88,7 +91,7 @@ def _rehearse_proposals(model, phase, dataset):
 
 
 def _rehearse_steps(model, phase, dataset, console):
-    """Takes a few training steps; returns the median of their seconds without the first."""
+    """Runs a few training steps; returns the median time of all but the first, in seconds."""
     batches = iter(pipeline.train_dataset(dataset, phase.config, model.backbone.preprocessing))
 
     def step():
@@ -110,7 +113,7 @@ def _rehearse_steps(model, phase, dataset, console):
 
 
 def _rehearse_evaluation(model, eval_data, config, console):
-    """Evaluates a few images; returns the seconds of one of them, 0 if nothing is evaluated."""
+    """Evaluates a few images; returns the seconds per image, or 0 if the run has no evaluation."""
     if not eval_data:
         return 0.0
     dataset = _first_images(eval_data, _EVALUATED_IMAGES)
@@ -121,7 +124,7 @@ def _rehearse_evaluation(model, eval_data, config, console):
     result = evaluate(dataset, detections)
     name, value = next(iter(scalars.of_result(result, {}).items()))
     console.print(
-        f"evaluation: {seconds:.2f} s an image, {name} of {len(dataset.records)} images "
+        f"evaluation: {seconds:.2f} s per image, {name} on {len(dataset.records)} images "
         f"{value:.3f}",
         highlight=False,
     )
@@ -129,7 +132,7 @@ def _rehearse_evaluation(model, eval_data, config, console):
 
 
 def _print_estimate(phases, phase_seconds, image_seconds, train_data, eval_data, console):
-    """Prints how long the run will take, without and with its evaluations."""
+    """Prints the estimated time of the run, without and with its evaluations."""
     num_evaluations, training_seconds = 0, 0.0
     for phase, seconds in zip(phases, phase_seconds, strict=True):
         num_evaluations += -(-phase.config.steps // phase.config.steps_per_interval)

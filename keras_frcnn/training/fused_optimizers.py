@@ -1,36 +1,36 @@
-"""Keras' SGD and Adam with the whole update of a variable in one pass over memory.
+"""SGD and Adam that update a variable in a single pass over memory.
 
-Keras composes an update of many elementwise operations, each of which reads and writes the whole
-variable: the cast of the gradient from bfloat16, weight decay, clipping, the momenta. VGG16's box
-head has 120 million weights, so on a processor these passes cost more than the arithmetic. Here
-weight decay and clipping are part of the update. docs/performance.md has the measured times.
+Keras' optimizers build an update from many elementwise operations: casting the gradient from
+bfloat16, weight decay, clipping and the momenta. Each operation reads and writes the whole
+variable. VGG16's box head has 120 million weights, so on a CPU these passes cost more than the
+arithmetic. Here one operation does all of it. docs/performance.md lists the measured times.
 
-The classes rely on four private names of Keras' optimizers: ``_get_variable_index``,
-``_clip_gradients``, ``_backend_update_step`` and Adam's ``_momentums`` and ``_velocities``. For
-each of them a test in tests/training/test_fused_optimizers.py says what breaks if it changes.
+The classes rely on private names of Keras' optimizers: ``_get_variable_index``,
+``_clip_gradients``, ``_backend_update_step``, and Adam's ``_momentums`` and ``_velocities``. For
+each of them a test in tests/training/test_fused_optimizers.py shows what breaks if it changes.
 """
 
 import keras
 import tensorflow as tf
 
-# On a processor, variables with at least this many weights are updated by a function that XLA
-# compiles: the only way to read a bfloat16 gradient, the weight and its momenta in one pass. For
-# smaller variables that gains nothing, and every shape costs a fifth of a second of compilation.
+# On a CPU, variables with at least this many weights are updated by a function that XLA compiles.
+# Nothing else reads a bfloat16 gradient, the weight and its momenta in one pass. For smaller
+# variables this gains nothing, and compiling takes a fifth of a second for every shape.
 MIN_COMPILED_SIZE = 2**20
 
 _PIECE_SIZE = 2**20
 
 
 class _FusedOptimizer:
-    """What both optimizers share: the dtype of the gradients, clipping and weight decay.
+    """Mixin of both optimizers: the dtype of the gradients, clipping and weight decay.
 
-    It stands before a Keras optimizer in the list of base classes.
+    A subclass must list it before the Keras optimizer.
 
     Args:
         l2: weight decay as in Caffe: ``l2 * weight`` is added to the gradient after clipping.
-            ``FasterRCNN.train_step`` leaves the decay out of the loss if this is above 0. Default
-            0.
-        decay_biases: whether biases decay too. Default False.
+            If it is above 0, ``FasterRCNN.train_step`` leaves weight decay out of the loss.
+            Default 0.
+        decay_biases: whether weight decay applies to biases too. Default False.
     """
 
     def __init__(self, *args, l2=0.0, decay_biases=False, **kwargs):
@@ -49,16 +49,16 @@ class _FusedOptimizer:
         super().apply(grads, trainable_variables)
 
     def _clip_gradients(self, grads):
-        """Leaves clipping by the global norm to ``update_step``."""
+        """Does not clip by the global norm, because ``update_step`` does."""
         return grads if self.global_clipnorm else super()._clip_gradients(grads)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        """Hands the factor by which to clip to ``update_step``, beside the learning rate."""
+        """Passes the clip factor to ``update_step`` together with the learning rate."""
         factor = self._clip_factor(grads) if self.global_clipnorm else None
         super()._backend_update_step(grads, trainable_variables, (learning_rate, factor))
 
     def _clip_factor(self, grads):
-        """Returns what the gradients must be multiplied by, of all replicas together."""
+        """Returns the factor that clips the gradients by their global norm over all replicas."""
         if not _is_single_replica():
             grads = tf.distribute.get_replica_context().all_reduce("SUM", grads)
         norm = tf.sqrt(tf.add_n([_sum_of_squares(gradient) for gradient in grads]))
@@ -70,7 +70,7 @@ class _FusedOptimizer:
         Args:
             gradient: its gradient.
             variable: the variable.
-            learning_rate: ``(learning rate, clip factor)``, see ``_backend_update_step``.
+            learning_rate: ``(learning rate, clip factor)``, from ``_backend_update_step``.
         """
         learning_rate, clip_factor = learning_rate
         index = self._get_variable_index(variable)
@@ -107,7 +107,7 @@ class FusedSGD(_FusedOptimizer, keras.optimizers.SGD):
 
     def build(self, variables):
         super().build(variables)
-        if not self.momentum:  # Keras makes slots only for a momentum above 0.
+        if not self.momentum:  # Keras creates slots only for a momentum above 0.
             self.momentums = self.add_optimizer_variables(variables, "momentum")
 
     def _settings(self, learning_rate):
@@ -168,7 +168,7 @@ class FusedAdam(_FusedOptimizer, keras.optimizers.Adam):
 
 
 def _sum_of_squares(gradient):
-    """Sums the squares of a gradient in float32, in pieces that stay in the processor's cache."""
+    """Sums the squares of a gradient in float32, in pieces that fit into the CPU's cache."""
     size = gradient.shape.num_elements()
     sizes = [_PIECE_SIZE] * (size // _PIECE_SIZE) + [size % _PIECE_SIZE]
     pieces = tf.split(tf.reshape(gradient, [size]), sizes)
@@ -180,7 +180,7 @@ def _is_single_replica():
 
 
 def _is_compiled(variable):
-    """Whether the update of a variable is worth compiling: large, in a graph, on a processor."""
+    """Whether the update of a variable is compiled: only large variables on a CPU, in a graph."""
     return (
         not tf.executing_eagerly()
         and _is_single_replica()
@@ -190,8 +190,9 @@ def _is_compiled(variable):
 
 
 def _before_cast(gradient):
-    """Returns the bfloat16 tensor that mixed precision cast to this float32 gradient, if there is
-    one, so that the update reads half as much memory.
+    """Returns the bfloat16 tensor from which mixed precision cast a gradient, if there is one.
+
+    The update then reads half as much memory.
     """
     if tf.is_symbolic_tensor(gradient) and gradient.op.type == "Cast":
         source = gradient.op.inputs[0]

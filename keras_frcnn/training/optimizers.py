@@ -1,4 +1,4 @@
-"""Chooses and makes the optimizer of a run."""
+"""Chooses and creates the optimizer of a run."""
 
 import keras
 import tensorflow as tf
@@ -9,17 +9,16 @@ from keras_frcnn.training.schedules import make_schedule
 
 
 def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
-    """Makes the optimizer that the settings describe, in the form that suits the device at hand.
+    """Creates the optimizer that the settings describe, for the available device.
 
-    - On a processor: ``FusedSGD`` or ``FusedAdam``. Measured there, they take half the time of
-      Keras' own or less (docs/performance.md). They add the weight decay themselves, after
-      clipping.
-    - On any other device: Keras' own ``SGD`` or ``Adam``, since nothing was measured there. The
-      weight decay is then part of the loss, so its gradient is clipped along with the others.
+    - On a CPU it is ``FusedSGD`` or ``FusedAdam``, which take at most half the time of Keras'
+      optimizers (docs/performance.md). They apply weight decay themselves, after clipping.
+    - On any other device it is Keras' ``SGD`` or ``Adam``, because the fused ones were not measured
+      there. Weight decay is then part of the loss, so its gradient is clipped with the others.
 
-    ``FasterRCNN.train_step`` tells the two apart by the optimizer's ``l2``: a weight decay above 0
-    that the optimizer adds, and the loss therefore leaves out. Under ``mixed_float16`` the decay is
-    always part of the loss, because the optimizer is wrapped in one that scales the loss.
+    ``FasterRCNN.train_step`` leaves weight decay out of the loss if the optimizer has an ``l2``
+    above 0. Under ``mixed_float16`` weight decay is always part of the loss, because the optimizer
+    is wrapped in a ``LossScaleOptimizer``.
     """
     is_float16 = config.precision == "mixed_float16"
     arguments = {
@@ -43,5 +42,5 @@ def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
 
 
 def _is_fused_faster():
-    """Whether the fused optimizers were measured to be faster on the device at hand."""
+    """Whether the fused optimizers were measured to be faster on the available device."""
     return all(device.device_type == "CPU" for device in tf.config.get_visible_devices())

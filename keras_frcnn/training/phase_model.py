@@ -1,4 +1,4 @@
-"""Builds the model with which a phase of a run begins."""
+"""Builds the model with which a phase of a run starts."""
 
 from pathlib import Path
 
@@ -17,11 +17,10 @@ from keras_frcnn.weights.start_checkpoint import load_start
 
 
 def build_phase_model(phase: Phase, class_names, console: Console) -> FasterRCNN:
-    """Builds and compiles the model of a phase, with the weights with which the phase begins.
+    """Builds and compiles the model of a phase, with the weights at the start of the phase.
 
     Raises:
-        ValueError: if weights that are asked for are missing or do not fit; the error names their
-            file.
+        ValueError: If initial weights are missing or do not fit. The error names their file.
     """
     config = phase.config
     keras.utils.set_random_seed(config.seed)
@@ -37,11 +36,13 @@ def build_phase_model(phase: Phase, class_names, console: Console) -> FasterRCNN
 
 
 def prepare(model: FasterRCNN, phase: Phase) -> None:
-    """Turns a model with the run's initial weights into the one with which a phase begins: copies
-    parts from the phase's source, freezes what it does not train and sets the model's step.
+    """Prepares a model with the run's initial weights for the start of a phase.
+
+    This copies parts from the phase's source, freezes the parts that the phase does not train, and
+    sets the model's step.
 
     Raises:
-        ValueError: if the source is missing or does not fit.
+        ValueError: If the source is missing or does not fit.
     """
     if phase.source:
         source = checkpoint.load(Path(phase.config.output_dir) / phase.source)
@@ -55,16 +56,16 @@ def prepare(model: FasterRCNN, phase: Phase) -> None:
 
 
 def _load_initial_weights(model, phase, console):
-    """Loads the weights that the run begins with and returns a description of them.
+    """Loads the initial weights of the run and returns a description of them.
 
-    Nothing is loaded if the phase has a checkpoint, whose weights will replace them all.
+    Nothing is loaded if the phase has a checkpoint, because that replaces all weights.
     """
     config = phase.config
     if (Path(config.output_dir) / run_folder.LAST_CHECKPOINT).exists():
         return "weights of the run"
     if config.start_checkpoint:
         report = load_start(model, config.start_checkpoint)
-        if not phase.first_step:  # In later phases the report would be the same.
+        if not phase.first_step:  # The report is the same in later phases.
             console.print(f"start from {config.start_checkpoint}", highlight=False)
             for line in report:
                 console.print(f"  {line}", highlight=False)

@@ -1,4 +1,4 @@
-"""Resolves ``precision=auto`` to the fastest safe arithmetic of this machine."""
+"""Resolves ``precision=auto`` to the fastest safe number format on this machine."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 
-# Flags of processors that multiply bfloat16 in hardware: Intel's AMX, Intel's and AMD's AVX-512
-# BF16, Arm's BF16.
+# Flags of CPUs that multiply bfloat16 in hardware: Intel's AMX, AVX-512 BF16 of Intel and AMD, and
+# Arm's BF16.
 _CPU_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}
 _MIN_GPU_CAPABILITY = (8, 0)  # NVIDIA's first GPUs with tensor cores for bfloat16.
 
@@ -17,10 +17,10 @@ def for_training(config: Config, say: Callable[[str], None]) -> Config:
 
     Args:
         config: the settings.
-        say: called with a line of text that says what was chosen and why.
+        say: called with a line of text about the choice and the reason.
 
     Raises:
-        ValueError: if the precision cannot be trained in.
+        ValueError: If models cannot be trained in this precision.
     """
     if config.precision == "bfloat16":
         raise ValueError(
@@ -34,9 +34,12 @@ def for_training(config: Config, say: Callable[[str], None]) -> Config:
 def for_use(config: Config, say: Callable[[str], None]) -> Config:
     """Returns the settings with ``precision`` resolved for a model that is not trained.
 
-    Args and errors are those of ``for_training``. ``mixed_bfloat16`` becomes ``bfloat16``: the
-    weights are then stored in the type in which they are multiplied. The answers stay the same, the
-    casts are saved and the weights take half the memory.
+    ``mixed_bfloat16`` becomes ``bfloat16``, so the weights are stored in the format in which they
+    are multiplied. The results stay the same, but the weights need no casts and half the memory.
+
+    Args:
+        config: the settings.
+        say: see ``for_training``.
     """
     config = _resolve(config, say)
     is_mixed = config.precision == "mixed_bfloat16"
@@ -52,7 +55,7 @@ def _resolve(config, say):
 
 
 def _fastest_precision():
-    """Returns the fastest precision of this machine and the reason for it."""
+    """Returns the fastest precision on this machine, and the reason."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
@@ -62,8 +65,8 @@ def _fastest_precision():
         return "float32", f"{name} does not multiply bfloat16 in hardware"
     flags = sorted(_CPU_FLAGS & _read_cpu_flags())
     if flags:
-        return "mixed_bfloat16", f"the processor multiplies bfloat16: {', '.join(flags)}"
-    return "float32", "neither the processor nor a GPU is known to multiply bfloat16"
+        return "mixed_bfloat16", f"the CPU multiplies bfloat16 in hardware: {', '.join(flags)}"
+    return "float32", "neither the CPU nor a GPU is known to multiply bfloat16 in hardware"
 
 
 def _read_cpu_flags():
@@ -73,6 +76,6 @@ def _read_cpu_flags():
                 name, _, value = line.partition(":")
                 if name.strip() in ("flags", "Features"):
                     return set(value.split())
-    except OSError:  # Only Linux has this file. Without it float32 is the safe choice.
+    except OSError:  # Only Linux has this file. Without it, float32 is the safe choice.
         pass
     return set()

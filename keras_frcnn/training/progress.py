@@ -13,11 +13,11 @@ from keras_frcnn.config import Config
 
 
 class ProgressBar:
-    """Shows the progress of a run: as one bar on a terminal, elsewhere as one line for every log.
+    """Shows the progress of a run, as a bar on a terminal and as one line per log elsewhere.
 
     Args:
         config: the run's settings.
-        console: where to print.
+        console: the console to print to.
         first_step: number of steps that the run has already taken.
 
     Attributes:
@@ -60,9 +60,7 @@ class ProgressBar:
         self.bar.stop()
 
     def start_from(self, step: int):
-        """Sets the step from which a phase begins or is resumed, and restarts the estimate of the
-        time left.
-        """
+        """Sets the step at which a phase starts or resumes, and restarts the time estimate."""
         self.step = self.first_step = step
         self.start_time = time.perf_counter()
         self.bar.update(self.task, completed=step)
@@ -73,7 +71,7 @@ class ProgressBar:
         self.bar.update(self.task, completed=self.step)
 
     def show(self, losses: dict[str, float], images_per_second: float):
-        """Shows the mean losses of the last steps and the speed."""
+        """Shows the mean losses since the last log, and the speed."""
         text = " ".join(
             f"{label} {losses[name]:.3f}" for name, label in self._LABELS.items() if name in losses
         )
@@ -99,7 +97,7 @@ class ProgressBar:
 
     @contextlib.contextmanager
     def evaluation(self, num_images: int) -> Iterator[keras.callbacks.Callback]:
-        """Shows a second bar during an evaluation; gives the Keras callback that advances it."""
+        """Shows a second bar during an evaluation; yields the Keras callback that advances it."""
         task = self.bar.add_task("evaluate", total=num_images, text="")
         yield _prediction_callback(self.bar, task)
         self.bar.remove_task(task)
@@ -109,7 +107,7 @@ class ProgressBar:
 def prediction_bar(
     console: Console, num_batches: int, title: str
 ) -> Iterator[keras.callbacks.Callback]:
-    """Shows a bar for ``model.predict``; gives the Keras callback that advances it."""
+    """Shows a bar for ``model.predict``; yields the Keras callback that advances it."""
     with progress.Progress(console=console, disable=not console.is_terminal) as bar:
         yield _prediction_callback(bar, bar.add_task(title, total=num_batches))
 

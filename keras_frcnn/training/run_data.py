@@ -1,4 +1,4 @@
-"""Reads the data sets of a run and prints what is in them."""
+"""Reads the data sets of a run and prints a summary of them."""
 
 import numpy as np
 from rich.console import Console
@@ -12,10 +12,10 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset | None
     """Reads the training and the evaluation split.
 
     Returns:
-        Both data sets; the second is None if the run is not evaluated.
+        Both data sets; the second one is None if the run is not evaluated.
 
     Raises:
-        ValueError: if a file, a split or a setting is wrong; the error names it.
+        ValueError: If a file, a split or a setting is wrong. The error names it.
     """
     train_data = data.load_images(config, config.train_split)
     _print_contents("train", train_data, console)

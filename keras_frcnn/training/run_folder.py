@@ -1,4 +1,4 @@
-"""The files of a run folder: their names, and the evaluations that a run has written so far.
+"""The names of the files in a run folder, and the list of a run's evaluations.
 
 Every run writes ``last.keras`` (the latest checkpoint), ``config.cfg`` (its settings) and ``train``
 (TensorBoard's events). A run that is evaluated also writes ``best.keras`` (the checkpoint with the
@@ -26,8 +26,8 @@ def read_evaluations(folder: str | os.PathLike) -> list[dict[str, Any]]:
     """Reads all evaluations of a run, oldest first.
 
     Returns:
-        One dict an evaluation: its ``step``, the name of its ``phase`` if the run has several, and
-        the measured numbers by name, None where a number is undefined.
+        One dict per evaluation: its ``step``, the name of its ``phase`` if the run has several
+        phases, and the measured numbers by name, with None for undefined numbers.
     """
     path = Path(folder) / EVALUATIONS
     if not path.exists():
@@ -44,7 +44,7 @@ def append_evaluation(
         folder: the run folder.
         step: number of steps that the run has taken.
         phase: name of the run's phase; empty if it has only one.
-        values: the measured numbers by name, NaN where undefined.
+        values: the measured numbers by name; undefined numbers are NaN.
     """
     evaluation = {"step": step} | ({"phase": phase} if phase else {})
     evaluation |= {
@@ -55,7 +55,7 @@ def append_evaluation(
 
 
 def drop_evaluations_after(folder: str | os.PathLike, step: int) -> None:
-    """Removes the evaluations of steps that a resumed run will take again."""
+    """Removes the evaluations after a step, because a resumed run will repeat them."""
     kept = [evaluation for evaluation in read_evaluations(folder) if evaluation["step"] <= step]
     text = "".join(json.dumps(evaluation) + "\n" for evaluation in kept)
     (Path(folder) / EVALUATIONS).write_text(text, encoding="utf-8")

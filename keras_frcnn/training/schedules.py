@@ -1,5 +1,6 @@
-"""Learning rate schedules: pure functions of the step, so that a resumed run has the rate of an
-uninterrupted one.
+"""Learning rate schedules.
+
+They are pure functions of the step, so a resumed run has the same rates as an uninterrupted one.
 """
 
 import keras
@@ -39,9 +40,9 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_schedule(config: Config) -> LinearWarmup:
-    """Makes the schedule that the settings describe.
+    """Creates the schedule that the settings describe.
 
-    ``lr_boundaries`` are the first steps at the next lower rate.
+    Each of ``lr_boundaries`` is the first step with the next lower rate.
     """
     if config.lr_schedule == "cosine":
         schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
@@ -51,7 +52,7 @@ def make_schedule(config: Config) -> LinearWarmup:
             for i in range(len(config.lr_boundaries) + 1)
         ]
         # Keras still returns the higher rate at step == boundary, hence the "- 1". It also requires
-        # at least one boundary, so a last one is added beyond the end, where the rate stays equal.
+        # at least one boundary, so one is added at the end, at which the rate does not change.
         end = max(config.steps, *config.lr_boundaries, 0)
         boundaries = [boundary - 1 for boundary in (*config.lr_boundaries, end)]
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(

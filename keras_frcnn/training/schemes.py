@@ -1,16 +1,17 @@
 """The paper's training schemes as phases of one run (Ren et al. 2015, section 3.2).
 
-Joint training, approximate or not, is one phase. Alternating training has four, the paper's steps:
+Joint training, approximate or not, is one phase. Alternating training has four phases, which are
+the steps of the paper:
 
 1. The RPN is trained.
-2. The detector is trained, with convolutions of its own, on the proposals of step 1.
-3. The RPN's own layers are trained anew on the detector's convolutions, which are frozen from here
-   on.
+2. The detector is trained with its own convolutions, on the proposals of step 1.
+3. The RPN's own layers are trained again, on top of the detector's convolutions, which are frozen
+   from now on.
 4. The detector's own layers are trained further, on the proposals of step 3. The two networks now
    share their convolutions.
 
-Unshared training ends after step 2 and keeps both networks. Phases hand their results to each other
-as files of the run folder, so that a run can be resumed at any point.
+Unshared training ends after step 2 and keeps both networks. A phase passes its results to the next
+one through files in the run folder, so that a run can be resumed at any point.
 """
 
 import dataclasses
@@ -19,27 +20,27 @@ from pathlib import Path
 from keras_frcnn.config import Config
 from keras_frcnn.training import run_folder
 
-# The parts of the model that a phase can train or freeze, by their attributes of ``FasterRCNN``.
+# The parts of the model that a phase can train or freeze: names of attributes of ``FasterRCNN``.
 BACKBONE, RPN_BACKBONE, RPN, ROI_HEAD = "backbone", "rpn_backbone", "rpn", "roi_head"
 MODEL_PARTS = (BACKBONE, RPN_BACKBONE, RPN, ROI_HEAD)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of a run in which the same parts of the model learn from the same losses.
+    """A section of a run in which the same parts of the model are trained with the same losses.
 
-    Which losses there are follows from ``trained``: a stage has losses if its head is trainable.
+    ``trained`` decides which losses there are: a stage has losses if its head is trained.
 
     Attributes:
-        name: for messages and logs; empty for the one phase of joint training.
+        name: the name in messages and logs; empty for the only phase of joint training.
         config: the run's settings with the phase's own ``steps``, ``lr_boundaries`` and
-            ``batch_size``, and with ``train_proposals`` naming the file that it trains on.
-        model_config: the settings of its model, which are stored in its checkpoints.
+            ``batch_size``, and with the proposals file of the phase as ``train_proposals``.
+        model_config: the settings of the phase's model, which its checkpoints store.
         first_step: number of steps that the run has taken when the phase begins.
-        trained: the parts of the model that learn. The others are frozen.
-        source: the checkpoint of the run folder that parts are copied from; empty for none.
-        copied: the parts that are copied. The others begin with the run's initial weights.
-        result: the name under which the checkpoint of its end is kept.
+        trained: the parts of the model that are trained. All other parts are frozen.
+        source: the checkpoint in the run folder from which parts are copied; empty for none.
+        copied: the parts that are copied. All other parts start with the run's initial weights.
+        result: the name of the checkpoint that is kept at the end of the phase.
     """
 
     name: str = ""
@@ -63,13 +64,13 @@ class Phase:
 
     @property
     def proposals_file(self) -> Path | None:
-        """The file of proposals that the run writes for this phase to train on."""
+        """The proposals file that the run writes for this phase to train on, or None."""
         return Path(self.config.train_proposals) if _needs_proposals(self) else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _AlternatingStep:
-    """What is fixed about a step of alternating training; the attributes are those of ``Phase``."""
+    """The fixed properties of a step of alternating training; see ``Phase`` for the attributes."""
 
     model_scheme: str
     trained: tuple[str, ...]
@@ -139,10 +140,10 @@ def phases(config: Config) -> tuple[Phase, ...]:
 
 
 def unfinished(config: Config) -> tuple[Phase, ...]:
-    """Returns the phases that a run folder has not finished; at least the final one.
+    """Returns the phases that are not finished in the run folder, always with the final phase.
 
     Raises:
-        ValueError: if the checkpoint of a phase is missing although a later phase has finished.
+        ValueError: If the checkpoint of a phase is missing although a later phase has finished.
     """
     folder, all_phases = Path(config.output_dir), phases(config)
     finished = [not phase.is_final and (folder / phase.result).exists() for phase in all_phases]

@@ -1,8 +1,8 @@
-"""Trains a detector: from the settings in a ``Config`` to a run folder.
+"""Trains a detector with the settings of a ``Config`` and writes a run folder.
 
-The number of steps is the run's only clock. The order of the data, the sampling, dropout and the
-learning rate are pure functions of it and of the seed, so a run that is stopped and resumed equals
-one that was never stopped. ``run_folder.py`` lists the files that a run writes.
+The order of the data, sampling, dropout and the learning rate are pure functions of the seed and
+the number of steps taken, so a run that is stopped and resumed equals one that was never stopped.
+``run_folder.py`` lists the files that a run writes.
 """
 
 import dataclasses
@@ -34,16 +34,16 @@ def train(config: Config, console: Console | None = None) -> Path:
 
     Args:
         config: the settings, with ``precision`` resolved.
-        console: where to print; by default standard output.
+        console: the console to print to; by default standard output.
 
     Returns:
         The run folder.
 
     Raises:
-        ValueError: if settings, data or a checkpoint are wrong, or a loss is not finite; the error
+        ValueError: If settings, data or a checkpoint are wrong, or a loss is not finite. The error
             names what is wrong.
-        SystemExit: after Ctrl-C or SIGTERM, once the checkpoint is written; its code is 128 plus
-            the signal's number.
+        SystemExit: After Ctrl-C or SIGTERM, once the checkpoint is written. The exit code is 128
+            plus the signal's number.
     """
     console = console or Console()
     folder = Path(config.output_dir)
@@ -63,15 +63,13 @@ def train(config: Config, console: Console | None = None) -> Path:
             if not phase.is_final:
                 os.replace(folder / run_folder.LAST_CHECKPOINT, folder / phase.result)
     if stop.received:
-        console.print(f"Stopped at step {bar.step}. Give the same command again to resume.")
+        console.print(f"Stopped at step {bar.step}. Run the same command again to resume.")
         raise SystemExit(128 + stop.received)
     return folder
 
 
 def _remove_stale_proposals(folder, phases):
-    """Removes proposals files that an earlier run left in the folder when its checkpoints were
-    deleted.
-    """
+    """Removes the proposals files of an earlier run whose checkpoints were deleted."""
     is_new_run = not phases[0].first_step and not (folder / run_folder.LAST_CHECKPOINT).exists()
     for phase in phases:
         if is_new_run and phase.proposals_file:
@@ -100,7 +98,7 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
     if step >= phase.last_step:
         if phase.is_final:
             bar.console.print(
-                f"Nothing to do: {config.output_dir} has all of its {step} steps", highlight=False
+                f"Nothing to do: {config.output_dir} has finished all {step} steps", highlight=False
             )
         return
     if phase.proposals_file and not write_proposals(model, phase, train_data, bar, stop):
@@ -136,7 +134,7 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
 
 
 def _lacks_evaluation(phase, step):
-    """Whether the run was stopped after an interval's last step and before its evaluation."""
+    """Whether the run was stopped between the last step of an interval and its evaluation."""
     config, steps_taken = phase.config, step - phase.first_step
     evaluations = run_folder.read_evaluations(config.output_dir)
     is_evaluated = step in {evaluation["step"] for evaluation in evaluations}
@@ -145,17 +143,18 @@ def _lacks_evaluation(phase, step):
 
 
 def write_proposals(model, phase, dataset, bar, stop) -> bool:
-    """Writes the proposals that a phase trains on, unless the file exists: those of the RPN with
-    which the phase begins, on all images that its steps draw.
+    """Writes the proposals that a phase trains on, unless the file exists.
+
+    The RPN at the start of the phase finds them in all images that the phase's steps draw.
 
     Returns:
-        Whether the file exists now; it does not if the run was stopped meanwhile.
+        Whether the file exists now. It does not if the run was stopped in the meantime.
     """
     if phase.proposals_file.exists():
         return True
     rows = drawn_rows(dataset.records, phase.config, phase.first_step, phase.config.steps)
     drawn = dataclasses.replace(dataset, records=[dataset.records[row] for row in rows])
-    bar.console.print(f"Proposals of {len(rows)} images to train on ...", highlight=False)
+    bar.console.print(f"Writing the proposals of {len(rows)} images ...", highlight=False)
     found = propose_dataset(model, drawn, phase.config, training=True)
     proposals = []
     for of_image in bar.count(found, "propose", len(rows)):
@@ -167,7 +166,7 @@ def write_proposals(model, phase, dataset, bar, stop) -> bool:
 
 
 def _batches(model, train_data, phase, step):
-    """Returns the batches of a phase from a step of the run on."""
+    """Returns the batches of a phase, starting after ``step`` steps of the run."""
     steps = phase.last_step - step
     return pipeline.train_dataset(
         train_data, phase.config, model.backbone.preprocessing, step, steps
@@ -175,13 +174,13 @@ def _batches(model, train_data, phase, step):
 
 
 def _epochs(steps_taken, steps, interval):
-    """Divides the rest of a phase into epochs of Keras, each of which ends with an evaluation.
+    """Divides the rest of a phase into Keras epochs, each of which ends with an evaluation.
 
-    An epoch is one interval, except for the first one of a run that was stopped within an interval,
-    and for a last one that is shorter.
+    An epoch is one interval. Only the first epoch after a stop inside an interval, and the last
+    epoch of a phase, may be shorter.
 
     Yields:
-        ``(first epoch, end epoch, steps an epoch)`` for each call of ``fit``.
+        ``(first epoch, end epoch, steps per epoch)`` for each call of ``fit``.
     """
     if steps_taken % interval:
         end = min(steps, steps_taken + interval - steps_taken % interval)

@@ -249,7 +249,7 @@ def test_a_checkpoint_is_measured_on_data_with_other_names(run, renamed, tmp_pat
     assert values.pop("category_ids") == numbers
     assert values == expected
     output = " ".join(capsys.readouterr().out.split())
-    assert f"skipped: coco in {renamed}: objects of classes that match none: hexagon (1)" in output
+    assert f"skipped: coco in {renamed}: objects of unmatched classes: hexagon (1)" in output
     entries = json.loads((out / "detections.json").read_text())
     assert {entry["category_id"] - 100 for entry in entries} <= set(CATEGORY_IDS)
     # And these, with the classes that the model has: the same figures without a model.

@@ -158,7 +158,7 @@ def test_detections_of_images_without_annotations(evaluate, run, tmp_path, capsy
     for name in ("detections.json", *(f"voc/comp4_det_test_{n}.txt" for n in fakes.CLASS_NAMES)):
         assert (tmp_path / "found" / name).read_text() == (measured / name).read_text()
     assert len(json.loads((measured / "detections.json").read_text())) > 0
-    assert "counts as background" not in capsys.readouterr().out
+    assert "count as background" not in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(argv)
     assert "the annotation is missing" in capsys.readouterr().err

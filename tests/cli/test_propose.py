@@ -113,7 +113,7 @@ def test_the_images_are_those_that_training_sees(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--method=rpn"], "--checkpoint is missing: the .keras file whose RPN proposes"),
+        (["--method=rpn"], "--checkpoint is missing: the .keras file of the run whose RPN is used"),
         (["--method=edge_boxes"], "edge_boxes needs the structured-edge model"),
         (["--method=sliding"], "rpn, selective_search, edge_boxes"),
     ],

@@ -318,7 +318,7 @@ def test_a_dry_run_reports_and_writes_nothing(train, tmp_path, monkeypatch, caps
     assert re.search(
         r"train step: \d+\.\d\d s \(the first one \d+\.\d s\), loss \d+\.\d{3}", output
     )
-    assert re.search(r"evaluation: \d+\.\d\d s an image, mAP_area of 1 images [\d.]+", output)
+    assert re.search(r"evaluation: \d+\.\d\d s per image, mAP_area on 1 images [\d.]+", output)
     assert "export: works\n" in output
     assert re.search(r"memory: \d+\.\d GiB at most\n", output)
     assert "for 2 steps, 0 min with 2 evaluations of 1 images\n" in output

@@ -90,6 +90,6 @@ def test_a_setting_is_read_under_its_former_name():
     both = {"num_pictures": 3, "check_pictures": False, "num_images": 3}
     assert Config.from_dict(both) == Config(num_images=3, check_images=False)
     assert both == {"num_pictures": 3, "check_pictures": False, "num_images": 3}
-    message = "^num_pictures is the former name of num_images: both must be equal. Received: 3 and"
+    message = "^num_pictures is a former name of num_images, so both must be equal. Received: 3 and"
     with pytest.raises(ValueError, match=message):
         Config.from_dict({"num_pictures": 3, "num_images": 4})

@@ -54,7 +54,7 @@ FORMATS = "one or more of voc, coco, tfrecord, tfds, yolo, folder"
         ),
         (
             {"dataset": "folder", "split": (0.8, 0.21)},
-            "split must be shares that sum to at most 1. Received: (0.8, 0.21)",
+            "split must be fractions that sum to at most 1. Received: (0.8, 0.21)",
         ),
     ],
 )

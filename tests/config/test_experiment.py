@@ -106,12 +106,12 @@ def test_a_former_name_is_of_one_setting_and_no_present_name():
         (
             {"scheme": "alternating", "alternating_steps": (900, 900, 500, 900)},
             "warmup_steps must be below the length of every phase (900, 900, 500, 900), which "
-            "steps or alternating_steps give. Received: 500",
+            "is set by steps or alternating_steps. Received: 500",
         ),
         (
             {"scheme": "unshared", "steps": 3, "warmup_steps": 0},
-            "warmup_steps must be below the length of every phase (1, 0), which steps or "
-            "alternating_steps give. Received: 0",
+            "warmup_steps must be below the length of every phase (1, 0), which is set by "
+            "steps or alternating_steps. Received: 0",
         ),
         ({"longer_side": 599}, "longer_side (599) is below shorter_side (600)"),
         ({"split": (0.5, 0.5)}, "split needs dataset=folder"),

@@ -84,7 +84,8 @@ def test_a_written_flagfile_holds_only_comments_and_name_value_lines(tmp_path):
 )
 def test_what_a_flagfile_cannot_hold_is_not_written_in_silence(changes, tmp_path):
     (name,) = changes
-    with pytest.raises(ValueError, match=f"^{name} must fit on a line of a flagfile. Received: "):
+    expected = f"^{name} must be a value that a line of a flagfile can hold. Received: "
+    with pytest.raises(ValueError, match=expected):
         flags.write_flagfile(Config(**changes), tmp_path / "config.cfg")
     assert not list(tmp_path.iterdir())
 

@@ -113,11 +113,13 @@ def test_lists_of_positive_numbers(name, value, problems):
         ({"longer_side": 599}, "longer_side (599) is below shorter_side (600)"),
         (
             {"rpn_bg_iou_threshold": 0.71},
-            "rpn_bg_iou_threshold is above rpn_fg_iou_threshold: an anchor could be both",
+            "rpn_bg_iou_threshold is above rpn_fg_iou_threshold: an anchor could be both "
+            "foreground and background",
         ),
         (
             {"roi_bg_iou_threshold": 0.51},
-            "roi_bg_iou_threshold is above roi_fg_iou_threshold: a region could be both",
+            "roi_bg_iou_threshold is above roi_fg_iou_threshold: a region could be both "
+            "foreground and background",
         ),
         (
             {"roi_bg_iou_threshold_low": 0.51},
@@ -126,12 +128,12 @@ def test_lists_of_positive_numbers(name, value, problems):
         (
             {"scheme": "non_approximate"},
             "scheme=non_approximate needs roi_pooling=align: max pooling rounds the proposals' "
-            "coordinates and has no gradient in them",
+            "coordinates, so they have no gradient",
         ),
         (
             {"train_proposals": "found.npz"},
             "test_proposals=rpn needs a trained RPN, but with train_proposals=found.npz the RPN "
-            "learns nothing: name a proposals file, or 'dense'",
+            "is not trained: use a proposals file or 'dense'",
         ),
         (
             {"test_proposals": "dense", "test_ranked_proposals": False},

@@ -85,8 +85,8 @@ def test_choices_are_of_the_type():
 )
 def test_forms_in_words(type, choices, limits, words):
     declared = option(type, choices, limits)
-    assert declared.form("by commas") == words.replace(", ;", ",").replace("; by", " by")
-    assert declared.form() == words.replace(", ; by commas", "").replace("; by commas", "")
+    assert declared.requirement("by commas") == words.replace(", ;", ",").replace("; by", " by")
+    assert declared.requirement() == words.replace(", ; by commas", "").replace("; by commas", "")
 
 
 def test_the_type_of_a_lists_elements():

@@ -147,5 +147,5 @@ def test_settling_needs_an_image(reading):
         reading.settle(SOURCE)
 
 
-def test_read_files_keeps_the_order():
-    assert list(dataset.read_files(lambda n: n * n, range(300))) == [n * n for n in range(300)]
+def test_map_in_threads_keeps_the_order():
+    assert list(dataset.map_in_threads(lambda n: n * n, range(300))) == [n * n for n in range(300)]

@@ -77,7 +77,7 @@ def test_the_first_data_sets_classes_count_and_the_others_are_matched_by_name(vo
         [True, False, False], [], [True, False], [], [False, False],
     ]  # fmt: skip
     place = f"coco in {other.root}"
-    assert dataset.skipped == [f"{place}: objects of classes that match none: truck (2)"]
+    assert dataset.skipped == [f"{place}: objects of unmatched classes: truck (2)"]
     words = "Dog is dog, couch is sofa, tv is tvmonitor, TV-monitor is tvmonitor"
     assert dataset.remarks == [f"{place}: {words}"]
     assert dataset.truth is None and dataset.form == "voc"
@@ -90,7 +90,8 @@ def test_the_order_of_the_data_sets_decides(voc, other):
     assert objects(dataset)["000001"] == [("couch", 1), ("TV-monitor", 0), ("Dog", 2)]
     assert dataset.skipped == [] and dataset.form == "coco"
     assert dataset.remarks[-1] == (
-        f"voc in {voc.root}: has no truck, tv; what shows one there counts as background"
+        f"voc in {voc.root}: has no annotations of truck, tv; their objects in these "
+        "images count as background"
     )
 
 
@@ -107,8 +108,8 @@ def test_a_classes_file_chooses_for_all(voc, other, tmp_path):
         "3": [("TV", 4)],
     }
     assert dataset.skipped == [
-        f"voc in {voc.root}: objects of classes that match none: dog (1), sofa (1)",
-        f"coco in {other.root}: objects of classes that match none: Dog (1), couch (1)",
+        f"voc in {voc.root}: objects of unmatched classes: dog (1), sofa (1)",
+        f"coco in {other.root}: objects of unmatched classes: Dog (1), couch (1)",
     ]
 
 
@@ -118,8 +119,8 @@ def test_only_what_is_asked_for_is_read(voc, other):
     dataset = data.load(config, ("-", "train2017"), ("sofa", "cow"))
     assert objects(dataset) == {1: [("sofa", 1)], 2: [], 3: []}
     (line,) = dataset.skipped
-    assert line.endswith("classes that match none: Dog (1), truck (2), tv (1), TV-monitor (1)")
-    assert "has no cow; what shows one there" in dataset.remarks[-1]
+    assert line.endswith("unmatched classes: Dog (1), truck (2), tv (1), TV-monitor (1)")
+    assert "has no annotations of cow; their objects" in dataset.remarks[-1]
     with pytest.raises(ValueError, match="each of the datasets voc, coco.*Received: train$"):
         data.load(config, ("train",))
 
@@ -138,7 +139,7 @@ def test_a_model_of_one_data_set_is_measured_on_another(other):
     alone = data.load(settings(other), ("train2017",), ours, strict=False, images=False)
     assert alone.records == [] and alone.truth.category_ids == (72, 91, 3, 1)
     assert alone.skipped == dataset.skipped == [
-        f"coco in {other.root}: objects of classes that match none: truck (2)"
+        f"coco in {other.root}: objects of unmatched classes: truck (2)"
     ]  # fmt: skip
 
 

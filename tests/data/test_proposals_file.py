@@ -89,7 +89,7 @@ def test_a_box_outside_its_image_is_named(path):
     with pytest.raises(ValueError) as caught:
         proposals_file.read_for(path, [record("c"), record("a", 40, 30)], limit=9)
     assert str(caught.value) == (
-        f"{path}: a proposal of image 'a' leaves its height 40 and width 30: "
+        f"{path}: a proposal of image 'a' leaves the image of height 40, width 30: "
         "[1.0, 2.0, 30.0, 40.0] (yxyx)"
     )
 

@@ -110,7 +110,8 @@ def test_without_shares_nothing_is_written(folder):
 def test_other_settings_than_those_of_the_file_are_refused(folder, settings):
     splits.write(config(folder))
     words = (
-        "split.json: the splits were drawn with seed=0 and split=0.8,0.2, the settings are seed="
+        "split.json: the splits were drawn with seed=0 and split=0.8,0.2, but the settings are "
+        "seed="
     )
     with pytest.raises(ValueError, match=words):
         splits.splits_of(source(folder, **settings))

@@ -374,7 +374,7 @@ def test_proposals_of_a_run_that_was_cleared_away_are_not_used(unshared):
 def test_a_finished_run_has_nothing_to_do(whole, alternating, train):
     before = {path.name: path.stat().st_mtime_ns for path in whole.folder.glob("*.keras")}
     output = train(alternating.replace(output_dir=str(whole.folder)))
-    assert "has all of its 10 steps" in output.replace("\n", " ")
+    assert "has finished all 10 steps" in output.replace("\n", " ")
     assert before == {path.name: path.stat().st_mtime_ns for path in whole.folder.glob("*.keras")}
 
 

@@ -192,7 +192,7 @@ def test_ctrl_c_stops_as_sigterm_does(config, train, tmp_path, signal_at):
 def test_a_finished_run_has_nothing_to_do(config, train, unbroken):
     before = (unbroken.folder / "last.keras").stat().st_mtime_ns
     output = train(config.replace(output_dir=str(unbroken.folder)))
-    assert f"Nothing to do: {unbroken.folder} has all of its 6 steps" in output.replace("\n", "")
+    assert f"Nothing to do: {unbroken.folder} has finished all 6 steps" in output.replace("\n", "")
     assert (unbroken.folder / "last.keras").stat().st_mtime_ns == before
     assert len(read_evaluations(unbroken.folder)) == 2
 

@@ -1,9 +1,9 @@
-"""Augmentation: training images and their boxes, changed at random.
+"""Augmentation: changes training images and their boxes at random.
 
-All draws are a function of the image's key, that is of the run's seed, the epoch and the image's
-row. They depend neither on the batch nor on the thread, nor on the step at which a run was resumed.
-Each change has draws of its own, so switching one on alters no other, and a change that no setting
-asks for adds nothing to the graph.
+All random numbers depend only on the image's key, that is, on the run's seed, the epoch and the
+image's row. They do not depend on the batch, the thread or the step at which a run was resumed.
+Each change has its own random numbers, so turning one on does not alter another, and a change that
+is turned off adds nothing to the graph.
 """
 
 from keras_frcnn.data.augment.color import change_colors

@@ -1,13 +1,13 @@
-"""Keys and random numbers of one image: functions of the seed, the epoch and the row alone."""
+"""Keys and random numbers of an image, which depend only on the seed, the epoch and the row."""
 
 import tensorflow as tf
 
 SIZE, JITTER, CROP, WINDOW, COLORS, MODEL = range(6)
-"""What numbers are drawn for. Each purpose has draws of its own, independent of the others."""
+"""The purposes of random numbers. The numbers of one purpose are independent of all others."""
 
 
 def image_key(seed: int, epoch: int | tf.Tensor, row: tf.Tensor) -> tf.Tensor:
-    """Returns the key from which everything about an image is drawn.
+    """Returns the key that decides all random numbers of an image.
 
     Args:
         seed: the run's seed.
@@ -35,7 +35,7 @@ def model_key(key: tf.Tensor) -> tf.Tensor:
 
 
 def uniform(key: tf.Tensor, purpose: int, shape: list[int]) -> tf.Tensor:
-    """Draws numbers for one purpose.
+    """Draws uniform random numbers for one purpose.
 
     Args:
         key: int64 [2], the result of ``image_key``.
@@ -43,7 +43,7 @@ def uniform(key: tf.Tensor, purpose: int, shape: list[int]) -> tf.Tensor:
         shape: the shape of the result.
 
     Returns:
-        float32, at least 0 and below 1; always the same numbers for the same arguments.
+        float32 in [0, 1). The same arguments always give the same numbers.
     """
     purpose_key = tf.random.fold_in(key, tf.constant(purpose, tf.int64))
     return tf.random.stateless_uniform(shape, purpose_key)

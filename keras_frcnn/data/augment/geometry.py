@@ -1,6 +1,6 @@
-"""Random flips, crops and sizes of an image, and its boxes with it.
+"""Random flips, crops and sizes of an image and its boxes.
 
-Boxes are as in ``transforms``; "targets" are one image's "boxes", "labels" and "ignore".
+Boxes are as in ``transforms``. "targets" holds the "boxes", "labels" and "ignore" of one image.
 """
 
 import tensorflow as tf
@@ -17,12 +17,12 @@ _SMALLEST_CROP = 32  # pixels a side: two cells of the features
 def flip_and_crop(
     image: tf.Tensor, targets: dict[str, tf.Tensor], key: tf.Tensor, config: Config
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Mirrors an image and crops it, both at random.
+    """Mirrors and crops an image at random.
 
     Args:
         image: [H, W, 3].
         targets: the image's objects.
-        key: the image's, from ``image_key``.
+        key: the image's key, from ``image_key``.
         config: settings ``flip``, ``crop_*`` and ``scale_jitter``.
 
     Returns:
@@ -44,14 +44,14 @@ def move_boxes(
     key: tf.Tensor,
     config: Config,
 ) -> tf.Tensor:
-    """Moves other boxes of an image, such as proposals, in the same way as ``flip_and_crop`` does.
+    """Moves other boxes of an image, such as proposals, in the same way as ``flip_and_crop``.
 
     Args:
         boxes: float32 [P, 4].
-        image_shape: int32 [2], height and width of the image before the change.
-        targets: the image's objects before the change, as for ``flip_and_crop``.
-        key: the image's, from ``image_key``.
-        config: as for ``flip_and_crop``.
+        image_shape: int32 [2], height and width of the image before ``flip_and_crop``.
+        targets: see ``flip_and_crop``.
+        key: see ``flip_and_crop``.
+        config: see ``flip_and_crop``.
 
     Returns:
         float32 [P, 4], clipped to the new image; boxes outside it have no area.
@@ -70,8 +70,8 @@ def _may_crop(config: Config) -> bool:
 
 
 def draw_flips(key: tf.Tensor, mode: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws ``(horizontal, vertical)``, whether to mirror; ``mode`` is the setting ``flip``."""
-    # By the image's key itself, without a purpose: the flips are those of earlier versions.
+    """Draws whether to mirror, ``(horizontal, vertical)``; ``mode`` is the setting ``flip``."""
+    # The key is used directly, without a purpose, to give the same flips as earlier versions.
     horizontal, vertical = tf.unstack(tf.random.stateless_uniform([2], key) < 0.5)
     return (
         horizontal & (mode in ("horizontal", "both")),
@@ -84,21 +84,21 @@ def draw_window(
 ) -> tf.Tensor:
     """Draws the part of an image to keep.
 
-    The result is the first of 50 windows that keeps an object, or the whole image if none does.
-    Without an object to keep, it is the first window.
+    The result is the first of 50 random windows that keeps an object, or the whole image if none
+    does. If the image has no objects, the result is the first window.
 
     Args:
-        key: the image's, from ``image_key``.
+        key: the image's key, from ``image_key``.
         config: settings ``crop_*`` and ``scale_jitter``.
         image_shape: int32 [2], height and width.
         boxes: float32 [G, 4].
         is_object: bool [G], False for regions to ignore.
 
     Returns:
-        int32 [4], yxyx pixels of the image. Each side has at least 32 pixels, if the image has.
+        int32 [4], yxyx pixels of the image. Each side has at least 32 pixels if the image has.
     """
-    # Not tf.image.stateless_sample_distorted_bounding_box: its ranges must be constants of the
-    # graph, and its aspect ratio is that of the crop, not relative to the image.
+    # tf.image.stateless_sample_distorted_bounding_box does not fit: its ranges must be constants
+    # of the graph, and its aspect ratio is that of the crop, not relative to the image.
     shape = tf.cast(image_shape, tf.float32)
     windows = _draw_windows(key, config, shape)
     visible = box_ops.ioa(boxes, windows)
@@ -112,10 +112,10 @@ def draw_window(
 def _draw_windows(key: tf.Tensor, config: Config, shape: tf.Tensor) -> tf.Tensor:
     """Draws windows in an image of ``shape``, in whole pixels: float32 [50, 4].
 
-    The height and width of a random crop are shares of the image's height and width, each drawn
-    from ``crop_sides``. The two shares are swapped if the crop would turn a landscape into a
-    portrait or the other way round, because a batch has one orientation. A scale jitter above 1
-    divides both.
+    The height and width of a random crop are fractions of the image's height and width, each drawn
+    from the range ``crop_sides``. The two fractions are swapped if the crop would turn a landscape
+    into a portrait or vice versa, because a batch has one orientation. Both are divided by the
+    scale jitter if this is above 1.
     """
     is_cropped = draws.uniform(key, draws.CROP, []) < config.crop_probability
     share_draws, start_draws = tf.unstack(draws.uniform(key, draws.WINDOW, [2, _CROP_TRIES, 2]))
@@ -135,17 +135,19 @@ def crop(
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Crops an image and its objects.
 
-    A part of an object is not background: the object stays one if at least ``min_visible`` of its
-    area is left, and otherwise becomes a region to ignore. Only objects wholly outside are dropped.
+    An object remains an object if at least ``min_visible`` of its area is left. Otherwise it
+    becomes a region to ignore, because a part of an object is not background. Only objects that are
+    completely outside the window are dropped.
 
     Args:
         image: [H, W, 3].
         targets: the image's objects.
-        window: int32 [4], yxyx pixels of the image, inside it.
-        min_visible: the share of an object's area that must be left.
+        window: int32 [4], yxyx pixels of the image, inside the image.
+        min_visible: the fraction of an object's area that must be left.
 
     Returns:
-        ``(image, targets)``: [h, w, 3], and the objects in its pixels, clipped to it, in order.
+        ``(image, targets)``: the crop [h, w, 3], and the objects in its pixels, clipped to it, in
+        their order.
     """
     y1, x1, y2, x2 = tf.unstack(window)
     visible = box_ops.ioa(targets["boxes"], tf.cast(window, tf.float32)[tf.newaxis])[:, 0]
@@ -166,12 +168,12 @@ def _into_window(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 def draw_sides(key: tf.Tensor, config: Config) -> tuple[int | tf.Tensor, int | tf.Tensor]:
-    """Draws the size that an image is resized to.
+    """Draws the size to which an image is resized.
 
     Args:
-        key: the image's, from ``image_key``.
+        key: the image's key, from ``image_key``.
         config: settings ``shorter_side``, ``longer_side``, ``train_shorter_sides`` and
-            ``scale_jitter``. Only a jitter below 1 counts here; above 1 it crops.
+            ``scale_jitter``. Only a jitter below 1 matters here; a jitter above 1 crops the image.
 
     Returns:
         ``(shorter_side, longer_side)`` for ``transforms.resize``: int32 scalars, or the config's
@@ -192,6 +194,6 @@ def largest_sides(config: Config) -> tuple[int, int]:
 
 
 def _draw_jitter(key: tf.Tensor, config: Config) -> tf.Tensor:
-    """Draws the factor of ``scale_jitter``, which is the same each time for the same key."""
+    """Draws the factor of ``scale_jitter``; the same key always gives the same factor."""
     low, high = config.scale_jitter
     return low + (high - low) * draws.uniform(key, draws.JITTER, [])

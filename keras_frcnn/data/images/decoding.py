@@ -1,4 +1,4 @@
-"""Decoding the images of records in tf.data, and checking all of them before a long run.
+"""Decodes the images of records in tf.data, and checks all of them before a long run.
 
 The check decodes with the same operations as training, so an image that passes it does not stop a
 run later.
@@ -25,10 +25,10 @@ _NAMED = re.compile(rf"\[{_UNREADABLE}\] \[(.*?)\]\s*(?:\[\[|\[Op:|\n|$)", re.DO
 
 
 def image_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from a row of the records to its image, uint8 [H, W, 3], upright RGB.
+    """Returns a function that reads the image of a row: uint8 [H, W, 3], upright RGB.
 
-    The function runs in tf.data and raises an InvalidArgumentError for an image that cannot be
-    decoded or does not have its record's size; ``naming_images`` turns it into a ValueError.
+    The function runs in tf.data. It raises an InvalidArgumentError if an image cannot be decoded or
+    does not have its record's size; ``naming_images`` turns this into a ValueError.
     """
     decode_or_empty = _decoder(records)
     names = tf.constant([os.fsencode(record.name) for record in records], tf.string)
@@ -45,7 +45,7 @@ def image_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
 
 @contextlib.contextmanager
 def naming_images() -> Iterator[None]:
-    """Turns the error about an image that ``image_reader`` cannot read into a ValueError."""
+    """Turns the error of ``image_reader`` into a ValueError that names the image."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
@@ -59,20 +59,21 @@ def naming_images() -> Iterator[None]:
 
 
 def leave_out_broken(dataset: Dataset, config: Config) -> Dataset:
-    """Decodes every image of a dataset once and settles what cannot be decoded.
+    """Decodes every image of a dataset once, and leaves out or refuses images that are broken.
 
-    A file's header states its size, and its last bytes tell whether it was cut off. Only decoding
-    finds damage in between.
+    The header of a file gives its size, and its last bytes show whether it was cut off. Only
+    decoding finds damage in between.
 
     Args:
         dataset: the records.
-        config: setting ``on_bad_record``.
+        config: the settings; ``on_bad_record`` is used.
 
     Returns:
-        The dataset; under "skip" without the broken images, each with a line in ``skipped``.
+        The dataset without the broken images, each of which has a line in ``skipped``.
 
     Raises:
-        ValueError: naming the broken images under "error", or all of them if no image is left.
+        ValueError: If there are broken images and ``on_bad_record`` is "error", or if no image is
+            left. The error names the images.
     """
     rows = list(zip(dataset.records, problems(dataset.records), strict=True))
     broken = [
@@ -100,10 +101,10 @@ def problems(records: Sequence[Record]) -> list[str]:
     """Decodes every image once, on all cores, with a progress bar on a terminal.
 
     Args:
-        records: images whose headers are sound.
+        records: images with valid headers.
 
     Returns:
-        For each image what is wrong with it, in words; empty for an image that training can read.
+        For each image a description of what is wrong; empty for an image that training can read.
     """
     if not records:
         return []
@@ -116,13 +117,13 @@ def problems(records: Sequence[Record]) -> list[str]:
 
 
 def _decoder(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from a row to its image, which is empty if it cannot be decoded."""
+    """Returns a function that decodes the image of a row, or returns an empty image on failure."""
     read_bytes = _byte_reader(records)
     orientations = tf.constant([record.orientation for record in records], tf.int32)
 
     def decode_or_empty(row: tf.Tensor) -> tf.Tensor:
-        # TensorFlow's decoding error does not name the file. It is only logged here, and the caller
-        # recognises the failure by the empty image.
+        # TensorFlow's decoding error does not name the file. It is only logged here; callers
+        # recognise the failure by the empty image.
         stream = tf.data.Dataset.from_tensors((row, orientations[row]))
         stream = stream.map(lambda row, turn: transforms.decode(read_bytes(row), turn))
         empty = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
@@ -133,14 +134,14 @@ def _decoder(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _byte_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns a function from a row to the bytes of its image file, a string scalar."""
+    """Returns a function that reads the bytes of the image of a row, a string scalar."""
     paths = tf.constant([os.fsencode(record.path) for record in records], tf.string)
     if all(record.span is None for record in records):
         return lambda row: tf.io.read_file(paths[row])
     spans = tf.constant([record.span or (0, 0, 0) for record in records], tf.int64)
 
     def read_span(row: tf.Tensor) -> tf.Tensor:
-        # Not by open_image: a program could not end while tf.data's threads wait for Python.
+        # open_image does not fit: a program cannot end while threads of tf.data wait for Python.
         start, offset, length = tf.unstack(spans[row])
         stream = tf.raw_ops.TFRecordDatasetV2(
             filenames=paths[row : row + 1],
@@ -163,7 +164,7 @@ def _byte_reader(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
 def _problem(record: Record, shape: np.ndarray) -> str:
     height, width = shape.tolist()
     if not height:
-        return "its header is sound, but its pixels cannot be decoded"
+        return "its header is valid, but its pixels cannot be decoded"
     if (height, width) != (record.height, record.width):
         return headers.size_problem((record.height, record.width), (height, width))
     return ""

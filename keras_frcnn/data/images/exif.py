@@ -1,20 +1,21 @@
-"""The EXIF rule: which way up an image is shown.
+"""The EXIF orientation of images, and the rule by which it is read.
 
 A camera that is held sideways stores the pixels as its sensor has them, together with a number from
-1 (upright) to 8 that says how to show them. Viewers and browsers follow that number, so annotations
+1 (upright) to 8 that says how to display them. Viewers and browsers use this number, so annotations
 refer to the turned image. Every reader of this package follows the same rule:
 
-- The EXIF data are those in a JPEG's first segment APP1 that begins with ``PREFIX``, or in the
-  chunk "eXIf" in front of a PNG's pixels.
+- EXIF data is read from a JPEG's first APP1 segment that begins with ``PREFIX``, or from the chunk
+  "eXIf" before a PNG's pixels.
 - The orientation is the first entry with the tag ``ORIENTATION`` in the first directory (IFD0). It
-  must be one number, of the type SHORT or LONG, from 1 to 8.
-- Everything else means 1: no EXIF data, damaged data, another type or count, another number.
-- Ignored are an orientation that only XMP states, EXIF data behind a PNG's pixels or in its text
-  chunks, and the directory of the thumbnail (IFD1). Browsers ignore them too, Pillow's
+  must be a single number from 1 to 8 of the type SHORT or LONG.
+- In all other cases the orientation is 1: without EXIF data, with damaged data, and with any other
+  type, count or number.
+- An orientation that only XMP gives, EXIF data after a PNG's pixels or in its text chunks, and the
+  directory of the thumbnail (IFD1) are ignored. Browsers ignore them too, but Pillow's
   ``ImageOps.exif_transpose`` does not.
 
-``orientation`` reads EXIF data in Python. A served model has only TensorFlow's operations, so
-``graph_decoder.orientation`` finds and reads them in a graph. One table of cases tests both.
+``orientation`` reads EXIF data in Python. A served model has only TensorFlow operations, so
+``graph_decoder.orientation`` does the same in a graph. One table of cases tests both.
 """
 
 PREFIX = b"Exif\0\0"
@@ -32,21 +33,21 @@ TURNS = (
     (True, True, True),
     (True, False, True),
 )
-"""What turns the stored pixels upright, for orientation 1 to 8: whether rows and columns are
-swapped first, and whether left and right, and top and bottom, are swapped after that."""
+"""How to turn the stored pixels upright, for orientation 1 to 8: whether to transpose the image,
+and then whether to mirror it horizontally, and vertically."""
 
 
 def orientation(exif: bytes) -> int:
-    """Reads the orientation from EXIF data, as the module states the rule.
+    """Reads the orientation from EXIF data, by the rule of this module.
 
     Args:
-        exif: EXIF data with or without ``PREFIX``, as Pillow keeps them in ``info["exif"]`` of an
-            image that is open and not loaded yet.
+        exif: EXIF data with or without ``PREFIX``, as in Pillow's ``info["exif"]`` of an image that
+            has been opened but not loaded.
 
     Returns:
         The orientation of the stored pixels, 1 to 8; 1 is upright.
     """
-    while exif.startswith(PREFIX):  # some writers repeat it
+    while exif.startswith(PREFIX):  # some programs write it twice
         exif = exif[len(PREFIX) :]
     byte_order = {b"II": "little", b"MM": "big"}.get(exif[:2])
     if byte_order is None or sorted(exif[2:4]) != [0, 42]:

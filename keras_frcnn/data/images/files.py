@@ -1,7 +1,7 @@
-"""Image files: finding them, and reading the pixels of one.
+"""Finds image files and reads their pixels.
 
-``to_image`` is the reader for everything that works with pixels outside tf.data: detection,
-drawings and classic proposals. It decodes with the same operations as the training pipeline.
+``to_image`` reads images for everything outside tf.data: detection, drawings and classic proposals.
+It decodes with the same operations as the training pipeline.
 """
 
 import glob
@@ -23,14 +23,14 @@ def find_images(sources: Iterable[str]) -> list[Path]:
     """Finds the image files that a user names.
 
     Args:
-        sources: files, folders (which stand for the .jpg, .jpeg and .png files directly inside)
-            and patterns with ``*``, ``?``, ``[...]`` or ``**``.
+        sources: files, folders (whose .jpg, .jpeg and .png files are taken, without subfolders) and
+            patterns with ``*``, ``?``, ``[...]`` or ``**``.
 
     Returns:
         The files in the order of the sources, sorted by name within a source; each file once.
 
     Raises:
-        ValueError: naming a source without any image.
+        ValueError: If a source contains no image. The error names it.
     """
     found = {}
     for source in sources:
@@ -46,17 +46,18 @@ def find_images(sources: Iterable[str]) -> list[Path]:
 
 
 def to_image(image: str | os.PathLike | Record | np.ndarray) -> np.ndarray:
-    """Reads an image file, upright as viewers show it, or checks that an array is an image.
+    """Reads an image file and turns it upright, or checks that an array is an image.
 
     Args:
-        image: the name of a JPEG or PNG file; the record of an image; or an uint8 array: RGB
+        image: the name of a JPEG or PNG file; the record of an image; or a uint8 array: RGB
             [H, W, 3], RGB with alpha [H, W, 4] (alpha is dropped), or grey [H, W] or [H, W, 1].
 
     Returns:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        ValueError: naming the file that cannot be read, or stating the array's type and shape.
+        ValueError: If the file cannot be read or the array is not an image. The error names the
+            file, or the array's dtype and shape.
     """
     if isinstance(image, Record):
         return _read(image.path, image.span, image.name)

@@ -1,7 +1,7 @@
-"""Decoding JPEG and PNG in a served model, with TensorFlow's operations alone.
+"""Decodes JPEG and PNG in a served model, with TensorFlow operations only.
 
-For files, ``headers.image_header`` reads the header and ``transforms.decode`` the pixels. A served
-model has only the bytes and the graph, so this module reads the same header in TensorFlow.
+For files, ``headers.image_header`` reads the header and ``transforms.decode`` decodes the pixels. A
+served model has only the bytes and the graph, so this module reads the header with TensorFlow.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ import tensorflow as tf
 from keras_frcnn.data.images import exif, transforms
 from keras_frcnn.data.images.headers import MAX_PIXELS
 
-_MAX_BLOCKS = 1000  # JPEG segments or PNG chunks in front of the pixels; cameras write about ten
-_MAX_STRAY_BYTES = 65536  # skipped in one step because they belong to no segment
+_MAX_BLOCKS = 1000  # JPEG segments or PNG chunks before the pixels; cameras write about ten
+_MAX_STRAY_BYTES = 65536  # bytes outside any segment that are skipped in one step
 _SOI, _EOI, _SOS, _APP1, _TEM, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0x01, 0xFF  # JPEG's markers
 _RST0 = 0xD0
-_CHECKSUM_BYTES = 4  # behind a PNG chunk
+_CHECKSUM_BYTES = 4  # after a PNG chunk
 
-_Block = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # start and end of its content, whether it is EXIF
+_Block = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # (start, end) of its content, whether it is EXIF
 
 
 def decode_upright(content: tf.Tensor) -> tf.Tensor:
@@ -27,19 +27,20 @@ def decode_upright(content: tf.Tensor) -> tf.Tensor:
         content: string scalar, the file's bytes.
 
     Returns:
-        uint8 [H, W, 3], RGB: the pixels that ``files.to_image`` reads from the file.
+        uint8 [H, W, 3], RGB: the same pixels that ``files.to_image`` reads from the file.
 
     Raises:
-        InvalidArgumentError: if it is not a JPEG or PNG, claims too many pixels, or is damaged.
+        InvalidArgumentError: If the file is neither JPEG nor PNG, has too many pixels, or is
+            damaged.
     """
-    with tf.device("CPU:0"):  # a GPU would wait for each of many small steps
+    with tf.device("CPU:0"):  # many small steps are slow on a GPU
         data = tf.io.decode_raw(content, tf.uint8)
         with tf.control_dependencies([_check_size(content, data)]):
             return transforms.decode(tf.identity(content), orientation(data))
 
 
 def orientation(data: tf.Tensor) -> tf.Tensor:
-    """Reads the orientation in the bytes of a file, by the rule that ``exif`` states.
+    """Reads the orientation from the bytes of a file, by the rule in ``exif``.
 
     Args:
         data: uint8 [N], the bytes of a JPEG or PNG.
@@ -56,7 +57,7 @@ def orientation(data: tf.Tensor) -> tf.Tensor:
 
 
 def _check_size(content: tf.Tensor, data: tf.Tensor) -> tf.Operation:
-    """Refuses other formats and too many pixels, before memory is spent."""
+    """Refuses other formats and too many pixels, before memory is allocated."""
     is_jpeg = _has(data, 0, [_FILL, _SOI, _FILL])
     is_png = _has(data, 0, b"\x89PNG\r\n\x1a\n")
     known = tf.debugging.Assert(is_jpeg | is_png, ["unreadable image: expected JPEG or PNG"])
@@ -78,13 +79,13 @@ def _find_exif(
     Args:
         data: uint8 [N], the file's bytes.
         first: the offset of the first block.
-        read_block: ``_segment`` or ``_chunk``. From the data and a block's offset it returns where
-            the block's content starts (0 if the pixels come here, or nothing), where it ends, and
+        read_block: ``_segment`` or ``_chunk``. It takes the data and a block's offset, and returns
+            the start of the block's content (0 if this is the end of the blocks), its end, and
             whether it is EXIF data.
-        gap: bytes between a block's content and the next block.
+        gap: number of bytes between a block's content and the next block.
 
     Returns:
-        ``(start, end)`` of the EXIF data, int64; equal numbers if there are none.
+        ``(start, end)`` of the EXIF data, int64; equal numbers if there is none.
     """
 
     def goes_on(start, end, is_exif, count):
@@ -101,7 +102,7 @@ def _find_exif(
 
 
 def _segment(data: tf.Tensor, offset: tf.Tensor) -> _Block:
-    """Reads a JPEG segment; stray bytes between segments count as a block of their own."""
+    """Reads a JPEG segment. Stray bytes between segments count as a block of their own."""
     begin, marker = _number(data, offset, 1), _number(data, offset + 1, 1)
     size = _number(data, offset + 2, 2)
     is_stray = begin != _FILL
@@ -127,8 +128,8 @@ def _chunk(data: tf.Tensor, offset: tf.Tensor) -> _Block:
 
 
 def _orientation(data: tf.Tensor) -> tf.Tensor:
-    """Does the same as ``exif.orientation``, with EXIF data as uint8 [N]."""
-    for _ in range(2):  # JPEG's own prefix, and the one that some writers repeat
+    """Does the same as ``exif.orientation`` with EXIF data as uint8 [N]."""
+    for _ in range(2):  # JPEG's prefix, and another one that some programs write
         skipped = tf.where(_has(data, 0, exif.PREFIX), len(exif.PREFIX), 0)
         data = data[skipped:]
     is_little = _has(data, 0, b"II")
@@ -155,16 +156,16 @@ def _orientation(data: tf.Tensor) -> tf.Tensor:
 def _number(
     data: tf.Tensor, offset: int | tf.Tensor, size: int, is_little: bool | tf.Tensor = False
 ) -> tf.Tensor:
-    """Reads a whole number of ``size`` bytes, int64; bytes behind the end count as 0."""
+    """Reads an integer of ``size`` bytes as int64; bytes after the end of the data count as 0."""
     values = data[offset : offset + size]
     values = tf.cast(tf.pad(values, [[0, size - tf.size(values)]]), tf.int64)
     return _join(tf.ensure_shape(values, [size]), is_little)
 
 
 def _join(values: tf.Tensor, is_little: bool | tf.Tensor) -> tf.Tensor:
-    """Joins bytes, int64 [..., size], to whole numbers."""
-    # Reversing a constant with a slice [::-1] would make TensorFlow's layout optimizer give up on
-    # the whole graph, the network included.
+    """Joins bytes, int64 [..., size], into integers."""
+    # Reversing a tensor with a slice [::-1] makes TensorFlow's layout optimizer skip the whole
+    # graph, including the network.
     little = [256**power for power in range(values.shape[-1])]
     factors = tf.where(
         is_little, tf.constant(little, tf.int64), tf.constant(little[::-1], tf.int64)
@@ -173,7 +174,7 @@ def _join(values: tf.Tensor, is_little: bool | tf.Tensor) -> tf.Tensor:
 
 
 def _has(data: tf.Tensor, offset: int | tf.Tensor, expected: bytes | list[int]) -> tf.Tensor:
-    """Tells whether ``expected`` stands at an offset."""
+    """Returns whether the bytes at an offset are ``expected``."""
     found = data[offset : offset + len(expected)]
     found = tf.pad(found, [[0, len(expected) - tf.size(found)]])
     return tf.reduce_all(found == tf.constant(list(expected), tf.uint8))

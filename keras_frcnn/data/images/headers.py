@@ -1,4 +1,4 @@
-"""Headers of image files: size and orientation, and refusals before a pixel is decoded."""
+"""Reads the size and orientation of image files, and refuses bad files before decoding them."""
 
 import os
 from typing import BinaryIO
@@ -9,7 +9,7 @@ from keras_frcnn.data.images import exif
 from keras_frcnn.data.images.spans import Span, open_image
 
 MAX_PIXELS = 80_000_000
-"""Images whose header claims more pixels are refused, before memory is spent."""
+"""Images with more pixels in their header are refused, before memory is allocated."""
 
 _END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL_BYTES = 64
@@ -21,24 +21,25 @@ _OTHER_FORMATS = {
 
 
 def image_header(path: str | os.PathLike, span: Span | None = None) -> tuple[int, int, int]:
-    """Reads an image's size from its header and makes sure that the file is not cut off.
+    """Reads an image's size from its header and checks that the file is not cut off.
 
-    The pixels are decoded only if the file's last bytes lack the format's end marker, to tell a
-    file that is cut off from one with harmless bytes behind the image.
+    The pixels are only decoded if the format's end marker is not among the last bytes, to tell
+    whether the file is cut off or has harmless bytes after the image.
 
     Args:
         path: a JPEG or PNG file, or a file that contains one.
-        span: where the image lies in that file; None if it is the whole file.
+        span: the position of the image in the file; None if it is the whole file.
 
     Returns:
         ``(height, width, orientation)``: the size in pixels of the image as displayed, and the EXIF
         orientation of the stored pixels.
 
     Raises:
-        ValueError: naming the file, if it is missing, not a JPEG or PNG, cut off or too large.
+        ValueError: If the file is missing, neither JPEG nor PNG, cut off or too large. The error
+            names the file.
     """
     try:
-        if not os.path.isfile(path):  # opening a pipe would wait for its writer
+        if not os.path.isfile(path):  # opening a pipe would block
             raise ValueError("there is no such file")
         with open_image(path, span) as file, Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
@@ -46,8 +47,8 @@ def image_header(path: str | os.PathLike, span: Span | None = None) -> tuple[int
                 raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS} are refused")
             if image.mode == "CMYK" and "adobe" not in image.info:
                 raise ValueError(
-                    "CMYK without Adobe's marker, whose colours programs read in two ways; save it "
-                    "as RGB"
+                    "it is CMYK without Adobe's marker, which programs decode to different "
+                    "colours; save it as RGB"
                 )
             orientation = exif.orientation(image.info.get("exif", b""))
             _check_end(image, file)
@@ -59,7 +60,7 @@ def image_header(path: str | os.PathLike, span: Span | None = None) -> tuple[int
 
 
 def size_problem(header_size: tuple[int, int], decoded_size: tuple[int, int]) -> str:
-    """Describes an image whose decoded size, (height, width), differs from its header's."""
+    """Describes the difference between an image's size in its header and when decoded."""
     (height, width), (decoded_height, decoded_width) = header_size, decoded_size
     return (
         f"{height} x {width} pixels (height x width) by its header, {decoded_height} x "
@@ -74,12 +75,12 @@ def _wrong_format(path: str | os.PathLike, span: Span | None) -> str:
     if not head:
         return "the file is empty"
     names = [name for start, name in _OTHER_FORMATS.items() if head.startswith(start)]
-    names += ["HEIC or AVIF"] if head[4:] == b"ftyp" else []  # behind 4 bytes with a size
+    names += ["HEIC or AVIF"] if head[4:] == b"ftyp" else []  # the first 4 bytes hold a size
     return f"expected JPEG or PNG, found {(*names, 'something else')[0]}"
 
 
 def _check_end(image: Image.Image, file: BinaryIO) -> None:
-    """Raises an error if the image's file is cut off."""
+    """Raises an error if the file of an image is cut off."""
     marker, offset = _END_MARKERS[image.format], file.tell()
     file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
     if marker in file.read():

@@ -1,7 +1,7 @@
-"""Checks of image files: damage, wrong names, duplicates and near-duplicates.
+"""Checks image files for damage, wrong suffixes, duplicates and near-duplicates.
 
-Images that look alike have nearly the same difference hash: the image is shrunk to 9 x 9 grey
-cells, and each of 128 bits says whether a cell is brighter than its neighbour.
+Similar images have similar difference hashes: an image is shrunk to 9 x 9 grey cells, and each of
+the 128 bits says whether a cell is brighter than its neighbour.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _MAX_BYTES = 256_000_000
 _LARGE_PIXELS = 16_000_000
 _large = threading.Lock()  # large images are decoded one at a time, to bound the memory
 _CELLS = 8
-_LEAST_CONTRAST = 2.0  # grey levels between cells; below it the bits are noise
+_LEAST_CONTRAST = 2.0  # standard deviation of the cells in grey levels; below it, bits are noise
 _CHUNK_BYTES = 32_000_000
 
 
@@ -33,14 +33,14 @@ class ImageFile:
     """What is known about an image file.
 
     Attributes:
-        height: pixels of the image as displayed, that is after its EXIF orientation is applied;
+        height: height in pixels of the image as displayed, that is, turned by its EXIF orientation;
             0 if the header is unreadable.
-        width: pixels, see ``height``.
+        width: width in pixels; see ``height``.
         orientation: EXIF orientation (1 to 8) of the stored pixels.
         suffix: the suffix that fits the content; empty if unknown.
         digest: SHA-256 of the image's bytes; empty if they cannot be read.
         difference_hash: 16 bytes; ``UNKNOWN_HASH`` for an image without pixels or contrast.
-        problem: what is wrong, as ``(kind, words)``; None for a sound image.
+        problem: ``(kind, message)``; None if nothing is wrong.
     """
 
     height: int = 0
@@ -53,15 +53,14 @@ class ImageFile:
 
 
 def read(path: Path, span: Span | None = None) -> ImageFile:
-    """Reads an image file to its last pixel.
+    """Reads and decodes an image file.
 
     Args:
-        path: any file. Other formats than JPEG and PNG, and files that are too large, are refused
-            before they are decoded.
-        span: where the image lies in the file; None if it is the whole file.
+        path: any file. Files that are too large or neither JPEG nor PNG are not decoded.
+        span: the position of the image in the file; None if it is the whole file.
 
     Returns:
-        What the file contains. No content whatsoever raises an error.
+        The facts about the file. No file content ever raises an error.
     """
     try:
         size = path.stat().st_size if span is None else span.length
@@ -81,15 +80,15 @@ def read(path: Path, span: Span | None = None) -> ImageFile:
 
 
 def nearest(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Finds for each image the most similar one among others.
+    """Finds the most similar one of other images for each image.
 
     Args:
-        hashes: uint64 [N, 2], the images' difference hashes.
-        others: uint64 [M, 2], those of the others; M is at least 1.
+        hashes: uint64 [N, 2], the difference hashes of the images.
+        others: uint64 [M, 2], the difference hashes of the other images; M is at least 1.
 
     Returns:
-        ``(indices, distances)``: rows of ``others`` [N], the first among equals, and the numbers of
-        differing bits [N], 0 to 128.
+        ``(indices, distances)``: the rows of ``others`` [N], the first among equals; and the
+        numbers of differing bits [N], 0 to 128.
     """
     indices, distances = np.zeros(len(hashes), int), np.zeros(len(hashes), int)
     step = max(1, _CHUNK_BYTES // others.nbytes)
@@ -110,7 +109,7 @@ def _claimed_pixels(path: Path, span: Span | None) -> int:
 
 
 def _read_image(path: Path, span: Span | None, has_signature: bool, digest: str) -> ImageFile:
-    """Decodes a file that is not too large; ``has_signature``: it begins like a JPEG or PNG."""
+    """Decodes a file of allowed size; ``has_signature`` is whether it begins like a JPEG or PNG."""
     try:
         height, width, orientation = headers.image_header(path, span)
     except ValueError as error:
@@ -133,7 +132,7 @@ def _read_image(path: Path, span: Span | None, has_signature: bool, digest: str)
 def _decode(path: Path, span: Span | None) -> tuple[tuple[str, ...], bytes]:
     """Returns the suffixes that fit the content, and the difference hash.
 
-    A damaged file raises whatever error Pillow raises.
+    A damaged file raises any of Pillow's errors.
     """
     with open_image(path, span) as file, Image.open(file) as image:
         suffixes = _SUFFIXES[image.format]

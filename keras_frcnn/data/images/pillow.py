@@ -1,7 +1,7 @@
-"""Images that Pillow has opened, turned into what ``transforms.decode`` would show.
+"""Converts images opened by Pillow, so that they look as ``transforms.decode`` decodes them.
 
-Training, detection and serving decode with TensorFlow. Pillow is for what TensorFlow cannot do:
-thumbnails and hashes also of damaged files, and files that are written anew.
+Training, detection and serving decode images with TensorFlow. Pillow is used for what TensorFlow
+cannot do: thumbnails and hashes of damaged files, and writing images.
 """
 
 import numpy as np
@@ -9,19 +9,19 @@ from PIL import Image
 
 from keras_frcnn.data.images import exif
 
-_METADATA = ("exif", "xmp")  # what a saved file would carry on and be turned by once more
+_METADATA = ("exif", "xmp")  # a saved file would keep these and be turned a second time
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Turns an image as viewers show it.
+    """Turns an image upright, as viewers show it.
 
     Args:
         image: the stored pixels.
-        orientation: their EXIF orientation, 1 to 8. It is an argument because Pillow, once it has
-            loaded a PNG, also knows EXIF data that the rule in ``exif`` ignores.
+        orientation: their EXIF orientation, 1 to 8. It is an argument because Pillow also returns
+            EXIF data of a loaded PNG that the rule in ``exif`` ignores.
 
     Returns:
-        The turned image without metadata that state an orientation; the image itself for 1.
+        The turned image without metadata that contain an orientation; the same image for 1.
     """
     if orientation == 1:
         return image
@@ -37,13 +37,13 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def with_8_bits(image: Image.Image) -> Image.Image:
-    """Takes the upper 8 of 16 bits, as TensorFlow does; Pillow itself would clip the values.
+    """Keeps the upper 8 of 16 bits, as TensorFlow does, while Pillow would clip the values.
 
     Args:
         image: an opened image in any mode.
 
     Returns:
-        An image with 8 bits a channel; the same one unless it is grey with 16 bits.
+        An image with 8 bits per channel; the same image unless it is grey with 16 bits.
     """
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

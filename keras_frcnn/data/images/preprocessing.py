@@ -27,7 +27,7 @@ class Preprocessing:
             raise ValueError(f"scale must be positive. Received: {self.scale!r}")
 
     def divided_by(self, pixel_std: float) -> "Preprocessing":
-        """Returns the same normalisation with every channel divided once more."""
+        """Returns the same normalisation with every ``scale`` multiplied by ``pixel_std``."""
         return dataclasses.replace(self, scale=tuple(value * pixel_std for value in self.scale))
 
 

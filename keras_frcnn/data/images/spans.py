@@ -1,4 +1,4 @@
-"""Spans: where an image's bytes lie inside a TFRecord file, and opening them."""
+"""Spans: the position of an image inside a TFRecord file, and opening the image."""
 
 import io
 import os
@@ -20,17 +20,17 @@ class Span(NamedTuple):
 
 
 def open_image(path: str | os.PathLike, span: Span | None = None) -> BinaryIO:
-    """Opens an image's bytes.
+    """Opens an image for reading.
 
     Args:
         path: the file.
-        span: where the image lies in it; None if the image is the whole file.
+        span: the position of the image in the file; None if the image is the whole file.
 
     Returns:
-        A file object, for reading and seeking, with the bytes of the image alone.
+        A seekable file object with only the bytes of the image.
 
     Raises:
-        OSError: if the file is missing or ends before the image does.
+        OSError: If the file is missing or ends before the image does.
     """
     if span is None:
         return open(path, "rb")

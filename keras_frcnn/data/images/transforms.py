@@ -1,4 +1,4 @@
-"""Decoding, resizing, normalising and flipping an image, as pure TensorFlow functions.
+"""Decodes, resizes, normalises and flips an image with pure TensorFlow functions.
 
 They run in tf.data, eagerly and in served models. Boxes are float32 [G, 4], yxyx pixels with the
 far edge exclusive, without padding rows: images are flipped and resized before they are padded.
@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_frcnn.data.images import exif
 from keras_frcnn.data.images.preprocessing import Preprocessing
 
-_LARGE_VALUES = 3 * 2**23  # values in an image: twice as many as most cameras deliver
+_LARGE_VALUES = 3 * 2**23  # number of values in a large image, twice that of most cameras
 
 
 def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tensor:
@@ -20,11 +20,11 @@ def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tenso
         orientation: EXIF orientation of the stored pixels, 1 to 8; see ``exif``.
 
     Returns:
-        uint8 [H, W, 3], RGB, as a viewer displays it. Transparency is dropped; of 16 bits the upper
-        8 are taken.
+        uint8 [H, W, 3], RGB, as a viewer displays it. Transparency is dropped. Of 16 bits, the
+        upper 8 are kept.
     """
     # This operation decodes PNG too. The accurate transform gives the same pixels as Pillow and
-    # OpenCV, and is as fast as TensorFlow's default, which differs by up to 20 levels.
+    # OpenCV. It is as fast as TensorFlow's default, which differs by up to 20 levels.
     image = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
     swapped, mirrored, upside_down = tf.unstack(tf.constant(exif.TURNS)[orientation - 1])
     image = tf.cond(swapped, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
@@ -37,11 +37,11 @@ def target_shape(
     shorter_side: int | tf.Tensor,
     longer_side: int | tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes the size that an image is resized to.
+    """Computes the size to which an image is resized.
 
-    The shorter side becomes ``shorter_side``, unless the longer one would exceed ``longer_side``:
+    The shorter side becomes ``shorter_side``, unless the longer side would exceed ``longer_side``:
     both are scaled by ``min(shorter_side / min(height, width), longer_side / max(height, width))``
-    and rounded half up. The arithmetic is in whole numbers, so that every machine agrees.
+    and rounded half up. Integer arithmetic gives the same result on every machine.
 
     Args:
         height: the image's height in pixels.
@@ -77,32 +77,31 @@ def resize(
         longer_side: see ``target_shape``.
 
     Returns:
-        float32 of the same rank and range of values.
+        float32 with the same rank and range of values.
     """
     shape = tf.shape(image)[-3:]
     size = target_shape(shape[0], shape[1], shorter_side, longer_side)
     size = tf.stack(size)
 
-    def with_copy():  # gives the same result in half the time
+    def with_copy():  # takes half the time, with the same result
         return tf.image.resize(tf.cast(image, tf.float32), size, "bilinear", antialias=False)
 
     def without_copy():  # a float32 copy of a large image would take a gigabyte
-        with tf.device("CPU:0"):  # GPUs have no kernel for whole numbers
+        with tf.device("CPU:0"):  # GPUs have no kernel for integers
             return tf.image.resize(image, size, "bilinear", antialias=False)
 
     return tf.cond(tf.size(image) <= _LARGE_VALUES, with_copy, without_copy)
 
 
 def normalize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """Turns RGB pixels into a network input.
+    """Converts RGB pixels to a network input.
 
     Args:
         image: [..., W, 3], RGB from 0 to 255, any number type.
-        preprocessing: what the backbone expects.
+        preprocessing: the preprocessing of the backbone.
 
     Returns:
-        float32 of the same shape, in the backbone's colour order. Padding with zeros comes after
-        this.
+        float32 of the same shape, in the backbone's colour order. It is padded with zeros later.
     """
     image = tf.cast(image, tf.float32)
     if preprocessing.color_order == "bgr":
@@ -114,17 +113,17 @@ def normalize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
             return values[0]
         return tf.tile(tf.constant(values, tf.float32), shape[-2:-1])
 
-    # Whole rows at once: an axis of length 3 is slow to work along.
+    # Works on whole rows, because operations along an axis of length 3 are slow.
     rows = tf.reshape(image, [-1, 3 * shape[-2]]) - along_a_row(preprocessing.mean)
     return tf.reshape(rows / along_a_row(preprocessing.scale), shape)
 
 
 def denormalize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
-    """Turns a network input back into an image to look at: the inverse of ``normalize``.
+    """Converts a network input back to an image for display: the inverse of ``normalize``.
 
     Args:
         image: float32 [..., W, 3].
-        preprocessing: what ``normalize`` was given.
+        preprocessing: the preprocessing that ``normalize`` used.
 
     Returns:
         uint8 of the same shape, RGB; rounded, and clipped to 0 to 255.
@@ -159,11 +158,11 @@ def flip_boxes(
     horizontal: bool | tf.Tensor,
     vertical: bool | tf.Tensor,
 ) -> tf.Tensor:
-    """Mirrors boxes: ``(x1, x2)`` becomes ``(W - x2, W - x1)``, and likewise for y.
+    """Mirrors boxes: ``(x1, x2)`` becomes ``(W - x2, W - x1)``, and y changes in the same way.
 
     Args:
         boxes: float32 [G, 4], yxyx pixels.
-        image_shape: [2], height and width of the image that they lie in.
+        image_shape: [2], height and width of their image.
         horizontal: whether left and right are swapped.
         vertical: whether top and bottom are swapped.
 

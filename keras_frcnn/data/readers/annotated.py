@@ -1,4 +1,4 @@
-"""From images with their objects, as one file for each image gives them, to records."""
+"""Annotated images with class names, for formats with one annotation per image."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ import numpy as np
 from keras_frcnn.data.dataset import Reading, Record
 from keras_frcnn.data.images import headers
 from keras_frcnn.data.images.spans import Span
-from keras_frcnn.data.paths import words_of
+from keras_frcnn.data.paths import error_message
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy
 
 Header = tuple[int, int, int]
@@ -23,8 +23,8 @@ class AnnotatedObject:
     Attributes:
         name: its class; empty if it has none.
         box: float32 [4], yxyx pixels inside the image; None if the object cannot be used.
-        difficult: whether it is marked so.
-        problem: what is wrong with it; None if nothing is.
+        difficult: whether it is marked as difficult.
+        problem: the problem with it; None if there is none.
     """
 
     name: str
@@ -35,16 +35,16 @@ class AnnotatedObject:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AnnotatedImage:
-    """One image with its annotation, before classes have numbers.
+    """One image with its annotation, with class names instead of labels.
 
     Attributes:
-        image_id: of the image.
+        image_id: the id of the image.
         path: its file; empty if there is none.
-        size: height and width of the image as its boxes see it; None if unknown.
+        size: the height and width to which its boxes refer; None if unknown.
         orientation: see ``Record``.
         annotation: the annotation's file; empty if there is none.
         objects: its objects, in the order of the annotation.
-        problems: what is wrong with the image and the annotation as a whole.
+        problems: the problems of the image and of the annotation as a whole.
     """
 
     image_id: str
@@ -81,13 +81,13 @@ def to_reading(
     problems: Sequence[Problem] = (),
     form: str = "voc",
 ) -> Reading:
-    """Gives the classes of images numbers.
+    """Chooses the classes of images, and converts class names to labels.
 
     Args:
         images: all images of a source.
-        choose_names: returns the class names, in the order of their labels, for the names that the
-            objects of usable images have.
-        problems: what is wrong besides the images.
+        choose_names: takes the class names of the objects in usable images, and returns the names
+            of the data set in the order of their labels.
+        problems: the problems that belong to no image.
         form: see ``Record``.
 
     Returns:
@@ -113,15 +113,15 @@ def read_header(
 
     Args:
         path: the file that holds the image.
-        span: where the image lies in it; None: it is the whole file.
+        span: the position of the image in the file; None if it is the whole file.
 
     Returns:
-        The header, or None and what is wrong with it.
+        ``(header, problem)``, one of which is None.
     """
     try:
         return headers.image_header(path, span), None
-    except (ValueError, OSError) as error:  # OSError: a name that no file can have
-        words = words_of(error).removeprefix(f"{path}: ")
+    except (ValueError, OSError) as error:  # OSError: a name that is not valid for a file
+        words = error_message(error).removeprefix(f"{path}: ")
     return None, Problem(
         kind=ProblemKind.BROKEN_IMAGE, file=str(path), message=words, remedy=Remedy.LEAVE_OUT
     )

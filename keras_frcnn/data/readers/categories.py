@@ -1,4 +1,4 @@
-"""Numbers of classes: COCO's categories, and the label maps of TensorFlow's tools."""
+"""Class numbers: COCO's categories, and the label maps of TensorFlow's tools."""
 
 import pathlib
 import reprlib
@@ -25,7 +25,7 @@ COCO_CATEGORIES = dict(
 """Names of COCO 2014's and 2017's classes by category id."""
 
 _MAX_BYTES = 2**24
-_BACKGROUND = ("background", "none_of_the_above")  # what number 0 may be called
+_BACKGROUND = ("background", "none_of_the_above")  # the allowed names of number 0
 _FIELDS = ("name", "id", "display_name")
 
 
@@ -36,10 +36,10 @@ def join_categories(sources: Iterable[tuple[pathlib.Path, Mapping[int, str]]]) -
         sources: each file and its names by number.
 
     Returns:
-        Names by number, in the order in which they come.
+        Names by number, in the order of the files.
 
     Raises:
-        ValueError: naming the file that gives a number or a name another meaning.
+        ValueError: If the files contradict each other. The error names the file.
     """
     joined: dict[int, str] = {}
     for path, categories in sources:
@@ -54,11 +54,12 @@ def join_categories(sources: Iterable[tuple[pathlib.Path, Mapping[int, str]]]) -
 
 
 def find_label_map(folders: Iterable[pathlib.Path]) -> pathlib.Path | None:
-    """Finds the file ``label_map.pbtxt``, or the only ``*label_map.pbtxt``, of the first folder
-    that has one.
+    """Finds the label map in the first folder that has one.
+
+    It is the file ``label_map.pbtxt``, or else the only ``*label_map.pbtxt``.
 
     Raises:
-        ValueError: naming the folder that has several, none of them ``label_map.pbtxt``.
+        ValueError: If a folder has several, but no ``label_map.pbtxt``. The error names the folder.
     """
     for folder in folders:
         found = sorted(path for path in folder.glob("*label_map.pbtxt") if path.is_file())
@@ -74,17 +75,18 @@ def find_label_map(folders: Iterable[pathlib.Path]) -> pathlib.Path | None:
 
 
 def read_label_map(path: pathlib.Path) -> tuple[dict[int, str], dict[str, str]]:
-    """Reads a label map: protobuf's text of ``item { id: 1 name: "cat" }`` for each class.
+    """Reads a label map: ``item { id: 1 name: "cat" }`` in protobuf's text format for each class.
 
     Args:
-        path: the file. Number 0, if there, is the background.
+        path: the file. If it has a number 0, this is the background.
 
     Returns:
-        The names by number, in the order of the file: ``display_name`` where there is one, else
-        ``name``. And what else a class may be called, its ``name``, with the name that counts.
+        ``(names, aliases)``: the names by number in the order of the file, which are
+        ``display_name`` or else ``name``; and the names by ``name``.
 
     Raises:
-        ValueError: naming the file, if it is no label map, or has a number or name twice.
+        ValueError: If the file is not a label map, or contains a number or a name twice. The error
+            names the file.
     """
     from google.protobuf import text_format
 
@@ -107,7 +109,7 @@ def read_label_map(path: pathlib.Path) -> tuple[dict[int, str], dict[str, str]]:
             )
         if item.id in names or name in names.values():
             raise ValueError(
-                f"{path}: every id and name must be there once. "
+                f"{path}: every id and name must occur only once. "
                 f"Received twice: {item.id} or {name!r}"
             )
         names[item.id] = name

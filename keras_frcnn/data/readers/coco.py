@@ -1,6 +1,6 @@
-"""Reader of annotations in COCO's form: COCO 2014, COCO 2017 and own data.
+"""Reads annotations in COCO's format: COCO 2014, COCO 2017 and other data.
 
-``coco_json`` says where the files lie and how one is read.
+``coco_json`` finds the files and reads one of them.
 """
 
 import itertools
@@ -13,8 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data.dataset import MAX_OVERHANG, GroundTruth, Reading, Record, fit_box, read_files
-from keras_frcnn.data.paths import words_of
+from keras_frcnn.data.dataset import (
+    MAX_OVERHANG,
+    GroundTruth,
+    Reading,
+    Record,
+    fit_box,
+    map_in_threads,
+)
+from keras_frcnn.data.paths import error_message
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import coco_json
 from keras_frcnn.data.readers.annotated import Header, read_header
@@ -41,12 +48,12 @@ class _ListedImage(NamedTuple):
 
 
 class _Annotations(NamedTuple):
-    """What the files of some splits say.
+    """The content of the files of several splits.
 
     Attributes:
         images: the images.
         truth: the objects.
-        ids: of the objects, for messages.
+        ids: the ids of the objects, for messages.
     """
 
     images: list[_ListedImage]
@@ -58,38 +65,41 @@ available_splits = coco_json.available_splits
 
 
 def read(source: DataSource) -> Reading:
-    """Reads annotated images in COCO's form.
+    """Reads annotated images in COCO's format.
 
     A split is, under ``source.data_dir``, one of
 
     - ``train2017``: the file ``annotations/instances_train2017.json`` (or ``annotations/
-      train2017.json``) and the images of the folder ``train2017``, ``images/train2017`` or
-      ``images``, whichever is there first;
-    - ``labels/train.json``: that file, and the images of the first of the folders ``train``,
-      ``images/train``, ``images`` or the file's own;
-    - either of them, a colon and a folder: the images lie there, as in
+      train2017.json``), with the images in the first of the folders ``train2017``,
+      ``images/train2017`` and ``images`` that exists;
+    - ``labels/train.json``: this file, with the images in the first of the folders ``train``,
+      ``images/train``, ``images`` and the file's own that exists;
+    - either of these, followed by a colon and the folder of the images, as in
       ``labels/train.json:photos``.
 
-    - Image ids are those of the file. Where two splits share one, all ids begin with their split
-      and a slash.
-    - Classes are the categories in the order of their ids, which ``truth.category_ids`` keeps.
-    - A crowd region is one object with ``difficult`` set; its outline is not needed.
-    - Boxes are clipped to the image, silently by up to one pixel. A box without area is a
-      problem, and so is an image whose file an earlier image has.
+    Details:
+
+    - Image ids are those of the file. If two splits share an id, all ids are prefixed with their
+      split and a slash.
+    - The classes are the categories in the order of their ids, which are kept in
+      ``truth.category_ids``.
+    - A crowd region is an object with ``difficult`` set; its outline is not needed.
+    - Boxes are clipped to the image, silently by up to one pixel. A box without area is a problem,
+      and so is an image with the same file as an earlier one.
 
     Args:
-        source: what to read.
+        source: the source to read.
 
     Returns:
-        All images with what is wrong with them. ``truth`` has the boxes as written, also those
-        without area: the figures are then those of any tool that reads the files.
+        All images with their problems. ``truth`` has the unchanged boxes, including boxes without
+        area, so that figures equal those of other tools.
 
     Raises:
-        DataError: naming the folder, split or file that cannot be read as a whole.
+        DataError: If a folder, a split or a file cannot be read. The error names it.
     """
     problems: list[Problem] = []
     found = _read_annotations(source, problems, images=True)
-    headers = list(read_files(_read_header, found.images))
+    headers = list(map_in_threads(_read_header, found.images))
     image_problems = [[problem] if problem else [] for _, problem in headers]
     for row, problem in _repeats(found.images):
         image_problems[row] = [problem]
@@ -113,16 +123,16 @@ def read(source: DataSource) -> Reading:
 
 
 def read_truth(source: DataSource) -> Reading:
-    """Reads the annotations alone, to measure detections that are already there.
+    """Reads only the annotations, to evaluate existing detections.
 
     Args:
-        source: as for ``read``.
+        source: see ``read``.
 
     Returns:
-        A reading without records, with the ``truth`` of all images.
+        A reading without records, but with the ``truth`` of all images.
 
     Raises:
-        DataError: as ``read``.
+        DataError: See ``read``.
     """
     problems: list[Problem] = []
     truth = _read_annotations(source, problems, images=False).truth
@@ -159,13 +169,13 @@ def _read_annotations(source: DataSource, problems: list[Problem], images: bool)
 
 
 def _read_header(image: _ListedImage) -> tuple[Header | None, Problem | None]:
-    """Returns the header of an image, and what is wrong with the image."""
+    """Returns the header of an image, or None, and the problem with the image, or None."""
     missing = ProblemKind.MISSING_IMAGE
     try:
         if not image.path.is_file():
             return None, image.problem(missing, f"the image {image.path} is missing")
     except (OSError, ValueError) as error:  # a name that no file can have
-        return None, image.problem(missing, words_of(error))
+        return None, image.problem(missing, error_message(error))
     header, problem = read_header(image.path)
     if header is None:
         return None, image.problem(problem.kind, f"{image.path}: {problem.text}")
@@ -182,15 +192,15 @@ def _read_header(image: _ListedImage) -> tuple[Header | None, Problem | None]:
 
 
 def _repeats(images: Sequence[_ListedImage]) -> list[tuple[int, Problem]]:
-    """Returns the rows of images whose file an earlier image has, with the problem of each."""
+    """Returns the rows of images with the same file as an earlier image, each with its problem."""
     first: dict[pathlib.Path, _ListedImage] = {}
     repeats = []
     for row, image in enumerate(images):
         other = first.setdefault(image.path, image)
         if other is not image:
             words = (
-                f"the image {image.path} is that of image {other.entry.image_id!r} in "
-                f"{other.annotations} too"
+                f"the image {image.path} also belongs to image {other.entry.image_id!r} in "
+                f"{other.annotations}"
             )
             repeats.append((row, image.problem(ProblemKind.REPEATED_IMAGE, words)))
     return repeats
@@ -206,8 +216,8 @@ def _boxes(
         sizes: [images, 2], height and width of each image; infinite if unknown.
 
     Returns:
-        float32 [N, 4] yxyx inside the images; bool [N], those that can be used; and what is wrong
-        with the others and with those that were clipped, by the row of their image.
+        float32 [N, 4], yxyx inside the images; bool [N], whether each box is usable; and the
+        problems of unusable and clipped boxes by the row of their image.
     """
     truth, faults = found.truth, defaultdict(list)
     boxes, overhang, outside = to_boxes(truth.bboxes, sizes[truth.rows])
@@ -232,16 +242,16 @@ def _boxes(
 
 
 def to_boxes(bboxes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Converts COCO's boxes to those of records.
+    """Converts COCO's boxes to the boxes of records.
 
     Args:
         bboxes: float64 [N, 4]: x, y, width, height, finite.
         sizes: [N, 2], height and width of each box's image.
 
     Returns:
-        ``(boxes, overhang, outside)``: float32 [N, 4] yxyx clipped to the images; bool [N], those
-        that left their image by more than ``dataset.MAX_OVERHANG``; bool [N], those without area
-        in it.
+        ``(boxes, overhang, outside)``: float32 [N, 4], yxyx clipped to the images; bool [N],
+        whether a box extended beyond its image by more than ``dataset.MAX_OVERHANG``; bool [N],
+        whether it has no area inside its image.
     """
     x, y, width, height = bboxes.T
     boxes = np.stack([y, x, y + height, x + width], axis=1)

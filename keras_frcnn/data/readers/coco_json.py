@@ -1,7 +1,7 @@
-"""COCO's instances JSON: where it lies, and what it says, as columns.
+"""Finds and reads COCO's instances JSON files.
 
-A file may come from anywhere: every value is checked, and no name in it leads out of its folder.
-Outlines are skipped while the text is parsed, so that a million objects stay below two gigabytes.
+A file may come from anywhere, so every value is checked, and no name may lead out of its folder.
+Outlines are skipped during parsing, so that a million objects need less than two gigabytes.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ from keras_frcnn.data.paths import data_folder, leads_out
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
 
 MAX_BYTES = 2**30
-"""Larger files are refused; COCO's largest, of 860,000 objects, has half of this."""
+"""Larger files are refused; COCO's largest file, with 860,000 objects, has half this size."""
 
-_MAX_NUMBER = 1e9  # far beyond any image, far below what overflows an area
-_MAX_ID = 2**53  # JSON's numbers are exact up to here
+_MAX_NUMBER = 1e9  # far larger than any image, but an area of such sides does not overflow
+_MAX_ID = 2**53  # integers in JSON are exact up to this number
 _PREFIX = "instances_"
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # for file names, tables and logs
 
@@ -78,7 +78,7 @@ _ENTRIES = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Image:
-    """One entry of "images"; height and width are None where it does not give them."""
+    """One entry of "images"; height and width are None if it does not give them."""
 
     image_id: int | str
     name: str
@@ -88,17 +88,17 @@ class Image:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AnnotationFile:
-    """What an annotation file says.
+    """The content of an annotation file.
 
     Attributes:
         path: the file.
         images: its images.
-        categories: names by id.
-        ids: ids of the objects, for messages.
-        rows: int64 [N], index of each object's image.
+        categories: the class names by id.
+        ids: the ids of the objects, for messages.
+        rows: int64 [N], the index of each object's image.
         category_ids: int64 [N].
-        bboxes: float64 [N, 4]: x, y, width, height, finite but otherwise as written.
-        areas: float64 [N]; of the box where the file does not give it.
+        bboxes: float64 [N, 4]: x, y, width, height, finite but not checked otherwise.
+        areas: float64 [N]; the area of the box if the file does not give it.
         crowd: bool [N].
     """
 
@@ -118,14 +118,14 @@ def locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, pathl
 
     Args:
         data_dir: the setting of this name.
-        split: a split as ``coco.read`` explains it.
-        images: whether the folder of the images must be there.
+        split: a split as described in ``coco.read``.
+        images: whether the folder of the images must exist.
 
     Returns:
         Its annotation file and the folder of its images.
 
     Raises:
-        DataError: naming what is missing, and the splits that there are.
+        DataError: If the file or the folder is missing. The error also lists the known splits.
     """
     root = data_folder(data_dir)
     name, _, folder = split.partition(":")
@@ -149,7 +149,7 @@ def locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, pathl
 
 
 def available_splits(data_dir: str) -> list[str]:
-    """Lists what can be said as a split of a data folder in COCO's layout."""
+    """Lists the valid splits of a data folder in COCO's layout."""
     stems = sorted(path.stem for path in pathlib.Path(data_dir).glob("annotations/*.json"))
     instances = [stem.removeprefix(_PREFIX) for stem in stems if stem.startswith(_PREFIX)]
     return instances or stems
@@ -160,15 +160,15 @@ def read(path: pathlib.Path, problems: list[Problem], annotated: bool = True) ->
 
     Args:
         path: the file.
-        problems: gets what is wrong with single images and objects, which are left out.
+        problems: a list to which the problems of images and objects that are left out are added.
         annotated: whether to read the objects; COCO's files of test images have none.
 
     Returns:
-        Its content. An object of an image that is left out is left out silently.
+        Its content. If an image is left out, its objects are left out silently.
 
     Raises:
-        DataError: naming the file, if it is no such file as a whole: missing, too large, not JSON,
-            without one of its three lists, with wrong categories or with an image id twice.
+        DataError: If the file is missing, too large or not JSON, lacks one of its three lists, or
+            has wrong categories or an image id twice. The error names the file.
     """
     content = _parse(path, annotated)
     categories = _read_categories(path, content.categories)
@@ -216,16 +216,17 @@ def decode(text: bytes, form: Any) -> Any:
     """Parses JSON into structures of this module.
 
     Args:
-        text: the JSON. NaN and Infinity, which are not JSON but which Python writes, are read too.
-        form: ``list[ObjectEntry]`` or a structure of whole files.
+        text: the JSON. NaN and Infinity, which Python writes although they are not JSON, are
+            accepted.
+        form: the type of the result: ``list[ObjectEntry]`` or a structure for whole files.
 
     Returns:
-        The content. In lists of entries, what is not an object is left as it is.
+        The content. Entries of lists that are not JSON objects are left unchanged.
 
     Raises:
-        DataError: if a list of a file is missing.
-        ValueError: if the text is not JSON.
-        RecursionError: if it is nested too deeply.
+        DataError: If a list of a file is missing.
+        ValueError: If the text is not JSON.
+        RecursionError: If it is nested too deeply.
     """
     try:
         return msgspec.json.decode(text, type=form)
@@ -267,9 +268,8 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
             place = f"{path}: categories[{number}]"
             raise invalid("a whole number as id and a name", _describe(item), place)
         if key in categories or name in names:
-            words = (
-                f"every category id and name must be there once. Received twice: {key} or {name!r}"
-            )
+            twice = f"{key} or {name!r}"
+            words = f"every category id and name must occur only once. Received twice: {twice}"
             raise invalid("every category id and name once", f"{key} {name!r}", path, words)
         categories[key] = name
         names.add(name)
@@ -281,14 +281,14 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
 def _read_images(
     path: pathlib.Path, items: list, problems: list[Problem]
 ) -> tuple[list[Image], dict[int | str, int | None]]:
-    """Returns the images, and the index of each by its id, None for one that is left out."""
+    """Returns the images, and the index of each by its id, or None if it is left out."""
     images, rows = [], {}
     for number, item in enumerate(items):
         image_id = item.id if isinstance(item, _ImageEntry) else None
         if not is_id(image_id):
             problem, which = _fault("", "a number or text as id", item), f"images[{number}]"
         elif image_id in rows:
-            words = f"every image id must be there once. Received twice: {image_id!r}"
+            words = f"every image id must occur only once. Received twice: {image_id!r}"
             raise invalid("every image id once", f"{image_id!r} twice", path, words)
         else:
             problem, which = _image_problem(item), f"image {image_id!r}"
@@ -323,15 +323,15 @@ def read_object(
     """Checks one entry of "annotations".
 
     Args:
-        item: the entry of ``decode``.
-        rows: index of each image by its id; None for one that is left out.
-        categories: the numbers of the categories.
+        item: the entry, from ``decode``.
+        rows: the index of each image by its id; None for an image that is left out.
+        categories: the category ids.
 
     Returns:
         Its id, row, category id, bbox, area and crowd.
 
     Raises:
-        DataError: saying what is wrong, without the file and the object.
+        DataError: If a value is wrong. The error names neither the file nor the object.
     """
     if not isinstance(item, ObjectEntry):
         raise DataError(_fault("", "an object", item))
@@ -356,7 +356,7 @@ def read_object(
 def _fault(
     key: str, expected: str, value: Any, kind: ProblemKind = ProblemKind.INVALID_ENTRY
 ) -> Problem:
-    """Returns the problem of a value that is not what was expected; its key may be empty."""
+    """Returns the problem of an unexpected value; its key may be empty."""
     received = _describe(value)
     message = f"{key} must be {expected}. Received: {received}" if key else ""
     return Problem(
@@ -365,22 +365,22 @@ def _fault(
 
 
 def _describe(value: Any) -> str:
-    """Returns a value as it was written, cut to a readable length."""
+    """Returns a value for a message, shortened to a readable length."""
     if isinstance(value, msgspec.Struct):
         value = {key: v for key, v in msgspec.structs.asdict(value).items() if v is not None}
     return _short(value)
 
 
 def is_number(value: Any) -> bool:
-    """Says whether a value is a finite number, no larger than any coordinate or score."""
+    """Returns whether a value is a finite number in the range of coordinates and scores."""
     return type(value) in (int, float) and abs(value) <= _MAX_NUMBER
 
 
 def is_id(value: Any) -> bool:
-    """Says whether a value may be the id of an image."""
+    """Returns whether a value may be the id of an image."""
     return is_text(value) or (type(value) is int and abs(value) <= _MAX_ID)
 
 
 def is_text(value: Any) -> bool:
-    """Says whether a value is a text that may stand in file names, tables and logs."""
+    """Returns whether a value is a string that is safe in file names, tables and logs."""
     return type(value) is str and value != "" and not _UNFIT.search(value)

@@ -1,6 +1,6 @@
-"""Reader of a plain folder: images, each with a VOC .xml or a YOLO .txt file beside it.
+"""Reads a plain folder of images, each with a VOC .xml or a YOLO .txt file beside it.
 
-Such a folder has no lists of images. ``--split`` draws them, see ``data.splits``.
+Such a folder has no lists of images, so ``--split`` draws its splits, see ``data.splits``.
 """
 
 import functools
@@ -9,7 +9,7 @@ import pathlib
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.data import splits
-from keras_frcnn.data.dataset import Reading, read_files
+from keras_frcnn.data.dataset import Reading, map_in_threads
 from keras_frcnn.data.paths import data_folder, leads_out, read_lines
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import voc_xml, yolo
@@ -30,21 +30,23 @@ def read(source: DataSource) -> Reading:
     - the name of a folder in it, if there are no shares;
     - ``all``: every image.
 
+    Details:
+
     - An image id is the name of the file, relative to ``data_dir``.
-    - ``a.jpg`` is annotated by ``a.xml``, in VOC's form, or else by ``a.txt``, in YOLO's. An image
-      without either is a problem, as it may have been forgotten; an empty ``a.txt`` says that
-      there is no object.
-    - Classes are the lines of ``classes.txt``, by which ``.txt`` files count them, or else of the
-      classes file; then those that only ``.xml`` files have, sorted.
+    - ``a.jpg`` is annotated by ``a.xml`` in VOC's format, or else by ``a.txt`` in YOLO's format.
+      An image without either is a problem, because the annotation may have been forgotten; an empty
+      ``a.txt`` means that there are no objects.
+    - The classes are the lines of ``classes.txt``, or else of the classes file, to which the
+      numbers in ``.txt`` files refer. Further classes in ``.xml`` files follow, sorted.
 
     Args:
-        source: what to read.
+        source: the source to read.
 
     Returns:
-        All images with what is wrong with them.
+        All images with their problems.
 
     Raises:
-        DataError: if the folder or a split is missing, or the class names of ``.txt`` files are.
+        DataError: If the folder, a split or the class names of ``.txt`` files are missing.
     """
     root = data_folder(source.data_dir)
     lists = [_names_of(source, root, split) for split in source.splits]
@@ -53,7 +55,7 @@ def read(source: DataSource) -> Reading:
     read_one = functools.partial(
         _read_image, root=root, class_names=class_names, annotated=source.annotated
     )
-    images = list(read_files(read_one, list(names)))
+    images = list(map_in_threads(read_one, list(names)))
 
     def choose_names(found: set[str]) -> tuple[str, ...]:
         names = class_names or ()
@@ -63,7 +65,7 @@ def read(source: DataSource) -> Reading:
 
 
 def available_splits(data_dir: str) -> list[str]:
-    """Lists what can be given as a split of a folder without shares."""
+    """Lists the valid splits of a folder without shares."""
     root = data_folder(data_dir)
     return [EVERYTHING, *sorted(path.name for path in root.iterdir() if path.is_dir())]
 
@@ -89,7 +91,7 @@ def _names_of(source: DataSource, root: pathlib.Path, split: str) -> list[str]:
 
 
 def _class_names(source: DataSource, root: pathlib.Path) -> tuple[str, ...] | None:
-    """Returns the names by which numbers count classes; None if there are none."""
+    """Returns the class names to which numbers refer; None if there are none."""
     for path in (root / CLASSES, pathlib.Path(source.classes_file)):
         if os.path.isfile(path):
             return tuple(read_lines(path))
@@ -105,7 +107,7 @@ def _read_image(
     if os.path.isfile(path):
         header, problem = read_header(path)
         problems += [problem] if problem else []
-    else:  # a split that was written down may name an image that was removed since
+    else:  # a stored split may name an image that has been removed
         header, kind = None, ProblemKind.MISSING_IMAGE
         words, remedy = "the image is missing", Remedy.LEAVE_OUT
         problems.append(Problem(kind=kind, file=str(path), message=words, remedy=remedy))
@@ -123,7 +125,7 @@ def _read_image(
         return voc_xml.annotate(name, str(path), header, xml, root_element, problems)
     if txt.is_file() and txt != root / CLASSES:
         if class_names is None:
-            expected = f"the class names of .txt files in {CLASSES}, one a line"
+            expected = f"the class names of .txt files in {CLASSES}, one per line"
             raise invalid(expected, "none", root)
         objects, faults = yolo.read_labels(txt, class_names, size)
         problems += faults

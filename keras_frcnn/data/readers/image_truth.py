@@ -1,4 +1,4 @@
-"""The ground truth that COCO's evaluation compares with, put together image by image."""
+"""Builds the ground truth of COCO's evaluation image by image."""
 
 import dataclasses
 import itertools
@@ -23,14 +23,14 @@ class ImageTruth:
 
 
 def of_record(record: Record, areas: np.ndarray | None) -> ImageTruth:
-    """Takes the objects of a record.
+    """Converts the objects of a record.
 
     Args:
         record: the record.
-        areas: float64 [G], pixels; None: the areas of the boxes.
+        areas: float64 [G], pixels; None for the areas of the boxes.
 
     Returns:
-        The objects; difficult objects are crowd regions.
+        The objects; difficult objects become crowd regions.
     """
     y1, x1, y2, x2 = record.boxes.astype(np.float64).T
     bboxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
@@ -39,7 +39,7 @@ def of_record(record: Record, areas: np.ndarray | None) -> ImageTruth:
 
 
 def of_annotations(text: bytes, label_of: Mapping[int, int]) -> ImageTruth:
-    """Takes annotations of COCO's form.
+    """Converts annotations in COCO's format.
 
     Args:
         text: a list of annotations, as JSON.
@@ -49,7 +49,8 @@ def of_annotations(text: bytes, label_of: Mapping[int, int]) -> ImageTruth:
         The objects.
 
     Raises:
-        DataError: naming the key, the annotation (counted from 0) and what is wrong with it.
+        DataError: If an annotation is wrong. The error names the key, the annotation, counted from
+            0, and what is wrong.
     """
     try:
         items = coco_json.decode(text, list[coco_json.ObjectEntry])
@@ -75,15 +76,15 @@ def join(
     class_names: tuple[str, ...],
     category_ids: tuple[int, ...],
 ) -> GroundTruth:
-    """Joins the objects of images.
+    """Joins the objects of several images.
 
     Args:
         images: the records, each with its objects.
-        class_names: name of label 0, 1, ...
-        category_ids: COCO's number of each label.
+        class_names: the name of label 0, 1, ...
+        category_ids: COCO's category id of each label.
 
     Returns:
-        The truth of these records.
+        The ground truth of these records.
     """
 
     def joined(name: str, dtype: Any) -> np.ndarray:

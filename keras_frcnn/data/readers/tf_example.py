@@ -1,18 +1,18 @@
-"""One image and its objects as a tf.Example, in the keys of TensorFlow's Object Detection API.
+"""Reads an image and its objects from a tf.Example with the keys of the Object Detection API.
 
-The API defines these keys:
+TensorFlow's API defines these keys:
 
 - ``image/encoded``: the bytes of the JPEG or PNG file; ``image/format``, ``image/filename``,
   ``image/source_id``, ``image/height``, ``image/width`` (as displayed);
-- of each object ``image/object/bbox/{ymin,xmin,ymax,xmax}``, fractions of the image's sides;
+- for each object ``image/object/bbox/{ymin,xmin,ymax,xmax}``, fractions of the image's sides;
   ``image/object/class/{text,label}``, its name and its number in the label map;
   ``image/object/{difficult,is_crowd,area}``.
 
-Fractions in float32 do not give every pixel back. So there are optional keys of our own:
+Fractions in float32 do not restore all pixels exactly, so there are optional keys of our own:
 
 - ``image/id``: the image id with its type, a number or a text;
 - ``image/object/bbox/pixels``: the boxes again, yxyx pixels, one after the other;
-- ``image/object/coco``: the annotations of COCO's form to their last digit, as JSON.
+- ``image/object/coco``: the annotations in COCO's format with all digits, as JSON.
 """
 
 import dataclasses
@@ -38,30 +38,30 @@ AREA = "image/object/area"
 _NUMBERS = ("float_list", "int64_list")
 _WORDS = {"bytes_list": "bytes", "float_list": "floats", "int64_list": "integers"}
 _NUMBER = re.compile("0|[1-9][0-9]{0,14}")
-_MAX_DISTANCE = 0.01  # pixels between both forms of a box; rounding makes it thousandths
+_MAX_DISTANCE = 0.01  # pixels between the two versions of a box; rounding causes thousandths
 _MAX_NUMBER = 1e18  # far beyond the area of any image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """What an example says about an image and its G objects.
+    """The content of an example: an image and its G objects.
 
-    Boxes, names and labels are as written: a box may lie anywhere, and a class may be unknown.
+    Boxes, names and labels are not checked: a box may lie anywhere, and a class may be unknown.
 
     Attributes:
-        place: where the example lies.
+        place: the position of the example.
         image_id: number or name of the image.
-        span: where in the file the image lies.
-        height: pixels of the image as displayed.
-        width: likewise.
+        span: the position of the image in the file.
+        height: height in pixels of the image as displayed.
+        width: width in pixels of the image as displayed.
         orientation: see ``Record``.
         boxes: float64 [G, 4], yxyx pixels.
-        names: of the classes; None if the example has only labels.
-        labels: int64 [G], numbers of the classes; None if the example has only names.
-        flags: bool [G], difficult objects and crowd regions.
+        names: the class names of the objects; None if the example has only labels.
+        labels: int64 [G], the class numbers; None if the example has only names.
+        flags: bool [G], whether each object is a difficult object or a crowd region.
         areas: float64 [G], pixels; None if the example has none.
-        annotations: COCO's, JSON; None if the example has none.
-        is_coco: whether it holds what only COCO's data has.
+        annotations: COCO's annotations as JSON; None if the example has none.
+        is_coco: whether it has keys that only COCO's data has.
     """
 
     place: tfrecord_file.Place
@@ -80,17 +80,17 @@ class Example:
 
 
 def decode(payload: bytes, place: tfrecord_file.Place) -> Example:
-    """Reads an example and its image's header.
+    """Reads an example and the header of its image.
 
     Args:
         payload: the serialized tf.Example.
-        place: where it lies.
+        place: its position.
 
     Returns:
-        What it says.
+        The content of the example.
 
     Raises:
-        DataError: naming the key at fault, without the record.
+        DataError: If a value is wrong. The error names the key but not the record.
     """
     features = _Features(payload)
     span, (height, width, orientation) = _read_image(features, payload, place)
@@ -124,7 +124,7 @@ def decode(payload: bytes, place: tfrecord_file.Place) -> Example:
 
 
 def fault(key: str, words: str, kind: ProblemKind = ProblemKind.INVALID_ENTRY) -> DataError:
-    """Returns the error of a key whose values cannot be used, which leaves its image out."""
+    """Returns the error for a key with unusable values, for which the image is left out."""
     message = f"{key}: {words}" if key else words
     return DataError(Problem(kind=kind, message=message, remedy=Remedy.LEAVE_OUT))
 
@@ -133,7 +133,7 @@ class _Features:
     """The features of an example, each checked for its type when it is asked for."""
 
     def __init__(self, payload: bytes):
-        import tensorflow as tf  # only for those who read records
+        import tensorflow as tf  # slow to import, so only loaded when records are read
         from google.protobuf.message import DecodeError
 
         try:
@@ -145,7 +145,7 @@ class _Features:
         return key in self._features
 
     def values(self, key: str, kinds: Sequence[str]) -> Sequence[Any]:
-        """Returns the values of a key; none if it is missing."""
+        """Returns the values of a key; empty if the key is missing."""
         if key not in self._features:
             return ()
         kind = self._features[key].WhichOneof("kind")
@@ -157,14 +157,14 @@ class _Features:
         return getattr(self._features[key], kind).value
 
     def one(self, key: str, kinds: Sequence[str]) -> Any:
-        """Returns the only value of a key; None if it has none."""
+        """Returns the only value of a key; None if it has no value."""
         values = self.values(key, kinds)
         if len(values) > 1:
             raise fault(key, f"expected one value. Received: {len(values)}")
         return values[0] if values else None
 
     def column(self, key: str, kinds: Sequence[str], count: int) -> list | None:
-        """Returns the values of a key, one for each object; None if it has none."""
+        """Returns the values of a key, one for each object; None if it has no values."""
         values = self.values(key, kinds)
         if not values:
             return None
@@ -177,7 +177,7 @@ class _Features:
 def _read_image(
     features: _Features, payload: bytes, place: tfrecord_file.Place
 ) -> tuple[Span, Header]:
-    """Returns where the image lies, and its height, width and orientation."""
+    """Returns the position of the image, and its height, width and orientation."""
     encoded = features.one("image/encoded", ("bytes_list",))
     if not encoded:
         words = "it is empty" if "image/encoded" in features else "it is missing"
@@ -236,7 +236,7 @@ def _read_id(features: _Features, place: tfrecord_file.Place, is_coco: bool) -> 
         value = features.one(key, ("bytes_list",))
         if value:
             text = _to_text(key, value)
-            # COCO's ids are numbers, and so they must be to fit results of COCO's form.
+            # COCO's ids are numbers, and results in COCO's format need numbers too.
             return int(text) if is_coco and _NUMBER.fullmatch(text) else text
     return f"{place.path.name}:{place.number}"
 

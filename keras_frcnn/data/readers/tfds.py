@@ -1,7 +1,8 @@
-"""Reader of data sets of TensorFlow Datasets (TFDS) that have boxes.
+"""Reads data sets of TensorFlow Datasets (TFDS) that have boxes.
 
-TFDS can only read a split from front to back. So a split is written once as TFRecords, in the
-folder ``keras_frcnn`` beside the data sets of TFDS, and read from there. The folder may be deleted.
+TFDS can only read a split sequentially. Therefore each split is written once as TFRecords, to the
+folder ``keras_frcnn`` beside the data sets of TFDS, and read from there. This folder may be
+deleted.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ from keras_frcnn.data.writers import tfrecord as tfrecord_writer
 
 CACHE = "keras_frcnn"
 
-_FORMAT = 1  # of the cache; a new number makes every split be written again
+_FORMAT = 1  # version of the cache; increasing it causes every split to be written again
 _SPLIT = re.compile(r"(?P<name>[\w./-]+(?::(?:\d+|\*)(?:\.(?:\d+|\*))*)?):(?P<split>.+)")
 _IDS = ("image/id", "image_id", "image/filename", "filename", "file_name")
 _FLAGS = {
@@ -39,41 +40,39 @@ _FLAGS = {
     "is_crowd": tf_example.CROWD,
     "area": tf_example.AREA,
 }
-_PATIENCE = 5.0  # seconds for a host to answer
-_ROUNDING = 1e-3  # pixels that fractions in float32 may be off
+_PATIENCE = 5.0  # seconds to wait for a host
+_ROUNDING = 1e-3  # largest error in pixels of fractions in float32
 
 
 def read(source: DataSource) -> Reading:
-    """Reads data sets of TFDS: ``voc/2007``, ``coco/2017`` and any other with ``objects`` that have
-    a ``bbox`` and a ``label``.
+    """Reads data sets of TFDS, such as ``voc/2007`` and ``coco/2017``.
 
-    A split is the name of a data set with its config and, if it matters, its version; a colon; and
-    a split in TFDS's notation: ``voc/2007:train``, ``coco/2017:1.1.0:validation[:10%]``. A split
-    without a name belongs to the data set before it, as in ``voc/2007:train+validation``.
+    A data set must have ``objects`` with a ``bbox`` and a ``label``. A split is the name of a data
+    set with its config and optionally its version; a colon; and a split in TFDS's notation:
+    ``voc/2007:train``, ``coco/2017:1.1.0:validation[:10%]``. A split without a name belongs to the
+    data set before it, as in ``voc/2007:train+validation``.
 
     - A data set that TFDS has not prepared yet is downloaded.
     - The encoded images are copied unchanged.
-    - An image id is ``image/id``, else the stem of the file's name, else a number.
-    - Boxes are those of the annotations. VOC and COCO write at most two decimals, which fractions
-      lose and rounding restores. VOC counts pixels from 1, so one pixel is subtracted at the top
-      and left, which TFDS does not do. The records equal those of ``voc`` and ``coco``.
-    - ``is_difficult``, ``is_crowd`` and ``area`` are kept; TFDS cuts COCO's areas to whole pixels.
+    - An image id is ``image/id``, or else the stem of the file's name, or else a number.
+    - Boxes equal those of the annotations, and the records those of ``voc`` and ``coco``. VOC and
+      COCO write at most two decimals; fractions lose them, and rounding restores them. VOC counts
+      pixels from 1, so one pixel is subtracted at the top and left, which TFDS does not do.
+    - ``is_difficult``, ``is_crowd`` and ``area`` are kept; TFDS truncates COCO's areas to integers.
       COCO's classes have their category ids.
 
     Args:
-        source: what to read. Its ``data_dir`` is TFDS's folder (empty: its default).
+        source: the source to read. Its ``data_dir`` is the folder of TFDS; empty for its default.
 
     Returns:
-        The reading, as ``tfrecord.read``.
+        The reading, see ``tfrecord.read``.
 
     Raises:
-        ValueError: if TFDS is not installed, has no such data set or split, cannot prepare it or
-            reach the network; otherwise as ``tfrecord.read``.
+        ValueError: If TFDS is not installed, does not have the data set or split, or cannot prepare
+            or download it. See also ``tfrecord.read``.
     """
     if "://" in source.data_dir:
-        raise ValueError(
-            f"data_dir must be a folder of this machine. Received: {source.data_dir!r}"
-        )
+        raise ValueError(f"data_dir must be a local folder. Received: {source.data_dir!r}")
     files, name = {}, ""
     for split in source.splits:
         match = _SPLIT.fullmatch(split)
@@ -103,7 +102,7 @@ def _cached(data_dir: str, name: str, split: str) -> list[pathlib.Path]:
     digest = hashlib.sha256(f"{_FORMAT} {identity} {count}".encode()).hexdigest()[:8]
     folder = root / f"{re.sub(r'[^A-Za-z0-9.+]+', '-', identity).strip('-')}-{digest}"
     with _lock(root):
-        if count is None:  # nothing tells whether what is there is the same
+        if count is None:  # without a count, the cache may be outdated
             shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             stream = stream or _open(tfds, builder, split)
@@ -127,11 +126,11 @@ def _import() -> Any:
 
 
 def _open(tfds: Any, builder: Any, split: str) -> Iterator[dict[str, Any]]:
-    """Starts to read a split; downloads and prepares the data set if need be."""
+    """Starts to read a split; downloads and prepares the data set if necessary."""
     options = {"split": split, "decoders": {"image": tfds.decode.SkipDecoding()}}
     name, words = f"{builder.info.full_name}:{split}", "TFDS cannot read it"
     stream = None
-    with _named(name, words), contextlib.suppress(AssertionError):  # if it is not prepared
+    with _named(name, words), contextlib.suppress(AssertionError):  # raised if it is not prepared
         stream = builder.as_dataset(**options)
     if stream is None:
         _prepare(builder)
@@ -146,7 +145,7 @@ def _open(tfds: Any, builder: Any, split: str) -> Iterator[dict[str, Any]]:
 
 
 def _prepare(builder: Any) -> None:
-    """Downloads a data set, unless nothing can be reached: TFDS would try for minutes."""
+    """Downloads a data set, unless no host can be reached, for which TFDS would try for minutes."""
     urls = map(urllib.parse.urlsplit, builder.url_infos or ())
     proxies = urllib.request.getproxies()
     urls = {urllib.parse.urlsplit(proxies.get(url.scheme, url.geturl())) for url in urls}
@@ -154,10 +153,11 @@ def _prepare(builder: Any) -> None:
     name = builder.info.full_name
     if hosts and not any(_answers(*host) for host in hosts):
         raise ValueError(
-            f"{name} is not in {builder.data_dir_root}, and there is no network to download it: "
-            f"{', '.join(host for host, _ in hosts)} cannot be reached. On a machine with network "
-            f"run 'tfds build {name.rpartition('/')[0]} --data_dir=FOLDER', and copy the folder "
-            "here as --data_dir; or read the data's own files, with --dataset=voc or --dataset=coco"
+            f"{name} is not in {builder.data_dir_root}, and it cannot be downloaded without a "
+            f"network: {', '.join(host for host, _ in hosts)} cannot be reached. On a machine with "
+            f"a network, run 'tfds build {name.rpartition('/')[0]} --data_dir=FOLDER', copy the "
+            "folder to this machine and give it as --data_dir; or read the data's original files "
+            "with --dataset=voc or --dataset=coco"
         )
     with _named(name, "TFDS cannot prepare it"):
         builder.download_and_prepare()
@@ -171,7 +171,7 @@ def _answers(host: str, port: int) -> bool:
             socket.create_connection((host, port), _PATIENCE).close()
             found.set()
 
-    # In a thread, as nothing else ends the search for a host's address in time.
+    # A thread is needed because looking up a host's address has no timeout.
     thread = threading.Thread(target=knock, daemon=True)
     thread.start()
     thread.join(_PATIENCE)
@@ -189,7 +189,7 @@ def _categories(builder: Any) -> dict[int, str]:
 
 
 def _objects_of(builder: Any) -> Any:
-    """Returns the features of an object; refuses data sets without any that fit."""
+    """Returns the features of an object; refuses data sets without suitable ones."""
     features = dict(builder.info.features.items())
     objects = getattr(features.get("objects"), "feature", {})
     objects = dict(objects.items()) if hasattr(objects, "items") else {}
@@ -207,7 +207,7 @@ def _objects_of(builder: Any) -> Any:
 def _payloads(
     builder: Any, examples: Iterator[dict[str, Any]], split: str, categories: dict[int, str]
 ) -> Iterator[bytes]:
-    """Turns examples of TFDS into tf.Examples, faults included; the reader finds them."""
+    """Converts examples of TFDS to tf.Examples. Faults are kept, and the reader reports them."""
     for number, example in enumerate(examples, start=1):
         image, objects = _encoded(example["image"]), example["objects"]
         size = _size_of(image)
@@ -229,7 +229,7 @@ def _payloads(
 
 
 def _encoded(image: bytes | np.ndarray) -> bytes:
-    """Returns the bytes of an image's file; of pixels, for lack of one, as PNG."""
+    """Returns the bytes of an image file; an array of pixels is encoded as PNG."""
     if isinstance(image, bytes):
         return image
     buffer = io.BytesIO()
@@ -238,7 +238,7 @@ def _encoded(image: bytes | np.ndarray) -> bytes:
 
 
 def _size_of(encoded: bytes) -> tuple[int, int] | None:
-    """Returns height and width of the pixels as stored, which TFDS's boxes see."""
+    """Returns the height and width of the stored pixels, to which TFDS's boxes refer."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             return image.height, image.width
@@ -247,7 +247,7 @@ def _size_of(encoded: bytes) -> tuple[int, int] | None:
 
 
 def _to_pixels(fractions: np.ndarray, size: tuple[int, int], name: str) -> np.ndarray:
-    """Turns fractions [G, 4] into the pixels that the annotations meant."""
+    """Converts fractions [G, 4] to the pixels of the original annotations."""
     pixels = fractions * np.tile(size, 2)
     if name not in ("voc", "coco"):
         return pixels
@@ -262,7 +262,7 @@ def _text(value: Any) -> str:
 
 @contextlib.contextmanager
 def _named(name: str, words: str) -> Iterator[None]:
-    """Turns whatever goes wrong in TFDS into an error that names the data set."""
+    """Turns any error of TFDS into a ValueError that names the data set."""
     try:
         yield
     except Exception as error:
@@ -272,7 +272,7 @@ def _named(name: str, words: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _tidied() -> Iterator[None]:
-    """Removes the empty temporary folder that TFDS leaves behind for data that are not prepared."""
+    """Removes the empty temporary folder that TFDS leaves behind for unprepared data."""
     folder = pathlib.Path(tempfile.gettempdir())
     before = set(folder.glob("*tfds"))
     try:
@@ -285,7 +285,7 @@ def _tidied() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _lock(folder: pathlib.Path) -> Iterator[None]:
-    """Lets one process after the other work in a folder."""
+    """Lets only one process at a time work in a folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder / ".lock"):

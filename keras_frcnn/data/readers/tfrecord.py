@@ -1,8 +1,8 @@
-"""Reader of TFRecords of tf.Example.
+"""Reads TFRecords of tf.Example.
 
-``tfrecord_file`` finds the files and their records, ``tf_example`` reads one of them, and
-``writers.tfrecord`` writes such files. Images are not copied: a ``Record`` points to where its
-image lies in the TFRecord file.
+``tfrecord_file`` finds the files and their records, ``tf_example`` reads one record, and
+``writers.tfrecord`` writes such files. Images are not copied: a ``Record`` holds the position of
+its image in the TFRecord file.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from keras_frcnn.data.readers.categories import find_label_map, join_categories,
 from keras_frcnn.data.readers.image_truth import ImageTruth
 from keras_frcnn.data.readers.tf_example import Example
 
-_ROUNDING = 0.001  # pixels that fractions in float32 may be off
+_ROUNDING = 0.001  # largest error in pixels of fractions in float32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class _Classes:
     """The names and numbers of the classes.
 
     Attributes:
-        names: name of label 0, 1, ...
-        categories: names of the numbers in the files; empty if they have only names.
-        aliases: other names in the files, with those that count.
-        are_sparse: whether a label map leaves numbers out, as COCO's does.
+        names: the name of label 0, 1, ...
+        categories: the names by their numbers in the files; empty if the files have only names.
+        aliases: the class names by the other names that the files use for them.
+        are_sparse: whether a label map omits numbers, as COCO's does.
     """
 
     names: tuple[str, ...]
@@ -61,25 +61,28 @@ def read(source: DataSource) -> Reading:
       ``train.record-00000-of-00008`` and so on; all of them must be there;
     - ``train-0000[0-3]*``: the files that the pattern finds.
 
-    - An image id is ``image/id``, else ``image/source_id``, else ``image/filename``, else the file
-      and the record's number in it. Of COCO's data (with ``is_crowd`` or ``area``) a source id of
-      digits is a number. Where two splits share one, the split and a slash stand before all ids.
-    - Classes are those of the label map beside the files, ``label_map.pbtxt`` or another
-      ``*label_map.pbtxt``, in its order; without one the texts in the records, by their numbers or
-      else sorted; without texts too the lines of the classes file, the first of which has number 1.
+    Details:
+
+    - An image id is ``image/id``, or else ``image/source_id``, ``image/filename``, or the file with
+      the record's number. In COCO's data (with ``is_crowd`` or ``area``) a source id of digits is a
+      number. If two splits share an id, all ids are prefixed with the split and a slash.
+    - The classes are those of the label map beside the files, ``label_map.pbtxt`` or another
+      ``*label_map.pbtxt``, in its order. Without a label map they are the texts in the records,
+      ordered by their numbers or else sorted. Without texts they are the lines of the classes file,
+      counted from 1.
     - Objects are ``difficult`` if the records say ``difficult`` or ``is_crowd``.
     - Boxes are clipped to the image, silently by up to one pixel.
 
     Args:
-        source: what to read. Its ``classes_file`` names the classes if nothing else does.
+        source: the source to read. Its ``classes_file`` names the classes if nothing else does.
 
     Returns:
-        All images whose records can be read, with what is wrong with their objects; the others are
-        problems alone. ``truth`` is there for COCO's data and for label maps that omit numbers.
-        What the writer took from COCO's files is in it to the last digit, image by image.
+        All images whose records can be read, with the problems of their objects. Other records are
+        only in ``problems``. COCO's data and label maps that omit numbers have a ``truth``, with
+        exactly the values that the writer took from COCO's files.
 
     Raises:
-        DataError: naming the folder, split or label map that cannot be read as a whole.
+        DataError: If a folder, a split or a label map cannot be read. The error names it.
     """
     split_of: dict[pathlib.Path, str] = {}  # each file is read once
     for split in source.splits:
@@ -92,17 +95,17 @@ def read(source: DataSource) -> Reading:
 
 
 def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) -> Reading:
-    """Reads TFRecords, see ``read``.
+    """Reads TFRecords from given files.
 
     Args:
-        source: as for ``read``.
-        files: the files of each split by its name.
+        source: see ``read``.
+        files: the files of each split, by name.
 
     Returns:
-        The reading, as ``read``.
+        The reading, see ``read``.
 
     Raises:
-        DataError: as ``read``.
+        DataError: See ``read``.
     """
     problems: list[Problem] = []
     places = []
@@ -111,7 +114,7 @@ def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) 
             found, problem = tfrecord_file.index(split, path)
             places += found
             problems += [problem] if problem else []
-    # In one thread: files are read from front to back, and threads would wait for each other.
+    # One thread reads the files sequentially; several threads would wait for each other.
     results = map(_read_example, places)
     results = list(with_progress(results, "Reading records", len(places)))
     problems += [result for result in results if isinstance(result, Problem)]
@@ -136,7 +139,7 @@ def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) 
 
 
 def _read_example(place: tfrecord_file.Place) -> Example | Problem:
-    """Reads one record and the header of its image; returns what is wrong if it is unusable."""
+    """Reads one record and the header of its image; returns a problem if it is unusable."""
     try:
         return tf_example.decode(tfrecord_file.read(place), place)
     except DataError as error:
@@ -147,14 +150,14 @@ def _read_example(place: tfrecord_file.Place) -> Example | Problem:
 
 
 def _placed(problem: Problem, place: tfrecord_file.Place, more: str = "") -> Problem:
-    """Returns a problem with the words for its record, and for the object in it."""
+    """Adds the file and the name of the record, and of the object in it, to a problem."""
     return problem.replace(file=str(place.path), object=f"{place.words}{more}")
 
 
 def _repeated(example: Example) -> Problem:
     return Problem(
         kind=ProblemKind.REPEATED_IMAGE,
-        message=f"the image id {example.image_id!r} is there already",
+        message=f"the image id {example.image_id!r} occurs a second time",
         remedy=Remedy.LEAVE_OUT,
     )
 
@@ -180,7 +183,7 @@ def _choose_classes(
 
 
 def _numbers_in(examples: Sequence[Example]) -> dict[int, str]:
-    """Returns the names by number that the records agree upon; nothing if they do not."""
+    """Returns the names by number if all records agree on them, or else an empty dict."""
     pairs = {
         (int(number), name)
         for example in examples
@@ -194,7 +197,7 @@ def _numbers_in(examples: Sequence[Example]) -> dict[int, str]:
 
 
 def _image_ids(examples: Sequence[Example]) -> list[int | str | None]:
-    """Returns unique ids; None for one that its split has already."""
+    """Returns unique ids; None for an id that occurred earlier in the same split."""
     keys = [(example.place.split, example.image_id) for example in examples]
     firsts = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
     unique = len({image_id for _, image_id in firsts}) == len(firsts)
@@ -207,7 +210,7 @@ def _image_ids(examples: Sequence[Example]) -> list[int | str | None]:
 def _convert(
     example: Example, image_id: int | str, any_coco: bool, classes: _Classes
 ) -> tuple[Record, ImageTruth]:
-    """Turns names into labels and checks the boxes."""
+    """Converts names to labels, and checks the boxes."""
     boxes, labels, kept, problems = [], [], [], []
     raw, size = example.boxes, [example.height, example.width]
     fine = np.all((raw[:, :2] >= 0) & (raw[:, :2] < raw[:, 2:]) & (raw[:, 2:] <= size), axis=1)
@@ -234,7 +237,7 @@ def _convert(
         labels=np.array(labels, np.int32),
         difficult=example.flags[kept],
         orientation=example.orientation,
-        # Some tools write nothing at all of an image without objects.
+        # Some tools write no keys for objects if an image has none.
         form="coco" if example.is_coco or (any_coco and not len(raw)) else "voc",
         span=example.span,
         problems=tuple(problems),
@@ -246,7 +249,7 @@ def _convert(
 
 
 def _class_of(example: Example, index: int, classes: _Classes) -> tuple[str, int, Problem | None]:
-    """Returns the name and label of an object, and what is wrong with them."""
+    """Returns the name and label of an object, and the problem with them, if any."""
     number = None if example.labels is None else int(example.labels[index])
     by_number = classes.categories.get(number)
     name = by_number if example.names is None else example.names[index]

@@ -1,4 +1,4 @@
-"""TFRecord files: which ones belong to a split, and where each whole record lies in them.
+"""Finds the TFRecord files of a split, and the positions of the records in them.
 
 A file is a sequence of records. Each has the length of its payload (8 bytes, little endian), the
 checksum of the length (4), the payload and its checksum (4). A checksum is a masked CRC-32C.
@@ -16,11 +16,11 @@ from keras_frcnn.data.paths import data_folder
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 
 MAX_BYTES = 2**28
-"""Longer records are refused: no image that may be read has as many bytes."""
+"""Longer records are refused, because no image that can be read has as many bytes."""
 
 _HEADER = struct.Struct("<QI")
 HEADER_BYTES = _HEADER.size
-"""What stands before a record's payload."""
+"""Number of bytes before a record's payload."""
 
 _CHECKSUM = struct.Struct("<I")
 _SUFFIX = r"(?:\.tfrecords?|\.records?)?"
@@ -29,14 +29,14 @@ _SHOWN = 12
 
 
 class Place(NamedTuple):
-    """Where a record lies.
+    """The position of a record.
 
     Attributes:
-        split: the split that it belongs to, as the user names it.
+        split: the split to which it belongs, as the user names it.
         path: the file.
-        number: the place of the record in the file, from 1.
-        offset: where its payload begins, bytes.
-        length: how long its payload is, bytes.
+        number: the number of the record in the file, from 1.
+        offset: the position of its payload in the file, in bytes.
+        length: the length of its payload, in bytes.
     """
 
     split: str
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The words for the record in messages about its file."""
+        """The name of the record in messages about its file."""
         return f"record {self.number}"
 
 
@@ -62,18 +62,18 @@ def locate(data_dir: str, split: str) -> list[pathlib.Path]:
         The files, sorted by name.
 
     Raises:
-        DataError: naming what is missing, and the splits that there are.
+        DataError: If the split does not exist or is incomplete. The error lists the known splits.
     """
-    root, wanted = data_folder(data_dir), pathlib.PurePath(split)
-    if wanted.is_absolute() or ".." in wanted.parts:
+    root, pattern = data_folder(data_dir), pathlib.PurePath(split)
+    if pattern.is_absolute() or ".." in pattern.parts:
         message = f"a split must lie below data_dir. Received: {split!r}"
         raise invalid("a split below data_dir", repr(split), data_dir, message)
     found = sorted(path for path in root.glob(split) if path.is_file())
     if found:
         return found
-    folder = root / wanted.parent
+    folder = root / pattern.parent
     names = {path: _split_of(path) for path in folder.glob("*") if path.is_file()}
-    found = sorted(path for path, (name, _) in names.items() if name == wanted.name)
+    found = sorted(path for path, (name, _) in names.items() if name == pattern.name)
     if not found:
         known = available_splits(data_dir)
         more = ", ..." if len(known) > _SHOWN else ""
@@ -93,7 +93,7 @@ def locate(data_dir: str, split: str) -> list[pathlib.Path]:
 
 
 def available_splits(data_dir: str) -> list[str]:
-    """Lists what can be said as a split of a folder with TFRecord files."""
+    """Lists the valid splits of a folder with TFRecord files."""
     names = (_split_of(path)[0] for path in pathlib.Path(data_dir).glob("*") if path.is_file())
     return sorted({name for name in names if name})
 
@@ -106,7 +106,7 @@ def index(split: str, path: pathlib.Path) -> tuple[list[Place], Problem | None]:
         path: the file.
 
     Returns:
-        The records up to the first damaged place, and what is wrong there; None if nothing is.
+        The records before the first damage, and the problem there; None if there is none.
     """
     places: list[Place] = []
     try:
@@ -133,14 +133,14 @@ def read(place: Place) -> bytes:
     """Reads a record.
 
     Args:
-        place: where it lies.
+        place: its position.
 
     Returns:
         Its payload.
 
     Raises:
-        ValueError: if the checksum is wrong; without the record's name.
-        OSError: if the file cannot be read.
+        ValueError: If the checksum is wrong. The error does not name the record.
+        OSError: If the file cannot be read.
     """
     with open(place.path, "rb") as file:
         file.seek(place.offset)
@@ -151,7 +151,7 @@ def read(place: Place) -> bytes:
 
 
 def _read_length(file: BinaryIO, left: int) -> int:
-    """Reads the head of a record; ``left`` bytes of the file are left."""
+    """Reads the header of a record and returns its length; ``left`` bytes of the file remain."""
     head = file.read(_HEADER.size)
     if head[:2] == b"\x1f\x8b":
         raise ValueError("the file is compressed by gzip: write it without compression")
@@ -173,7 +173,7 @@ def _checksum(content: bytes) -> int:
 
 
 def _split_of(path: pathlib.Path) -> tuple[str, int]:
-    """Returns the split that a file's name says, empty if none, and of how many files it is."""
+    """Returns the split in a file's name, or "", and the number of its files, or 0."""
     match = _NAME.fullmatch(path.name)
     if match is None or match["split"] == path.name:
         return "", 0

@@ -1,10 +1,10 @@
-"""Where things lie in PASCAL VOC's layout: annotations, image sets and images."""
+"""Finds annotations, image sets and images in PASCAL VOC's layout."""
 
 import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from keras_frcnn.data.paths import data_folder, leads_out, read_lines, words_of
+from keras_frcnn.data.paths import data_folder, error_message, leads_out, read_lines
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
@@ -17,8 +17,8 @@ class Entry:
     """One line of an image set.
 
     Attributes:
-        image_id: the line; with the folder's name and a slash before it where there are several.
-        folder: the folder of VOC's layout.
+        image_id: the line, after the folder's name and a slash if there are several folders.
+        folder: the folder in VOC's layout.
         stem: the line.
     """
 
@@ -35,7 +35,7 @@ class Entry:
         """Finds the image's file.
 
         Raises:
-            DataError: if there is none.
+            DataError: If there is none.
         """
         stem = self.folder / "JPEGImages" / self.stem
         words = f"the image is missing (with any of {', '.join(IMAGE_SUFFIXES)})"
@@ -45,16 +45,16 @@ class Entry:
                 if path.is_file():
                     return path
         except (OSError, ValueError) as error:  # a name that no file can have
-            words = words_of(error)
+            words = error_message(error)
         kind, remedy = ProblemKind.MISSING_IMAGE, Remedy.LEAVE_OUT
         raise DataError(Problem(kind=kind, file=str(stem), message=words, remedy=remedy))
 
 
 def available_splits(data_dir: str) -> list[str]:
-    """Lists what can be said as a split of a data folder, plain names before VOC's lists by class.
+    """Lists the valid splits of a data folder; VOC's lists of single classes come last.
 
     Raises:
-        ValueError: when there is no such folder or nothing of VOC's layout in it.
+        ValueError: If there is no such folder, or it does not have VOC's layout.
     """
     folders = _folders(data_dir)
     found = [
@@ -66,7 +66,7 @@ def available_splits(data_dir: str) -> list[str]:
 
 
 def _folders(data_dir: str) -> dict[str, pathlib.Path]:
-    """Returns the folders of VOC's layout by name: data_dir itself, or those in it."""
+    """Returns the folders in VOC's layout by name: data_dir itself, or folders in it."""
     root = data_folder(data_dir)
     for candidates in ([root], sorted(root.iterdir())):
         found = {path.name: path for path in candidates if (path / "ImageSets" / "Main").is_dir()}
@@ -84,16 +84,16 @@ def entries(
 
     Args:
         data_dir: see ``voc.read``.
-        splits: likewise.
-        problems: gets a problem for each line that would lead out of the folder; without it the
-            first of them is an error.
+        splits: see ``voc.read``.
+        problems: a list to which a problem is added for each line that would lead out of the
+            folder. If it is None, the first such line raises an error.
 
     Returns:
-        Their lines in order, each once.
+        The lines of all image sets in order, each once.
 
     Raises:
-        DataError: naming the folder or split that is missing or empty, or the line that would lead
-            out of the folder.
+        DataError: If a folder or a split is missing or empty, or a line would lead out of the
+            folder. The error names it.
     """
     if not splits:
         raise invalid("at least one split", "none", data_dir)

@@ -1,4 +1,4 @@
-"""One annotation of PASCAL VOC's form: how its XML, its size and its boxes are read."""
+"""Reads one annotation in PASCAL VOC's format: its XML, its size and its boxes."""
 
 import math
 import pathlib
@@ -8,21 +8,21 @@ import defusedxml.ElementTree
 import numpy as np
 
 from keras_frcnn.data.dataset import fit_box
-from keras_frcnn.data.paths import words_of
+from keras_frcnn.data.paths import error_message
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy
 from keras_frcnn.data.readers.annotated import AnnotatedImage, AnnotatedObject, Header
 
-_MAX_BYTES = 8_000_000  # of an annotation: some ten thousand objects
+_MAX_BYTES = 8_000_000  # size of an annotation with tens of thousands of objects
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def parse(path: pathlib.Path) -> Any:
     """Returns the root element of an annotation.
 
-    What would fill the memory is refused: entities and huge files.
+    Entities and huge files are refused, because they could fill the memory.
 
     Raises:
-        DataError: if the file is missing or is no annotation.
+        DataError: If the file is missing or is not an annotation.
     """
     try:
         if not path.is_file():
@@ -31,14 +31,14 @@ def parse(path: pathlib.Path) -> Any:
     except (OSError, ValueError) as error:  # a name that no file can have
         if isinstance(error, DataError):
             raise
-        raise _error(path, ProblemKind.MISSING_ANNOTATION, words_of(error)) from error
+        raise _error(path, ProblemKind.MISSING_ANNOTATION, error_message(error)) from error
     if size > _MAX_BYTES:
         words = f"broken annotation: more than {_MAX_BYTES} bytes are refused"
         raise _error(path, ProblemKind.BROKEN_ANNOTATION, words)
     try:
         root = defusedxml.ElementTree.parse(path).getroot()
     except (SyntaxError, ValueError, LookupError, OSError) as error:
-        words = f"broken annotation: {words_of(error)}"
+        words = f"broken annotation: {error_message(error)}"
         raise _error(path, ProblemKind.BROKEN_ANNOTATION, words) from error
     if root.tag != "annotation":
         words = f"expected <annotation> at the root. Received: <{root.tag}>"
@@ -62,15 +62,15 @@ def annotate(
     """Joins an image with its annotation.
 
     Args:
-        image_id: of the image.
-        path: its file; empty if there is none.
-        header: of the image; None if it cannot be read.
+        image_id: the id of the image.
+        path: the file of the image; empty if there is none.
+        header: the header of the image; None if it cannot be read.
         annotation: the file of the annotation.
-        root: the annotation; None if it cannot be read.
-        problems: what is wrong with the image and the annotation so far.
+        root: the root element of the annotation; None if it cannot be read.
+        problems: the problems of the image and the annotation so far.
 
     Returns:
-        The image with all objects, also those that cannot be used.
+        The image with all objects, including unusable ones.
     """
     size, objects = None if header is None else header[:2], []
     orientation = 1 if header is None else header[2]
@@ -85,12 +85,12 @@ def check_size(root: Any, header: Header | None) -> tuple[tuple[int, int] | None
     """Compares the size in an annotation with the image as displayed.
 
     Args:
-        root: the annotation.
+        root: the root element of the annotation.
         header: height, width and EXIF orientation of the image; None if it cannot be read.
 
     Returns:
-        Height and width of the image that the boxes were drawn on, None if nothing tells; and what
-        is wrong with the size, None if nothing is. An annotation may go without a size.
+        ``(size, problem)``: the height and width to which the boxes refer, None if unknown; and the
+        problem with the size, None if there is none. An annotation need not have a size.
     """
     true = None if header is None else header[:2]
     element = root.find("size")
@@ -137,15 +137,15 @@ def _size_problem(
 def read_objects(root: Any, size: tuple[int, int] | None) -> list[AnnotatedObject]:
     """Reads the objects of an annotation.
 
-    Only ``<object>`` directly under the root and ``<bndbox>`` directly under it count; those of a
-    ``<part>`` do not.
+    Only ``<object>`` elements directly under the root, and ``<bndbox>`` elements directly under
+    them, are read. Those of a ``<part>`` are ignored.
 
     Args:
-        root: the annotation.
-        size: height and width of the image that the boxes were drawn on; None if unknown.
+        root: the root element of the annotation.
+        size: the height and width to which the boxes refer; None if unknown.
 
     Returns:
-        All objects, also those that cannot be used.
+        All objects, including unusable ones.
     """
     height, width = size or (math.inf, math.inf)
     elements = enumerate(root.findall("object"), start=1)
@@ -177,20 +177,20 @@ def _read_corners(element: Any) -> tuple[float, ...] | None:
 def to_box(
     corners: tuple[float, ...], height: float, width: float
 ) -> tuple[np.ndarray | None, Problem | None]:
-    """Converts corners as VOC writes them to a box inside the image.
+    """Converts corners in VOC's format to a box inside the image.
 
-    The 1-based inclusive corners become ``(ymin - 1, xmin - 1, ymax, xmax)``. A box that leaves
-    the image by at most one pixel is clipped silently, since tools that count from 0 write it. A
-    box whose corners coincide as written (``xmin == xmax``) is a slip of the hand and not an object
-    one pixel wide: a problem.
+    The 1-based inclusive corners become ``(ymin - 1, xmin - 1, ymax, xmax)``. A box that extends
+    beyond the image by at most one pixel is clipped silently, because tools that count from 0 write
+    such boxes. A box with equal corners (``xmin == xmax``) is a problem, because it is more likely
+    a mistake than an object one pixel wide.
 
     Args:
         corners: xmin, ymin, xmax, ymax.
-        height: pixels of the image; infinite if unknown.
-        width: likewise.
+        height: height of the image in pixels; infinite if unknown.
+        width: width of the image in pixels; infinite if unknown.
 
     Returns:
-        As ``dataset.fit_box``.
+        See ``dataset.fit_box``.
     """
     xmin, ymin, xmax, ymax = corners
     written = f"xmin={xmin:g} ymin={ymin:g} xmax={xmax:g} ymax={ymax:g}"
@@ -202,6 +202,6 @@ def to_box(
 
 
 def has_area(corners: tuple[float, ...]) -> bool:
-    """Says whether xmin, ymin, xmax, ymax as written are those of a box: finite and in order."""
+    """Returns whether xmin, ymin, xmax, ymax are finite and in order."""
     xmin, ymin, xmax, ymax = corners
     return bool(np.all(np.isfinite(corners))) and xmin < xmax and ymin < ymax

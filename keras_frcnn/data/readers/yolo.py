@@ -1,7 +1,7 @@
-"""Reader of the YOLO layout: data.yaml, images/ and labels/*.txt.
+"""Reads the YOLO layout: data.yaml, images/ and labels/*.txt.
 
-Nothing that ``data.yaml`` holds is executed. Names in its lists and splits must not lead out of
-the folder of the data; only ``path``, which says where that folder is, may.
+Nothing in ``data.yaml`` is executed. Names in its lists and splits must not lead out of the folder
+of the data; only ``path``, which gives this folder, may point anywhere.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ import numpy as np
 import yaml
 
 from keras_frcnn.config import DataSource
-from keras_frcnn.data.dataset import Reading, fit_box, read_files
-from keras_frcnn.data.paths import data_folder, find_images, read_lines, words_of
+from keras_frcnn.data.dataset import Reading, fit_box, map_in_threads
+from keras_frcnn.data.paths import data_folder, error_message, find_images, read_lines
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers.annotated import (
     AnnotatedImage,
@@ -33,17 +33,17 @@ _MAX_YAML_BYTES = 1_000_000  # some ten thousand class names
 _MAX_LABEL_BYTES = 8_000_000  # some hundred thousand boxes
 _BOX_FIELDS = 5  # class cx cy w h
 _LEAST_POLYGON_FIELDS = 7  # class and three points
-_SHOWN = 100  # letters of a value
+_SHOWN = 100  # characters of a value
 
 
 @dataclasses.dataclass(frozen=True)
 class DataFile:
-    """What ``data.yaml`` says.
+    """The content of ``data.yaml``.
 
     Attributes:
         path: the file.
-        root: the folder that images and lists are relative to.
-        class_names: name of class 0, 1, ...
+        root: the folder to which images and lists are relative.
+        class_names: the name of class 0, 1, ...
         splits: the entries of each split: folders of images, or files that list images.
     """
 
@@ -59,28 +59,30 @@ def read(source: DataSource) -> Reading:
     ``source.data_dir`` is the folder of ``data.yaml``, or of another ``.yaml`` file if it is the
     only one. The file has
 
-    - ``names``: the class names, as a list or by number; or ``nc``, how many there are;
+    - ``names``: the class names, as a list or by number; or ``nc``, the number of classes;
     - ``path``: the folder of the data, if it is not that of the file;
     - ``train``, ``val`` and ``test``: a folder of images at any depth, a text file with one image
-      a line, or a list of either, relative to ``path``. These are the splits; ``trainval`` joins
+      per line, or a list of either, relative to ``path``. These are the splits; ``trainval`` joins
       the first two.
 
+    Details:
+
     - The labels of ``images/train/a.jpg`` are in ``labels/train/a.txt``: the last folder ``images``
-      below ``path`` becomes ``labels``. If there is none, they are beside the image. Without such a
-      file the image has no objects.
+      below ``path`` becomes ``labels``. If there is no such folder, they are beside the image. An
+      image without such a file has no objects.
     - A line of labels is ``class cx cy w h``, the center and size of a box as fractions of the
       image as displayed; or ``class x1 y1 x2 y2 ...``, a polygon that becomes the box around it.
     - An image id is the path below ``path`` without the folder ``images`` and the suffix.
     - Boxes are clipped to the image, silently by up to one pixel.
 
     Args:
-        source: what to read.
+        source: the source to read.
 
     Returns:
-        All images with what is wrong with them.
+        All images with their problems.
 
     Raises:
-        DataError: naming the folder, the file or the split that cannot be read as a whole.
+        DataError: If a folder, a file or a split cannot be read. The error names it.
     """
     data = read_data_file(source.data_dir)
     problems: list[Problem] = []
@@ -91,12 +93,12 @@ def read(source: DataSource) -> Reading:
         for path in _images_of(data, entry, problems)
     )
     read_one = functools.partial(_read_image, data=data, annotated=source.annotated)
-    images = _without_repeats(list(read_files(read_one, list(paths))))
+    images = _without_repeats(list(map_in_threads(read_one, list(paths))))
     return to_reading(images, lambda found: data.class_names, problems, form="coco")
 
 
 def available_splits(data_dir: str) -> list[str]:
-    """Lists what can be given as a split of a folder in the YOLO layout."""
+    """Lists the valid splits of a folder in the YOLO layout."""
     splits = list(read_data_file(data_dir).splits)
     return [*splits, "trainval"] if {"train", "val"} <= {*splits} else splits
 
@@ -108,7 +110,7 @@ def read_data_file(data_dir: str) -> DataFile:
         data_dir: the setting of this name.
 
     Raises:
-        DataError: naming the file and the key that is missing or wrong.
+        DataError: If a key is missing or wrong. The error names the file and the key.
     """
     path = _find_data_file(data_folder(data_dir))
     content = _parse(path)
@@ -182,8 +184,8 @@ def _entries_of(data: DataFile, data_dir: str, split: str) -> list[str]:
 
 
 def _images_of(data: DataFile, entry: str, problems: list[Problem]) -> Iterator[pathlib.Path]:
-    """Yields the images of a folder or list, which may be missing."""
-    # Exports often write ../train/images for what is in train/images.
+    """Yields the images of a folder or list. They may be missing."""
+    # Some tools write ../train/images for the folder train/images.
     inside = [_below(data.root, entry)]
     inside += [_below(data.root, entry.removeprefix("../"))] if entry.startswith("../") else []
     inside = [path for path in inside if path is not None]
@@ -240,30 +242,30 @@ def _read_image(path: pathlib.Path, data: DataFile, annotated: bool) -> Annotate
 
 
 def labels_of(image: pathlib.PurePosixPath) -> pathlib.PurePosixPath:
-    """Returns where the labels of an image are, both relative to the folder of the data."""
+    """Returns the file of an image's labels; both are relative to the folder of the data."""
     folders = list(image.parts[:-1])
-    place = _last_images(folders)
-    if place is not None:
-        folders[place] = "labels"
+    index = _last_images(folders)
+    if index is not None:
+        folders[index] = "labels"
     return pathlib.PurePosixPath(*folders, f"{image.stem}.txt")
 
 
 def _image_id(image: pathlib.PurePosixPath) -> str:
     folders = list(image.parts[:-1])
-    place = _last_images(folders)
-    if place is not None:
-        del folders[place]
+    index = _last_images(folders)
+    if index is not None:
+        del folders[index]
     return "/".join([*folders, image.stem])
 
 
 def _last_images(folders: Sequence[str]) -> int | None:
-    """Returns the place of the last folder ``images``; None if there is none."""
-    places = [place for place, name in enumerate(folders) if name == "images"]
-    return places[-1] if places else None
+    """Returns the index of the last folder ``images``; None if there is none."""
+    indices = [index for index, name in enumerate(folders) if name == "images"]
+    return indices[-1] if indices else None
 
 
 def _without_repeats(images: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
-    """Adds a problem to images whose id, and so whose labels, an earlier image has."""
+    """Adds a problem to images with the same id, and thus the same labels, as an earlier one."""
     first: dict[str, AnnotatedImage] = {}
     checked = []
     for image in images:
@@ -286,12 +288,12 @@ def read_labels(
     """Reads a file of labels.
 
     Args:
-        path: the file, which may be missing: then there are no objects.
-        class_names: name of class 0, 1, ...
-        size: height and width of the image as displayed, pixels; None if unknown.
+        path: the file. If it is missing, there are no objects.
+        class_names: the name of class 0, 1, ...
+        size: height and width in pixels of the image as displayed; None if unknown.
 
     Returns:
-        All objects, also those that cannot be used; and what is wrong with the file as a whole.
+        All objects, including unusable ones; and the problems of the file as a whole.
     """
     try:
         if not path.is_file():
@@ -300,7 +302,7 @@ def read_labels(
             raise ValueError(f"more than {_MAX_LABEL_BYTES} bytes are refused")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        words = f"broken annotation: {words_of(error)}"
+        words = f"broken annotation: {error_message(error)}"
         kind, remedy = ProblemKind.BROKEN_ANNOTATION, Remedy.LEAVE_OUT
         return [], [Problem(kind=kind, file=str(path), message=words, remedy=remedy)]
     rows = [(number, fields) for number, line in enumerate(lines, 1) if (fields := line.split())]

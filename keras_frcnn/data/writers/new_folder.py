@@ -1,4 +1,4 @@
-"""New folders that appear only when everything in them is written."""
+"""Creates folders that only appear once everything in them is written."""
 
 import contextlib
 import pathlib
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 
 def check_folder(folder: str) -> None:
-    """Makes sure that a data set may be written to a folder.
+    """Checks that a folder for a new data set is missing or empty.
 
     Raises:
-        ValueError: if it holds anything.
+        ValueError: If it is not.
     """
     path = pathlib.Path(folder)
     if not folder or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
@@ -19,12 +19,12 @@ def check_folder(folder: str) -> None:
 
 @contextlib.contextmanager
 def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a hidden folder to write to, which becomes the real one if no error is raised.
+    """Yields a hidden folder to write to, which is renamed to ``folder`` if no error is raised.
 
-    A run that is killed leaves nothing but the hidden folder, which the next run clears.
+    A killed run leaves only the hidden folder, which the next run clears.
 
     Args:
-        folder: must not be there, or be empty.
+        folder: the final folder, which must be missing or empty.
     """
     part = folder.absolute().with_name(f".{folder.absolute().name}.keras_frcnn_part")
     shutil.rmtree(part, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""Drawn shapes in VOC's layout: a data set that needs no download.
+"""Writes a data set of drawn shapes in VOC's layout, which needs no download.
 
-Circles, squares, stars and triangles lie on textured backgrounds and partly cover each other or
-leave the image. Each class prefers a hue, so that a detector learns it within minutes, but the hues
-overlap, so that only the shape tells the class.
+Circles, squares, stars and triangles lie on textured backgrounds. They partly cover each other or
+extend beyond the image. Each class has a typical hue, so that a detector learns it within minutes,
+but the hues overlap, so that only the shape determines the class.
 """
 
 import colorsys
@@ -19,7 +19,7 @@ from keras_frcnn.console import with_progress
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
 
-_MARK = "shapes.json"  # marks a folder that this module has written and may write again
+_MARK = "shapes.json"  # marks a folder that this module has written and may overwrite
 _OVERSAMPLING = 4
 _DIAMETERS = (40.0, 120.0)
 _MOST_OBJECTS = 5
@@ -27,9 +27,9 @@ _HUES = dict(zip(CLASS_NAMES, (0.0, 0.25, 0.5, 0.75), strict=True))
 _HUE_SPREAD = 0.05  # standard deviation, of the circle of hues
 _EMPTY_SHARE = 0.06
 _PORTRAIT_SHARE = 0.3
-_LEAST_SHOWN = 0.7  # of an object's area, inside the image and not covered
-_CLEARLY_SHOWN = 0.8  # an object that shows less is difficult ...
-_CLEARLY_LARGE = 18  # ... and one with a side of fewer pixels too
+_LEAST_SHOWN = 0.7  # least visible fraction of an object's area
+_CLEARLY_SHOWN = 0.8  # objects with a smaller visible fraction are difficult ...
+_CLEARLY_LARGE = 18  # ... and so are objects with a shorter side, in pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +58,18 @@ def make(
 
     Args:
         output_dir: a new or empty folder, or one that this function has written before.
-        num_train: images of the split.
-        num_val: likewise.
-        num_test: likewise.
-        seed: another seed, other images.
-        shorter_side: fewest and most pixels of the shorter side.
-        longer_side: fewest and most pixels of the longer side; some images are portrait.
+        num_train: number of images in the split train.
+        num_val: number of images in the split val.
+        num_test: number of images in the split test.
+        seed: seed of the random numbers.
+        shorter_side: smallest and largest length of the shorter side in pixels.
+        longer_side: smallest and largest length of the longer side; some images are portraits.
 
     Returns:
-        The folder, fit for ``data_dir``.
+        The folder, which can be used as ``data_dir``.
 
     Raises:
-        ValueError: if the folder holds something that this function has not written.
+        ValueError: If the folder holds something that this function has not written.
     """
     folder = pathlib.Path(output_dir)
     if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
@@ -106,18 +106,18 @@ def compose(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarr
     """Makes one image.
 
     Args:
-        rng: decides everything.
-        height: pixels.
-        width: pixels.
+        rng: the source of all random numbers.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
 
     Returns:
-        uint8 [height, width, 3], RGB; and its objects, from back to front.
+        ``(image, objects)``: uint8 [height, width, 3], RGB; and its objects, from back to front.
     """
     image = _background(rng, height, width)
-    owners = np.full((height, width), -1)  # the object that is seen at each pixel
+    owners = np.full((height, width), -1)  # the object that is visible at each pixel
     names, outlines = [], []
-    wanted = 0 if rng.random() < _EMPTY_SHARE else rng.integers(1, _MOST_OBJECTS, endpoint=True)
-    for _ in range(wanted):
+    tries = 0 if rng.random() < _EMPTY_SHARE else rng.integers(1, _MOST_OBJECTS, endpoint=True)
+    for _ in range(tries):
         name = str(rng.choice(CLASS_NAMES))
         outline = _random_outline(rng, name, height, width)
         cover = coverage(outline, height, width)
@@ -139,27 +139,27 @@ def coverage(outline: np.ndarray, height: int, width: int) -> np.ndarray:
     Args:
         outline: float [n, 2], corners (x, y) in pixels; the first pixel reaches from 0 to 1. Edges
             must not cross.
-        height: pixels of the drawing.
-        width: likewise.
+        height: height of the drawing in pixels.
+        width: width of the drawing in pixels.
 
     Returns:
-        float [height, width], the share of each pixel that lies inside.
+        float [height, width], the fraction of each pixel that lies inside.
     """
     rows = (np.arange(height * _OVERSAMPLING) + 0.5) / _OVERSAMPLING
     inside = np.zeros((len(rows), width))
     for (x1, y1), (x2, y2) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
         crossed = (rows >= min(y1, y2)) & (rows < max(y1, y2))
         x = x1 + (rows[crossed] - y1) * (x2 - x1) / ((y2 - y1) or 1.0)
-        # What lies left of an edge: the edges down minus the edges up leave what lies between.
+        # Add the area to the left of each downward edge, and subtract that of each upward edge.
         inside[crossed] += np.sign(y2 - y1) * np.clip(x[:, None] - np.arange(width), 0, 1)
     return np.abs(inside).reshape(height, _OVERSAMPLING, width).mean(axis=1)
 
 
 def _random_outline(rng: np.random.Generator, name: str, height: int, width: int) -> np.ndarray:
-    """Draws size, proportions, rotation and place of a shape; returns its corners (x, y)."""
+    """Draws the size, proportions, rotation and position of a shape; returns its corners (x, y)."""
     points = {"circle": 64, "square": 4, "star": 10, "triangle": 3}[name]
     angles = 2 * math.pi * (np.arange(points) + 0.5) / points
-    # A triangle fills little of its circle.
+    # A triangle fills only a small part of its circle, so it is enlarged.
     radii = np.full(points, 1.15 if name == "triangle" else 1.0)
     radii[1::2] *= 0.42 if name == "star" else 1.0
     outline = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
@@ -174,7 +174,7 @@ def _random_outline(rng: np.random.Generator, name: str, height: int, width: int
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Makes a ground of soft blotches with lines over it; returns float [height, width, 3]."""
+    """Makes a background of soft blotches and lines; returns float [height, width, 3]."""
     cells = rng.integers(2, 10, size=2)
     blotches = rng.uniform(0, 255) + rng.uniform(5, 30) * rng.normal(size=(*cells, 3))
     size = (width * _OVERSAMPLING, height * _OVERSAMPLING)
@@ -188,7 +188,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _paint(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, name: str) -> np.ndarray:
-    """Fills a shape with a shaded colour near its class's hue that stands out from the ground."""
+    """Fills a shape with a shaded colour near its class's hue that contrasts with the image."""
     beneath = np.average(image.reshape(-1, 3), axis=0, weights=cover.ravel())
     hue = rng.normal(_HUES[name], _HUE_SPREAD) % 1.0
     colors = [
@@ -202,7 +202,7 @@ def _paint(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, name:
 
 
 def _shown(owners: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
-    """Returns the share of each outline's area that is seen."""
+    """Returns the visible fraction of each outline's area."""
     seen = np.bincount(owners[owners >= 0], minlength=len(outlines))
     return seen / [_area(outline) for outline in outlines]
 
@@ -213,7 +213,7 @@ def _area(outline: np.ndarray) -> float:
 
 
 def _describe(names: list[str], outlines: list[np.ndarray], owners: np.ndarray) -> list[Object]:
-    """Measures what is seen of each object."""
+    """Measures the visible part of each object."""
     if not names:
         return []
     objects = []
@@ -233,7 +233,7 @@ def _describe(names: list[str], outlines: list[np.ndarray], owners: np.ndarray) 
 def _write_annotation(
     folder: pathlib.Path, name: str, height: int, width: int, objects: list[Object]
 ) -> None:
-    """Writes one annotation as VOC's are: corners count from 1 and belong to the box."""
+    """Writes an annotation in VOC's format: corners count from 1 and are part of the box."""
     root = ElementTree.Element("annotation")
     _add(root, folder=folder.name, filename=f"{name}.jpg")
     _add(ElementTree.SubElement(root, "source"), database="keras_frcnn made shapes")

@@ -1,4 +1,4 @@
-"""Writer of TFRecords that ``readers.tfrecord`` reads back exactly."""
+"""Writes TFRecords, which ``readers.tfrecord`` reads back exactly."""
 
 import contextlib
 import json
@@ -21,13 +21,12 @@ _MEGABYTE = 1_000_000
 
 
 def write(datasets: Mapping[str, Dataset], folder: str, shard_megabytes: int = 128) -> list[str]:
-    """Writes data sets as TFRecords, and a label map.
+    """Writes data sets as TFRecords with a label map.
 
-    The image files are copied as they are, never encoded anew. The folder appears when all is done,
-    or not at all.
+    The image files are copied unchanged. The folder only appears once everything is written.
 
     Args:
-        datasets: the records by the name of their split; all have the same classes.
+        datasets: the data set of each split, by name; all have the same classes.
         folder: a new or empty folder.
         shard_megabytes: the approximate size of a file, in millions of bytes.
 
@@ -35,19 +34,20 @@ def write(datasets: Mapping[str, Dataset], folder: str, shard_megabytes: int = 1
         The names of the files.
 
     Raises:
-        ValueError: if the folder holds anything, cannot be written to, or an image cannot be read.
+        ValueError: If the folder is not empty or cannot be written to, or an image cannot be read.
     """
     check_folder(folder)
     if shard_megabytes < 1:
         raise ValueError(f"shard_megabytes must be at least 1. Received: {shard_megabytes}")
-    kinds = {_categories(dataset) for dataset in datasets.values()}
-    if len(kinds) != 1:
-        raise ValueError(f"all data sets must have the same classes. Received: {sorted(kinds)}")
+    label_maps = {_categories(dataset) for dataset in datasets.values()}
+    if len(label_maps) != 1:
+        received = sorted(label_maps)
+        raise ValueError(f"all data sets must have the same classes. Received: {received}")
     splits = {
         split: with_progress(_encoded(dataset), f"Writing {split}", total=len(dataset.records))
         for split, dataset in datasets.items()
     }
-    return write_folder(pathlib.Path(folder), splits, dict(kinds.pop()), shard_megabytes)
+    return write_folder(pathlib.Path(folder), splits, dict(label_maps.pop()), shard_megabytes)
 
 
 def write_folder(
@@ -56,21 +56,21 @@ def write_folder(
     label_map: Mapping[int, str],
     shard_megabytes: int = 128,
 ) -> list[str]:
-    """Writes examples as TFRecords, and a label map; all or nothing.
+    """Writes examples as TFRecords with a label map. The folder only appears once it is complete.
 
     Args:
-        folder: must not be there, or be empty.
-        splits: the serialized examples by the name of their split.
-        label_map: names of the classes by number.
+        folder: a new or empty folder.
+        splits: the serialized examples of each split, by name.
+        label_map: the names of the classes by number.
         shard_megabytes: see ``write``.
 
     Returns:
         The names of the files.
 
     Raises:
-        ValueError: if the folder cannot be written to.
+        ValueError: If the folder cannot be written to.
     """
-    import tensorflow as tf  # only for those who write
+    import tensorflow as tf  # slow to import, so only loaded for writing
 
     names = []
     try:
@@ -92,16 +92,16 @@ def encode(
     objects: dict[str, Any],
     annotations: list[dict[str, Any]] | None = None,
 ) -> bytes:
-    """Writes an example.
+    """Serializes an image and its objects.
 
     Args:
-        image: the bytes of a JPEG or PNG file; they are kept as they are.
+        image: the bytes of a JPEG or PNG file; they are stored unchanged.
         image_id: number or name of the image.
         filename: name of the image's file.
         size: height and width of the image as displayed; None if its header is unreadable.
-        boxes: [G, 4] yxyx, float32 pixels; fractions of the sides if there is no ``size``.
-        objects: lists of G values by key of ``tf_example``.
-        annotations: the objects in COCO's form, with bbox, category_id, area and iscrowd.
+        boxes: [G, 4] yxyx, float32 pixels, or fractions of the sides if ``size`` is None.
+        objects: lists of G values by their keys in ``tf_example``.
+        annotations: the objects in COCO's format, with bbox, category_id, area and iscrowd.
 
     Returns:
         The serialized tf.Example.
@@ -135,7 +135,7 @@ def _serialize(columns: dict[str, Any]) -> bytes:
     for key, values in columns.items():
         feature, values = example.features.feature[key], list(values)
         if not values:
-            continue  # a feature of no type, which readers of any type take
+            continue  # a feature without a type suits readers of any type
         if isinstance(values[0], str | bytes):
             values = [v.encode() if isinstance(v, str) else v for v in values]
             feature.bytes_list.value.extend(values)
@@ -168,9 +168,9 @@ def _encoded(dataset: Dataset) -> Iterator[bytes]:
         objects[key] = record.difficult
         annotations = None
         if truth is not None and record.form == "coco":
-            places = order[splits[row] : splits[row + 1]]
-            objects[tf_example.AREA] = _areas(record, truth, places)
-            annotations = _annotations(truth, places)
+            indices = order[splits[row] : splits[row + 1]]
+            objects[tf_example.AREA] = _areas(record, truth, indices)
+            annotations = _annotations(truth, indices)
         size, name = (record.height, record.width), pathlib.Path(record.path).name
         name = name if record.span is None else str(record.image_id)
         with open_image(record.path, record.span) as file:
@@ -184,27 +184,27 @@ def _encoded(dataset: Dataset) -> Iterator[bytes]:
         yield payload
 
 
-def _areas(record: Record, truth: GroundTruth, places: np.ndarray) -> np.ndarray:
-    """Returns the areas of a record's objects: those of the truth that have a box to learn."""
-    sizes = np.tile([record.height, record.width], (len(places), 1))
-    places = places[~coco.to_boxes(truth.bboxes[places], sizes)[2]]
-    if len(places) != len(record.labels):
+def _areas(record: Record, truth: GroundTruth, indices: np.ndarray) -> np.ndarray:
+    """Returns the areas of a record's objects, which are the objects of the truth with a box."""
+    sizes = np.tile([record.height, record.width], (len(indices), 1))
+    indices = indices[~coco.to_boxes(truth.bboxes[indices], sizes)[2]]
+    if len(indices) != len(record.labels):
         raise ValueError(
-            f"{record.name}: expected the objects of the truth. Received: {len(record.labels)} "
-            f"objects, of which the truth has {len(places)}"
+            f"{record.name}: expected the {len(indices)} objects of the ground truth. Received: "
+            f"{len(record.labels)} objects"
         )
-    return truth.areas[places]
+    return truth.areas[indices]
 
 
-def _annotations(truth: GroundTruth, places: np.ndarray) -> list[dict[str, Any]]:
+def _annotations(truth: GroundTruth, indices: np.ndarray) -> list[dict[str, Any]]:
     return [
         {
-            "bbox": truth.bboxes[place].tolist(),
-            "category_id": truth.category_ids[truth.labels[place]],
-            "area": float(truth.areas[place]),
-            "iscrowd": int(truth.crowd[place]),
+            "bbox": truth.bboxes[index].tolist(),
+            "category_id": truth.category_ids[truth.labels[index]],
+            "area": float(truth.areas[index]),
+            "iscrowd": int(truth.crowd[index]),
         }
-        for place in places
+        for index in indices
     ]
 
 

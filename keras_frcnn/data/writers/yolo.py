@@ -1,4 +1,4 @@
-"""Writer of the YOLO layout that ``readers.yolo`` reads back."""
+"""Writes data sets in the YOLO layout, which ``readers.yolo`` reads back."""
 
 import pathlib
 from collections.abc import Mapping
@@ -20,30 +20,29 @@ DATA_FILE = "data.yaml"
 def write(datasets: Mapping[str, Dataset], folder: str) -> dict[str, int]:
     """Writes data sets as data.yaml, images/ and labels/.
 
-    The image files are copied as they are. Difficult objects and crowd regions are left out, since
-    the layout has no mark for them and every other tool would take them for plain objects. The
-    folder appears when all is done, or not at all.
+    The image files are copied unchanged. Difficult objects and crowd regions are left out, because
+    the layout cannot mark them and other tools would treat them as ordinary objects. The folder
+    only appears once everything is written.
 
     Args:
-        datasets: the records by the name of their split, "train", "val" or "test"; all of one list
-            of classes.
+        datasets: the data set of each split, "train", "val" or "test"; all have the same classes.
         folder: a new or empty folder.
 
     Returns:
-        How many objects of each split were left out.
+        The number of objects that were left out, for each split.
 
     Raises:
-        ValueError: if the folder holds anything or cannot be written to, an image cannot be read,
-            or an image id or a class name cannot be written.
+        ValueError: If the folder is not empty or cannot be written to, an image cannot be read, or
+            an image id or a class name cannot be written.
     """
     check_folder(folder)
     class_names = {dataset.class_names for dataset in datasets.values()}
     if len(class_names) != 1:
         raise ValueError(f"all data sets must have the same classes. Received: {class_names}")
     (names,) = class_names
-    unfit = [name for name in names if not is_text(name)]
-    if unfit:
-        raise ValueError(f"expected class names that can be printed. Received: {unfit[0]!r}")
+    unprintable = [name for name in names if not is_text(name)]
+    if unprintable:
+        raise ValueError(f"expected printable class names. Received: {unprintable[0]!r}")
     content = {split: f"images/{split}" for split in datasets} | {"names": dict(enumerate(names))}
     try:
         with appearing(pathlib.Path(folder)) as part:
@@ -58,7 +57,7 @@ def write(datasets: Mapping[str, Dataset], folder: str) -> dict[str, int]:
 
 
 def _write_split(root: pathlib.Path, split: str, dataset: Dataset) -> int:
-    """Writes the images and labels of a split; returns how many objects were left out."""
+    """Writes the images and labels of a split; returns the number of objects left out."""
     left_out = 0
     (root / "images" / split).mkdir(parents=True)
     (root / "labels" / split).mkdir(parents=True)
@@ -70,7 +69,7 @@ def _write_split(root: pathlib.Path, split: str, dataset: Dataset) -> int:
         image = pathlib.PurePosixPath("images", split, _file_name(record) + suffix)
         labels = root / labels_of(image)
         if (root / image).exists() or labels.exists():
-            raise ValueError(f"{record.name}: another image has been written to {image} already")
+            raise ValueError(f"{record.name}: another image has already been written to {image}")
         for path in (root / image, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
         (root / image).write_bytes(content)
@@ -80,7 +79,7 @@ def _write_split(root: pathlib.Path, split: str, dataset: Dataset) -> int:
 
 
 def _file_name(record: Record) -> str:
-    """Returns the id of an image as the name of its file, without the suffix."""
+    """Returns the name of an image's file, made from its id, without the suffix."""
     name = str(record.image_id)
     path = pathlib.PurePosixPath(name)
     if not is_text(name) or leads_out(name) or str(path) in ("", "."):

@@ -151,7 +151,7 @@ def read(config: Config) -> Source:
     for (source, subset), part in zip(sources, parts, strict=True):
         lost = _rename(part, class_names, is_joined=len(config.dataset) > 1)
         for name, count in sorted(lost.items()):
-            words = f"{source.place}: {count:,} object{'s' if count > 1 else ''} left out"
+            words = f"{source}: {count:,} object{'s' if count > 1 else ''} left out"
             unmatched.append((subset, name, words))
     _tell_apart([source for source, _ in sources], parts)
     return Source(
@@ -187,8 +187,8 @@ def _sources(config: Config) -> tuple[list[tuple[DataSource, str]], list[str]]:
             words = "only the training images are checked"
             remarks.append(f"no image set {', '.join(missing)}: {words}")
             evaluation = ()
-    seen = {(source.place, frozenset(source.splits)) for source in train}
-    fresh = [s for s in evaluation if (s.place, frozenset(s.splits)) not in seen]
+    seen = {(str(source), frozenset(source.splits)) for source in train}
+    fresh = [s for s in evaluation if (str(s), frozenset(s.splits)) not in seen]
     return [*((source, "train") for source in train), *((s, "eval") for s in fresh)], remarks
 
 

@@ -24,20 +24,20 @@ from keras_frcnn.training.schemes import Phase
 class Evaluator(keras.callbacks.Callback):
     """Measures AP and the recall of the proposals on the evaluation split.
 
-    The metric is the one of the data's form: VOC's or COCO's. In a phase in which the second stage
-    does not learn, only the recall is measured. The results go to the console, to TensorBoard and
-    to ``evaluations.jsonl``. In the final phase the checkpoint with the highest mean AP (VOC: area
-    under the curve; COCO: over ten IoU thresholds) is kept as ``best.keras``.
+    The metric is VOC's or COCO's, depending on the format of the data. In a phase that does not
+    train the second stage, only the recall is measured. The results are written to the console, to
+    TensorBoard and to ``evaluations.jsonl``. In the final phase, the checkpoint with the highest
+    mean AP (VOC: area under the curve; COCO: over ten IoU thresholds) is kept as ``best.keras``.
 
-    It must follow ``Checkpoints`` in the list of callbacks: an evaluation may take hours, and the
-    checkpoint is then already written. A run that is told to stop skips its evaluation; it is made
-    up for when the run is resumed.
+    This callback must come after ``Checkpoints`` in the list of callbacks, so that the checkpoint
+    is written before an evaluation that may take hours. A run that is told to stop skips its
+    evaluation and catches up on it when it is resumed.
 
     Args:
         phase: the phase of the run.
         dataset: the evaluation split.
         bar: the run's progress bar.
-        stop: tells whether the run was told to stop.
+        stop: the callback that knows whether the run was told to stop.
     """
 
     def __init__(self, phase: Phase, dataset: Dataset, bar: ProgressBar, stop: StopOnSignal):
@@ -52,7 +52,7 @@ class Evaluator(keras.callbacks.Callback):
             self.evaluate()
 
     def evaluate(self):
-        """Evaluates the model, of whose present state ``last.keras`` is the checkpoint."""
+        """Evaluates the model, whose current weights must have been saved as ``last.keras``."""
         step = int(self.model.step)
         try:
             detections, proposals = self._find()
@@ -70,8 +70,9 @@ class Evaluator(keras.callbacks.Callback):
             self._keep_if_best(next(iter(values)))
 
     def _find(self):
-        """Returns the detections and proposals on all images; detections are None if the second
-        stage does not learn.
+        """Returns the detections and the proposals on all images.
+
+        The detections are None if the phase does not train the second stage.
         """
         num_images = len(self.dataset.records)
         if "roi" in self.model.learning_stages:
@@ -87,7 +88,7 @@ class Evaluator(keras.callbacks.Callback):
         return None, proposals
 
     def _recall(self, proposals):
-        """Returns the recall at IoU 0.5 by the number of proposals an image."""
+        """Returns the recall at an IoU of 0.5 for each number of proposals per image."""
         gt_boxes = [record.boxes[~record.difficult] for record in self.dataset.records]
         boxes = [of_image["boxes"] for of_image in proposals]
         recall = proposal_recall.recall(gt_boxes, boxes)[:, 0]
@@ -122,9 +123,7 @@ class Evaluator(keras.callbacks.Callback):
             tf.summary.image(f"images/{record.image_id}", panels[np.newaxis])
 
     def _keep_if_best(self, metric):
-        """Makes ``best.keras`` the last checkpoint, unless an earlier one of the phase has a higher
-        value of the metric.
-        """
+        """Copies the last checkpoint to ``best.keras`` if it has the phase's best value so far."""
         of_phase = [
             evaluation
             for evaluation in run_folder.read_evaluations(self.folder)
@@ -138,7 +137,7 @@ class Evaluator(keras.callbacks.Callback):
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    """Replaces a file by another one at once, by a hard link where the file system has them."""
+    """Replaces a file atomically by another, with a hard link if the file system supports it."""
     temporary = target.with_name("new.keras")
     temporary.unlink(missing_ok=True)
     try:

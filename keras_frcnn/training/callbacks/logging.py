@@ -13,10 +13,10 @@ from keras_frcnn.training.progress import ProgressBar
 
 
 class Logger(keras.callbacks.Callback):
-    """Logs the mean losses since the last log, every ``log_every`` steps.
+    """Logs the mean losses of the last ``log_every`` steps.
 
-    A loss that is not finite ends the run with an error: training cannot recover from it, and the
-    last checkpoint was written before it occurred.
+    A loss that is not finite ends the run with an error, because training cannot recover from it.
+    The last checkpoint was written before it occurred.
 
     Args:
         config: the run's settings; ``log_every``, ``batch_size`` and ``output_dir`` are read.
@@ -36,7 +36,7 @@ class Logger(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.steps_since_log += 1
         self.bar.advance()
-        # Read from the bar: reading the model's step would make Python wait for the GPU.
+        # The step is taken from the bar, because reading the model's makes Python wait for the GPU.
         if self.bar.step % self.config.log_every == 0:
             self._log(self.bar.step, logs)
 

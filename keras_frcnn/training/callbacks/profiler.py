@@ -10,7 +10,7 @@ from keras_frcnn.training import run_folder
 
 
 class Profiler(keras.callbacks.Callback):
-    """Profiles the steps that ``profile_steps`` names.
+    """Profiles the steps given by ``profile_steps``.
 
     Args:
         config: the run's settings; ``profile_steps`` and ``output_dir`` are read.
@@ -24,7 +24,7 @@ class Profiler(keras.callbacks.Callback):
         self.is_recording = False
 
     def on_train_begin(self, logs=None):
-        # Read once: reading the model's step after every step would make Python wait for the GPU.
+        # Read only once, because reading the model's step makes Python wait for the GPU.
         self.step = int(self.model.step)
 
     def on_train_batch_begin(self, batch, logs=None):

@@ -6,14 +6,14 @@ import keras
 
 
 class Stopped(Exception):
-    """Raised within an evaluation when the run was told to stop."""
+    """Raised during an evaluation if the run was told to stop."""
 
 
 class StopOnSignal(keras.callbacks.Callback):
     """Ends the run after the current step, or after the image that is being evaluated.
 
-    It is a context manager, which handles the signals only while it is entered. A second signal
-    interrupts the run at once.
+    The signals are handled only inside its ``with`` block. A second signal interrupts the run
+    immediately.
 
     Attributes:
         received: the number of the signal that was received, or None.

@@ -46,7 +46,7 @@ def test_a_broken_image_is_left_out_counted_and_named(folder, config):
     dataset = data.load_images(config, SPLIT)
     assert ids(dataset) == ["0", "1", "2", "3", "5", "6"]
     assert dataset.skipped == [
-        f"{folder.image('4', '.png')}: unreadable image: its header is sound, but its pixels "
+        f"{folder.image('4', '.png')}: unreadable image: its header is valid, but its pixels "
         "cannot be decoded; image left out"
     ]
 

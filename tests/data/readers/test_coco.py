@@ -156,7 +156,7 @@ def test_one_image_under_two_ids_is_refused_or_left_out_the_second_time(tmp_path
     other.annotate(8, [0, 0, 6, 6], 18)
     message = refusal(tmp_path, ("train", "more:train"))
     assert f"1 problem(s) in the data:\n  - {other.path}: image 8: the image " in message
-    assert f"000000000001.jpg is that of image 1 in {folder.path} too" in message
+    assert f"000000000001.jpg also belongs to image 1 in {folder.path}" in message
     dataset = load(tmp_path, ("train", "more:train"), on_bad_record="skip")
     assert [r.image_id for r in dataset.records] == [1, 2, 7] == list(dataset.truth.image_ids)
     assert dataset.truth.bboxes[:, 2].tolist() == [5]
@@ -373,7 +373,7 @@ def test_an_image_id_that_comes_twice_is_refused(folder):
     folder.add(1).add(1)
     for setting in ("error", "skip"):
         message = refusal(folder, on_bad_record=setting)
-        assert message.endswith("every image id must be there once. Received twice: 1")
+        assert message.endswith("every image id must occur only once. Received twice: 1")
 
 
 @pytest.mark.parametrize(

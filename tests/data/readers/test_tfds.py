@@ -341,7 +341,7 @@ def test_no_temporary_folder_is_left_behind(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     for _ in range(2):
-        assert "no network" in refusal(tmp_path, "voc/2007:train")
+        assert "cannot be downloaded without a network" in refusal(tmp_path, "voc/2007:train")
     assert "Dataset nope not found" in refusal(tmp_path, "nope/1:train")
     with mocked(voc_example()):
         load(tmp_path, "voc/2007:train")
@@ -404,6 +404,6 @@ def test_a_wrong_split_is_named(prepared, split, words):
 
 
 def test_a_folder_must_be_of_this_machine_and_writable(root, monkeypatch):
-    assert "a folder of this machine" in refusal("gs://bucket/tfds", "voc/2007:train")
+    assert "a local folder" in refusal("gs://bucket/tfds", "voc/2007:train")
     (root / tfds.CACHE).touch()
     assert f"{root / tfds.CACHE}: cannot be written to" in refusal(root, "voc/2007:train")

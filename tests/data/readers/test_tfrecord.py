@@ -294,7 +294,7 @@ def test_up_to_a_pixel_outside_is_clipped_silently(make):
 
 def test_an_image_id_twice_is_a_problem(make):
     text = refusal(make, features(), features())
-    assert "record 2: the image id 'a.jpg' is there already" in text
+    assert "record 2: the image id 'a.jpg' occurs a second time" in text
     assert len(make(features(), features(), on_bad_record="skip").records) == 1
 
 

@@ -315,7 +315,7 @@ def test_what_pillow_reads_and_tensorflow_does_not_is_broken(folder, check, tmp_
     folder.image("b").write_bytes(content)
     assert integrity.read(folder.image("b")).problem is None
     report = check()
-    words = "its header is sound, but its pixels cannot be decoded"
+    words = "its header is valid, but its pixels cannot be decoded"
     assert [f.line for f in report.findings if f.kind == "broken_image"] == [
         f"JPEGImages/b.jpg: {words}"
     ]
