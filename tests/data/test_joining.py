@@ -165,7 +165,7 @@ def test_data_that_have_none_of_the_classes_are_refused_naming_both_lists(other,
 
 def test_a_first_data_set_without_objects_gives_no_classes(voc_folder, other):
     empty = voc_folder("empty").add("a", [])
-    with pytest.raises(ValueError, match="empty: expected objects in train, or class names by"):
+    with pytest.raises(ValueError, match="empty: expected objects in train, or class names in"):
         data.load(settings(empty, other), ("train", "train2017"))
     dataset = data.load(settings(empty, other), ("train", "train2017"), ("dog",))
     assert objects(dataset) == {"a": [], "1": [], "2": [], "3": [("dog", 5)]}

@@ -160,7 +160,7 @@ def test_one_image_under_two_ids_is_refused_or_left_out_the_second_time(tmp_path
     dataset = load(tmp_path, ("train", "more:train"), on_bad_record="skip")
     assert [r.image_id for r in dataset.records] == [1, 2, 7] == list(dataset.truth.image_ids)
     assert dataset.truth.bboxes[:, 2].tolist() == [5]
-    assert dataset.skipped[0].endswith("too; image left out")
+    assert dataset.skipped[0].endswith(f"image 1 in {folder.path}; image left out")
     alone = data.load(
         Config(dataset="coco", data_dir=str(tmp_path)), ("train", "more:train"), images=False
     )

@@ -121,7 +121,9 @@ def test_what_cannot_be_written_is_refused(images, tmp_path):
     twice = Dataset(
         ("cat",), [record(images / "a.jpg", "a.jpg"), record(images / "a.jpg", "a.png")]
     )
-    assert "another image has been written to images/train/a.jpg" in refusal({"train": twice})
+    assert "another image has already been written to images/train/a.jpg" in refusal(
+        {"train": twice}
+    )
     (images / "a.jpg").unlink()
     assert "out: could not be written: " in refusal({"train": dataset})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
