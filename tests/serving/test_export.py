@@ -218,7 +218,7 @@ def test_export_writes_a_numbered_folder_and_nothing_else(pencil_model, verified
     ((_, model, compared),) = verified
     assert model is pencil_model
     assert compared is images
-    assert [line.split()[0] for line in lines] == ["Writing", "Comparing", "It"]
+    assert [line.split()[0] for line in lines] == ["Writing", "Comparing", "Their"]
     assert "3 detections" in lines[-1]
     assert oct(folder.stat().st_mode) == oct(folder.parent.stat().st_mode)  # the server may read it
 
@@ -275,9 +275,10 @@ def test_places_that_can_be_taken(tmp_path):
 def test_places_that_cannot_be_taken(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "1").touch()
-    with pytest.raises(ValueError, match=r"needs the folder .*file\. Found: a file"):
+    expected = r"must be a folder for the SavedModel\. Received: a file"
+    with pytest.raises(ValueError, match=rf"/file {expected}"):
         version_folder(tmp_path / "file", 1)
-    with pytest.raises(ValueError, match=r"needs the folder .*1\. Found: a file"):
+    with pytest.raises(ValueError, match=rf"/1 {expected}"):
         version_folder(tmp_path, 1)
     with pytest.raises(ValueError, match="version must be at least 1. Received: 0"):
         version_folder(tmp_path, 0)
