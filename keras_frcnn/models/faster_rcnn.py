@@ -136,18 +136,21 @@ class FasterRCNN(keras.Model):
         )
         return {**detections, "proposals": proposals.boxes, "proposal_scores": proposals.scores}
 
-    def propose(self, inputs, levels=None, training=False):
+    def propose(self, inputs, levels=None, training=False, predictions=None):
         """Returns the ``Proposals`` of a batch: those that came with it, or else the RPN's.
 
         Args:
             inputs: as for a call.
             levels: the feature levels of the backbone, if they have been computed.
             training: whether to give the many proposals that training samples from.
+            predictions: the ``RPNPredictions``, if they are there already.
         """
         if "proposals" in inputs:
             return Proposals.of_inputs(inputs)
-        predictions = self.rpn.predict(self.rpn_levels(inputs, levels))
-        return self._propose(predictions, inputs, training)
+        if predictions is None:
+            predictions = self.rpn.predict(self.rpn_levels(inputs, levels))
+        shape, scale = inputs["image_shape"], resize_scale(inputs)
+        return self.rpn.propose(predictions, shape, scale, training)
 
     def rpn_levels(self, inputs, levels=None):
         """Returns the RPN's feature levels: those of its own backbone if it has one, otherwise the
@@ -160,10 +163,6 @@ class FasterRCNN(keras.Model):
     def features(self, inputs):
         """Returns the backbone's feature levels; a frozen backbone gives them no gradient."""
         return _features(self.backbone, inputs)
-
-    def _propose(self, predictions, inputs, training):
-        shape, scale = inputs["image_shape"], resize_scale(inputs)
-        return self.rpn.propose(predictions, shape, scale, training)
 
     @property
     def learning_stages(self):
@@ -192,10 +191,7 @@ class FasterRCNN(keras.Model):
         if "rpn" in stages:
             values |= self.rpn.compute_losses(predictions, inputs["image_shape"], targets, keys)
         if "roi" in stages:
-            if "proposals" in inputs:
-                proposals = Proposals.of_inputs(inputs)
-            else:
-                proposals = self._propose(predictions, inputs, training=True)
+            proposals = self.propose(inputs, levels, training=True, predictions=predictions)
             if not self._arguments["proposal_gradient"]:
                 proposals = proposals._replace(boxes=tf.stop_gradient(proposals.boxes))
             values |= self.roi_head.compute_losses(levels, proposals, targets, keys, training)
