@@ -94,7 +94,7 @@ class Backbone(keras.layers.Layer):
         self.network, self._exact = network, exact
         self._strides = (strides,) if isinstance(strides, int) else tuple(strides)
         self._check_strides()
-        self._preprocessing = preprocessing
+        self.preprocessing = preprocessing
         self._freeze_groups = tuple(tuple(names) for names in freeze_groups)
         self._frozen_blocks = frozen_blocks
         self._freeze()
@@ -156,15 +156,6 @@ class Backbone(keras.layers.Layer):
         return tuple(output.shape[-1] for output in self.network.outputs)
 
     @property
-    def preprocessing(self) -> Preprocessing:
-        """How the network's pixels are normalised."""
-        return self._preprocessing
-
-    @preprocessing.setter
-    def preprocessing(self, value: Preprocessing):
-        self._preprocessing = value
-
-    @property
     def freeze_groups(self) -> tuple[tuple[str, ...], ...]:
         """Names of the layers that are frozen together, the group nearest the image first."""
         return self._freeze_groups
@@ -223,7 +214,7 @@ class Backbone(keras.layers.Layer):
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
             "strides": list(self._strides),
-            "preprocessing": dataclasses.asdict(self._preprocessing),
+            "preprocessing": dataclasses.asdict(self.preprocessing),
             "freeze_groups": [list(names) for names in self._freeze_groups],
             "frozen_blocks": self._frozen_blocks,
             "rpn_channels": self.rpn_channels,
