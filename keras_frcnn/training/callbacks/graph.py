@@ -24,6 +24,8 @@ class Graph(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if int(self.model.step) == 0:
-            step = tf.function(self.model.train_step).get_concrete_function(self.batch_spec)
+            # Keras traces the step without AutoGraph, whose conversions would take seconds.
+            step = tf.function(self.model.train_step, autograph=False)
+            step = step.get_concrete_function(self.batch_spec)
             with tf.summary.create_file_writer(self.folder).as_default(step=0):
                 tf.summary.graph(step.graph)
