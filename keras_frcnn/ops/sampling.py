@@ -41,7 +41,8 @@ def image_keys(seed, batch_size):
     if seed.shape.rank == 2:
         return seed
     rows = tf.range(batch_size)
-    return tf.stack([rows * 0 + seed[0], _signed(_mix(_unsigned(rows + seed[1])))], axis=1)
+    second = _signed(_mix(_unsigned(rows + seed[1])))
+    return tf.stack([tf.fill([batch_size], seed[0]), second], axis=1)
 
 
 def random_bits(keys, ids, purpose):
