@@ -65,13 +65,7 @@ class DetectionDecoder(keras.layers.Layer):
         self.supports_jit = supports_jit
 
     def call(self, rois, valid, class_logits, box_deltas, image_shape):
-        deltas = tf.transpose(box_deltas[:, :, 1:, :], [0, 2, 1, 3])
-        boxes = box_ops.decode(rois[:, tf.newaxis], deltas, self.box_delta_std)  # [B, C, R, 4]
-        boxes = box_ops.clip(boxes, tf.cast(image_shape, tf.float32)[:, tf.newaxis])
-        boxes = tf.transpose(boxes, [0, 2, 1, 3])
-        scores = tf.nn.softmax(tf.cast(class_logits, tf.float32))[..., 1:]
-        usable = valid[..., tf.newaxis] & (box_ops.area(boxes) > 0.0)  # False for NaN too
-        scores = tf.where(usable, scores, 0.0)
+        boxes, scores = self.candidates(rois, valid, class_logits, box_deltas, image_shape)
         boxes, scores, labels, counts = nms.suppress_per_class(
             boxes,
             scores,
@@ -81,6 +75,18 @@ class DetectionDecoder(keras.layers.Layer):
             supports_jit=self.supports_jit,
         )
         return {"boxes": boxes, "scores": scores, "labels": labels, "num_detections": counts}
+
+    def candidates(self, rois, valid, class_logits, box_deltas, image_shape):
+        """Returns what enters suppression: ``(boxes [B, R, C, 4], scores [B, R, C])``, score 0 for
+        boxes that cannot be detected. The arguments are those of a call.
+        """
+        deltas = tf.transpose(box_deltas[:, :, 1:, :], [0, 2, 1, 3])
+        boxes = box_ops.decode(rois[:, tf.newaxis], deltas, self.box_delta_std)  # [B, C, R, 4]
+        boxes = box_ops.clip(boxes, tf.cast(image_shape, tf.float32)[:, tf.newaxis])
+        boxes = tf.transpose(boxes, [0, 2, 1, 3])
+        scores = tf.nn.softmax(tf.cast(class_logits, tf.float32))[..., 1:]
+        usable = valid[..., tf.newaxis] & (box_ops.area(boxes) > 0.0)  # False for NaN too
+        return boxes, tf.where(usable, scores, 0.0)
 
     def get_config(self):
         return {

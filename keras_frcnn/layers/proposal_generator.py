@@ -1,5 +1,7 @@
 """Proposals: the best boxes of the RPN, after non-maximum suppression."""
 
+import itertools
+
 import keras
 import tensorflow as tf
 
@@ -95,6 +97,23 @@ class ProposalGenerator(keras.layers.Layer):
         level_sizes=None,
         ids=None,
     ):
+        arguments = objectness_logits, deltas, anchors, image_shape, valid, scale, level_sizes, ids
+        return self.choose(*arguments)[:3]
+
+    def choose(
+        self,
+        objectness_logits,
+        deltas,
+        anchors,
+        image_shape,
+        valid=None,
+        scale=None,
+        level_sizes=None,
+        ids=None,
+    ):
+        """Returns the three results of a call, and for each proposal the row of its anchor [B, P]
+        int32, 0 in the padding.
+        """
         objectness_logits = tf.cast(objectness_logits, tf.float32)
         # The difference of the two logits orders boxes as the softmax does, without its saturation
         # at 1.
@@ -110,22 +129,30 @@ class ProposalGenerator(keras.layers.Layer):
             smallest *= tf.cast(scale, tf.float32)[:, tf.newaxis, :]
         arguments = (objectness, deltas, anchors)
         if level_sizes is None or len(level_sizes) == 1:
-            proposals, objectness, kept = self._best_of_level(*arguments, image_shape, smallest)
+            found = self._best_of_level(*arguments, image_shape, smallest)
         else:
             splits = (
                 tf.split(values, level_sizes, axis=axis, num=len(level_sizes))
                 for values, axis in zip(arguments, (1, 1, 0), strict=True)
             )
-            found = [
-                self._best_of_level(*level, image_shape, smallest)
-                for level in zip(*splits, strict=True)
-            ]
-            proposals, objectness, kept = _best_of_levels(found, self.post_nms_top_k)
-        scores = tf.sigmoid(objectness)
-        return tf.where(kept[..., tf.newaxis], proposals, 0.0), tf.where(kept, scores, 0.0), kept
+            found = _best_of_levels(
+                [
+                    self._best_of_level(*level, image_shape, smallest)
+                    for level in zip(*splits, strict=True)
+                ],
+                level_sizes,
+                self.post_nms_top_k,
+            )
+        proposals, objectness, kept, rows = found
+        return (
+            tf.where(kept[..., tf.newaxis], proposals, 0.0),
+            tf.where(kept, tf.sigmoid(objectness), 0.0),
+            kept,
+            tf.where(kept, rows, 0),
+        )
 
     def _best_of_level(self, objectness, deltas, anchors, image_shape, smallest):
-        """Returns boxes, objectness and validity [B, P] of one level's survivors, best first."""
+        """Returns boxes, objectness, validity and rows [B, P] of one level's survivors, best first."""
         k = tf.minimum(self.pre_nms_top_k, tf.shape(objectness)[1])
         objectness, best = tf.math.top_k(objectness, k)
         boxes = box_ops.decode(tf.gather(anchors, best), tf.gather(deltas, best, batch_dims=1))
@@ -142,8 +169,10 @@ class ProposalGenerator(keras.layers.Layer):
             on_cpu=self.on_cpu,
             supports_jit=self.supports_jit,
         )
-        boxes = tf.gather(boxes, picks, batch_dims=1)
-        return boxes, tf.gather(objectness, picks, batch_dims=1), kept
+        boxes, objectness, rows = (
+            tf.gather(values, picks, batch_dims=1) for values in (boxes, objectness, best)
+        )
+        return boxes, objectness, kept, rows
 
     def get_config(self):
         return {
@@ -159,12 +188,16 @@ class ProposalGenerator(keras.layers.Layer):
         }
 
 
-def _best_of_levels(found, k):
+def _best_of_levels(found, level_sizes, k):
     """Merges the survivors of several levels: the best ``k`` of all."""
-    boxes, objectness, kept = (tf.concat(values, axis=1) for values in zip(*found, strict=True))
+    boxes, objectness, kept, rows = zip(*found, strict=True)
+    starts = itertools.accumulate(level_sizes[:-1], initial=0)
+    rows = [rows_of_level + start for rows_of_level, start in zip(rows, starts, strict=True)]
+    values = boxes, objectness, kept, rows
+    boxes, objectness, kept, rows = (tf.concat(one, axis=1) for one in values)
     objectness, best = tf.math.top_k(tf.where(kept, objectness, -tf.float32.max), k)
-    boxes, kept = (tf.gather(values, best, batch_dims=1) for values in (boxes, kept))
-    return boxes, objectness, kept
+    boxes, kept, rows = (tf.gather(one, best, batch_dims=1) for one in (boxes, kept, rows))
+    return boxes, objectness, kept, rows
 
 
 def _noise_of(objectness_logits, ids):

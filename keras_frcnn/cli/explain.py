@@ -1,0 +1,103 @@
+"""Explains why a detector missed objects or detected something wrong.
+
+Examples:
+  keras-frcnn explain --checkpoint=runs/mine/best.keras --output_dir=runs/mine/explained
+  keras-frcnn explain --checkpoint=best.keras --image_ids=000012,000035 --output_dir=explained
+  keras-frcnn explain --checkpoint=best.keras --score_threshold=0.5 --output_dir=explained
+
+Every object is followed through the stages of the detector: the anchors, the RPN's score and rank,
+suppression among proposals, the box head's scores and boxes, and suppression among detections. A
+table shows for each class where objects are lost, and what may help. The folder gets index.html
+with the images that lost most objects, and explanations.json with everything.
+
+An object counts as found if a detection with a score above --score_threshold does so by the rule of
+PASCAL VOC. Settings that are not given are taken from the checkpoint.
+"""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from keras_frcnn.cli.command import (
+    Command,
+    check_output_folder,
+    checkpoint_settings,
+    parse,
+    user_errors,
+)
+from keras_frcnn.cli.output import chosen_rows
+from keras_frcnn.config import Config
+from keras_frcnn.config.flags import settings_of
+from keras_frcnn.config.setting import FRACTION, Limits, Option
+
+COMMAND = Command(
+    "explain",
+    __doc__,
+    options=(
+        Option("checkpoint", str, "", "The .keras file of a run.", required=True),
+        Option("output_dir", str, "", "Folder for the page and the JSON file.", required=True),
+        Option(
+            "subset",
+            str,
+            "eval",
+            "Whether to explain images of --eval_split or of --train_split.",
+            choices=("train", "eval"),
+        ),
+        Option(
+            "image_ids",
+            tuple[str, ...],
+            (),
+            "Ids of the images to explain, which are then all shown. If empty, all images are "
+            "explained.",
+        ),
+        Option(
+            "num_images",
+            int,
+            24,
+            "Number of images on the page if --image_ids is empty: those that lost most objects.",
+            limits=Limits(at_least=0),
+        ),
+        Option("iou_threshold", float, 0.5, "Least IoU of a correct detection.", limits=FRACTION),
+    ),
+    settings=(*settings_of("data", "rpn", "detections"), "seed", "precision"),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: The flags of the command; by default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    config, options = parse(COMMAND, argv, base=_base)
+    with user_errors(COMMAND):
+        from keras_frcnn import data
+        from keras_frcnn.console import with_progress
+        from keras_frcnn.data.dataset import Dataset
+        from keras_frcnn.inspection.explain import explanations, report, trace
+        from keras_frcnn.training import precision
+        from keras_frcnn.weights import checkpoint
+
+        model = checkpoint.load(options.checkpoint, precision.for_use(config, print))
+        split = config.train_split if options.subset == "train" else config.eval_split
+        dataset = data.load(config, split, model.class_names, strict=False)
+        if options.image_ids:
+            rows = chosen_rows(dataset.records, options.image_ids)
+            dataset = Dataset(dataset.class_names, [dataset.records[row] for row in rows])
+        traces = trace.trace_dataset(model, dataset, config)
+        images = explanations.explain_images(model, dataset, traces, options.iou_threshold)
+        images = list(with_progress(images, "Explaining", len(dataset.records)))
+        folder = Path(options.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_json(images, model.class_names, folder / "explanations.json")
+        report.print_table(images, model.class_names)
+        shown = images
+        if not options.image_ids:
+            shown = sorted(images, key=lambda image: -image.num_lost)[: options.num_images]
+        report.write_page(images, shown, model.class_names, folder / "index.html")
+    print(f"Explanations of {len(images)} images: {folder / 'index.html'}")
+    return 0
