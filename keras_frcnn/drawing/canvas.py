@@ -120,9 +120,10 @@ class Canvas:
         rightmost = max(0, self._image.width - width)
         lowest = max(0, self._image.height - height)
         inside = min(max(0, y1), lowest)
+        at_the_box = (y1 - height, inside, y2 + 1, y2 + 1 - height)
         candidates = [
             (left, top, left + width - 1, top + height - 1)
-            for top in (y1 - height, inside, y2 + 1, y2 + 1 - height)
+            for top in (*at_the_box, y1 - 2 * height, y2 + 1 + height)
             for left in (min(max(0, x1), rightmost), min(max(0, x2 + 1 - width), rightmost))
             if 0 <= top <= lowest
         ]

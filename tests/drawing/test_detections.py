@@ -54,6 +54,12 @@ def test_tags_of_one_place_do_not_hide_each_other():
     assert is_color(image, canvas.class_color(1)).sum() > 150
 
 
+def test_tags_of_a_wide_box_stand_on_more_lines():
+    labels = range(6)  # two above, two inside, two below
+    image = draw(black(120, 200), [[40, 10, 80, 20]] * 6, labels=labels, scores=[0.9] * 6)
+    assert all(is_color(image, canvas.class_color(label)).sum() > 150 for label in labels)
+
+
 def test_best_tag_is_on_top_where_there_is_no_room():
     boxes = [[2, 2, 18, 58], [2, 2, 18, 58]]
     for scores, winner in (([0.9, 0.8], 0), ([0.8, 0.9], 1)):

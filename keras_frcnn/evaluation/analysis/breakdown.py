@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_frcnn.evaluation.analysis import errors
 from keras_frcnn.evaluation.analysis.errors import ERRORS, ErrorSplit, Kind
 from keras_frcnn.evaluation.metrics.boxes import areas
 
@@ -52,6 +53,12 @@ def best_score(split: ErrorSplit) -> float:
     f1 = 2 * correct / (np.arange(1, len(correct) + 1) + np.sum(~split.truth.crowd))
     f1[:-1][scores[:-1] == scores[1:]] = -1  # a threshold keeps all equal scores or none
     return float(scores[np.argmax(f1)])
+
+
+def at_best_score(split: ErrorSplit) -> ErrorSplit:
+    """Returns the split of only those detections that reach the score with the best F1."""
+    score = best_score(split)
+    return errors.split(split.truth, split.found, split.iou_threshold, split.metric, score)
 
 
 def by_score(split: ErrorSplit, num_bins: int = 20) -> tuple[np.ndarray, np.ndarray]:

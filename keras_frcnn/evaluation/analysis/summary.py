@@ -1,13 +1,14 @@
 """All results of one evaluation in one object, from which every report is made."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_frcnn.data.dataset import Dataset, GroundTruth
-from keras_frcnn.evaluation.analysis import bootstrap, errors
+from keras_frcnn.evaluation.analysis import bootstrap, breakdown, errors
 from keras_frcnn.evaluation.analysis.bootstrap import Intervals, Progress
 from keras_frcnn.evaluation.analysis.error_gains import error_gains
 from keras_frcnn.evaluation.analysis.errors import ErrorSplit
@@ -45,6 +46,13 @@ class Summary:
     def curves(self) -> tuple[Curve, ...]:
         """The precision-recall curves, see ``precision_recall.curves_of``."""
         return curves_of(self.result)
+
+    @functools.cached_property
+    def kept(self) -> ErrorSplit:
+        """The errors of the detections that one would keep: those from the score on that gives the
+        best F1. The console and the pages count these.
+        """
+        return breakdown.at_best_score(self.errors)
 
 
 def summarize(

@@ -41,6 +41,9 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     console.print(_class_table(comparison))
     console.print(Text(verdict(comparison), style="bold"))
     console.print(_error_table(comparison))
+    a, b = (s.kept.score_threshold for s in (comparison.before, comparison.after))
+    note = f"detections from the score on that gives the best F1: A {a:.3g}, B {b:.3g}"
+    console.print(Text(note, style="dim"))
     changed = comparison.changed_images()
     summary = f"{len(changed)} of {comparison.image_aps.shape[1]} images changed"
     console.print(Text(summary, style="dim"))
@@ -73,7 +76,7 @@ def _error_table(comparison: Comparison) -> Table:
     table.add_column("detections")
     for title in ("A", "B", "B - A", "A gain %", "B gain %"):
         table.add_column(title, justify="right")
-    splits = (comparison.before.errors, comparison.after.errors)
+    splits = (comparison.before.kept, comparison.after.kept)
     counts = [split.counts().sum(axis=0).tolist() for split in splits]
     rows = [(kind_name(kind), *(of_split[kind] for of_split in counts)) for kind in Kind]
     rows.append((MISSED, *(int(split.num_missed().sum()) for split in splits)))

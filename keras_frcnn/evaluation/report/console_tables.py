@@ -58,7 +58,8 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     console.print(_error_table(summary))
     note = (
         f"IoU >= {summary.errors.iou_threshold:g}; top: only the n best detections of a class with "
-        "n objects; gain: how much mean AP would rise if only this kind of error were corrected"
+        "n objects; gain: how much mean AP would rise if only this kind of error were corrected; "
+        f"score >= {_score(summary)}: the detections from the score on that gives the best F1"
     )
     console.print(Text(note, style="dim"))
     if summary.recall is not None:
@@ -90,18 +91,23 @@ def _coco_table(
 def _error_table(summary: Summary) -> Table:
     table = Table(header_style="bold")
     table.add_column("detections")
-    for title in ("all", "top", "gain %"):
+    for title in (f"score >= {_score(summary)}", "all", "top", "gain %"):
         table.add_column(title, justify="right")
+    kept = summary.kept.counts().sum(axis=0)
     counts, top = (summary.errors.counts(only).sum(axis=0) for only in (False, True))
     for kind in Kind:
         name = kind_name(kind)
         gain = summary.gains.get(name)
         gain_cell = "" if gain is None else percent(gain)
-        table.add_row(name, str(counts[kind]), str(top[kind]), gain_cell)
+        table.add_row(name, *(str(of[kind]) for of in (kept, counts, top)), gain_cell)
     table.add_section()
-    missed = str(summary.errors.num_missed().sum())
-    table.add_row("missed objects", missed, "", percent(summary.gains[MISSED]))
+    missed = [str(split.num_missed().sum()) for split in (summary.kept, summary.errors)]
+    table.add_row("missed objects", *missed, "", percent(summary.gains[MISSED]))
     return table
+
+
+def _score(summary: Summary) -> str:
+    return f"{summary.kept.score_threshold:.3g}"
 
 
 def _recall_table(recall: RecallCurves) -> Table:

@@ -1,5 +1,8 @@
-"""The page of a data check: what was found, with images of the faulty objects."""
+"""The page of a data check: what was found, images of the faulty objects, and a random sample."""
 
+import collections
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +12,17 @@ from PIL import Image
 from keras_frcnn.console import with_progress
 from keras_frcnn.drawing import page, thumbnails
 from keras_frcnn.drawing.canvas import Canvas
+from keras_frcnn.drawing.detections import draw_objects
+from keras_frcnn.drawing.gallery import SIDE, Figure, Gallery, Shown
 from keras_frcnn.inspection.check_data import report as check_report
 from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import Object, Sample
 
 _TEMPLATE = "inspection/check_data/templates/check.html"
 _SHOWN = 24  # images per kind
+_SAMPLED = 12  # images of the sample
 _SHOWN_LINES = 200  # findings per kind that are listed as text
 _SHOWN_BOXES = 300  # per image
-_THUMBNAIL = 360  # pixels of the longer side
 _MARGIN = 0.25  # the widest margin for boxes that leave an image, as a share of its longer side
 _FAR = 1e6  # pixels; limits the coordinates, which may be any number in a faulty annotation
 _TINY = 4  # pixels; a faulty box with a shorter side than this is circled
@@ -25,13 +30,16 @@ _FAULTY, _OTHER, _GROUND = (229, 72, 77), (96, 165, 250), (136, 136, 136)
 
 
 def write(report: Report, path: Path) -> None:
-    """Writes the page: a summary with links to each kind of finding, statistics, then the findings.
+    """Writes the page: a summary with links to each kind of finding, statistics, then the findings
+    and a random sample of the annotated images.
 
     Args:
-        report: What the check found. Images with findings are read again.
+        report: What the check found. The images that are shown are read again.
         path: The file to write.
     """
     by_kind = report.by_kind()
+    gallery = Gallery(path)
+    sample = _sample(report, gallery)
     kinds = with_progress(by_kind.items(), "Drawing the page", len(by_kind))
     names = (Path(data_dir).name or data_dir for data_dir in report.config.data_dir)
     page.write(
@@ -41,10 +49,41 @@ def write(report: Report, path: Path) -> None:
         has_problems=report.num_problems > 0,
         verdict=check_report.verdict(report),
         remarks=report.source.remarks,
-        kinds=[_kind(report, kind, findings) for kind, findings in kinds],
+        kinds=[_kind(report, kind, findings, gallery) for kind, findings in kinds],
         classes=_classes(report),
         boxes=_boxes(report),
+        sample=sample,
+        seed=report.config.seed,
     )
+
+
+def _sample(report: Report, gallery: Gallery) -> list[Figure]:
+    """Draws images at random with the objects that training uses, to see what is in the data."""
+    found = [
+        sample
+        for sample in report.source.samples
+        if sample.objects is not None and sample.file.digest and sample.file.problem is None
+    ]
+    chosen = random.Random(report.config.seed).sample(range(len(found)), min(_SAMPLED, len(found)))
+    names = {name: label for label, name in enumerate(report.source.class_names)}
+    figures = []
+    for sample in (found[number] for number in sorted(chosen)):
+        usable = [item for item in sample.objects if item.box is not None and item.name in names]
+        counts = collections.Counter(item.name for item in usable)
+        caption = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no objects"
+        labels = np.array([names[item.name] for item in usable], np.int64)
+
+        def draw(sample=sample, usable=usable, labels=labels) -> Image.Image:
+            image = _thumbnail(sample)
+            scale = [image.height / sample.height, image.width / sample.width] * 2
+            boxes = np.array([item.box * scale for item in usable]).reshape(-1, 4)
+            canvas = Canvas(np.asarray(image))
+            dashed = np.zeros(len(usable), bool)
+            draw_objects(canvas, boxes, labels, report.source.class_names, dashed)
+            return canvas.finish()
+
+        figures.append(Figure([_show(sample, gallery, draw)], caption))
+    return figures
 
 
 def _classes(report: Report) -> list[dict[str, Any]]:
@@ -82,8 +121,8 @@ def _boxes(report: Report) -> dict[str, Any] | None:
     return {"small": check_report.below_stride(report), "histograms": histograms}
 
 
-def _kind(report: Report, kind: str, findings: list[Finding]) -> dict[str, Any]:
-    figures, num_more_images = _figures(findings)
+def _kind(report: Report, kind: str, findings: list[Finding], gallery: Gallery) -> dict[str, Any]:
+    figures, num_more_images = _figures(findings, gallery)
     return {
         "id": kind,
         "title": KINDS[kind].title,
@@ -96,7 +135,7 @@ def _kind(report: Report, kind: str, findings: list[Finding]) -> dict[str, Any]:
     }
 
 
-def _figures(findings: list[Finding]) -> tuple[list[dict[str, Any]], int]:
+def _figures(findings: list[Finding], gallery: Gallery) -> tuple[list[Figure], int]:
     """Draws the images of a kind, each once with all its faulty objects.
 
     Returns:
@@ -106,26 +145,23 @@ def _figures(findings: list[Finding]) -> tuple[list[dict[str, Any]], int]:
     for finding in findings:
         if finding.sample is not None and finding.sample.path is not None:
             by_sample.setdefault(id(finding.sample), []).append(finding)
-    figures = [_figure(group) for group in list(by_sample.values())[:_SHOWN]]
+    figures = [_figure(group, gallery) for group in list(by_sample.values())[:_SHOWN]]
     return figures, len(by_sample) - len(figures)
 
 
-def _figure(group: list[Finding]) -> dict[str, Any]:
+def _figure(group: list[Finding], gallery: Gallery) -> Figure:
     first = group[0]
-    images = [_image(first.sample, {finding.number for finding in group})]
+    numbers = {finding.number for finding in group}
+    images = [_show(first.sample, gallery, lambda: _draw(first.sample, numbers))]
     if first.other is not None:
-        images.append(_image(first.other, set()))
+        images.append(_show(first.other, gallery, lambda: _draw(first.other, set())))
     caption = first.line if len(group) == 1 else f"{first.line} ... and {len(group) - 1} more"
-    return {"images": images, "caption": caption}
+    return Figure(images, caption)
 
 
-def _image(sample: Sample, numbers: set[int]) -> dict[str, str]:
-    """Returns a small image with its boxes; its source is empty if it cannot be read."""
-    try:
-        source = thumbnails.data_url(_draw(sample, numbers))
-    except ValueError:
-        source = ""
-    return {"image_id": sample.image_id, "source": source}
+def _show(sample: Sample, gallery: Gallery, draw: Callable[[], Image.Image]) -> Shown:
+    file = sample.path if sample.span is None else None
+    return gallery.show(sample.image_id, file, draw)
 
 
 def _draw(sample: Sample, numbers: set[int]) -> Image.Image:
@@ -151,7 +187,7 @@ def _thumbnail(sample: Sample) -> Image.Image:
     if sample.path is None or not sample.file.digest:
         raise ValueError("the image is missing or too large")
     upright = not sample.as_stored and sample.file.orientation != 1
-    return thumbnails.read(sample.path, _THUMBNAIL, upright, sample.span)
+    return thumbnails.read(sample.path, SIDE, upright, sample.span)
 
 
 def _margins(faulty: list[Object], scale: float, image: Image.Image) -> tuple[int, ...]:

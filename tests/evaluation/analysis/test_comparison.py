@@ -85,6 +85,14 @@ def test_of_equal_changes_the_image_with_more_objects_stands_outside():
     assert result.differences is None
 
 
+def test_errors_are_counted_from_the_best_score_on(data):
+    low = {"1": found((A, 0.9), (FAR, 0.1)), "2": found((A, 0.8), (B, 0.6, 1))}
+    low |= {"3": found((B, 0.7))}
+    text = printed(compare.compare(("x", "y"), make(data, AFTER), make(data, low), num_resamples=0))
+    assert cells(text, "background") == [["background", "1", "0", "-1", "11.11", "0.00"]]
+    assert "detections from the score on that gives the best F1: A 0.5, B 0.6" in text
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_an_images_ap_is_that_of_all_its_classes_as_one(seed):
     data, detections = random_images(np.random.default_rng(seed))

@@ -141,12 +141,15 @@ def test_a_summary_shows_intervals_errors_and_recall():
     assert cells(text, "dog")[-1] == "-"
     assert cells(text, "mean")[-1] == "50.0-50.0"
     assert "95%: bootstrap interval from 7 resamples of the images" in text
-    assert cells(text, "correct") == ["correct", "2", "2"]
-    assert cells(text, "confusion") == ["confusion", "2", "0", "50.00"]
-    assert cells(text, "missed") == ["missed", "objects", "0", "0.00"]
+    assert cells(text, "correct") == ["correct", "2", "2", "2"]
+    assert cells(text, "confusion") == ["confusion", "2", "2", "0", "50.00"]
+    assert cells(text, "missed") == ["missed", "objects", "0", "0", "0.00"]
     assert cells(text, "50") == ["50", *["50.00"] * 3, "50.00"]
     assert cells(text, "60")[-1] == "50.00"
     assert "IoU >= 0.5; top: only the n best detections of a class with n objects" in text
+    assert "score >= 0.5: the detections from the score on that gives the best F1" in " ".join(
+        text.split()
+    )
 
 
 def test_the_table_of_recall_says_whose_the_proposals_are():

@@ -10,6 +10,12 @@ from tests.inspection import markup
 from tests.inspection.conftest import scene
 
 
+@pytest.fixture(autouse=True)
+def no_sample(monkeypatch):
+    """Leaves the random sample out, so that a page shows only what was found."""
+    monkeypatch.setattr(page, "_SAMPLED", 0)
+
+
 def _write(report, tmp_path):
     """Writes the page and returns its text and its root."""
     path = tmp_path / "check.html"
@@ -29,7 +35,8 @@ def _is_red(image):
 def test_the_page_is_complete_in_itself(folder, check, tmp_path):
     folder.add("a", [("cat", 5, 5, 5, 9)], image=scene(0)).add("b", [], image=scene(1))
     text, root = _write(check(), tmp_path)
-    assert _tags(root) & {"script", "link", "iframe", "object", "embed", "base", "form"} == set()
+    assert len(list(root.iter("script"))) == 1
+    assert _tags(root) & {"link", "iframe", "object", "embed", "base", "form"} == set()
     assert (
         "url(" not in text
         and "@import" not in text
@@ -37,7 +44,12 @@ def test_the_page_is_complete_in_itself(folder, check, tmp_path):
         and "https:" not in text
     )
     assert len(markup.images(root)) == 2
-    anchors = [link.get("href") for link in root.iter("a")]
+    links = [link.get("href") for link in root.iter("a")]
+    anchors = [link for link in links if link.startswith("#")]
+    assert [link for link in links if link not in anchors] == [
+        "own/JPEGImages/a.jpg",
+        "own/JPEGImages/b.jpg",
+    ]
     assert anchors == ["#degenerate_box", "#empty_image"]  # problems before notes
     ids = {element.get("id") for element in root.iter()} - {None}
     assert {anchor.removeprefix("#") for anchor in anchors} == ids
@@ -51,8 +63,46 @@ def test_names_are_never_markup(folder, check, tmp_path):
     folder.add("a", [("cat", 1, 1, 2, 2)], image=scene(0))
     folder.add("b<i>", [(escaped, 5, 5, 9, 9)], image=scene(1), split="val")
     text, root = _write(check(), tmp_path)
-    assert not _tags(root) & {"script", "i"}
+    (script,) = root.iter("script")
+    assert "alert" not in script.text and "i" not in _tags(root)
     assert escaped in text and "b&lt;i&gt;.xml" in text
+
+
+def test_a_sample_shows_sound_images_with_their_classes(folder, check, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "_SAMPLED", 5)
+    tags = []
+    monkeypatch.setattr(Canvas, "tag", lambda self, box, text, color: tags.append((box, text)))
+    for number in range(9):
+        boxes = [("cat", 2, 3, 20, 30), ("dog", 5, 5, 9, 9), ("cat", 1, 1, 4, 4)]
+        folder.add(f"p{number} #", boxes[: number % 4], image=scene(number, 60, 80))
+    shown = []
+    for seed in (0, 0, 1):
+        _, root = _write(check(seed=seed), tmp_path)
+        captions = list(map(markup.text, root.iter("figcaption")))[-5:]
+        images = [caption[:4] for caption in captions]
+        assert images == sorted(set(images)) and len(images) == 5
+        shown.append(captions)
+    assert shown[0] == shown[1] != shown[2]
+    whole = [caption for captions in shown for caption in captions if caption[1] in "37"]
+    assert whole and all(caption[4:] == " 2 cat, 1 dog" for caption in whole)
+    assert {(tuple(box), text) for box, text in tags} == {
+        ((2, 1, 30, 20), "cat"),
+        ((4, 4, 9, 9), "dog"),
+        ((0, 0, 4, 4), "cat"),
+    }
+    links = [link.get("href") for link in root.iter("a") if "JPEG" in link.get("href")]
+    assert links and all(link.startswith("own/JPEGImages/p") for link in links)
+    assert all(link.endswith("%20%23.jpg") for link in links)
+
+
+def test_a_sample_of_faulty_data_shows_what_training_uses(folder, check, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "_SAMPLED", 3)
+    folder.add("a", [("cat", 5, 5, 5, 9), ("cat", 1, 1, 9, 9)], image=scene(0))
+    folder.add("b", [("cat", 1, 1, 9, 9)], image=scene(1)).image("b").unlink()
+    folder.add("c", image=scene(2)).image("c").write_bytes(b"text")
+    _, root = _write(check(), tmp_path)
+    sample = list(map(markup.text, root.iter("figcaption")))[-1]
+    assert sample == "a 1 cat"
 
 
 def test_boxes_of_any_numbers_are_drawn(folder, check, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_frcnn.drawing import page
+from keras_frcnn.drawing.gallery import Figure, Gallery
 from keras_frcnn.evaluation.analysis.bootstrap import Interval
 from keras_frcnn.evaluation.analysis.comparison import Comparison
 from keras_frcnn.evaluation.analysis.errors import ErrorSplit
@@ -17,8 +18,8 @@ from keras_frcnn.evaluation.report.formats import (
     signed_percent,
 )
 from keras_frcnn.evaluation.report.pages import evaluation_charts, evaluation_tables
-from keras_frcnn.evaluation.report.pages.evaluation_page import at_best_score, card, data_name
-from keras_frcnn.evaluation.report.pages.image_gallery import Gallery, GalleryImage
+from keras_frcnn.evaluation.report.pages.evaluation_page import card, data_name
+from keras_frcnn.evaluation.report.pages.image_gallery import ErrorImages
 
 FILE = "comparison.html"
 """The usual name of the file."""
@@ -34,8 +35,8 @@ def write(comparison: Comparison, path: Path) -> None:
         comparison: The comparison. Some images of its dataset are read again.
         path: The file to write.
     """
-    used = [at_best_score(summary.errors) for summary in (comparison.before, comparison.after)]
-    groups = _groups(comparison, used)
+    used = [summary.kept for summary in (comparison.before, comparison.after)]
+    groups = _groups(comparison, used, Gallery(path))
     page.write(
         path,
         _TEMPLATE,
@@ -123,22 +124,22 @@ def _curves(comparison: Comparison) -> evaluation_charts.Figure:
 
 
 def _groups(
-    comparison: Comparison, used: list[ErrorSplit]
-) -> list[tuple[str, list[list[GalleryImage]]]] | None:
+    comparison: Comparison, used: list[ErrorSplit], gallery: Gallery
+) -> list[tuple[str, list[list[Figure]]]] | None:
     """Returns the titles and the pairs of images of each group; None if there are no images."""
     records = comparison.before.dataset.records if comparison.before.dataset else []
     if not records:
         return None
     changed = comparison.changed_images()
     change = (comparison.image_aps[1] - comparison.image_aps[0])[changed]
-    galleries = [Gallery(split, records, share=0.5) for split in used]
+    both = [ErrorImages(split, records, gallery) for split in used]
     groups = []
     for title, rows in (
         ("Most improved", changed[change > 0][:_NUM_IMAGES]),
         ("Most worsened", changed[change < 0][::-1][:_NUM_IMAGES]),
     ):
         pairs = [
-            [gallery.whole_image(row, f"{letter}: ") for letter, gallery in _lettered(galleries)]
+            [images.whole_image(row, f"{letter}: ") for letter, images in _lettered(both)]
             for row in rows.tolist()
         ]
         if pairs:

@@ -2,13 +2,14 @@
 
 The figures come first, then the errors by kind, class, score and object size, then images. Except
 for the figures of the metric, everything describes the detections that a user would keep, namely
-those that reach the score threshold with the highest F1.
+those that reach the score threshold with the highest F1. The console's table of errors has the same
+counts.
 """
 
 from pathlib import Path
 
 from keras_frcnn.drawing import page
-from keras_frcnn.evaluation.analysis import breakdown, errors
+from keras_frcnn.drawing.gallery import Gallery
 from keras_frcnn.evaluation.analysis.errors import ERRORS, ErrorSplit, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
 from keras_frcnn.evaluation.metrics import coco
@@ -34,7 +35,7 @@ def write(summary: Summary, path: Path, subject: str = "") -> None:
         path: The file to write.
         subject: What was evaluated, for example the name of a checkpoint.
     """
-    split, used = summary.errors, at_best_score(summary.errors)
+    split, used = summary.errors, summary.kept
     records = summary.dataset.records if summary.dataset else []
     page.write(
         path,
@@ -62,15 +63,9 @@ def write(summary: Summary, path: Path, subject: str = "") -> None:
         recall=summary.recall,
         proposal_figures=evaluation_charts.proposals(summary.recall) if summary.recall else [],
         has_images=bool(records),
-        groups=image_gallery.groups(used, records) if records else [],
+        groups=image_gallery.groups(used, records, Gallery(path)) if records else [],
         settings=[(name, _text_of(value)) for name, value in sorted(summary.settings.items())],
     )
-
-
-def at_best_score(split: ErrorSplit) -> ErrorSplit:
-    """Returns the split of only those detections that reach the score with the best F1."""
-    score = breakdown.best_score(split)
-    return errors.split(split.truth, split.found, split.iou_threshold, split.metric, score)
 
 
 def data_name(summary: Summary) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_frcnn.drawing.charts import Part
-from keras_frcnn.evaluation.analysis import breakdown
+from keras_frcnn.evaluation.analysis import breakdown, confusion
 from keras_frcnn.evaluation.analysis.bootstrap import Interval
 from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
@@ -22,10 +22,13 @@ from keras_frcnn.evaluation.report.formats import is_defined, percent, ratio
 KIND_NAMES = (*map(kind_name, COUNTED), MISSED)
 """The kinds of detections that are counted, and the missed objects. Each name is also a color."""
 
+BACKGROUND = "background"
+"""The row of detections without an object, and the column of objects without a detection."""
+
 KIND_LEGEND = tuple((name, name) for name in KIND_NAMES)
 
-_MAX_CONFUSED = 20  # classes in the matrix
 _NUM_PAIRS = 5  # pairs of confused classes in the sentence above the matrix
+_COCO_FIGURES = ("AP", "AP50", "AP75", "AR100")
 _INEXACT = "found inexactly or as another class"
 
 
@@ -65,16 +68,19 @@ def kinds(used: ErrorSplit, summary: Summary) -> dict[str, Any]:
         summary: The evaluation.
 
     Returns:
-        ``parts`` of a bar; ``rows`` of (kind, meaning, numbers); ``figure``, the name of the figure
-        whose gains are the last numbers.
+        ``parts`` of a bar; ``rows`` of (kind, meaning, numbers: of these detections, of those of
+        any score, the gain); ``figure``, the name of the figure whose gains these are.
     """
-    parts = kind_parts(used.counts().sum(axis=0), used.num_missed().sum())
+    parts, of_all = (
+        kind_parts(split.counts().sum(axis=0), split.num_missed().sum())
+        for split in (used, summary.errors)
+    )
     rows = []
-    for name, part in zip(KIND_NAMES, parts, strict=True):
+    for name, part, whole in zip(KIND_NAMES, parts, of_all, strict=True):
         gain = summary.gains.get(name, math.nan)
         gain_cell = f"{100 * gain:+.1f}" if math.isfinite(gain) else ""
         meaning = MEANINGS[name].format(iou=used.iou_threshold)
-        rows.append((name, meaning, (f"{part.value:,}", gain_cell)))
+        rows.append((name, meaning, (f"{part.value:,}", f"{whole.value:,}", gain_cell)))
     figure = "AP50" if isinstance(summary.result, coco.Result) else "mAP (area)"
     return {"parts": parts, "rows": rows, "figure": figure}
 
@@ -93,9 +99,11 @@ def classes(used: ErrorSplit, summary: Summary) -> dict[str, Any]:
     """Returns the figures of each class.
 
     Returns:
-        ``titles`` of the columns and ``rows``. The first figure has the bar.
+        ``titles`` of the columns, ``rows`` and the cells of the row of ``means``. The first
+        figure has the bar.
     """
     counts, num_gt = used.counts(), used.num_gt()
+    num_detections = summary.errors.counts().sum(axis=1)
     figures = _class_figures(summary.result)
     intervals = summary.intervals and summary.intervals.classes[figures[0][1]]
     rows = []
@@ -104,10 +112,7 @@ def classes(used: ErrorSplit, summary: Summary) -> dict[str, Any]:
         first, *others = (values[label] for _, _, values in figures)
         after = (
             *(percent(value, 1) for value in others),
-            f"{num_gt[label]:,}",
-            f"{correct + wrong:,}",
-            percent(ratio(correct, correct + wrong), 1),
-            percent(ratio(correct, num_gt[label]), 1),
+            *_counts(num_gt[label], num_detections[label], correct, wrong),
         )
         interval = intervals[label] if intervals else None
         rows.append(
@@ -120,8 +125,27 @@ def classes(used: ErrorSplit, summary: Summary) -> dict[str, Any]:
             )
         )
     first, *others = (title for title, _, _ in figures)
-    titles = ("class", first, "", *others, "objects", "detections", "precision", "recall")
-    return {"titles": titles, "rows": rows}
+    counted = ("objects", "detections", "kept", "precision", "recall")
+    mean, *means = (percent(value, 1) for value in _means(summary.result))
+    correct, wrong = counts[:, Kind.CORRECT].sum(), counts[:, ERRORS].sum()
+    return {
+        "titles": ("class", first, "", *others, *counted),
+        "rows": rows,
+        "means": [
+            *("mean", mean, "", *means),
+            *_counts(num_gt.sum(), num_detections.sum(), correct, wrong),
+        ],
+    }
+
+
+def _counts(num_gt: int, num_detections: int, correct: int, wrong: int) -> tuple[str, ...]:
+    return (
+        f"{num_gt:,}",
+        f"{num_detections:,}",
+        f"{correct + wrong:,}",
+        percent(ratio(correct, correct + wrong), 1),
+        percent(ratio(correct, num_gt), 1),
+    )
 
 
 def sizes(used: ErrorSplit) -> dict[str, Any]:
@@ -148,45 +172,36 @@ def sizes(used: ErrorSplit) -> dict[str, Any]:
     return {"legend": legend, "rows": rows}
 
 
-def confusions(used: ErrorSplit) -> dict[str, Any] | None:
-    """Returns which classes are mistaken for which, or None if no object was confused.
+def confusions(used: ErrorSplit) -> dict[str, Any]:
+    """Returns which classes are mistaken for which.
 
     Returns:
         ``pairs`` of (count, actual class, detected class), most frequent first; the ``names`` of
-        the classes in the matrix; its ``rows`` of (name, cells), with a cell for each class and one
-        for missed objects; and whether the matrix is ``cut`` to the most confused classes. A cell
-        is (count, color, strength of the color in percent).
+        the columns of the matrix; its ``rows`` of (name, cells). The last row and column hold the
+        sums, those before them the background. A cell is (text, color, strength of the color in
+        percent).
     """
-    taken = used.confusions().T  # rows: the true class, columns: the detected class
-    if not taken.any():
-        return None
+    matrix = confusion.confusion_matrix(used)
+    mistaken = matrix[:-1, :-1].copy()
+    np.fill_diagonal(mistaken, 0)
     names = used.truth.class_names
-    involved = taken.sum(axis=0) + taken.sum(axis=1)
-    chosen = np.sort(np.argsort(-involved, kind="stable")[:_MAX_CONFUSED])
-    chosen = chosen[involved[chosen] > 0]
-    correct, missed = used.counts()[:, Kind.CORRECT], used.num_missed()
-    rows = []
-    for true in chosen:
-        num_gt = max(1, used.num_gt()[true])
-        cells = [
-            _cell(correct[true], num_gt, "correct")
-            if detected == true
-            else _cell(taken[true, detected], num_gt, "confusion")
-            for detected in chosen
-        ]
-        rows.append((names[true], [*cells, _cell(missed[true], num_gt, MISSED)]))
-    most = np.argsort(-taken, axis=None, kind="stable")[:_NUM_PAIRS]
+    most = np.argsort(-mistaken, axis=None, kind="stable")[:_NUM_PAIRS]
     pairs = [
-        (f"{taken[true, detected]:,}", names[true], names[detected])
-        for true, detected in zip(*np.unravel_index(most, taken.shape), strict=True)
-        if taken[true, detected]
+        (f"{mistaken[true, detected]:,}", names[true], names[detected])
+        for true, detected in zip(*np.unravel_index(most, mistaken.shape), strict=True)
+        if mistaken[true, detected]
     ]
-    return {
-        "pairs": pairs,
-        "names": [names[label] for label in chosen],
-        "rows": rows,
-        "cut": int(np.sum(involved > 0)) > len(chosen),
-    }
+    num_classes, sums = len(names), matrix.sum(axis=1)
+    rows = []
+    for true, (counts, num_gt) in enumerate(zip(matrix.tolist(), sums.tolist(), strict=True)):
+        colors = ["background" if true == num_classes else "confusion"] * num_classes + [MISSED]
+        if true < num_classes:
+            colors[true] = "correct"
+        cells = [_cell(*of, num_gt) for of in zip(counts, colors, strict=True)]
+        rows.append([*cells, _sum(num_gt)])
+    rows.append([*map(_sum, matrix.sum(axis=0).tolist()), _sum(int(matrix.sum()))])
+    names = [*names, BACKGROUND, "sum"]
+    return {"pairs": pairs, "names": names, "rows": list(zip(names, rows, strict=True))}
 
 
 def _class_figures(result: voc.Result | coco.Result) -> list[tuple[str, str, list[float]]]:
@@ -195,14 +210,25 @@ def _class_figures(result: voc.Result | coco.Result) -> list[tuple[str, str, lis
     The names are those of ``Intervals.classes``.
     """
     if isinstance(result, coco.Result):
-        names = ("AP", "AP50", "AP75", "AR100")
-        return [(name, name, [c.figures[name] for c in result.classes]) for name in names]
+        of_classes = [c.figures for c in result.classes]
+        return [(name, name, [f[name] for f in of_classes]) for name in _COCO_FIGURES]
     return [
         ("AP area", "ap_area", [c.ap_area for c in result.classes]),
         ("AP 11-point", "ap_11point", [c.ap_11point for c in result.classes]),
     ]
 
 
-def _cell(count: int, num_gt: int, color: str) -> tuple[int, str, int]:
-    strength = round(100 * min(1.0, 0.12 + 0.6 * count / num_gt))
-    return int(count), color, strength
+def _means(result: voc.Result | coco.Result) -> list[float]:
+    """Returns the means of the figures of ``_class_figures``."""
+    if isinstance(result, coco.Result):
+        return [result.figures[name] for name in _COCO_FIGURES]
+    return [result.map_area, result.map_11point]
+
+
+def _cell(count: int, color: str, num_gt: int) -> tuple[str, str, int]:
+    strength = round(100 * min(1.0, 0.12 + 0.6 * count / max(1, num_gt)))
+    return f"{count:,}" if count else "", color, strength
+
+
+def _sum(count: int) -> tuple[str, str, int]:
+    return f"{count:,}", "", 0

@@ -1,6 +1,6 @@
-"""Images with detections in the color of their kind of error, as values for a page's template."""
+"""Images with detections in the color of their kind of error."""
 
-import dataclasses
+import functools
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -10,63 +10,48 @@ from keras_frcnn.console import with_progress
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.drawing import thumbnails
 from keras_frcnn.drawing.canvas import Canvas, Color
+from keras_frcnn.drawing.gallery import SIDE, Figure, Gallery
 from keras_frcnn.evaluation.analysis import breakdown
 from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit
 from keras_frcnn.evaluation.report.error_kinds import COLORS, COUNTED, kind_name
 
 _NUM_WORST, _NUM_BEST, _NUM_EXAMPLES = 12, 6, 6  # images per group
 _MISSED_COLOR = (255, 255, 255)
-_SIDE = 448  # pixels of an image's longer side
 _MAX_BOXES = 200  # per image
-_MAX_BYTES = 7_000_000  # of all images on a page
 
 
-@dataclasses.dataclass(frozen=True)
-class GalleryImage:
-    """An image of a page.
-
-    Attributes:
-        image_id: The id of the image.
-        caption: What the image shows.
-        source: The image as a data URL; empty if there is none.
-        reason: Why there is none.
-    """
-
-    image_id: str
-    caption: str
-    source: str
-    reason: str = ""
-
-
-def groups(used: ErrorSplit, records: Sequence[Record]) -> list[tuple[str, list[GalleryImage]]]:
+def groups(
+    used: ErrorSplit, records: Sequence[Record], gallery: Gallery
+) -> list[tuple[str, list[Figure]]]:
     """Draws the worst and the best images, and examples of each kind of error.
 
     Args:
         used: The detections to show.
         records: The images, in the order of ``used.truth.image_ids``.
+        gallery: The images of the page.
 
     Returns:
         The title and the images of each group that has any.
     """
-    gallery = Gallery(used, records)
+    images = ErrorImages(used, records, gallery)
     chosen = [
         (
             "Most errors: wrong detections and missed objects",
-            gallery.whole_image,
+            images.whole_image,
             breakdown.worst_images(used)[:_NUM_WORST],
         ),
         (
             "Most objects without any error",
-            gallery.whole_image,
+            images.whole_image,
             breakdown.best_images(used)[:_NUM_BEST],
         ),
     ]
     for kind in ERRORS:
         title = f"Highest-scored errors: {kind_name(kind)}"
         examples = breakdown.surest(used, kind)[:_NUM_EXAMPLES]
-        chosen.append((title, gallery.one_detection, examples))
+        chosen.append((title, images.one_detection, examples))
     largest = breakdown.largest_missed(used)[:_NUM_EXAMPLES]
-    chosen.append(("Largest missed objects", gallery.one_missed_object, largest))
+    chosen.append(("Largest missed objects", images.one_missed_object, largest))
     return [
         (title, [draw(index) for index in indices.tolist()])
         for title, draw, indices in with_progress(chosen, "Drawing the page", len(chosen))
@@ -74,23 +59,23 @@ def groups(used: ErrorSplit, records: Sequence[Record]) -> list[tuple[str, list[
     ]
 
 
-class Gallery:
-    """Draws images until their share of the page is used up.
+class ErrorImages:
+    """Draws images with their detections.
 
     Args:
         split: The detections to show.
         records: The images, in the order of ``split.truth.image_ids``.
-        share: The share of the page that these images may fill.
+        gallery: The images of the page.
     """
 
-    def __init__(self, split: ErrorSplit, records: Sequence[Record], share: float = 1.0):
+    def __init__(self, split: ErrorSplit, records: Sequence[Record], gallery: Gallery):
         self._split = split
         self._boxes, self._gt_boxes = split.boxes, split.gt_boxes
         self._records = records
         self._kinds, self._missed = breakdown.by_image(split)
-        self._bytes_left = share * _MAX_BYTES
+        self._gallery = gallery
 
-    def whole_image(self, row: int, prefix: str = "") -> GalleryImage:
+    def whole_image(self, row: int, prefix: str = "") -> Figure:
         """Returns an image with all its detections and the objects that none of them found.
 
         Args:
@@ -106,7 +91,7 @@ class Gallery:
         not_found = objects[split.found_by[objects] < 0]
         return self._image(row, prefix + caption, detections, not_found)
 
-    def one_detection(self, index: int) -> GalleryImage:
+    def one_detection(self, index: int) -> Figure:
         """Returns an image with one detection and the object that explains its kind."""
         split = self._split
         objects = [] if split.objects[index] < 0 else [split.objects[index]]
@@ -115,7 +100,7 @@ class Gallery:
             caption += f"; IoU {split.ious[index]:.2f} with a {self._true_class_of(objects[0])}"
         return self._image(split.found.rows[index], caption, [index], objects)
 
-    def one_missed_object(self, index: int) -> GalleryImage:
+    def one_missed_object(self, index: int) -> Figure:
         """Returns an image with one missed object."""
         height, width = self._split.truth.bboxes[index, [3, 2]]
         caption = f"{self._true_class_of(index)}, {height:.0f} x {width:.0f} pixels"
@@ -123,20 +108,15 @@ class Gallery:
 
     def _image(
         self, row: int, caption: str, detections: Collection[int], objects: Collection[int]
-    ) -> GalleryImage:
-        image_id = str(self._split.truth.image_ids[row])
-        try:
-            source = thumbnails.data_url(self._draw(row, detections, objects))
-        except ValueError:  # the file is missing or unreadable
-            return GalleryImage(image_id, caption, "", "no image")
-        if len(source) > self._bytes_left:
-            return GalleryImage(image_id, caption, "", "left out: the page is full")
-        self._bytes_left -= len(source)
-        return GalleryImage(image_id, caption, source)
+    ) -> Figure:
+        image_id, record = str(self._split.truth.image_ids[row]), self._records[row]
+        file = record.path if record.span is None else None
+        draw = functools.partial(self._draw, row, detections, objects)
+        return Figure([self._gallery.show(image_id, file, draw)], caption)
 
     def _draw(self, row: int, detections: Collection[int], objects: Collection[int]) -> Image.Image:
         split, record = self._split, self._records[row]
-        image = thumbnails.read(record.path, _SIDE, record.orientation != 1, record.span)
+        image = thumbnails.read(record.path, SIDE, record.orientation != 1, record.span)
         scale = np.array([image.height / record.height, image.width / record.width] * 2)
         canvas = Canvas(np.asarray(image))
         # The first detections are drawn on top, and their tags are placed first: errors come before

@@ -1,17 +1,21 @@
 """The page of an evaluation: it shows the values of the results and the images of the data."""
 
+import io
 import os
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from keras_frcnn.drawing import gallery
 from keras_frcnn.evaluation.analysis import errors
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.metrics import ground_truth
 from keras_frcnn.evaluation.metrics.detections import to_table
+from keras_frcnn.evaluation.report import console_tables
 from keras_frcnn.evaluation.report.error_kinds import COLORS
 from keras_frcnn.evaluation.report.formats import percent
-from keras_frcnn.evaluation.report.pages import evaluation_page, image_gallery
+from keras_frcnn.evaluation.report.pages import evaluation_page
 from tests.evaluation.handmade import found
 from tests.inspection import markup
 
@@ -100,8 +104,28 @@ def test_the_class_table_has_the_results(page):
     (table,) = find(root, "classes", "table")
     cat, dog = summary.result.classes
     assert markup.rows(table) == [
-        ["cat", percent(cat.ap_area, 1), "", percent(cat.ap_11point, 1), "4", "1", "100.0", "25.0"],
-        ["dog", percent(dog.ap_area, 1), "", percent(dog.ap_11point, 1), "2", "3", "66.7", "100.0"],
+        [
+            "cat",
+            percent(cat.ap_area, 1),
+            "",
+            percent(cat.ap_11point, 1),
+            "4",
+            "4",
+            "1",
+            "100.0",
+            "25.0",
+        ],
+        [
+            "dog",
+            percent(dog.ap_area, 1),
+            "",
+            percent(dog.ap_11point, 1),
+            "2",
+            "5",
+            "3",
+            "66.7",
+            "100.0",
+        ],
     ]
     bars = [e.get("style") for e in table.iter("span") if e.get("class") == "bar"]
     assert bars == [f"width:{100 * c.ap_area:.1f}%" for c in (cat, dog)]
@@ -116,9 +140,14 @@ def test_the_errors_are_those_of_the_split(page):
     (table,) = find(root, "errors", "table")
     gains = {name: f"{100 * gain:+.1f}" for name, gain in summary.gains.items()}
     shown = {row[0].split()[0]: row[1:] for row in markup.rows(table)}
+    assert [markup.text(head) for head in table.iter("th")][1:3] == ["score ≥ 0.8", "all"]
+    of_all = {"correct": 3, "localisation": 1, "confusion": 1, "both": 0}
+    of_all |= {"duplicate": 1, "background": 2, "missed": 1}
     counts = {"correct": 3, "localisation": 0, "confusion": 1, "both": 0}
     counts |= {"duplicate": 0, "background": 0, "missed": 2}
-    assert shown == {name: [str(n), gains.get(name, "")] for name, n in counts.items()}
+    assert shown == {
+        name: [str(n), str(of_all[name]), gains.get(name, "")] for name, n in counts.items()
+    }
     (table,) = find(root, "kinds", "table")
     assert markup.rows(table) == [
         ["cat", "", "1", "0", "0", "0", "0", "0", "2"],
@@ -128,12 +157,37 @@ def test_the_errors_are_those_of_the_split(page):
     assert widths == ["width:66.67%", "width:33.33%"]
 
 
+def test_the_console_has_the_same_counts(page):
+    summary, root = page
+    console = Console(file=io.StringIO(), width=200)
+    console_tables.print_summary(summary, console)
+    lines = [line.replace("│", " ").split() for line in console.file.getvalue().split("\n")]
+    printed = {line[0]: line[1:] for line in lines if line}
+    (table,) = find(root, "errors", "table")
+    for name, *counts in markup.rows(table):
+        name = name.split()[0]
+        on_console = printed[name][1:3] if name == "missed" else printed[name][:2]
+        assert counts[:2] == on_console
+    (table,) = find(root, "classes", "table")
+    (foot,) = [[markup.text(cell) for cell in row] for row in table.find("tfoot")]
+    assert len(foot) == len(table.find("thead/tr")) and foot[0] == "mean"
+    for row in [*markup.rows(table), foot]:
+        assert row[4:6] == printed[row[0]][:2]  # objects and detections
+    assert foot[4:7] == ["6", "9", "4"]
+    (table,) = find(root, "confusions", "table")
+    sums = [markup.text(cell) for cell in table.find("tfoot")[1]]
+    assert sum(map(int, sums[1:-2])) == int(foot[6])  # the kept detections, none of them ignored
+
+
 def test_confusions_name_the_true_class_first(page):
     _, root = page
     assert "Most often: 1 cat detected as dog." in map(markup.text, section(root, "confusions"))
     (table,) = find(root, "confusions", "table")
-    assert [markup.text(head) for head in table.find("thead/tr")] == ["", "cat", "dog", "missed"]
-    assert markup.rows(table) == [["cat", "1", "1", "2"], ["dog", "", "2", ""]]
+    heads = [markup.text(head) for head in table.find("thead/tr")]
+    assert heads == ["", "cat", "dog", "background", "sum"]
+    assert markup.rows(table) == [["cat", "1", "1", "2", "4"], ["dog", "", "2", "", "2"]]
+    foot = [[markup.text(cell) for cell in row] for row in table.find("tfoot")]
+    assert foot == [["background", "", "", "", "0"], ["sum", "1", "3", "2", "6"]]
 
 
 def test_sizes_are_counted(page):
@@ -243,7 +297,7 @@ def test_the_page_has_a_largest_size(images, write, monkeypatch):
     dataset = images(*((f"p{n}", (A, 0)) for n in range(8)))
     _, root = write(dataset, {})
     assert len(markup.images(root)) == 14
-    monkeypatch.setattr(image_gallery, "_MAX_BYTES", 5000)
+    monkeypatch.setattr(gallery, "MAX_BYTES", 5000)
     _, root = write(dataset, {})
     sizes = [len(image.get("src")) for image in root.iter("img")]
     assert 0 < len(sizes) < 14 and sum(sizes) < 5000
@@ -283,8 +337,9 @@ def test_whatever_there_is_makes_a_page(metric, num_classes, objects, rows, imag
     summary, root = write(dataset, detections, metric, num_resamples=5)
     body = markup.text(root.find("body"))
     assert "nan" not in body.lower()
-    assert len(find(root, "classes", "tr")) == 1 + num_classes
-    first = markup.rows(find(root, "classes", "table")[0])[0]
+    rows = markup.rows(find(root, "classes", "table")[0])
+    assert len(rows) == num_classes
+    first = rows[0]
     figure = summary.result.classes[0]
     figure = figure.ap_area if metric == "voc" else figure.figures["AP"]
     assert first[1] == percent(figure, 1)
@@ -315,17 +370,21 @@ def test_coco_shows_its_own_figures(images, write):
     assert legends[0] == "IoU 0.5:0.95IoU 0.75IoU 0.5"
 
 
-def test_only_the_most_confused_classes_are_in_the_matrix(images, write):
+def test_all_classes_are_in_the_matrix(images, write):
     names = tuple(f"c{n:02d}" for n in range(60))
     objects = [(f"p{n}", (A, n)) for n in range(60)]
     detections = {f"p{n}": found((A, 0.5, (n + 1) % 60)) for n in range(60)}
     detections["p7"] = found((A, 0.5, 30), (A, 0.5, 30))
     _, root = write(images(*objects, class_names=names), detections)
     (table,) = find(root, "confusions", "table")
-    assert len(table.find("tbody")) == 20
+    rows = markup.rows(table)
+    assert [row[0] for row in rows] == list(names)
+    assert all(row[-1] == "1" and sum(map(int, filter(None, row[1:-1]))) == 1 for row in rows)
+    # One of the two detections of c07 is left without an object.
+    foot = [[markup.text(cell) for cell in row] for row in table.find("tfoot")]
+    assert foot[0][31] == "1" and foot[0][-2:] == ["", "1"] and foot[1][-2:] == ["0", "61"]
     text = " ".join(map(markup.text, section(root, "confusions")))
-    assert "Most often: 2 c07 detected as c30; 1 c00 detected as c01" in text
-    assert "Only the 20 classes with the most confusions are shown." in text
+    assert "Most often: 1 c00 detected as c01; 1 c01 detected as c02" in text
 
 
 def test_the_page_is_of_the_split_at_the_best_score(page):
