@@ -3,21 +3,19 @@
 Examples:
   keras-frcnn explain --checkpoint=runs/mine/best.keras --output_dir=runs/mine/explained
   keras-frcnn explain --checkpoint=best.keras --image_ids=000012,000035 --output_dir=explained
-  keras-frcnn explain --checkpoint=best.keras --score_threshold=0.5 --output_dir=explained
+  keras-frcnn explain --checkpoint=best.keras --score_threshold=0.05 --output_dir=explained
 
 Every object is followed through the stages of the detector: the anchors, the RPN's score and rank,
 suppression among proposals, the box head's scores and boxes, and suppression among detections. A
 table shows for each class where objects are lost, and what may help. The folder gets index.html
 with the images that lost most objects, and explanations.json with everything.
 
-An object counts as found if a detection with a score above --score_threshold does so by the rule of
-PASCAL VOC. Settings that are not given are taken from the checkpoint.
+An object is found if a detection of its class, with a score above --score_threshold, matches it by
+the rule of PASCAL VOC. Settings that are not given are taken from the checkpoint.
 """
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from keras_frcnn.cli.command import (
     Command,
@@ -58,9 +56,22 @@ COMMAND = Command(
             "Number of images on the page if --image_ids is empty: those that lost most objects.",
             limits=Limits(at_least=0),
         ),
+        Option(
+            "score_threshold",
+            float,
+            0.5,
+            "Detections with a lower score do not count: their objects are lost.",
+            limits=FRACTION,
+        ),
         Option("iou_threshold", float, 0.5, "Least IoU of a correct detection.", limits=FRACTION),
     ),
-    settings=(*settings_of("data", "rpn", "detections"), "seed", "precision"),
+    settings=(
+        *settings_of("data", "rpn"),
+        "nms_iou_threshold",
+        "max_detections",
+        "seed",
+        "precision",
+    ),
 )
 
 
@@ -75,6 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
+        from rich.console import Console
+
         from keras_frcnn import data
         from keras_frcnn.console import with_progress
         from keras_frcnn.data.dataset import Dataset
@@ -93,11 +106,16 @@ def main(argv: list[str] | None = None) -> int:
         images = list(with_progress(images, "Explaining", len(dataset.records)))
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_json(images, model.class_names, folder / "explanations.json")
-        report.print_table(images, model.class_names)
+        report.write_json(images, model.class_names, folder / "explanations.json")
+        report.print_table(images, model.class_names, Console(highlight=False))
         shown = images
         if not options.image_ids:
             shown = sorted(images, key=lambda image: -image.num_lost)[: options.num_images]
         report.write_page(images, shown, model.class_names, folder / "index.html")
     print(f"Explanations of {len(images)} images: {folder / 'index.html'}")
     return 0
+
+
+def _base(options: SimpleNamespace) -> Config:
+    check_output_folder(options.output_dir)
+    return checkpoint_settings(options).replace(score_threshold=options.score_threshold)

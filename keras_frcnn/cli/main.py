@@ -15,6 +15,7 @@ COMMANDS = {
     "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),
     "check-data": ("keras_frcnn.cli.check_data", "Find errors in a data set."),
     "anchor-fit": ("keras_frcnn.cli.anchor_fit", "Measure how well anchors fit the objects."),
+    "explain": ("keras_frcnn.cli.explain", "Explain why objects were missed."),
     "visualize": ("keras_frcnn.cli.visualize", "Draw the result of each stage on images."),
     "propose": ("keras_frcnn.cli.propose", "Write region proposals for every image to a file."),
     "write-tfrecords": ("keras_frcnn.cli.write_tfrecords", "Write a data set as TFRecords."),

@@ -1,7 +1,9 @@
 """Output that several commands share: notes on the data, and distinct names of files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from keras_frcnn.config.flagfile import nearest
 
 
 def print_notes(dataset: Any, console: Any) -> None:
@@ -13,6 +15,22 @@ def print_notes(dataset: Any, console: Any) -> None:
     """
     for line in [*dataset.remarks, *(f"skipped: {line}" for line in dataset.skipped)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def chosen_rows(records: Sequence[Any], image_ids: Sequence[str]) -> list[int]:
+    """Returns the rows of the images that ``--image_ids`` names, each once.
+
+    Raises:
+        ValueError: naming an id that no image has.
+    """
+    rows = {str(record.image_id): row for row, record in enumerate(records)}
+    for image_id in image_ids:
+        if image_id not in rows:
+            raise ValueError(
+                f"--image_ids must be among the {len(rows)} images of the split. Received: "
+                f"{image_id}.{nearest(image_id, rows, '{}')}"
+            )
+    return [rows[image_id] for image_id in dict.fromkeys(image_ids)]
 
 
 def distinct(names: Iterable[str]) -> Iterator[str]:

@@ -20,9 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
-from keras_frcnn.cli.output import distinct
+from keras_frcnn.cli.output import chosen_rows, distinct
 from keras_frcnn.config import Config
-from keras_frcnn.config.flagfile import nearest
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import Option
 
@@ -136,18 +135,10 @@ def _load(options: SimpleNamespace, config: Config) -> Any:
 
 def _chosen(records: Sequence[Any], options: SimpleNamespace) -> list[int]:
     """Returns the rows of the images to draw."""
-    rows = {str(record.image_id): row for row, record in enumerate(records)}
-    unknown = [image_id for image_id in options.image_ids if image_id not in rows]
-    if unknown:
-        hint = nearest(unknown[0], rows, "{}")
-        raise ValueError(
-            f"--image_ids must be among the {len(rows)} images of the split. Received: "
-            f"{unknown[0]}.{hint}"
-        )
-    if options.image_ids:
-        return [rows[image_id] for image_id in dict.fromkeys(options.image_ids)]
-    if not rows:
+    if not records:
         raise ValueError("The split contains no images.")
+    if options.image_ids:
+        return chosen_rows(records, options.image_ids)
     return list(range(min(options.number, len(records))))
 
 

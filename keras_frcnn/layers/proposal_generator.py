@@ -152,7 +152,7 @@ class ProposalGenerator(keras.layers.Layer):
         )
 
     def _best_of_level(self, objectness, deltas, anchors, image_shape, smallest):
-        """Returns boxes, objectness, validity and rows [B, P] of one level's survivors, best first."""
+        """Returns boxes, objectness, validity and rows [B, P] of a level's best, the best first."""
         k = tf.minimum(self.pre_nms_top_k, tf.shape(objectness)[1])
         objectness, best = tf.math.top_k(objectness, k)
         boxes = box_ops.decode(tf.gather(anchors, best), tf.gather(deltas, best, batch_dims=1))

@@ -111,7 +111,9 @@ def explain_images(
         split = _split(dataset, record, trace, scale, iou_threshold)
         gt_boxes = record.boxes * scale
         found = explain(trace, gt_boxes, record.labels, split.found_by >= 0, limits)
-        found = [None if ignored else one for one, ignored in zip(found, record.difficult, strict=True)]
+        found = [
+            None if ignored else one for one, ignored in zip(found, record.difficult, strict=True)
+        ]
         positives = positive_anchors(model, trace, gt_boxes, record.difficult)
         words = _Words(trace, dataset.class_names, limits)
         yield ImageExplanation(

@@ -71,7 +71,7 @@ class Explanation:
         fate: what became of it.
         anchor_iou: highest IoU of an anchor with the object.
         rpn_iou: highest IoU of a box of the RPN.
-        rpn_score: highest probability that the RPN gives to a box that fits; NaN without such a box.
+        rpn_score: highest probability that the RPN gives to a box that fits; NaN without one.
         rank: rank of that box on its feature level, from 1; 0 without such a box.
         num_ranked: the number of boxes on that level, or 0.
         rpn_suppressor: row of the anchor whose proposal suppressed that box, or -1.

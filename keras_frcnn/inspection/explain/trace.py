@@ -68,12 +68,7 @@ def trace_dataset(model: FasterRCNN, dataset: Dataset, config: Config) -> Iterat
         ValueError: if the detector does not detect in the RPN's ranked proposals, or if an image
             cannot be decoded. The error names it.
     """
-    generator = model.rpn.test_generator
-    if not isinstance(generator, ProposalGenerator) or not generator.ranked:
-        raise ValueError(
-            "an explanation follows the proposals that the RPN ranks. Received: a detector with "
-            "test_proposals=dense or test_ranked_proposals=false"
-        )
+    check(model)
     batches = pipeline.eval_dataset(dataset, config, model.backbone.preprocessing)
 
     def step(inputs):
@@ -83,7 +78,23 @@ def trace_dataset(model: FasterRCNN, dataset: Dataset, config: Config) -> Iterat
         step = tf.function(step, input_signature=[batches.element_spec], autograph=False)
     with naming_images():
         for inputs in batches:
-            yield _trace({name: value.numpy() for name, value in step(inputs).items()}, generator)
+            yield _trace(step(inputs), model.rpn.test_generator)
+
+
+def trace_of(model: FasterRCNN, inputs: dict[str, tf.Tensor]) -> Trace:
+    """Runs a detector on a batch of one image, with its ``original_shape``."""
+    check(model)
+    return _trace(_run(model, inputs), model.rpn.test_generator)
+
+
+def check(model: FasterRCNN) -> None:
+    """Raises a ValueError if a detector does not detect in the RPN's ranked proposals."""
+    generator = model.rpn.test_generator
+    if not isinstance(generator, ProposalGenerator) or not generator.ranked:
+        raise ValueError(
+            "an explanation follows the proposals that the RPN ranks. Received: a detector with "
+            "test_proposals=dense or test_ranked_proposals=false"
+        )
 
 
 def positive_anchors(
@@ -152,7 +163,8 @@ def _run(model: FasterRCNN, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor
     return {**values, "anchors": anchors.boxes, "level_sizes": tf.stack(anchors.level_sizes)}
 
 
-def _trace(values: dict[str, np.ndarray], generator: ProposalGenerator) -> Trace:
+def _trace(outputs: dict[str, tf.Tensor], generator: ProposalGenerator) -> Trace:
+    values = {name: value.numpy() for name, value in outputs.items()}
     objectness, valid = values["objectness"], values["valid"]
     levels = np.repeat(np.arange(len(values["level_sizes"])), values["level_sizes"])
     ranks = np.empty(len(objectness), np.int64)
