@@ -2,7 +2,8 @@
 
 import os
 import pathlib
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 
 from keras_frcnn.data.problems import invalid
 
@@ -41,6 +42,79 @@ def find_images(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             path = pathlib.Path(parent, name)
             if path.suffix.lower() in LISTED_SUFFIXES and path.is_file():
                 yield path
+
+
+class FileFinder:
+    """Finds files that are named in lists and annotations, in whatever form the name is written.
+
+    Names may differ from those of the files in two ways that nobody sees: accented letters are one
+    character or two (Unicode's forms NFC and NFD; macOS writes the latter), and suffixes are in
+    upper or lower case. Each folder is listed only once.
+    """
+
+    def __init__(self):
+        self._listings: dict[pathlib.Path, dict[str, list[str]]] = {}
+
+    def find(self, path: pathlib.Path) -> pathlib.Path:
+        """Returns the file of this name; if there is none, the path itself."""
+        found = self.of_stem(path.with_name(os.path.splitext(path.name)[0]), [path.suffix.lower()])
+        return path if path in found or not found else found[0]
+
+    def of_stem(self, stem: pathlib.Path, suffixes: Sequence[str]) -> list[pathlib.Path]:
+        """Finds files by their name without the suffix.
+
+        Args:
+            stem: the path without suffix.
+            suffixes: the suffixes that the files may have, in lower case.
+
+        Returns:
+            The files, those with the first suffix first.
+        """
+        folder = self._folder(stem.parent)
+        names = [
+            name
+            for name in self._listing(folder).get(_alike(stem.name), ())
+            if _composed(os.path.splitext(name)[0]) == _composed(stem.name)
+            and os.path.splitext(name)[1].lower() in suffixes
+        ]
+
+        def rank(name: str) -> tuple:
+            own_stem, suffix = os.path.splitext(name)
+            return suffixes.index(suffix.lower()), own_stem != stem.name, suffix != suffix.lower()
+
+        return [folder / name for name in sorted(names, key=rank)]
+
+    def hint(self, path: pathlib.Path) -> str:
+        """Says which files have nearly the name of a missing one; empty if none does."""
+        names = self._listing(self._folder(path.parent))
+        stems = {_alike(path.name), _alike(os.path.splitext(path.name)[0])}
+        near = sorted(name for stem in stems for name in names.get(stem, ()))
+        return f"; a file of nearly this name is {', '.join(near)}" if near else ""
+
+    def _folder(self, folder: pathlib.Path) -> pathlib.Path:
+        if self._listing(folder) or folder == folder.parent or folder.is_dir():
+            return folder
+        return self.find(folder)
+
+    def _listing(self, folder: pathlib.Path) -> dict[str, list[str]]:
+        if folder not in self._listings:
+            listing: dict[str, list[str]] = {}
+            try:
+                names = sorted(os.listdir(folder))
+            except (OSError, ValueError):  # no such folder, or a name that none can have
+                names = []
+            for name in names:
+                listing.setdefault(_alike(os.path.splitext(name)[0]), []).append(name)
+            self._listings[folder] = listing
+        return self._listings[folder]
+
+
+def _composed(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _alike(name: str) -> str:
+    return _composed(name).casefold()
 
 
 def error_message(error: Exception) -> str:
