@@ -62,7 +62,7 @@ def read(source: DataSource) -> Reading:
         root=root,
         class_names=class_names,
         annotated=source.annotated,
-        finder=FileFinder(),
+        finder=FileFinder(root),
     )
     images = without_repeats(list(map_in_threads(read_one, list(names))), "annotation")
 
@@ -115,7 +115,7 @@ def _read_image(
     finder: FileFinder,
 ) -> AnnotatedImage:
     """Reads the header of an image and the annotation beside it."""
-    path = finder.find(root / name)
+    path = finder.find(root / name) or root / name
     problems: list[Problem] = []
     if os.path.isfile(path):
         header, problem = read_header(path)
@@ -126,7 +126,7 @@ def _read_image(
         problems.append(Problem(kind=kind, file=str(path), message=words, remedy=remedy))
         return AnnotatedImage(name, "", None, problems=problems)
     size, orientation = (header[:2], header[2]) if header else (None, 1)
-    xml, txt = (finder.find(path.with_suffix(suffix)) for suffix in (".xml", ".txt"))
+    xml, txt = (finder.find(beside) or beside for beside in map(path.with_suffix, (".xml", ".txt")))
     if not annotated:
         return AnnotatedImage(name, str(path), size, orientation, problems=problems)
     if xml.is_file():

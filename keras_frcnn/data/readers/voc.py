@@ -66,7 +66,8 @@ class Entry:
     @property
     def annotation(self) -> pathlib.Path:
         """The annotation's file, which may be missing."""
-        return self.finder.find(self.folder / "Annotations" / f"{self.stem}.xml")
+        path = self.folder / "Annotations" / f"{self.stem}.xml"
+        return self.finder.find(path) or path
 
     @property
     def images(self) -> list[pathlib.Path]:
@@ -130,7 +131,8 @@ def entries(
     """
     if not splits:
         raise invalid("at least one split", "none", data_dir)
-    folders, finder = _folders(data_dir), FileFinder()
+    folders = _folders(data_dir)
+    finder = FileFinder(*folders.values())
     lists = [_list_of(data_dir, folders, split) for split in splits]
     lines = [
         (folder, line)

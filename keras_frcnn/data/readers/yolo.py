@@ -100,7 +100,7 @@ def read(source: DataSource) -> Reading:
         for path in _images_of(data, entry, problems)
     )
     read_one = functools.partial(
-        _read_image, data=data, annotated=source.annotated, finder=FileFinder()
+        _read_image, data=data, annotated=source.annotated, finder=FileFinder(data.root)
     )
     images = without_repeats(list(map_in_threads(read_one, list(paths))), "image_id")
     return to_reading(images, lambda found: data.class_names, problems, form="coco")
@@ -236,9 +236,10 @@ def _read_image(
     path: pathlib.Path, data: DataFile, annotated: bool, finder: FileFinder
 ) -> AnnotatedImage:
     """Reads the header of an image and its labels."""
-    path = finder.find(path)
+    path = finder.find(path) or path
     relative = pathlib.PurePosixPath(path.relative_to(data.root).as_posix())
-    image_id, labels = _image_id(relative), finder.find(data.root / labels_of(relative))
+    image_id, labels = _image_id(relative), data.root / labels_of(relative)
+    labels = finder.find(labels) or labels
     if not os.path.isfile(path):
         kind, remedy = ProblemKind.MISSING_IMAGE, Remedy.LEAVE_OUT
         words = f"the image is missing{finder.hint(path)}"

@@ -431,3 +431,20 @@ def test_a_list_of_one_class_stands_for_the_images_with_the_class(voc_folder):
 def test_an_image_may_be_named_like_a_line_with_a_number(voc_folder):
     folder = voc_folder().add("photo 1").add("photo -1")
     assert [record.image_id for record in _load(folder).records] == ["photo 1", "photo -1"]
+
+
+@pytest.mark.parametrize("sides", [("40.0", "60.0"), ("40.", " 60.00 "), ("040", "60")])
+def test_whole_numbers_may_be_written_as_floats(voc_folder, sides):
+    folder = voc_folder().add("a").add("b")
+    folder.annotate("a", folder.object_xml("cat", 1, 1, 2, 2, "1.0"), *sides)
+    first, second = _load(folder).records
+    assert (first.height, first.width) == (40, 60)
+    assert first.difficult.tolist() == [True] and second.difficult.tolist() == [False]
+
+
+@pytest.mark.parametrize("side", ["40.5", "nan", "1e3", "-40", "40,0", "", "4" * 10])
+def test_other_numbers_are_no_size(voc_folder, side):
+    folder = voc_folder().add("a")
+    folder.annotate("a", "", side, 60)
+    with pytest.raises(ValueError, match="a.xml: the image is 40 x 60 .* says: "):
+        _load(folder)
