@@ -448,3 +448,23 @@ def test_other_numbers_are_no_size(voc_folder, side):
     folder.annotate("a", "", side, 60)
     with pytest.raises(ValueError, match="a.xml: the image is 40 x 60 .* says: "):
         _load(folder)
+
+
+def test_classes_that_look_alike_are_named_unless_they_are_given(voc_folder, tmp_path):
+    folder = voc_folder().add("a", [("Disc", 1, 1, 2, 2), ("disc", 1, 1, 2, 2)])
+    dataset = _load(folder)
+    assert dataset.class_names == ("Disc", "disc")
+    assert dataset.remarks[0].startswith("the classes 'Disc' and 'disc' look alike")
+    assert _load(folder, class_names=("Disc", "disc")).remarks == []
+    (tmp_path / "names.txt").write_text("disc\n")
+    dataset = _load(folder, classes_file=str(tmp_path / "names.txt"))
+    assert dataset.records[0].labels.tolist() == [0, 0]
+    assert dataset.remarks == [f"voc in {folder.root}: Disc is disc"]
+
+
+def test_where_all_objects_were_dropped_the_reason_is_said(voc_folder):
+    folder = voc_folder().add("a")
+    folder.annotate("a", "<object><name>cat</name></object>")
+    words = "expected objects in train, .* Received: none; the first problem: .*a.xml: object 1"
+    with pytest.raises(ValueError, match=words):
+        _load(folder, on_bad_record="skip")
