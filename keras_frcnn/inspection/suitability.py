@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_frcnn.backbones import strides_of
 from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images.spans import open_image
@@ -19,21 +20,32 @@ from keras_frcnn.data.problems import Problem
 _CHUNK = 1000  # images whose objects are matched with anchors at a time
 
 
-def missing_objects(
+def nothing_to_learn(
     records: Sequence[Record], problems: Sequence[Problem], config: Config, is_training: bool
 ) -> str:
-    """Says why images have no object to learn from, or to evaluate on.
+    """Says why there is nothing to learn from, or to evaluate on.
+
+    Training needs an object and an anchor that overlaps it, from which the RPN may learn.
 
     Args:
         records: the usable images.
         problems: what was left out of the data.
-        config: the settings; ``difficult`` decides whether training uses difficult objects, which
+        config: the settings. ``difficult`` decides whether training uses difficult objects, which
             evaluation never counts.
         is_training: whether the images are for training.
 
     Returns:
-        One sentence, which says what to change; empty if there are objects.
+        One sentence, which says what to change; empty if there is something.
     """
+    fault = _missing_objects(records, problems, config, is_training)
+    if fault or not is_training or config.train_proposals != "rpn":
+        return fault
+    return _missing_anchors(records, config)
+
+
+def _missing_objects(
+    records: Sequence[Record], problems: Sequence[Problem], config: Config, is_training: bool
+) -> str:
     kept = _learned(records, config) if is_training else [~r.difficult for r in records]
     if any(np.any(of_image) for of_image in kept):
         return ""
@@ -56,30 +68,23 @@ def missing_objects(
     return f"{start}: {words}{without}"
 
 
-def missing_anchors(records: Sequence[Record], config: Config, backbone) -> str:
-    """Says why the RPN cannot learn: no object overlaps an anchor that it may learn from.
-
-    Args:
-        records: the training images.
-        config: the settings of the anchors and the image sizes.
-        backbone: the backbone; its strides and ``level_shapes`` are used.
-
-    Returns:
-        One sentence, which says what to change; empty if any object overlaps an anchor, or if the
-        RPN is not trained.
-    """
+def _missing_anchors(records: Sequence[Record], config: Config) -> str:
+    """Says that no object overlaps an anchor that the RPN may learn from; empty if one does."""
     from keras_frcnn.inspection.anchor_fit import best_iou as fit  # loads TensorFlow
 
-    if config.train_proposals != "rpn":
-        return ""
+    strides = strides_of(config.backbone)
+
+    def level_shapes(shapes):  # at least as large as the true ones, which need the whole backbone
+        return [-(-shapes // stride) for stride in strides]
+
     kind = "all" if config.rpn_border_anchors else "inside"
-    grids = fit.anchor_grids(config.scales, config.ratios, backbone.strides)
+    grids = fit.anchor_grids(config.scales, config.ratios, strides)
     largest = [0, 0]
     learned = _only_learned(records, config)
     for start in range(0, len(learned), _CHUNK):
         some = learned[start : start + _CHUNK]
         for sides in config.sizes(config.train_shorter_sides):
-            objects = fit.objects_of(some, *sides, backbone.level_shapes)
+            objects = fit.objects_of(some, *sides, level_shapes)
             if np.any(fit.best_iou(objects, grids, kind) > 0):
                 return ""
             largest = np.max([largest, *objects.image_shape], axis=0)
@@ -92,13 +97,6 @@ def missing_anchors(records: Sequence[Record], config: Config, backbone) -> str:
         f"; the images have at most {size} pixels after resizing). Choose smaller --scales or a "
         f"larger --shorter_side{remedy}; keras-frcnn anchor-fit suggests scales"
     )
-
-
-def check_anchors(records: Sequence[Record], config: Config, backbone) -> None:
-    """Raises what ``missing_anchors`` says as a ``ValueError``."""
-    fault = missing_anchors(records, config, backbone)
-    if fault:
-        raise ValueError(fault)
 
 
 def cut_off(records: Sequence[Record], config: Config) -> list[str]:

@@ -18,7 +18,6 @@ from keras_frcnn.data.epoch_order import drawn_rows
 from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
-from keras_frcnn.inspection import suitability
 from keras_frcnn.serving.export import export
 from keras_frcnn.training import schemes
 from keras_frcnn.training.phase_model import build_phase_model
@@ -66,7 +65,6 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
 def _rehearse_phase(phase, train_data, console):
     """Runs a few steps of a phase; returns its model and its times in seconds."""
     model = build_phase_model(phase, train_data.class_names, console)
-    suitability.check_anchors(train_data.records, phase.config, model.backbone)
     num_trainable = sum(int(tf.size(weight)) for weight in model.trainable_weights)
     console.print(
         f"parameters: {model.count_params():,}, trained: {num_trainable:,}", highlight=False

@@ -16,7 +16,7 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset | None
         Both data sets; the second one is None if the run is not evaluated.
 
     Raises:
-        ValueError: If a file, a split or a setting is wrong, or if there is no object to learn from
+        ValueError: If a file, a split or a setting is wrong, or if there is nothing to learn from
             or to evaluate on. The error names it.
     """
     train_data = data.load_images(config, config.train_split)
@@ -44,7 +44,7 @@ def _print_contents(title, dataset, config, console):
     for line in [*lines, *(f"skipped: {line}" for line in dataset.skipped)]:
         _print_line(line, console)
     is_training = title == "train"
-    fault = suitability.missing_objects(dataset.records, dataset.problems, config, is_training)
+    fault = suitability.nothing_to_learn(dataset.records, dataset.problems, config, is_training)
     if fault:
         raise ValueError(fault)
 

@@ -16,7 +16,6 @@ from keras_frcnn.data import pipeline, proposals_file, splits
 from keras_frcnn.data.epoch_order import drawn_rows
 from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.inference.over_dataset import propose_dataset
-from keras_frcnn.inspection import suitability
 from keras_frcnn.training import run_folder, schemes
 from keras_frcnn.training.callbacks.checkpoints import Checkpoints
 from keras_frcnn.training.callbacks.evaluation import Evaluator
@@ -57,7 +56,6 @@ def train(config: Config, console: Console | None = None) -> Path:
     with ProgressBar(config, console, 0) as bar, stop:
         for phase in phases:
             model = build_phase_model(phase, train_data.class_names, console)
-            suitability.check_anchors(train_data.records, phase.config, model.backbone)
             _resume(model, phase, console)
             _train_phase(model, phase, train_data, eval_data, bar, stop)
             if stop.received:
