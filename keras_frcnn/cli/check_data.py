@@ -5,10 +5,11 @@ Examples:
   keras-frcnn check-data --data_dir=mydata --output_dir=runs/check --fix=mydata_fixed
 
 The command reports unreadable images, impossible and duplicate boxes, unknown classes, wrong sizes,
-images that are in both sets and more, and counts classes and boxes. It says whether a run would have
-nothing to learn from. In a folder without annotations it checks only the images. It reads the data
-as training does, so data that passes this check does not stop training. The exit code is 0 if there is no problem, 1 if there is one, and 2 if the
-command line is wrong.
+images that are in both sets and more, counts classes and boxes, and says whether training would
+have nothing to learn from. In a folder without annotations it checks only the images. It reads the
+data as training does, so data that passes this check does not stop training. The exit code is 0 if
+there is no problem, 1 if there is one, and 2 if the command line is wrong or an image set cannot be
+read.
 """
 
 from pathlib import Path

@@ -6,6 +6,7 @@ from rich.console import Console
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Dataset
+from keras_frcnn.data.epoch_order import aspects_of
 from keras_frcnn.inspection import suitability
 
 
@@ -21,6 +22,7 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset | None
     """
     train_data = data.load_images(config, config.train_split)
     _print_contents("train", train_data, config, console)
+    _print_epochs(train_data, config, console)
     if not config.is_evaluated:
         console.print("evaluate: nothing, because of --eval_split=-")
         return train_data, None
@@ -47,6 +49,17 @@ def _print_contents(title, dataset, config, console):
     fault = suitability.nothing_to_learn(dataset.records, dataset.problems, config, is_training)
     if fault:
         raise ValueError(fault)
+
+
+def _print_epochs(dataset, config, console):
+    num_images = len(aspects_of(dataset.records, config))
+    for steps, batch_size in zip(config.phase_steps, config.phase_batch_sizes, strict=True):
+        epochs = steps * batch_size / num_images
+        _print_line(
+            f"{steps} steps of {batch_size} image{'s' if batch_size > 1 else ''}: "
+            f"{epochs:.{1 if epochs >= 1 else 2}f} epochs of {num_images} images",
+            console,
+        )
 
 
 def _print_line(line, console):

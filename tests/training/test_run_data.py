@@ -87,3 +87,20 @@ def test_images_in_both_sets_and_limits_that_are_too_low_are_said(config):
     output = load(config.replace(eval_split=("val", "train"), max_detections=1))
     assert "\n  5 of the 7 evaluation images are also trained on, so the results" in output
     assert output.count("than --max_detections=1 lets a detector find, so recall") == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ({"steps": 6, "batch_size": 2}, ["6 steps of 2 images: 2.4 epochs of 5 images"]),
+        ({"steps": 1, "batch_size": 1}, ["1 steps of 1 image: 0.20 epochs of 5 images"]),
+        (
+            {"scheme": "unshared", "steps": 60, "alternating_batch_sizes": (1, 2, 1, 2)},
+            ["20 steps of 1 image: 4.0 epochs", "10 steps of 2 images: 4.0 epochs"],
+        ),
+    ],
+)
+def test_steps_are_said_as_epochs_too(config, settings, lines):
+    output = load(config.replace(**settings))
+    assert output.count(" epochs of ") == len(lines)
+    assert all(line in output for line in lines)
