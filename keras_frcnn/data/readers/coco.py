@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_frcnn.config import DataSource
+from keras_frcnn.data.categories import join_categories
 from keras_frcnn.data.dataset import (
     MAX_OVERHANG,
     GroundTruth,
@@ -25,7 +26,6 @@ from keras_frcnn.data.paths import data_folder, error_message
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import coco_json
 from keras_frcnn.data.readers.annotated import Header, read_header
-from keras_frcnn.data.readers.categories import join_categories
 
 _PREFIX = "instances_"
 
