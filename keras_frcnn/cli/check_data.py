@@ -5,15 +5,17 @@ Examples:
   keras-frcnn check-data --data_dir=mydata --output_dir=runs/check --fix=mydata_fixed
 
 The command reports unreadable images, impossible and duplicate boxes, unknown classes, wrong sizes,
-images that are in both sets and more, and counts classes and boxes. In a folder without annotations
-it checks only the images. It reads the data as training does, so data that passes this check does
-not stop training. The exit code is 0 if there is no problem, 1 if there is one, and 2 if the
-command line is wrong.
+images that are in both sets and more, counts classes and boxes, and says whether training would
+have nothing to learn from. In a folder without annotations it checks only the images. It reads the
+data as training does, so data that passes this check does not stop training. The exit code is 0 if
+there is no problem, 1 if there is one, and 2 if the command line is wrong or an image set cannot be
+read.
 """
 
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, given_settings, parse, user_errors
+from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import Option
 
@@ -45,7 +47,16 @@ COMMAND = Command(
         ),
         Option("allow", tuple[str, ...], (), "Kinds of findings that do not count as problems."),
     ),
-    settings=(*settings_of("data"), "backbone", "seed"),
+    settings=(
+        *settings_of("data"),
+        "seed",
+        "backbone",
+        "scales",
+        "ratios",
+        "rpn_border_anchors",
+        "test_post_nms_top_k",
+        "max_detections",
+    ),
 )
 
 _SHOWN_CHANGES = 20
@@ -60,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code: 1 if there is a problem.
     """
-    config, options = parse(COMMAND, argv)
+    # No weights are loaded, and not every backbone has pretrained ones.
+    config, options = parse(COMMAND, argv, base=lambda _: Config(backbone_weights="none"))
     with user_errors(COMMAND):
         import tensorflow as tf
         from rich.console import Console
@@ -75,7 +87,8 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
         if options.fix:
             fix.check_folder(config, options.fix)
-        report = checks.check(config, options.near, options.allow)
+        asked = given_settings(COMMAND, argv)
+        report = checks.check(config, options.near, options.allow, asked)
         check_report.print_report(report, console)
         if options.output_dir:
             folder.mkdir(parents=True, exist_ok=True)

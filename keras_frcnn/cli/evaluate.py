@@ -139,6 +139,7 @@ def _evaluate_model(config, options):
     from keras_frcnn.evaluation.metrics.detections import to_table
     from keras_frcnn.evaluation.report import coco_files, voc_files
     from keras_frcnn.inference.over_dataset import detect_dataset
+    from keras_frcnn.inspection import suitability
     from keras_frcnn.training import precision
     from keras_frcnn.training.progress import prediction_bar
     from keras_frcnn.weights import checkpoint
@@ -151,6 +152,7 @@ def _evaluate_model(config, options):
         config, config.eval_split, class_names, strict=False, annotated=is_measured
     )
     metric = _metric(options, dataset.form)
+    dataset.remarks += suitability.cut_off(dataset.records, config)
     print_notes(dataset, console)
     model = checkpoint.load(options.checkpoint, config)
     num_batches = len(dataset.records) * len(config.sizes(config.test_shorter_sides))

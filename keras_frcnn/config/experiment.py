@@ -45,16 +45,13 @@ class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, 
                 "{backbone_weights}=none. Received: {backbone_weights}={backbone_weights.value}"
             )
             problems.append(self._problem(sentence))
-        lengths = self.phase_steps
-        if self.warmup_steps >= min(lengths):
-            sentence = "{warmup_steps} must be below {steps} ({length}). "
-            if len(lengths) > 1:
-                sentence = (
-                    "{warmup_steps} must be below the length of every phase ({length}), which is "
-                    "set by {steps} or {alternating_steps}. "
-                )
-            sentence += "Received: {warmup_steps.value}"
-            problems.append(self._problem(sentence, length=", ".join(map(str, lengths))))
+        if min(self.phase_steps) < 1:
+            sentence = (
+                "every phase must have a step. Received: {steps}={steps.value}, which gives the "
+                "phases {lengths} steps. Use more {steps}, or {alternating_steps}"
+            )
+            lengths = ", ".join(map(str, self.phase_steps))
+            problems.append(self._problem(sentence, lengths=lengths))
         return problems
 
     def model_config(self) -> ModelConfig:

@@ -86,7 +86,7 @@ class TrainingConfig(Concern):
     warmup_steps: int = setting(
         500,
         "Number of steps over which the learning rate rises linearly from a tenth to its full "
-        "value.",
+        "value. In a run or phase that is not longer than this, it is a tenth of the steps.",
         group="training",
         limits=NOT_NEGATIVE,
     )
@@ -172,3 +172,8 @@ class TrainingConfig(Concern):
             )
             problems.append(self._problem(sentence))
         return problems
+
+    @property
+    def resolved_warmup_steps(self) -> int:
+        """``warmup_steps``, or a tenth of the steps if the warm-up would not end before they do."""
+        return self.warmup_steps if self.warmup_steps < self.steps else self.steps // 10

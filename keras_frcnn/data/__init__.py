@@ -47,6 +47,7 @@ def load(
     """
     sources = [dataclasses.replace(s, annotated=annotated) for s in config.sources(splits)]
     strict = strict and len(config.dataset) == 1
+    are_given = class_names is not None
     datasets = []
     for source in sources:
         reader = reader_of(source.dataset)
@@ -57,9 +58,13 @@ def load(
         class_names = classes.choose(class_names, config.classes_file, dataset.class_names)
         if annotated and not class_names:
             expected = f"objects in {', '.join(source.splits)}, or class names in --classes_file"
-            raise invalid(expected, "none", source)
+            first = f"; the first problem: {dataset.problems[0]}" if dataset.problems else ""
+            raise invalid(expected, f"none{first}", source)
         datasets.append(joining.relabel(dataset, source, class_names, strict))
-    return joining.join(datasets, sources)
+    dataset = joining.join(datasets, sources)
+    if not are_given:
+        dataset.remarks = [*dataset.remarks, *classes.look_alikes(dataset.class_names)]
+    return dataset
 
 
 def reader_of(dataset: str) -> ModuleType:

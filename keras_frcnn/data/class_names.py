@@ -92,10 +92,35 @@ def candidates(names: Sequence[str], class_names: Sequence[str]) -> list[list[in
     return found
 
 
+def look_alikes(class_names: Sequence[str]) -> list[str]:
+    """Says which classes have names that differ only in case, spaces, punctuation or Unicode form.
+
+    Returns:
+        One sentence for each group of such classes, which says what to change.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in class_names:
+        groups.setdefault(_plain(name), []).append(name)
+    return [
+        f"the classes {' and '.join(map(_shown, group))} look alike. If they are one class, write "
+        "it in one way in the annotations, or list it once in --classes_file"
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def _shown(name: str) -> str:
+    """Returns a name in quotation marks; accents that are characters of their own are escaped."""
+    is_plain = unicodedata.is_normalized("NFC", name) and name.isprintable()
+    return repr(name) if is_plain else ascii(name)
+
+
 def _plain(name: str) -> str:
-    """Returns a name in lower case without spaces and punctuation, unless nothing would be left."""
+    """Returns a name in lower case without spaces, punctuation and invisible characters, unless
+    nothing would be left.
+    """
     folded = unicodedata.normalize("NFKC", name).casefold()
-    kept = (c for c in folded if not c.isspace() and unicodedata.category(c)[0] not in "PZ")
+    kept = (c for c in folded if not c.isspace() and unicodedata.category(c)[0] not in "PZC")
     return "".join(kept) or folded
 
 

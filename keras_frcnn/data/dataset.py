@@ -215,7 +215,16 @@ class Reading:
             [dataclasses.replace(r, problems=()) if r.problems else r for r in kept],
             problems,
             truth,
+            _similar_files(kept),
         )
+
+
+def _similar_files(records: Sequence[Record]) -> list[str]:
+    """Returns one line about the images that other files could be as well; or none."""
+    kind = ProblemKind.SIMILAR_FILE
+    found = [problem for record in records for problem in record.problems if problem.kind == kind]
+    more = f" (and {len(found) - 1:,} more such images)" if len(found) > 1 else ""
+    return [f"{found[0]}{more}"] if found else []
 
 
 def _nothing_readable(source: DataSource, problems: Sequence[Problem]) -> DataError:

@@ -26,6 +26,9 @@ class ProblemKind(enum.StrEnum):
     REPEATED_IMAGE = "repeated_image"
     """An image or an image id that an earlier record already has."""
 
+    SIMILAR_FILE = "similar_file"
+    """Another file could be meant as well. Nothing is left out because of this."""
+
     OUTSIDE_PATH = "outside_path"
     """A name that leads out of the folder of the data."""
 

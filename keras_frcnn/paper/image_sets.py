@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_frcnn.config import Config
-from keras_frcnn.data.readers import voc_layout
+from keras_frcnn.data.readers import voc
 from keras_frcnn.paper.settings import Settings
 
 
@@ -105,7 +105,7 @@ class ImageSets:
                 raise ValueError(f"needs {file}")
             return ImageSet(None, True)
         try:
-            entries = voc_layout.entries(folder, [name])
+            entries = voc.entries(folder, [name])
         except ValueError:
             raise ValueError(f"needs {name} in {folder}") from None
         annotations = frozenset(entry.annotation for entry in entries)

@@ -82,6 +82,12 @@ def _print_description(model, phase, origin, console):
             f"{phase.name}: trains {', '.join(phase.trained)} for {config.steps} steps{copied}",
             highlight=False,
         )
+    if config.resolved_warmup_steps != config.warmup_steps:
+        console.print(
+            f"warm-up: {config.resolved_warmup_steps} steps instead of --warmup_steps="
+            f"{config.warmup_steps}, because training takes only {config.steps} steps",
+            highlight=False,
+        )
     console.print(
         f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "
         f"weights; {origin}; frozen: {', '.join(model.backbone.frozen) or 'nothing'}",

@@ -34,7 +34,8 @@ class ProgressBar:
 
     def __init__(self, config: Config, console: Console, first_step: int):
         self.config, self.console = config, console
-        self.step = self.first_step = first_step
+        self.step = self.first_step = self.first_step_of_phase = first_step
+        self.steps_per_epoch = 0.0
         self.start_time = time.perf_counter()
         self.bar = progress.Progress(
             progress.TextColumn("[bold]{task.description}"),
@@ -59,9 +60,16 @@ class ProgressBar:
     def __exit__(self, *_):
         self.bar.stop()
 
-    def start_from(self, step: int):
-        """Sets the step at which a phase starts or resumes, and restarts the time estimate."""
+    def start_from(self, step: int, first_step: int, steps_per_epoch: float):
+        """Begins a phase, or resumes it, and restarts the time estimate.
+
+        Args:
+            step: number of steps that the run has already taken.
+            first_step: number of steps that it had taken when the phase began.
+            steps_per_epoch: number of steps that take each training image once.
+        """
         self.step = self.first_step = step
+        self.first_step_of_phase, self.steps_per_epoch = first_step, steps_per_epoch
         self.start_time = time.perf_counter()
         self.bar.update(self.task, completed=step)
 
@@ -76,6 +84,9 @@ class ProgressBar:
             f"{label} {losses[name]:.3f}" for name, label in self._LABELS.items() if name in losses
         )
         text += f"  {images_per_second:.2f} images/s"
+        if self.steps_per_epoch:
+            epochs = (self.step - self.first_step_of_phase) / self.steps_per_epoch
+            text = f"epoch {epochs:.2f}  {text}"
         self.bar.update(self.task, text=text)
         if not self.console.is_terminal:
             steps_here = max(self.step - self.first_step, 1)

@@ -1,4 +1,4 @@
-"""Reads the data sets of a run and prints a summary of them."""
+"""Reads the data sets of a run, checks that it can learn from them and prints a summary."""
 
 import numpy as np
 from rich.console import Console
@@ -6,6 +6,8 @@ from rich.console import Console
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data.dataset import Dataset
+from keras_frcnn.data.epoch_order import aspects_of
+from keras_frcnn.inspection import suitability
 
 
 def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset | None]:
@@ -15,19 +17,24 @@ def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset | None
         Both data sets; the second one is None if the run is not evaluated.
 
     Raises:
-        ValueError: If a file, a split or a setting is wrong. The error names it.
+        ValueError: If a file, a split or a setting is wrong, or if there is nothing to learn from
+            or to evaluate on. The error names it.
     """
     train_data = data.load_images(config, config.train_split)
-    _print_contents("train", train_data, console)
+    _print_contents("train", train_data, config, console)
+    _print_epochs(train_data, config, console)
     if not config.is_evaluated:
         console.print("evaluate: nothing, because of --eval_split=-")
         return train_data, None
     eval_data = data.load_images(config, config.eval_split, train_data.class_names)
-    _print_contents("evaluate", eval_data, console)
+    _print_contents("evaluate", eval_data, config, console)
+    shared = suitability.shared_images(train_data.records, eval_data.records, config)
+    if shared:
+        _print_line(shared, console)
     return train_data, eval_data
 
 
-def _print_contents(title, dataset, console):
+def _print_contents(title, dataset, config, console):
     no_labels = np.zeros(0, np.int32)
     labels = np.concatenate([no_labels, *(record.labels for record in dataset.records)])
     counts = np.bincount(labels, minlength=len(dataset.class_names))
@@ -35,7 +42,25 @@ def _print_contents(title, dataset, console):
         f"{name} {count}" for name, count in zip(dataset.class_names, counts, strict=True)
     )
     console.print(f"{title}: {len(dataset.records)} images; {objects}", highlight=False)
-    for line in dataset.remarks:
-        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-    for line in dataset.skipped:
-        console.print(f"  skipped: {line}", highlight=False, markup=False, soft_wrap=True)
+    lines = [*dataset.remarks, *suitability.cut_off(dataset.records, config)]
+    for line in [*lines, *(f"skipped: {line}" for line in dataset.skipped)]:
+        _print_line(line, console)
+    is_training = title == "train"
+    fault = suitability.nothing_to_learn(dataset.records, dataset.problems, config, is_training)
+    if fault:
+        raise ValueError(fault)
+
+
+def _print_epochs(dataset, config, console):
+    num_images = len(aspects_of(dataset.records, config))
+    for steps, batch_size in zip(config.phase_steps, config.phase_batch_sizes, strict=True):
+        epochs = steps * batch_size / num_images
+        _print_line(
+            f"{steps} steps of {batch_size} image{'s' if batch_size > 1 else ''}: "
+            f"{epochs:.{1 if epochs >= 1 else 2}f} epochs of {num_images} images",
+            console,
+        )
+
+
+def _print_line(line, console):
+    console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

@@ -21,18 +21,45 @@ EVALUATIONS = "evaluations.jsonl"
 TRAIN_EVENTS = "train"
 EVAL_EVENTS = "eval"
 
+_SHOWN = 100  # characters of a damaged line
+
 
 def read_evaluations(folder: str | os.PathLike) -> list[dict[str, Any]]:
     """Reads all evaluations of a run, oldest first.
 
+    A last line that was cut off when the run was killed is left out. A resumed run repeats that
+    evaluation.
+
     Returns:
         One dict per evaluation: its ``step``, the name of its ``phase`` if the run has several
         phases, and the measured numbers by name, with None for undefined numbers.
+
+    Raises:
+        ValueError: If any other line is damaged. The error names the file and the line.
     """
     path = Path(folder) / EVALUATIONS
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    evaluations = [_parse(line) for line in lines]
+    if evaluations and evaluations[-1] is None:
+        del evaluations[-1]
+    if None in evaluations:
+        number = evaluations.index(None) + 1
+        raise ValueError(
+            f"{path}: line {number} must be an evaluation in JSON with its step. Received: "
+            f"{lines[number - 1][:_SHOWN]!r}. Delete the line to resume the run"
+        )
+    return evaluations
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """Returns an evaluation; None for a line that is damaged."""
+    try:
+        evaluation = json.loads(line)
+    except ValueError:
+        return None
+    return evaluation if isinstance(evaluation, dict) and "step" in evaluation else None
 
 
 def append_evaluation(
@@ -58,4 +85,7 @@ def drop_evaluations_after(folder: str | os.PathLike, step: int) -> None:
     """Removes the evaluations after a step, because a resumed run will repeat them."""
     kept = [evaluation for evaluation in read_evaluations(folder) if evaluation["step"] <= step]
     text = "".join(json.dumps(evaluation) + "\n" for evaluation in kept)
-    (Path(folder) / EVALUATIONS).write_text(text, encoding="utf-8")
+    path = Path(folder) / EVALUATIONS
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)  # so that a killed run never loses its evaluations

@@ -58,4 +58,4 @@ def make_schedule(config: Config) -> LinearWarmup:
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
             boundaries, [*rates, rates[-1]]
         )
-    return LinearWarmup(schedule, config.warmup_steps)
+    return LinearWarmup(schedule, config.resolved_warmup_steps)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline, proposals_file, splits
-from keras_frcnn.data.epoch_order import drawn_rows
+from keras_frcnn.data.epoch_order import aspects_of, drawn_rows
 from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.inference.over_dataset import propose_dataset
 from keras_frcnn.training import run_folder, schemes
@@ -90,7 +90,8 @@ def _resume(model, phase, console):
 def _train_phase(model, phase, train_data, eval_data, bar, stop):
     """Trains a model to the end of a phase, or until the run is stopped."""
     config, step = phase.config, int(model.step)
-    bar.start_from(step)
+    num_images = len(aspects_of(train_data.records, config))
+    bar.start_from(step, phase.first_step, num_images / config.batch_size)
     evaluator = Evaluator(phase, eval_data, bar, stop) if eval_data else None
     if evaluator and not stop.received and _lacks_evaluation(phase, step):
         evaluator.set_model(model)

@@ -6,7 +6,7 @@ import pytest
 
 from keras_frcnn.cli import check_data as cli
 from keras_frcnn.inspection.check_data import checks
-from tests.data.conftest import VocFolder
+from tests.data.conftest import VocFolder, YoloFolder
 from tests.inspection.conftest import scene
 
 
@@ -16,7 +16,7 @@ def folder(tmp_path):
 
 
 def _main(folder, *flags):
-    splits = ("--train_split=train", "--eval_split=train")
+    splits = ("--train_split=train", "--eval_split=-")
     return cli.main([f"--data_dir={folder.root}", *splits, *flags])
 
 
@@ -26,11 +26,15 @@ def test_good_data_gives_0(folder, capsys, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
+def test_a_backbone_without_pretrained_weights_is_no_fault(folder):
+    assert _main(folder, "--backbone=zf") == 0
+
+
 def test_problems_give_1_unless_they_are_allowed(folder, capsys):
     folder.add("b", [("cat", 5, 5, 5, 9)], image=scene(1))
     assert _main(folder) == 1
     assert "Annotations/b.xml: object 1 (cat): box has no area" in capsys.readouterr().out
-    assert _main(folder, "--allow=degenerate_box,overlap") == 0
+    assert _main(folder, "--allow=degenerate_box") == 0
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,24 @@ def test_a_wrong_command_line_gives_2(folder, capsys, flag, words):
         kept = [given for given in flags if not given.startswith(name)]
         cli.main([*kept, flag.format(root=folder.root)])
     assert error.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [(), ("--train_split=train", "--eval_split=val")])
+def test_data_in_another_layout_give_2(tmp_path, capsys, flags):
+    YoloFolder(tmp_path).add("train/a", ["0 0.5 0.5 0.5 0.5"]).add("val/b", [])
+    with pytest.raises(SystemExit) as error:
+        cli.main([f"--data_dir={tmp_path}", *flags])
+    assert error.value.code == 2
+    assert "data_dir must be a folder with Annotations/" in capsys.readouterr().err
+
+
+def test_a_default_image_set_may_be_missing_unless_it_is_asked_for(folder, capsys):
+    flags = [f"--data_dir={folder.root}", "--train_split=train"]
+    assert cli.main(flags) == 0
+    assert "no image set test: only the training images" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as error:
+        cli.main([*flags, "--eval_split=test"])
+    assert error.value.code == 2
 
 
 def test_what_is_asked_for_is_written(folder, capsys, tmp_path):

@@ -348,11 +348,11 @@ def test_a_flagfile_that_includes_itself_is_refused(flagfile, refusal):
 
 
 def test_all_contradictions_are_shown_as_flags(refusal):
-    message = refusal("--batch_size=0", "--longer_side=10", "--warmup_steps=80000")
+    message = refusal("--batch_size=0", "--longer_side=10", "--split=0.5,0.5")
     assert message.splitlines() == [
         "--batch_size must be a positive integer. Received: 0",
+        "--split needs --dataset=folder",
         "--longer_side (10) is below --shorter_side (600)",
-        "--warmup_steps must be below --steps (70000). Received: 80000",
     ]
     assert refusal("--backbone_weights=none", "--frozen_blocks=1") == (
         "--frozen_blocks=1 with --backbone_weights=none would freeze random weights: "

@@ -113,14 +113,14 @@ def test_settings_come_in_groups_with_the_common_ones_first():
 def test_problems_name_flags(tmp_path):
     flag_values = absl_flags.FlagValues()
     flags.define(flag_values, flags.SETTINGS.values())
-    flag_values(["prog", "--warmup_steps=9", "--steps=9", "--data_dir=steps=3,b", "--seed=-1"])
+    flag_values(["prog", "--split=0.5,0.5", "--data_dir=steps=3,b", "--seed=-1"])
     with pytest.raises(UsageError) as caught:
         flags.to_config(flag_values)
     assert str(caught.value).splitlines() == [
         "--seed must be an integer of at least 0. Received: -1",
         "--data_dir must be one folder for all, or one for each of the 1 datasets (voc). "
         "Received: ('steps=3', 'b')",
-        "--warmup_steps must be below --steps (9). Received: 9",
+        "--split needs --dataset=folder",
     ]
 
 

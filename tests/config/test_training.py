@@ -96,3 +96,12 @@ def test_other_problems(changes, message, problems):
 )
 def test_the_last_value_before_a_problem_is_allowed(changes):
     TrainingConfig(**changes).validate()
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "steps", "expected"),
+    [(500, 501, 500), (500, 500, 50), (500, 100, 10), (500, 9, 0), (0, 1, 0)],
+)
+def test_a_warm_up_that_would_not_end_becomes_a_tenth_of_the_steps(warmup_steps, steps, expected):
+    config = TrainingConfig(warmup_steps=warmup_steps, steps=steps)
+    assert config.validate().resolved_warmup_steps == expected

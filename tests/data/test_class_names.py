@@ -80,3 +80,23 @@ def test_a_name_that_could_mean_two_classes_is_refused(ours):
         class_names.match(("cat",), ours)
     with pytest.raises(ValueError, match="'couch' could be any of 'sofa', 'Sofa'"):
         class_names.match(("couch",), ("sofa", "Sofa"))
+
+
+def test_classes_that_look_alike_are_named():
+    names = ("Disc", "person", "caf\u00e9", "disc", "cafe\u0301", "Person ", "dog", "DISC")
+    end = (
+        " look alike. If they are one class, write it in one way in the annotations, or list it "
+        "once in --classes_file"
+    )
+    assert class_names.look_alikes(names) == [
+        f"the classes {words}{end}"
+        for words in (
+            "'Disc' and 'disc' and 'DISC'",
+            "'person' and 'Person '",
+            "'caf\u00e9' and 'cafe\\u0301'",
+        )
+    ]
+    assert class_names.look_alikes((*names[1:3], "a", "b", "ab")) == []
+    assert len(class_names.look_alikes(("a\u200bb", "ab"))) == 1
+    for known in (VOC_CLASSES, COCO_CLASSES):
+        assert class_names.look_alikes(known) == []

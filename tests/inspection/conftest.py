@@ -21,8 +21,8 @@ def check(folder):
 
     def run(near=checks.NEAR, allow=(), **settings):
         main = folder.root / "ImageSets" / "Main"
-        splits = [split for split in ("train", "val") if (main / f"{split}.txt").exists()]
-        settings = {"eval_split": (splits[-1],)} | settings
+        split = "val" if (main / "val.txt").exists() else "-"
+        settings = {"eval_split": (split,)} | settings
         config = Config(data_dir=str(folder.root), train_split=("train",), **settings)
         return checks.check(config, near, allow)
 

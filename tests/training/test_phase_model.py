@@ -43,6 +43,12 @@ def test_a_built_model_is_compiled_and_the_same_for_the_same_seed(config, build)
         assert (a != c).any() or not a.any()
 
 
+def test_a_warm_up_that_was_shortened_is_said(config, build):
+    assert "warm-up" not in build(config.replace(warmup_steps=5, steps=6))[1]
+    words = "warm-up: 2 steps instead of --warmup_steps=20, because training takes only 20 steps\n"
+    assert words in build(config.replace(warmup_steps=20, steps=20))[1]
+
+
 @pytest.mark.parametrize(
     ("backbone", "frozen_blocks", "names"),
     [

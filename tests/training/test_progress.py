@@ -68,3 +68,12 @@ def test_the_bar_of_a_prediction():
     with prediction_bar(quiet, 2, "evaluate") as callback:
         callback.on_predict_batch_end(0)
     assert quiet.file.getvalue().strip() == ""
+
+
+def test_epochs_are_counted_from_the_start_of_the_phase():
+    output = io.StringIO()
+    with ProgressBar(fakes.SMALL, Console(file=output, width=200), first_step=0) as bar:
+        bar.start_from(3, 2, 2.5)
+        bar.advance()
+        bar.show(LOSSES, 7.5)
+    assert output.getvalue().startswith(f"step 4/6  epoch 0.80  {WORDS}  ")

@@ -3,6 +3,8 @@
 import json
 import math
 
+import pytest
+
 from keras_frcnn.training import run_folder
 
 
@@ -23,3 +25,20 @@ def test_evaluations_are_plain_lines_of_json(tmp_path):
     ]
     assert [json.loads(line) for line in lines] == expected
     assert run_folder.read_evaluations(tmp_path) == expected
+
+
+@pytest.mark.parametrize("cut", ['{"step": 4, "mAP_ar', '{"step"', "{}", "\0\0\0", "4"])
+def test_a_last_line_that_was_cut_off_is_dropped(tmp_path, cut):
+    path = tmp_path / "evaluations.jsonl"
+    path.write_text('{"step": 2}\n' + cut)
+    assert run_folder.read_evaluations(tmp_path) == [{"step": 2}]
+    run_folder.drop_evaluations_after(tmp_path, 9)
+    run_folder.append_evaluation(tmp_path, 4, "", {})
+    assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
+
+
+def test_a_damaged_line_before_the_last_is_named(tmp_path):
+    path = tmp_path / "evaluations.jsonl"
+    path.write_text('{"step": 2}\n{"ste\n{"step": 6}\n')
+    with pytest.raises(ValueError, match=r"evaluations.jsonl: line 2 must be an evaluation"):
+        run_folder.read_evaluations(tmp_path)

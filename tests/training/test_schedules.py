@@ -68,3 +68,8 @@ def test_a_graph_of_an_unknown_step_gives_the_same():
         received = graph(tf.constant(step, tf.int64))
         assert received.dtype == tf.float32
         assert float(received) == pytest.approx(float(schedule(step)), rel=1e-6)
+
+
+def test_a_warm_up_longer_than_the_run_is_shortened():
+    config = Config(learning_rate=0.02, warmup_steps=500, steps=100, lr_boundaries=())
+    assert rates(config, 0, 5, 10, 99) == pytest.approx([0.002, 0.011, 0.02, 0.02])

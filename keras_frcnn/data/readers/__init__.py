@@ -1,6 +1,6 @@
 """Readers of annotated images: one module for each format in ``config.DATASETS``.
 
-- ``voc``: PASCAL VOC's layout; ``voc_layout`` finds its files, ``voc_xml`` reads one annotation.
+- ``voc``: PASCAL VOC's layout; ``voc_xml`` reads one annotation.
 - ``coco``: COCO's JSON; ``coco_json`` reads one file.
 - ``yolo``: data.yaml and its labels.
 - ``folder``: a plain folder of images with annotations beside them.

@@ -106,6 +106,33 @@ def to_reading(
     return Reading(names, records, list(problems), further_class_names=further)
 
 
+def without_repeats(images: Sequence[AnnotatedImage], name: str) -> list[AnnotatedImage]:
+    """Adds a problem to images that have the same objects as an earlier one.
+
+    Args:
+        images: the images.
+        name: the attribute that decides which objects an image has, "image_id" or "annotation".
+
+    Returns:
+        The images, in the same order.
+    """
+    first: dict[str, AnnotatedImage] = {}
+    checked = []
+    for image in images:
+        value = getattr(image, name)
+        other = first.setdefault(value, image) if value else image
+        if other is not image:
+            problem = Problem(
+                kind=ProblemKind.REPEATED_IMAGE,
+                file=image.path,
+                message=f"{other.path} has the same {name.replace('_', ' ')} {value!r}",
+                remedy=Remedy.LEAVE_OUT,
+            )
+            image = dataclasses.replace(image, problems=[*image.problems, problem])
+        checked.append(image)
+    return checked
+
+
 def read_header(
     path: str | os.PathLike, span: Span | None = None
 ) -> tuple[Header | None, Problem | None]:

@@ -1,6 +1,6 @@
 """Reads annotations in COCO's format: COCO 2014, COCO 2017 and other data.
 
-``coco_json`` finds the files and reads one of them.
+``coco_json`` reads one file.
 """
 
 import itertools
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_frcnn.config import DataSource
+from keras_frcnn.data.categories import join_categories
 from keras_frcnn.data.dataset import (
     MAX_OVERHANG,
     GroundTruth,
@@ -21,11 +22,12 @@ from keras_frcnn.data.dataset import (
     fit_box,
     map_in_threads,
 )
-from keras_frcnn.data.paths import error_message
+from keras_frcnn.data.paths import data_folder, error_message
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import coco_json
 from keras_frcnn.data.readers.annotated import Header, read_header
-from keras_frcnn.data.readers.categories import join_categories
+
+_PREFIX = "instances_"
 
 
 class _ListedImage(NamedTuple):
@@ -61,7 +63,12 @@ class _Annotations(NamedTuple):
     ids: list
 
 
-available_splits = coco_json.available_splits
+def available_splits(data_dir: str) -> list[str]:
+    """Lists the valid splits of a data folder in COCO's layout."""
+    root = pathlib.Path(data_dir)
+    stems = sorted(path.stem for path in root.glob("annotations/*.json"))
+    instances = [stem.removeprefix(_PREFIX) for stem in stems if stem.startswith(_PREFIX)]
+    return instances or stems or sorted(path.name for path in root.glob("*.json"))
 
 
 def read(source: DataSource) -> Reading:
@@ -79,6 +86,8 @@ def read(source: DataSource) -> Reading:
 
     Details:
 
+    - The name of an image is relative to the folder of images or to the annotation file. Folders in
+      it that do not exist are left out, as those of Label Studio's server.
     - Image ids are those of the file. If two splits share an id, all ids are prefixed with their
       split and a slash.
     - The classes are the categories in the order of their ids, which are kept in
@@ -144,14 +153,14 @@ def _read_annotations(source: DataSource, problems: list[Problem], images: bool)
     splits = tuple(dict.fromkeys(source.splits))
     if not splits:
         raise invalid("at least one split", "none", source.data_dir)
-    located = [coco_json.locate(source.data_dir, split, images) for split in splits]
-    files = [coco_json.read(path, problems, source.annotated) for path, _ in located]
+    located = [_locate(source.data_dir, split, images) for split in splits]
+    files = [coco_json.read(*paths, problems, source.annotated) for paths in located]
     categories = join_categories((file.path, file.categories) for file in files)
     categories = dict(sorted(categories.items()))
     listed, image_ids, rows = [], [], []
-    for split, (path, folder), file in zip(splits, located, files, strict=True):
+    for split, file in zip(splits, files, strict=True):
         rows.append(file.rows + len(listed))
-        listed += [_ListedImage(path, folder / image.name, image) for image in file.images]
+        listed += [_ListedImage(file.path, image.path, image) for image in file.images]
         image_ids += [(split, image.image_id) for image in file.images]
     unique = len({image_id for _, image_id in image_ids}) == len(image_ids)
     numbers = np.concatenate([file.category_ids for file in files])
@@ -166,6 +175,41 @@ def _read_annotations(source: DataSource, problems: list[Problem], images: bool)
         crowd=np.concatenate([file.crowd for file in files]),
     )
     return _Annotations(listed, truth, list(itertools.chain.from_iterable(f.ids for f in files)))
+
+
+def _locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, pathlib.Path]:
+    """Finds the files of a split.
+
+    Args:
+        data_dir: the setting of this name.
+        split: a split as described in ``read``.
+        images: whether the folder of the images must exist.
+
+    Returns:
+        Its annotation file and the folder of its images.
+
+    Raises:
+        DataError: If the file or the folder is missing. The error also lists the known splits.
+    """
+    root = data_folder(data_dir)
+    name, _, folder = split.partition(":")
+    files = [root / "annotations" / f"{prefix}{name}.json" for prefix in (_PREFIX, "")]
+    files = [root / name] if name.endswith(".json") else files
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        known = ", ".join(available_splits(data_dir)) or "none in annotations/ or beside it"
+        expected = f"the path of a .json file or one of the splits: {known}"
+        raise invalid(expected, repr(split), data_dir)
+    stem = path.stem.removeprefix(_PREFIX)
+    folders = [root / stem, root / "images" / stem, root / "images"]
+    folders += [path.parent] if name.endswith(".json") else []
+    folders = [root / folder] if folder else folders
+    found = [candidate for candidate in folders if candidate.is_dir()]
+    if images and not found:
+        expected = f"the images of {name} in {' or '.join(map(str, folders))}"
+        hint = f"another folder can be given after a colon, as in {name}:FOLDER"
+        raise invalid(expected, "none", data_dir, message=f"expected {expected}; {hint}")
+    return path, [*found, root][0]
 
 
 def _read_header(image: _ListedImage) -> tuple[Header | None, Problem | None]:

@@ -1,4 +1,4 @@
-"""Finds and reads COCO's instances JSON files.
+"""Reads COCO's instances JSON files.
 
 A file may come from anywhere, so every value is checked, and no name may lead out of its folder.
 Outlines are skipped during parsing, so that a million objects need less than two gigabytes.
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from keras_frcnn.data.paths import data_folder, leads_out
+from keras_frcnn.data.paths import FileFinder, leads_out
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
 
 MAX_BYTES = 2**30
@@ -23,7 +23,6 @@ MAX_BYTES = 2**30
 
 _MAX_NUMBER = 1e9  # far larger than any image, but an area of such sides does not overflow
 _MAX_ID = 2**53  # integers in JSON are exact up to this number
-_PREFIX = "instances_"
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # for file names, tables and logs
 
 _short = reprlib.repr  # a value for a message, cut to a readable length
@@ -81,7 +80,7 @@ class Image:
     """One entry of "images"; height and width are None if it does not give them."""
 
     image_id: int | str
-    name: str
+    path: pathlib.Path
     height: int | None
     width: int | None
 
@@ -113,53 +112,14 @@ class AnnotationFile:
     crowd: np.ndarray
 
 
-def locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, pathlib.Path]:
-    """Finds the files of a split.
-
-    Args:
-        data_dir: the setting of this name.
-        split: a split as described in ``coco.read``.
-        images: whether the folder of the images must exist.
-
-    Returns:
-        Its annotation file and the folder of its images.
-
-    Raises:
-        DataError: If the file or the folder is missing. The error also lists the known splits.
-    """
-    root = data_folder(data_dir)
-    name, _, folder = split.partition(":")
-    files = [root / "annotations" / f"{prefix}{name}.json" for prefix in (_PREFIX, "")]
-    files = [root / name] if name.endswith(".json") else files
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
-        known = ", ".join(available_splits(data_dir)) or "none in annotations/"
-        expected = f"the path of a .json file or one of the splits: {known}"
-        raise invalid(expected, repr(split), data_dir)
-    stem = path.stem.removeprefix(_PREFIX)
-    folders = [root / stem, root / "images" / stem, root / "images"]
-    folders += [path.parent] if name.endswith(".json") else []
-    folders = [root / folder] if folder else folders
-    found = [candidate for candidate in folders if candidate.is_dir()]
-    if images and not found:
-        expected = f"the images of {name} in {' or '.join(map(str, folders))}"
-        hint = f"another folder can be given after a colon, as in {name}:FOLDER"
-        raise invalid(expected, "none", data_dir, message=f"expected {expected}; {hint}")
-    return path, [*found, root][0]
-
-
-def available_splits(data_dir: str) -> list[str]:
-    """Lists the valid splits of a data folder in COCO's layout."""
-    stems = sorted(path.stem for path in pathlib.Path(data_dir).glob("annotations/*.json"))
-    instances = [stem.removeprefix(_PREFIX) for stem in stems if stem.startswith(_PREFIX)]
-    return instances or stems
-
-
-def read(path: pathlib.Path, problems: list[Problem], annotated: bool = True) -> AnnotationFile:
+def read(
+    path: pathlib.Path, folder: pathlib.Path, problems: list[Problem], annotated: bool = True
+) -> AnnotationFile:
     """Reads an annotation file.
 
     Args:
         path: the file.
+        folder: the folder of its images.
         problems: a list to which the problems of images and objects that are left out are added.
         annotated: whether to read the objects; COCO's files of test images have none.
 
@@ -172,7 +132,7 @@ def read(path: pathlib.Path, problems: list[Problem], annotated: bool = True) ->
     """
     content = _parse(path, annotated)
     categories = _read_categories(path, content.categories)
-    images, rows = _read_images(path, content.images, problems)
+    images, rows = _read_images(path, folder, content.images, problems)
     items = content.annotations if annotated else []
     objects = []
     for number, item in enumerate(items):
@@ -263,7 +223,7 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
     categories, names = {}, set()
     for number, item in enumerate(items):
         known = isinstance(item, _CategoryEntry)
-        key, name = (item.id, item.name) if known else (None, None)
+        key, name = (whole(item.id), item.name) if known else (None, None)
         if not is_id(key) or isinstance(key, str) or not is_text(name):
             place = f"{path}: categories[{number}]"
             raise invalid("a whole number as id and a name", _describe(item), place)
@@ -279,30 +239,54 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
 
 
 def _read_images(
-    path: pathlib.Path, items: list, problems: list[Problem]
+    path: pathlib.Path, folder: pathlib.Path, items: list, problems: list[Problem]
 ) -> tuple[list[Image], dict[int | str, int | None]]:
     """Returns the images, and the index of each by its id, or None if it is left out."""
-    images, rows = [], {}
+    images, rows, finder = [], {}, FileFinder(folder, path.parent)
     for number, item in enumerate(items):
-        image_id = item.id if isinstance(item, _ImageEntry) else None
+        image_id = whole(item.id) if isinstance(item, _ImageEntry) else None
         if not is_id(image_id):
             problem, which = _fault("", "a number or text as id", item), f"images[{number}]"
         elif image_id in rows:
             words = f"every image id must occur only once. Received twice: {image_id!r}"
             raise invalid("every image id once", f"{image_id!r} twice", path, words)
         else:
-            problem, which = _image_problem(item), f"image {image_id!r}"
+            file = _find_image(item.file_name, path, folder, finder)
+            problem, which = _image_problem(item, file), f"image {image_id!r}"
             rows[image_id] = None if problem else len(images)
         if problem:
             remedy = Remedy.LEAVE_OUT
             problems.append(problem.replace(file=str(path), object=which, remedy=remedy))
         else:
-            images.append(Image(image_id, item.file_name, item.height, item.width))
+            images.append(Image(image_id, file, whole(item.height), whole(item.width)))
     return images, rows
 
 
-def _image_problem(item: _ImageEntry) -> Problem | None:
-    if not is_text(item.file_name) or leads_out(item.file_name):
+def _find_image(
+    name: Any, annotations: pathlib.Path, folder: pathlib.Path, finder: FileFinder
+) -> pathlib.Path | None:
+    """Finds the file of an image, whose name should be relative to the folder of images.
+
+    Label Studio writes names relative to the annotation file (images/a.jpg), in Windows' form
+    (images\\a.jpg), and with folders of its server that are not in the export (images\\1/a.jpg,
+    ..\\..\\label-studio\\media\\upload\\1\\a.jpg). Folders that are not there are left out.
+
+    Returns:
+        The file, which may be missing; None if the name is none or leads out of the folder.
+    """
+    if not is_text(name):
+        return None
+    name = name.replace("\\", "/")
+    inside = [] if leads_out(name) else [folder / name, annotations.parent / name]
+    found = [path for path in map(finder.find, inside) if path]
+    if not found and not any(finder.find(path.parent) for path in inside):
+        by_name = finder.find(folder / name.rpartition("/")[2])
+        found = [by_name] if by_name else []
+    return next(iter(found + inside), None)
+
+
+def _image_problem(item: _ImageEntry, file: pathlib.Path | None) -> Problem | None:
+    if file is None:
         expected = "name a file below the folder of images"
         message = f"file_name must {expected}. Received: {_short(item.file_name)}"
         return Problem(
@@ -311,7 +295,7 @@ def _image_problem(item: _ImageEntry) -> Problem | None:
             expected=expected,
             received=_short(item.file_name),
         )
-    for key, size in (("height", item.height), ("width", item.width)):
+    for key, size in (("height", whole(item.height)), ("width", whole(item.width))):
         if size is not None and (type(size) is not int or not 0 < size <= _MAX_NUMBER):
             return _fault(key, "a positive whole number", size)
     return None
@@ -335,7 +319,7 @@ def read_object(
     """
     if not isinstance(item, ObjectEntry):
         raise DataError(_fault("", "an object", item))
-    image_id, category_id, bbox = item.image_id, item.category_id, item.bbox
+    image_id, category_id, bbox = whole(item.image_id), whole(item.category_id), item.bbox
     if type(image_id) not in (int, str) or image_id not in rows:
         raise DataError(_fault("image_id", "that of one of the images", image_id))
     if type(category_id) is not int or category_id not in categories:
@@ -343,7 +327,7 @@ def read_object(
         raise DataError(_fault("category_id", expected, category_id, kind))
     if type(bbox) is not list or len(bbox) != 4 or not all(map(is_number, bbox)):
         raise DataError(_fault("bbox", "four finite numbers: x, y, width, height", bbox))
-    area, crowd = item.area, item.iscrowd
+    area, crowd = item.area, 0 if item.iscrowd is None else whole(item.iscrowd)
     if area is None:
         area = bbox[2] * bbox[3]
     elif type(area) not in (int, float) or not 0 <= area <= _MAX_NUMBER**2:
@@ -374,6 +358,12 @@ def _describe(value: Any) -> str:
 def is_number(value: Any) -> bool:
     """Returns whether a value is a finite number in the range of coordinates and scores."""
     return type(value) in (int, float) and abs(value) <= _MAX_NUMBER
+
+
+def whole(value: Any) -> Any:
+    """Returns a whole number as an integer, if it is written as a float; or else the value."""
+    is_whole = type(value) is float and abs(value) <= _MAX_ID and value.is_integer()
+    return int(value) if is_whole else value
 
 
 def is_id(value: Any) -> bool:

@@ -10,10 +10,15 @@ import pathlib
 from keras_frcnn.config import DataSource
 from keras_frcnn.data import splits
 from keras_frcnn.data.dataset import Reading, map_in_threads
-from keras_frcnn.data.paths import data_folder, leads_out, read_lines
+from keras_frcnn.data.paths import FileFinder, data_folder, leads_out, read_lines
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers import voc_xml, yolo
-from keras_frcnn.data.readers.annotated import AnnotatedImage, read_header, to_reading
+from keras_frcnn.data.readers.annotated import (
+    AnnotatedImage,
+    read_header,
+    to_reading,
+    without_repeats,
+)
 
 CLASSES = "classes.txt"
 EVERYTHING = "all"
@@ -53,9 +58,13 @@ def read(source: DataSource) -> Reading:
     names = dict.fromkeys(name for names in lists for name in names)
     class_names = _class_names(source, root)
     read_one = functools.partial(
-        _read_image, root=root, class_names=class_names, annotated=source.annotated
+        _read_image,
+        root=root,
+        class_names=class_names,
+        annotated=source.annotated,
+        finder=FileFinder(root),
     )
-    images = list(map_in_threads(read_one, list(names)))
+    images = without_repeats(list(map_in_threads(read_one, list(names))), "annotation")
 
     def choose_names(found: set[str]) -> tuple[str, ...]:
         names = class_names or ()
@@ -99,10 +108,14 @@ def _class_names(source: DataSource, root: pathlib.Path) -> tuple[str, ...] | No
 
 
 def _read_image(
-    name: str, root: pathlib.Path, class_names: tuple[str, ...] | None, annotated: bool
+    name: str,
+    root: pathlib.Path,
+    class_names: tuple[str, ...] | None,
+    annotated: bool,
+    finder: FileFinder,
 ) -> AnnotatedImage:
     """Reads the header of an image and the annotation beside it."""
-    path = root / name
+    path = finder.find(root / name) or root / name
     problems: list[Problem] = []
     if os.path.isfile(path):
         header, problem = read_header(path)
@@ -113,7 +126,7 @@ def _read_image(
         problems.append(Problem(kind=kind, file=str(path), message=words, remedy=remedy))
         return AnnotatedImage(name, "", None, problems=problems)
     size, orientation = (header[:2], header[2]) if header else (None, 1)
-    xml, txt = path.with_suffix(".xml"), path.with_suffix(".txt")
+    xml, txt = (finder.find(beside) or beside for beside in map(path.with_suffix, (".xml", ".txt")))
     if not annotated:
         return AnnotatedImage(name, str(path), size, orientation, problems=problems)
     if xml.is_file():

@@ -25,9 +25,9 @@ from PIL import Image
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.console import with_progress
+from keras_frcnn.data.categories import COCO_CATEGORIES
 from keras_frcnn.data.dataset import Reading
 from keras_frcnn.data.readers import tf_example, tfrecord
-from keras_frcnn.data.readers.categories import COCO_CATEGORIES
 from keras_frcnn.data.writers import tfrecord as tfrecord_writer
 
 CACHE = "keras_frcnn"

@@ -7,19 +7,20 @@ its image in the TFRecord file.
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.console import with_progress
+from keras_frcnn.data.categories import find_label_map, join_categories, read_label_map
 from keras_frcnn.data.class_names import choose
-from keras_frcnn.data.dataset import MAX_OVERHANG, Reading, Record, fit_box
+from keras_frcnn.data.dataset import MAX_OVERHANG, GroundTruth, Reading, Record, fit_box
 from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy
-from keras_frcnn.data.readers import image_truth, tf_example, tfrecord_file
-from keras_frcnn.data.readers.categories import find_label_map, join_categories, read_label_map
-from keras_frcnn.data.readers.image_truth import ImageTruth
+from keras_frcnn.data.readers import coco_json, tf_example, tfrecord_file
 from keras_frcnn.data.readers.tf_example import Example
 
 _ROUNDING = 0.001  # largest error in pixels of fractions in float32
@@ -50,6 +51,16 @@ class _Classes:
     def label_of_number(self) -> dict[int, int]:
         """Labels by number."""
         return {number: label for label, number in enumerate(self.categories)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _ImageTruth:
+    """The objects of one image as columns, see ``GroundTruth``."""
+
+    labels: Sequence[int]
+    bboxes: Sequence[Sequence[float]]
+    areas: Sequence[float]
+    crowd: Sequence[bool]
 
 
 def read(source: DataSource) -> Reading:
@@ -123,7 +134,7 @@ def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) 
     classes = _choose_classes(source, list(folders), examples)
     any_coco = any(example.is_coco for example in examples)
 
-    kept: list[tuple[Record, ImageTruth]] = []
+    kept: list[tuple[Record, _ImageTruth]] = []
     for example, image_id in zip(examples, _image_ids(examples), strict=True):
         try:
             if image_id is None:
@@ -134,7 +145,7 @@ def read_files(source: DataSource, files: Mapping[str, Sequence[pathlib.Path]]) 
     truth = None
     if kept and (classes.are_sparse or all(record.form == "coco" for record, _ in kept)):
         category_ids = tuple(classes.categories) or tuple(range(1, len(classes.names) + 1))
-        truth = image_truth.join(kept, classes.names, category_ids)
+        truth = _join_truths(kept, classes.names, category_ids)
     return Reading(classes.names, [record for record, _ in kept], problems, truth)
 
 
@@ -209,7 +220,7 @@ def _image_ids(examples: Sequence[Example]) -> list[int | str | None]:
 
 def _convert(
     example: Example, image_id: int | str, any_coco: bool, classes: _Classes
-) -> tuple[Record, ImageTruth]:
+) -> tuple[Record, _ImageTruth]:
     """Converts names to labels, and checks the boxes."""
     boxes, labels, kept, problems = [], [], [], []
     raw, size = example.boxes, [example.height, example.width]
@@ -244,8 +255,8 @@ def _convert(
     )
     areas = None if example.areas is None else example.areas[kept]
     if example.annotations is None:
-        return record, image_truth.of_record(record, areas)
-    return record, image_truth.of_annotations(example.annotations, classes.label_of_number)
+        return record, _truth_of_record(record, areas)
+    return record, _truth_of_annotations(example.annotations, classes.label_of_number)
 
 
 def _class_of(example: Example, index: int, classes: _Classes) -> tuple[str, int, Problem | None]:
@@ -271,3 +282,84 @@ def _class_of(example: Example, index: int, classes: _Classes) -> tuple[str, int
 
 def _unknown_class(words: str) -> Problem:
     return Problem(kind=ProblemKind.UNKNOWN_CLASS, message=words, remedy=Remedy.DROP)
+
+
+def _truth_of_record(record: Record, areas: np.ndarray | None) -> _ImageTruth:
+    """Converts the objects of a record.
+
+    Args:
+        record: the record.
+        areas: float64 [G], pixels; None for the areas of the boxes.
+
+    Returns:
+        The objects; difficult objects become crowd regions.
+    """
+    y1, x1, y2, x2 = record.boxes.astype(np.float64).T
+    bboxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
+    areas = bboxes[:, 2] * bboxes[:, 3] if areas is None else areas
+    return _ImageTruth(record.labels, bboxes, areas, record.difficult)
+
+
+def _truth_of_annotations(text: bytes, label_of: Mapping[int, int]) -> _ImageTruth:
+    """Converts annotations in COCO's format.
+
+    Args:
+        text: a list of annotations, as JSON.
+        label_of: labels by category id.
+
+    Returns:
+        The objects.
+
+    Raises:
+        DataError: If an annotation is wrong. The error names the key, the annotation, counted from
+            0, and what is wrong.
+    """
+    try:
+        items = coco_json.decode(text, list[coco_json.ObjectEntry])
+    except DataError as error:
+        raise tf_example.fault(tf_example.COCO, error.problems[0].text) from error
+    except (ValueError, RecursionError) as error:
+        raise tf_example.fault(tf_example.COCO, f"expected JSON. Received: {error}") from error
+    rows = []
+    for number, item in enumerate(items):
+        if isinstance(item, coco_json.ObjectEntry):
+            item.image_id = 0
+        try:
+            _, _, category_id, bbox, area, crowd = coco_json.read_object(item, {0: 0}, label_of)
+        except DataError as error:
+            key = f"{tf_example.COCO}[{number}]"
+            raise tf_example.fault(key, error.problems[0].text) from error
+        rows.append((label_of[category_id], bbox, area, bool(crowd)))
+    return _ImageTruth(*zip(*rows, strict=True)) if rows else _ImageTruth([], [], [], [])
+
+
+def _join_truths(
+    images: Sequence[tuple[Record, _ImageTruth]],
+    class_names: tuple[str, ...],
+    category_ids: tuple[int, ...],
+) -> GroundTruth:
+    """Joins the objects of several images.
+
+    Args:
+        images: the records, each with its objects.
+        class_names: the name of label 0, 1, ...
+        category_ids: COCO's category id of each label.
+
+    Returns:
+        The ground truth of these records.
+    """
+
+    def joined(name: str, dtype: Any) -> np.ndarray:
+        values = (getattr(truth, name) for _, truth in images)
+        return np.array(list(itertools.chain.from_iterable(values)), dtype)
+
+    return GroundTruth(
+        class_names=class_names,
+        category_ids=category_ids,
+        image_ids=tuple(record.image_id for record, _ in images),
+        rows=np.repeat(np.arange(len(images)), [len(truth.labels) for _, truth in images]),
+        labels=joined("labels", np.int64),
+        bboxes=joined("bboxes", np.float64).reshape(-1, 4),
+        areas=joined("areas", np.float64),
+        crowd=joined("crowd", bool),
+    )

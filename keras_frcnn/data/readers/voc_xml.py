@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import re
 from typing import Any
 
 import defusedxml.ElementTree
@@ -14,6 +15,7 @@ from keras_frcnn.data.readers.annotated import AnnotatedImage, AnnotatedObject, 
 
 _MAX_BYTES = 8_000_000  # size of an annotation with tens of thousands of objects
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # some tools write 128.0
 
 
 def parse(path: pathlib.Path) -> Any:
@@ -98,9 +100,9 @@ def check_size(root: Any, header: Header | None) -> tuple[tuple[int, int] | None
         return true, Problem(kind=ProblemKind.MISSING_SIZE, message="<size> is missing")
     sides = [(element.findtext(tag) or "").strip() for tag in ("height", "width")]
     received = " x ".join(sides)
-    if not all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides):
+    if not all(map(_WHOLE.fullmatch, sides)):
         return true, _size_problem(ProblemKind.MISSING_TAG, header, received)
-    written = int(sides[0]), int(sides[1])
+    written = int(float(sides[0])), int(float(sides[1]))
     if true is None:
         return written, None
     if written == true:
@@ -154,7 +156,7 @@ def read_objects(root: Any, size: tuple[int, int] | None) -> list[AnnotatedObjec
 
 def _read_object(number: int, element: Any, height: float, width: float) -> AnnotatedObject:
     name = (element.findtext("name") or "").strip()
-    difficult = (element.findtext("difficult") or "").strip().lower() in ("1", "true")
+    difficult = (element.findtext("difficult") or "").strip().lower() in ("1", "1.0", "true")
     corners = _read_corners(element)
     if not name or corners is None:
         words = "<bndbox> needs the numbers xmin, ymin, xmax, ymax" if name else "<name> is missing"

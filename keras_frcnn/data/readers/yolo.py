@@ -18,13 +18,20 @@ import yaml
 
 from keras_frcnn.config import DataSource
 from keras_frcnn.data.dataset import Reading, fit_box, map_in_threads
-from keras_frcnn.data.paths import data_folder, error_message, find_images, read_lines
+from keras_frcnn.data.paths import (
+    FileFinder,
+    data_folder,
+    error_message,
+    find_images,
+    read_lines,
+)
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
 from keras_frcnn.data.readers.annotated import (
     AnnotatedImage,
     AnnotatedObject,
     read_header,
     to_reading,
+    without_repeats,
 )
 from keras_frcnn.data.readers.coco_json import is_text
 
@@ -92,8 +99,10 @@ def read(source: DataSource) -> Reading:
         for entry in _entries_of(data, source.data_dir, split)
         for path in _images_of(data, entry, problems)
     )
-    read_one = functools.partial(_read_image, data=data, annotated=source.annotated)
-    images = _without_repeats(list(map_in_threads(read_one, list(paths))))
+    read_one = functools.partial(
+        _read_image, data=data, annotated=source.annotated, finder=FileFinder(data.root)
+    )
+    images = without_repeats(list(map_in_threads(read_one, list(paths))), "image_id")
     return to_reading(images, lambda found: data.class_names, problems, form="coco")
 
 
@@ -223,12 +232,17 @@ def _below(root: pathlib.Path, name: str | pathlib.Path) -> pathlib.Path | None:
     return path if path.is_relative_to(root) else None
 
 
-def _read_image(path: pathlib.Path, data: DataFile, annotated: bool) -> AnnotatedImage:
+def _read_image(
+    path: pathlib.Path, data: DataFile, annotated: bool, finder: FileFinder
+) -> AnnotatedImage:
     """Reads the header of an image and its labels."""
+    path = finder.find(path) or path
     relative = pathlib.PurePosixPath(path.relative_to(data.root).as_posix())
     image_id, labels = _image_id(relative), data.root / labels_of(relative)
+    labels = finder.find(labels) or labels
     if not os.path.isfile(path):
-        kind, words, remedy = ProblemKind.MISSING_IMAGE, "the image is missing", Remedy.LEAVE_OUT
+        kind, remedy = ProblemKind.MISSING_IMAGE, Remedy.LEAVE_OUT
+        words = f"the image is missing{finder.hint(path)}"
         problem = Problem(kind=kind, file=str(path), message=words, remedy=remedy)
         return AnnotatedImage(image_id, "", None, problems=[problem])
     header, problem = read_header(path)
@@ -262,24 +276,6 @@ def _last_images(folders: Sequence[str]) -> int | None:
     """Returns the index of the last folder ``images``; None if there is none."""
     indices = [index for index, name in enumerate(folders) if name == "images"]
     return indices[-1] if indices else None
-
-
-def _without_repeats(images: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
-    """Adds a problem to images with the same id, and thus the same labels, as an earlier one."""
-    first: dict[str, AnnotatedImage] = {}
-    checked = []
-    for image in images:
-        other = first.setdefault(image.image_id, image)
-        if other is not image:
-            problem = Problem(
-                kind=ProblemKind.REPEATED_IMAGE,
-                file=image.path,
-                message=f"{other.path} has the same image id {image.image_id!r}",
-                remedy=Remedy.LEAVE_OUT,
-            )
-            image = dataclasses.replace(image, problems=[*image.problems, problem])
-        checked.append(image)
-    return checked
 
 
 def read_labels(

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from keras_frcnn.console import with_progress
+from keras_frcnn.data import categories
 from keras_frcnn.data.dataset import Dataset, GroundTruth, Record
 from keras_frcnn.data.images.spans import open_image
-from keras_frcnn.data.readers import categories, coco, tf_example, tfrecord_file
+from keras_frcnn.data.readers import coco, tf_example, tfrecord_file
 from keras_frcnn.data.writers.new_folder import appearing, check_folder
 
 LABEL_MAP = "label_map.pbtxt"

@@ -4,6 +4,7 @@
 ``fix`` writes a corrected copy.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import numpy as np
 from keras_frcnn.backbones import strides_of
 from keras_frcnn.config import Config
 from keras_frcnn.console import plain
+from keras_frcnn.data import class_names
+from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import integrity
 from keras_frcnn.data.problems import Problem, ProblemKind
+from keras_frcnn.inspection import suitability
 from keras_frcnn.inspection.check_data import samples, statistics
 from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import SUBSETS, Object, Sample, Source
@@ -24,14 +28,18 @@ NEAR = 6
 _SHOWN_CLASSES = 8
 
 
-def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Report:
+def check(
+    config: Config, near: int = NEAR, allow: Collection[str] = (), asked: Collection[str] = ()
+) -> Report:
     """Checks the images and annotations of ``train_split`` and ``eval_split``.
 
     Args:
-        config: settings; the data group and the backbone are used.
+        config: settings; the data group, the backbone, the anchors and the limits of detection are
+            used.
         near: images look the same if at most this many of 128 bits differ; -1 switches the search
             for such images off.
         allow: kinds of findings that do not count as problems here.
+        asked: see ``samples.read``.
 
     Returns:
         The report. However bad the findings are, only a missing folder or split is an error.
@@ -46,9 +54,10 @@ def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Repo
         )
     if not -1 <= near <= 128:
         raise ValueError(f"near must be between -1 and 128 bits. Received: {near}")
-    source = samples.read(config)
+    source = samples.read(config, asked)
     finder = _Finder(config, source)
     findings = [
+        *(finder.of_settings(config) if source.annotated else ()),
         *finder.without_image(),
         *finder.unmatched(),
         *(finding for sample in source.samples for finding in finder.of_sample(sample)),
@@ -82,6 +91,37 @@ class _Finder:
     def without_image(self) -> Iterator[Finding]:
         for subset, problem in self._source.problems:
             yield self._of_problem(problem, subset)
+
+    def of_settings(self, config: Config) -> Iterator[Finding]:
+        """Finds what keeps a run with these settings from learning or finding all objects."""
+        for line in class_names.look_alikes(self._source.class_names):
+            yield Finding("similar_class", "train", message=plain(line))
+        for line in self._source.repeated:
+            yield Finding("overlap", "eval", message=plain(line))
+        for subset in dict.fromkeys(("train", *(s.subset for s in self._source.samples))):
+            of_subset = [sample for sample in self._source.samples if sample.subset == subset]
+            problems = [problem for part, problem in self._source.problems if part == subset]
+            problems += [p for s in of_subset for p in s.record.problems if p.remedy]
+            records = [
+                self._usable(sample)
+                for sample in of_subset
+                if sample.record.is_usable and sample.file.suffix
+            ]
+            fault = suitability.nothing_to_learn(records, problems, config, subset == "train")
+            if fault:
+                yield Finding("nothing_to_learn", subset, message=plain(fault))
+            for line in suitability.cut_off(records, config):
+                yield Finding("cut_off", subset, message=plain(line))
+
+    def _usable(self, sample: Sample) -> Record:
+        """Returns the record of an image, without objects of unknown classes."""
+        items = [o for o in sample.objects or () if o.box is not None and o.name in self._known]
+        return dataclasses.replace(
+            sample.record,
+            boxes=np.array([item.box for item in items], np.float32).reshape(-1, 4),
+            labels=np.zeros(len(items), np.int32),
+            difficult=np.array([item.difficult for item in items], bool),
+        )
 
     def unmatched(self) -> Iterator[Finding]:
         for subset, name, words in self._source.unmatched:

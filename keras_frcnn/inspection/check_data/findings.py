@@ -27,6 +27,10 @@ class Kind:
 
 
 KINDS = {
+    "nothing_to_learn": Kind(
+        "Nothing to learn from",
+        "Training would stop before its first step, or evaluation would measure nothing.",
+    ),
     "missing_image": Kind("Missing images", "An image is listed, but there is no such file."),
     "unreadable_image": Kind("Unreadable files", "The file is empty, or neither JPEG nor PNG."),
     "broken_image": Kind(
@@ -67,6 +71,19 @@ KINDS = {
     "left_out": Kind("Invalid entries", "An entry does not follow the format and is left out."),
     "near_overlap": Kind(
         "Nearly in both sets", "An evaluation image looks like a training image.", True
+    ),
+    "similar_class": Kind(
+        "Classes that look alike",
+        "Their names differ only in case, spaces, punctuation or the form of accents.",
+        True,
+    ),
+    "similar_file": Kind(
+        "Images of nearly one name", "Another file could be the image as well.", True
+    ),
+    "cut_off": Kind(
+        "Limits that are too low",
+        "A setting keeps objects of crowded images from being found.",
+        True,
     ),
     "unmatched_class": Kind(
         "Classes left out",

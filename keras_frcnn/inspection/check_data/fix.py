@@ -13,7 +13,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.console import plain, with_progress
 from keras_frcnn.data.images import pillow
 from keras_frcnn.data.problems import ProblemKind
-from keras_frcnn.data.readers import voc_layout, voc_xml
+from keras_frcnn.data.readers import voc, voc_xml
 from keras_frcnn.inspection.check_data import samples
 from keras_frcnn.inspection.check_data.checks import doubles
 from keras_frcnn.inspection.check_data.findings import Report
@@ -111,7 +111,7 @@ class _Copier:
 
     def copy_split(self, split: str, kept: set[Path]) -> None:
         """Writes an image set with the images whose annotations were kept."""
-        entries = voc_layout.entries(str(self._root), (split,), problems=[])
+        entries = voc.entries(str(self._root), (split,), problems=[])
         lines = [entry.stem for entry in entries if entry.annotation in kept]
         for folder in {entry.folder for entry in entries}:
             path = folder / "ImageSets" / "Main" / f"{split.rpartition('/')[2]}.txt"

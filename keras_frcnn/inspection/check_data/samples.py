@@ -8,7 +8,7 @@ import concurrent.futures
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ from keras_frcnn.data.images.integrity import ImageFile
 from keras_frcnn.data.images.spans import Span
 from keras_frcnn.data.paths import find_images
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy
-from keras_frcnn.data.readers import voc
 
 SUBSETS = ("train", "eval")
 
 _LINK_WORDS = "a link out of the data folder; not shown"
 _MOST_THREADS = 8
+_ANNOTATION_SUFFIXES = (".xml", ".json", ".yaml", ".yml", ".csv", ".tfrecord", ".record")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +43,7 @@ class Object:
             anywhere. None if unreadable.
         box: float32 [4], the part of the box inside the image; None if that is not usable.
         problem: what is wrong; None if nothing is.
+        difficult: whether it is a difficult object or a crowd region.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Object:
     written: np.ndarray | None
     box: np.ndarray | None
     problem: Problem | None = None
+    difficult: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +114,8 @@ class Source:
         problems: ``(subset, problem)`` for each problem that does not belong to an image.
         remarks: what the user should know about what was read.
         unmatched: ``(subset, class, line)`` for each class of joined data that matches no class.
+        repeated: one line for each data set whose image sets are trained on and evaluated on.
+        annotated: whether the annotations were read, and not only the images.
     """
 
     class_names: tuple[str, ...]
@@ -119,6 +123,8 @@ class Source:
     problems: list[tuple[str, Problem]] = dataclasses.field(default_factory=list)
     remarks: list[str] = dataclasses.field(default_factory=list)
     unmatched: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
+    repeated: list[str] = dataclasses.field(default_factory=list)
+    annotated: bool = True
 
 
 @dataclasses.dataclass
@@ -130,11 +136,13 @@ class _Part:
     problems: list[tuple[str, Problem]]
 
 
-def read(config: Config) -> Source:
+def read(config: Config, asked: Collection[str] = ()) -> Source:
     """Reads the images and annotations of ``train_split`` and ``eval_split``.
 
     Args:
         config: settings; the data group is used except for ``on_bad_record``.
+        asked: which of "train_split" and "eval_split" the user gave. An image set that is not there
+            is then an error, even if it is the default one.
 
     Returns:
         All images. Each was decoded by Pillow and, if that found no problem, as in training.
@@ -144,7 +152,7 @@ def read(config: Config) -> Source:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's warnings do not name the file
-        sources, remarks = _sources(config)
+        sources, repeated, remarks = _sources(config, asked)
         parts = [_read_part(source, subset) for source, subset in sources]
     class_names = classes.choose(None, config.classes_file, parts[0].class_names)
     unmatched: list[tuple[str, str, str]] = []
@@ -160,6 +168,8 @@ def read(config: Config) -> Source:
         [problem for part in parts for problem in part.problems],
         remarks,
         unmatched,
+        repeated,
+        any(source.annotated for source, _ in sources),
     )
 
 
@@ -170,37 +180,48 @@ def has_voc_layout(config: Config) -> bool:
     return not _holds_only_images(config.sources(config.train_split)[0])
 
 
-def _sources(config: Config) -> tuple[list[tuple[DataSource, str]], list[str]]:
-    """Returns the sources to read, each once and with its subset, and remarks."""
-    train = config.sources(config.train_split)
-    if config.dataset == ("voc",) and _holds_only_images(train[0]):
+def _sources(
+    config: Config, asked: Collection[str]
+) -> tuple[list[tuple[DataSource, str]], list[str], list[str]]:
+    """Returns the sources to read, each once and with its subset; a line for each that would be
+    read for both subsets; and remarks.
+    """
+    train, defaults = config.sources(config.train_split), Config()
+    is_any = config.train_split == defaults.train_split and "train_split" not in asked
+    if is_any and config.dataset == ("voc",) and _holds_only_images(train[0]):
         images = DataSource("folder", train[0].data_dir, ("all",), "skip", annotated=False)
         remark = f"{images.data_dir} has no ImageSets/Main: only the images in it are checked"
-        return [(images, "train")], [remark]
+        return [(images, "train")], [], [remark]
     evaluation = config.sources(config.eval_split) if config.is_evaluated else ()
     remarks = []
     list_splits = getattr(reader_of(train[0].dataset), "available_splits", None)
-    is_default = config.eval_split == Config().eval_split and len(config.dataset) == 1
-    if is_default and list_splits is not None:
+    is_default = config.eval_split == defaults.eval_split and len(config.dataset) == 1
+    if is_default and "eval_split" not in asked and list_splits is not None:
         missing = {*config.eval_split} - {*list_splits(train[0].data_dir)}
         if missing and not train[0].split:
             words = "only the training images are checked"
             remarks.append(f"no image set {', '.join(missing)}: {words}")
             evaluation = ()
     seen = {(str(source), frozenset(source.splits)) for source in train}
-    fresh = [s for s in evaluation if (str(s), frozenset(s.splits)) not in seen]
-    return [*((source, "train") for source in train), *((s, "eval") for s in fresh)], remarks
+    again = [s for s in evaluation if (str(s), frozenset(s.splits)) in seen]
+    repeated = [f"{s}: {', '.join(s.splits)} is trained on and evaluated on" for s in again]
+    fresh = [(source, "eval") for source in evaluation if source not in again]
+    return [*((source, "train") for source in train), *fresh], repeated, remarks
 
 
 def _holds_only_images(source: DataSource) -> bool:
+    """Says whether a folder holds images, but no annotations in any format."""
     root = Path(source.data_dir)
     if not source.data_dir or not root.is_dir():
         return False
-    try:
-        voc.available_splits(source.data_dir)
-    except ValueError:
-        return any(True for _ in find_images(root))
-    return False
+    images = {path.with_suffix("") for path in find_images(root)}
+    texts = {path.with_suffix("") for path in root.rglob("*.txt")}
+    is_annotated = images & texts or any(root.rglob("labels"))
+    return bool(images) and not is_annotated and not any(map(_is_annotation, root.rglob("*.*")))
+
+
+def _is_annotation(path: Path) -> bool:
+    return path.suffix.lower() in _ANNOTATION_SUFFIXES
 
 
 def _read_part(source: DataSource, subset: str) -> _Part:
@@ -264,16 +285,16 @@ def _objects(record: Record, class_names: tuple[str, ...]) -> list[Object]:
     """Returns all objects of a record in their order, including those that its reader dropped."""
     faults = {problem.number: problem for problem in record.problems if problem.number}
     dropped = {number for number, fault in faults.items() if fault.remedy == Remedy.DROP}
-    kept = zip(record.boxes, record.labels.tolist(), strict=True)
+    kept = zip(record.boxes, record.labels.tolist(), record.difficult.tolist(), strict=True)
     objects = []
     for number in range(1, len(record.boxes) + len(dropped) + 1):
         fault = faults.get(number)
         if number in dropped:
             objects.append(Object(number, fault.class_name, _finite(fault.box), None, fault))
             continue
-        box, label = next(kept)
+        box, label, difficult = next(kept)
         written = box.astype(np.float64) if fault is None else _finite(fault.box)
-        objects.append(Object(number, class_names[label], written, box, fault))
+        objects.append(Object(number, class_names[label], written, box, fault, difficult))
     return objects
 
 

@@ -13,7 +13,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.images import headers
 from keras_frcnn.data.images.preprocessing import CAFFE
-from keras_frcnn.data.readers import coco_json
+from keras_frcnn.data.readers import coco, coco_json
 from tests.data.conftest import CocoFolder
 
 
@@ -122,7 +122,7 @@ def test_a_split_that_is_not_there_is_named_with_those_that_are(folder):
     message = refusal(folder.add(1), ("val2017",))
     assert "one of the splits: train. Received: 'val2017'" in message
     (folder.root / "annotations" / "captions_train.json").write_text("{}")
-    assert coco_json.available_splits(str(folder.root)) == ["train"]
+    assert coco.available_splits(str(folder.root)) == ["train"]
     assert "'labels.json'" in refusal(folder, ("labels.json",))
     assert "existing folder" in refusal(folder.root / "none")
     os.rename(folder.images, folder.root / "photos")
@@ -272,7 +272,7 @@ def test_boxes_without_area_are_refused_or_dropped_but_stay_in_the_truth(folder,
         ({"category_id": 1}, "category_id must be that of one of the categories. Received: 1"),
         ({"category_id": "3"}, "category_id must be"),
         ({"category_id": {}}, "category_id must be"),
-        ({"category_id": 3.0}, "category_id must be"),
+        ({"category_id": 3.5}, "category_id must be"),
         ({"bbox": None}, "bbox must be four finite numbers"),
         ({"bbox": [1, 2, 3]}, "bbox must be"),
         ({"bbox": [1, 2, 3, "4"]}, "bbox must be"),
@@ -481,3 +481,50 @@ def test_mutated_files_are_read_or_refused(folder):
             assert len(dataset.records) == len(dataset.truth.image_ids)
             outcomes.add("read" if not dataset.skipped else "skipped")
     assert outcomes == {"refused", "read", "skipped"}
+
+
+# --- forms of other tools -------------------------------------------------------------------------
+
+
+def test_whole_numbers_may_be_written_as_floats_and_null_is_no_crowd(folder):
+    folder.add(1, ([0, 0, 5, 5], 3.0, {"iscrowd": None, "image_id": 1.0}), height=40.0, width=60.0)
+    folder.annotate(1, [1, 0, 5, 5], 3, {"iscrowd": 1.0})
+    folder.content["images"][0]["id"] = 1.0
+    folder.content["categories"][1]["id"] = 3.0
+    folder.save()
+    dataset = load(folder)
+    (record,) = dataset.records
+    assert (record.image_id, type(record.image_id)) == (1, int)
+    assert record.labels.tolist() == [0, 0] and record.difficult.tolist() == [False, True]
+    assert dataset.truth.crowd.tolist() == [False, True]
+    assert dataset.truth.category_ids == (3, 18)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "images/a.jpg",
+        "images\\a.jpg",
+        "images\\1/a.jpg",
+        "images/1/a.jpg",
+        "..\\..\\label-studio\\label-studio\\media\\upload\\4\\a.jpg",
+        "/data/local-files/?d=photos/a.jpg",
+        "C:\\photos\\a.jpg",
+        "a.JPG",
+    ],
+)
+def test_what_label_studio_exports(tmp_path, name):
+    folder = CocoFolder(tmp_path, annotations="result.json", images="images")
+    folder.add("a", ([0, 0, 5, 5], 3), file_name=name)
+    (record,) = load(folder, ("result.json",)).records
+    assert record.path == str(tmp_path / "images" / "a.jpg") and len(record.boxes) == 1
+    assert "one of the splits: result.json. Received: 'train'" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["sub/a.jpg", "images/sub/a.jpg", "..\\..\\b.jpg"])
+def test_another_image_of_the_same_name_is_not_taken(tmp_path, name):
+    folder = CocoFolder(tmp_path, annotations="result.json", images="images").add("a")
+    folder.add("a2", file_name=name)
+    (folder.images / "sub").mkdir()
+    words = "file_name must name a file" if ".." in name else "sub/a.jpg is missing"
+    assert words in refusal(folder, ("result.json",))

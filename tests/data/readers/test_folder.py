@@ -1,5 +1,7 @@
 """A plain folder: images with annotations beside them, of either form."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -191,3 +193,20 @@ def test_labels_beside_images_hold_what_yolo_writes(folder):
     (record,) = load(folder).records
     expected = [[15, (0.123456789 - 0.05) * 60, 25, (0.123456789 + 0.05) * 60]]
     np.testing.assert_allclose(record.boxes, expected, rtol=1e-7)
+
+
+def test_two_images_with_one_annotation_are_a_problem(folder):
+    folder.add("a.jpg", xml=[("dog", 1, 2, 30, 20)]).add("a.png").add("b.jpg", txt=[])
+    folder.classes("dog")
+    words = f"{folder.root}/a.png: {folder.root}/a.jpg has the same annotation"
+    assert words in refusal(folder)
+    assert ids(folder, on_bad_record="skip") == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize(("image", "annotation"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_annotations_are_found_in_either_form_of_unicode(folder, image, annotation):
+    image, annotation = (unicodedata.normalize(form, "été") for form in (image, annotation))
+    folder.add(f"{image}.jpg", xml=[("dog", 1, 2, 30, 20)])
+    (folder.root / f"{image}.xml").rename(folder.root / f"{annotation}.XML")
+    (record,) = load(folder).records
+    assert record.annotation == str(folder.root / f"{annotation}.XML")

@@ -1,4 +1,5 @@
 import pathlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from PIL import Image
 
 from keras_frcnn import data
 from keras_frcnn.config import Config
-from keras_frcnn.data.readers import voc, voc_layout
+from keras_frcnn.data.readers import voc
 
 
 def _load(folder, splits=("train",), class_names=None, **settings):
@@ -373,11 +374,97 @@ def test_lines_that_lead_out_can_be_collected(voc_folder):
     folder, problems = voc_folder().add("a"), []
     for line in ("../x", "b/../../x", "/x", "..\\x"):
         folder.line("train", line)
-    entries = voc_layout.entries(str(folder.root), ("train",), problems)
+    entries = voc.entries(str(folder.root), ("train",), problems)
     assert [entry.stem for entry in entries] == ["a"]
     assert [problem.received for problem in problems] == [
         "'../x'", "'b/../../x'", "'/x'", "'..\\\\x'",
     ]  # fmt: skip
     assert {problem.kind for problem in problems} == {"outside_path"}
     with pytest.raises(ValueError, match="Received: '../x'"):
-        voc_layout.entries(str(folder.root), ("train",))
+        voc.entries(str(folder.root), ("train",))
+
+
+@pytest.mark.parametrize(("listed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_files_are_found_in_either_form_of_unicode(voc_folder, listed, stored):
+    listed, stored = (unicodedata.normalize(form, "été") for form in (listed, stored))
+    folder = voc_folder().add(stored, split="other")
+    folder.line("train", listed)
+    (record,) = _load(folder).records
+    assert (record.path, record.image_id) == (str(folder.image(stored)), listed)
+
+
+def test_a_name_in_another_case_is_a_hint(voc_folder):
+    folder = voc_folder().add("P0", split="other").add("a")
+    folder.line("train", "p0")
+    words = "p0.xml: the annotation is missing; a file of nearly this name is P0.xml"
+    with pytest.raises(ValueError, match=words):
+        _load(folder)
+    folder.image("a").rename(folder.image("A", ".gif"))
+    with pytest.raises(ValueError, match=r"a: the image is missing .*; .* nearly .* is A.gif"):
+        _load(folder)
+
+
+def test_two_files_for_one_image_are_named(voc_folder):
+    folder = voc_folder().add("p0").add("p0", suffix=".png", split="other").add("p1", suffix=".Jpg")
+    dataset = _load(folder)
+    assert [record.path for record in dataset.records] == [
+        str(folder.image("p0")),
+        str(folder.image("p1", ".Jpg")),
+    ]
+    assert dataset.remarks == [
+        f"{folder.image('p0')}: p0.png may also be the image p0; p0.jpg is used"
+    ]
+    assert dataset.skipped == []
+    folder.add("p1", suffix=".jpg", split="other")
+    assert _load(folder).remarks[0].endswith("p0.jpg is used (and 1 more such images)")
+
+
+def test_a_list_of_one_class_stands_for_the_images_with_the_class(voc_folder):
+    folder = voc_folder().add("a").add("b").add("c")
+    for line in ("a  1", "b -1", "c  0"):
+        folder.line("cat_train", line)
+    folder.line("my_train", "a")
+    assert [record.image_id for record in _load(folder, ("cat_train",)).records] == ["a", "c"]
+    assert voc.available_splits(str(folder.root)) == ["train", "my_train"]
+
+
+def test_an_image_may_be_named_like_a_line_with_a_number(voc_folder):
+    folder = voc_folder().add("photo 1").add("photo -1")
+    assert [record.image_id for record in _load(folder).records] == ["photo 1", "photo -1"]
+
+
+@pytest.mark.parametrize("sides", [("40.0", "60.0"), ("40.", " 60.00 "), ("040", "60")])
+def test_whole_numbers_may_be_written_as_floats(voc_folder, sides):
+    folder = voc_folder().add("a").add("b")
+    folder.annotate("a", folder.object_xml("cat", 1, 1, 2, 2, "1.0"), *sides)
+    first, second = _load(folder).records
+    assert (first.height, first.width) == (40, 60)
+    assert first.difficult.tolist() == [True] and second.difficult.tolist() == [False]
+
+
+@pytest.mark.parametrize("side", ["40.5", "nan", "1e3", "-40", "40,0", "", "4" * 10])
+def test_other_numbers_are_no_size(voc_folder, side):
+    folder = voc_folder().add("a")
+    folder.annotate("a", "", side, 60)
+    with pytest.raises(ValueError, match="a.xml: the image is 40 x 60 .* says: "):
+        _load(folder)
+
+
+def test_classes_that_look_alike_are_named_unless_they_are_given(voc_folder, tmp_path):
+    folder = voc_folder().add("a", [("Disc", 1, 1, 2, 2), ("disc", 1, 1, 2, 2)])
+    dataset = _load(folder)
+    assert dataset.class_names == ("Disc", "disc")
+    assert dataset.remarks[0].startswith("the classes 'Disc' and 'disc' look alike")
+    assert _load(folder, class_names=("Disc", "disc")).remarks == []
+    (tmp_path / "names.txt").write_text("disc\n")
+    dataset = _load(folder, classes_file=str(tmp_path / "names.txt"))
+    assert dataset.records[0].labels.tolist() == [0, 0]
+    assert dataset.remarks == [f"voc in {folder.root}: Disc is disc"]
+
+
+def test_where_all_objects_were_dropped_the_reason_is_said(voc_folder):
+    folder = voc_folder().add("a")
+    folder.annotate("a", "<object><name>cat</name></object>")
+    words = "expected objects in train, .* Received: none; the first problem: .*a.xml: object 1"
+    with pytest.raises(ValueError, match=words):
+        _load(folder, on_bad_record="skip")

@@ -1,6 +1,7 @@
 """The YOLO layout: what is read, and every fault by name."""
 
 import math
+import unicodedata
 
 import numpy as np
 import pytest
@@ -331,3 +332,21 @@ def test_labels_of_an_image_of_unknown_size_are_still_looked_at(folder):
     (record,) = reading.records
     assert [p.kind for p in record.problems] == ["broken_image", "unknown_class"]
     assert (record.height, len(record.labels)) == (0, 1) and math.isfinite(record.boxes.max())
+
+
+@pytest.mark.parametrize(("listed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_images_and_labels_are_found_in_either_form_of_unicode(tmp_path, listed, stored):
+    listed, stored = (unicodedata.normalize(form, "été") for form in (listed, stored))
+    folder = YoloFolder(tmp_path, train="list.txt").add(f"train/{stored}", [BOX])
+    (tmp_path / "list.txt").write_text(f"images/train/{listed}.jpg\n", encoding="utf-8")
+    folder.label(f"train/{stored}").rename(folder.label(f"train/{listed}"))
+    (record,) = load(folder).records
+    assert record.path == str(folder.image(f"train/{stored}"))
+    assert record.boxes.tolist() == [[10, 15, 30, 45]]
+
+
+def test_labels_with_a_suffix_in_upper_case_are_read(folder):
+    folder.add("train/a", [BOX], suffix=".Jpg")
+    folder.label("train/a").rename(folder.root / "labels/train/a.TXT")
+    (record,) = load(folder).records
+    assert len(record.boxes) == 1

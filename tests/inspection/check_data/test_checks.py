@@ -25,8 +25,8 @@ def _found(report, kind=None):
 
 
 def _message(report, kind):
-    (finding,) = [f for f in report.findings if f.kind == kind]
-    return finding.message
+    (message,) = {f.message for f in report.findings if f.kind == kind}
+    return message
 
 
 def test_good_data_has_no_findings(folder, check):
@@ -177,7 +177,7 @@ def test_a_size_that_differs_is_found(folder, check):
     start = (
         "the image is 40 x 60 (height x width, upright by its EXIF orientation). The annotation "
     )
-    assert [f.message for f in report.findings] == [
+    assert [f.message for f in report.findings if f.kind == "size_mismatch"] == [
         f"{start}says: 80 x 120: of the same form, perhaps resized after the boxes were drawn",
         f"{start}says: 60 x 60",
     ]
@@ -215,18 +215,19 @@ def test_unknown_classes_are_those_of_the_file_or_of_the_training_images(folder,
     names = tmp_path / "names.txt"
     names.write_text("cta\n")
     report = check(classes_file=str(names))
-    assert _found(report) == [
-        ("unknown_class", "Annotations/a.xml", 1),
-        ("unknown_class", "Annotations/b.xml", 1),
+    assert _found(report, "unknown_class") == [
+        ("Annotations/a.xml", 1),
+        ("Annotations/b.xml", 1),
     ]
-    assert report.findings[0].message == "not one of cta"
+    assert _message(report, "unknown_class") == "not one of cta"
     known = {row["name"]: row["known"] for row in report.statistics["classes"]}
     assert known == {"cta": True, "cat": False}
 
 
 def test_images_in_both_sets_are_found(folder, check):
     big = scene(0, 200, 300)
-    folder.add("a", image=big).add("b", image=scene(1, 200, 300))
+    objects = [("cat", 51, 51, 100, 100)]
+    folder.add("a", objects, image=big).add("b", objects, image=scene(1, 200, 300))
     folder.add("same", image=big, split="val").add("twin", image=big, split="val")
     folder.add("near", image=big, split="val", suffix=".png").add(
         "new", image=scene(2), split="val"
@@ -246,13 +247,19 @@ def test_images_in_both_sets_are_found(folder, check):
     assert len(_found(check(near=128), "near_overlap")) == 2
 
 
-def test_the_same_split_twice_is_no_overlap(folder, check):
-    folder.add("a", image=scene(0))
-    assert _found(check(eval_split=("train",))) == []
+def test_the_same_split_twice_is_found_once(folder, check):
+    folder.add("a", image=scene(0)).add("b", image=scene(1))
+    report = check(eval_split=("train",))
+    assert _found(report) == [("overlap", "", 0)] and report.num_problems == 1
+    assert _message(report, "overlap") == (
+        f"voc in {folder.root}: train is trained on and evaluated on"
+    )
+    assert report.statistics["images"] == {"train": 2, "eval": 0}
 
 
 def test_images_without_objects_are_a_note_and_kinds_can_be_allowed(folder, check):
-    folder.add("a", [], image=scene(0)).add("b", [("cat", 5, 5, 5, 9)], image=scene(1))
+    objects = [("cat", 5, 5, 5, 9), ("cat", 1, 1, 9, 9)]
+    folder.add("a", [], image=scene(0)).add("b", objects, image=scene(1))
     report = check()
     assert report.counts["empty_image"] == 1 and report.num_problems == 1
     assert list(report.by_kind()) == ["degenerate_box", "empty_image"]
@@ -345,7 +352,7 @@ def test_other_sources_are_checked_through_their_reader(tmp_path):
     categories = [{"id": 1, "name": "cat"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "annotations" / "instances_train.json").write_text(json.dumps(content))
-    settings = {"train_split": ("train",), "eval_split": ("train",)}
+    settings = {"train_split": ("train",), "eval_split": ("-",)}
     report = checks.check(Config(dataset="coco", data_dir=str(tmp_path), **settings))
     assert _found(report, "duplicate_box") == [("train/0.jpg", 2)]
     assert _found(report, "empty_image") == [("train/2.jpg", 0)]
@@ -386,11 +393,12 @@ def test_joined_data_are_checked_as_one_set(folder, tmp_path):
     assert counts == {
         "degenerate_box": 2,  # though of classes that are left out: a reader would stop at them
         "unknown_class": 2,  # these two objects, since they are not left out for their class
-        "overlap": 1,
+        "overlap": 2,
         "unmatched_class": 2,
         "empty_image": 2,
     }
-    (overlap,) = [f for f in report.findings if f.kind == "overlap"]
+    again, overlap = (f for f in report.findings if f.kind == "overlap")
+    assert again.message == f"coco in {other.root}: train is trained on and evaluated on"
     assert overlap.message == "the same image as coco/3 of the training images"
     assert (overlap.image_id, overlap.file) == ("voc/3", str(folder.image("3")))
     lines = [f.line for f in report.findings if f.kind == "degenerate_box"]
@@ -411,7 +419,10 @@ def test_joined_data_are_checked_as_one_set(folder, tmp_path):
 def test_a_class_that_could_be_one_of_two_is_unknown(folder, check):
     folder.add("a", [("Cat", 1, 1, 9, 9), ("cat", 2, 1, 9, 9)], image=scene(0))
     folder.add("b", [("CAT", 1, 1, 9, 9)], image=scene(1), split="val")
-    assert _found(check()) == [("unknown_class", "Annotations/b.xml", 1)]
+    report = check()
+    assert _found(report, "unknown_class") == [("Annotations/b.xml", 1)]
+    assert _message(report, "similar_class").startswith("the classes 'Cat' and 'cat' look alike")
+    assert KINDS["similar_class"].is_note
 
 
 def test_a_class_by_another_name_is_the_same_class(folder, check):
@@ -424,7 +435,7 @@ def test_a_class_by_another_name_is_the_same_class(folder, check):
 
 
 def test_the_json_has_every_kind_and_survives_a_round_trip(folder, check):
-    folder.add("a", [("cat", 5, 5, 5, 9)], image=scene(0))
+    folder.add("a", [("cat", 5, 5, 5, 9), ("cat", 1, 1, 9, 9)], image=scene(0))
     content = json.loads(json.dumps(check().to_dict(), allow_nan=False))
     assert set(content) == {
         "format", "data_dir", "dataset", "splits", "remarks", "problems", "notes", "counts",
@@ -448,3 +459,67 @@ def test_the_json_has_every_kind_and_survives_a_round_trip(folder, check):
 
 def test_texts_are_safe_to_print():
     assert plain("a\x1b[31m\n\udc80é") == "a\\x1b[31m\\n\\udc80é"
+
+
+# --- what a run could not use -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("objects", "settings", "words"),
+    [
+        ([], {}, "in train (1 images): the annotations hold none"),
+        ([("cat", 5, 5, 5, 9)], {}, "object 1 (cat): box has no area (xmin=5 ymin=5 xmax=5 ymax="),
+        ([("cat", 1, 1, 9, 9, 1)], {}, "Use --difficult=keep"),
+        ([("cat", 1, 1, 9, 9)], {"shorter_side": 80, "longer_side": 120}, "smaller --scales"),
+    ],
+)
+def test_data_that_training_could_not_learn_from_are_a_problem(
+    folder, check, objects, settings, words
+):
+    folder.add("a", objects, image=scene(0))
+    report = check(**settings)
+    assert words in _message(report, "nothing_to_learn") and report.num_problems >= 1
+
+
+def test_evaluation_images_without_objects_are_a_problem(folder, check):
+    folder.add("a", image=scene(0)).add("b", [], image=scene(1), split="val")
+    report = check()
+    assert "no object to evaluate on in val" in _message(report, "nothing_to_learn")
+
+
+def test_limits_below_the_number_of_objects_are_noted(folder, check):
+    folder.add("a", [("cat", 1, 1, 2 + n, 9) for n in range(4)], image=scene(0))
+    report = check(max_detections=2)
+    assert "--max_detections=2" in _message(report, "cut_off") and report.num_problems == 0
+
+
+def test_two_files_for_one_image_are_noted(folder, check):
+    folder.add("a", image=scene(0)).add("a", suffix=".png", split="other")
+    report = check()
+    assert _found(report) == [("similar_file", "JPEGImages/a.jpg", 0)]
+    assert report.num_problems == 0
+
+
+def test_what_was_asked_for_must_be_there(folder):
+    folder.add("a", image=scene(0), split="trainval")
+    config = Config(data_dir=str(folder.root))
+    assert checks.check(config).source.remarks
+    with pytest.raises(ValueError, match="expected one of the splits trainval. Received: 'test'"):
+        checks.check(config, asked={"eval_split"})
+
+
+def test_other_layouts_are_not_taken_for_images_alone(tmp_path):
+    Image.fromarray(scene(0)).save(tmp_path / "a.png")
+    config = Config(data_dir=str(tmp_path))
+    assert checks.check(config).num_problems == 0
+    for settings in ({"train_split": ("train",)}, {}):
+        with pytest.raises(ValueError, match="data_dir must be a folder with Annotations/"):
+            checks.check(config.replace(**settings), asked={"train_split"})
+    for name in ("data.yaml", "annotations/instances_train.json", "a.txt", "a.XML", "labels/b.txt"):
+        path = tmp_path / "more" / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+        Image.fromarray(scene(0)).save(tmp_path / "more" / "a.png")
+        with pytest.raises(ValueError, match="data_dir must be a folder with Annotations/"):
+            checks.check(config)
+        shutil.rmtree(tmp_path / "more")

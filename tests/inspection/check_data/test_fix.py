@@ -129,7 +129,7 @@ def test_a_mended_copy_has_nothing_left_to_mend(folder, check, tmp_path):
     folder.add("a", [("cat", 5, 5, 5, 9), ("cat", 3, 3, 99, 9)], image=scene(0))
     folder.add("b", image=scene(1)).image("b").write_bytes(b"")
     _, fixed = _fix(check, folder, tmp_path)
-    splits = {"train_split": ("train",), "eval_split": ("train",)}
+    splits = {"train_split": ("train",), "eval_split": ("-",)}
     assert checks.check(Config(data_dir=str(fixed), **splits)).findings == []
 
 

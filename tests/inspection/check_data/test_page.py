@@ -33,7 +33,8 @@ def _is_red(image):
 
 
 def test_the_page_is_complete_in_itself(folder, check, tmp_path):
-    folder.add("a", [("cat", 5, 5, 5, 9)], image=scene(0)).add("b", [], image=scene(1))
+    objects = [("cat", 5, 5, 5, 9), ("cat", 1, 1, 9, 9)]
+    folder.add("a", objects, image=scene(0)).add("b", [], image=scene(1))
     text, root = _write(check(), tmp_path)
     assert len(list(root.iter("script"))) == 1
     assert _tags(root) & {"link", "iframe", "object", "embed", "base", "form"} == set()

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from keras_frcnn.data.readers import categories
+from keras_frcnn.data import categories
 
 
 def read(tmp_path, text):
