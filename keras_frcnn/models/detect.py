@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.models.detections import NAMES, DetectionBatch, ImageDetections
-from keras_frcnn.models.finite import check_finite
+from keras_frcnn.ops.finite import first_not_finite
 
 _SINGLE = str, bytes, os.PathLike, Image.Image  # the images that Python could iterate over
 
@@ -32,7 +32,9 @@ def detect(
     answers = [model.detect_function(array[tf.newaxis], threshold) for array in _read(images)]
     padded = {name: tf.concat([a[name] for a in answers], axis=0).numpy() for name in NAMES}
     if not padded["num_detections"].any():  # the decoder leaves out what is not finite
-        check_finite(model, "the detector")
+        name = first_not_finite(model.weights)
+        if name:
+            raise ValueError(f"the detector has weights that are not finite. The first is {name}")
     found = DetectionBatch(padded, model.class_names, images)
     return found[0] if is_single else found
 

@@ -21,6 +21,18 @@ EVALUATIONS = "evaluations.jsonl"
 TRAIN_EVENTS = "train"
 EVAL_EVENTS = "eval"
 
+CHANGEABLE = (
+    "learning_rate",
+    "lr_schedule",
+    "lr_boundaries",
+    "lr_decay_factor",
+    "alternating_lr_boundaries",
+    "warmup_steps",
+    "gradient_clip_norm",
+)
+"""The settings of training that may change when a run is resumed: each step uses them anew, and no
+state of the run depends on them."""
+
 
 def read_evaluations(folder: str | os.PathLike) -> list[dict[str, Any]]:
     """Reads all evaluations of a run, oldest first.
