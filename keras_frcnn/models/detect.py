@@ -17,26 +17,49 @@ from keras_frcnn.ops.finite import first_not_finite
 _SINGLE = str, bytes, os.PathLike, Image.Image  # the images that Python could iterate over
 
 
-def detect(
-    model: keras.Model, images: Any, score_threshold: float | None = None
-) -> ImageDetections | DetectionBatch:
-    """Does what ``FasterRCNN.detect`` says, with a ``FasterRCNN``."""
-    images, is_single = _list_images(images)
-    if score_threshold is None:
-        score_threshold = model.roi_head.detection_decoder.score_threshold
-    elif not (isinstance(score_threshold, numbers.Real) and 0 <= score_threshold <= 1):
-        raise ValueError(
-            f"score_threshold must be a number between 0 and 1. Received: {score_threshold!r}"
-        )
-    threshold = tf.constant(score_threshold, tf.float32)
-    answers = [model.detect_function(array[tf.newaxis], threshold) for array in _read(images)]
-    padded = {name: tf.concat([a[name] for a in answers], axis=0).numpy() for name in NAMES}
-    if not padded["num_detections"].any():  # the decoder leaves out what is not finite
-        name = first_not_finite(model.weights)
-        if name:
-            raise ValueError(f"the detector has weights that are not finite. The first is {name}")
-    found = DetectionBatch(padded, model.class_names, images)
-    return found[0] if is_single else found
+class Detect:
+    """Does what ``FasterRCNN.detect`` says, for one model. The graph is traced once.
+
+    Args:
+        model: the ``FasterRCNN``.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+        specs = tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec([], tf.float32)
+        self._run = tf.function(model.detect_batch, input_signature=specs)
+        self._checked_step = None
+
+    def __call__(
+        self, images: Any, score_threshold: float | None = None
+    ) -> ImageDetections | DetectionBatch:
+        images, is_single = _list_images(images)
+        if score_threshold is None:
+            score_threshold = self._model.roi_head.detection_decoder.score_threshold
+        elif not (isinstance(score_threshold, numbers.Real) and 0 <= score_threshold <= 1):
+            raise ValueError(
+                f"score_threshold must be a number between 0 and 1. Received: {score_threshold!r}"
+            )
+        self._check_weights()
+        threshold = tf.constant(score_threshold, tf.float32)
+        answers = [self._run(array[tf.newaxis], threshold) for array in _read(images)]
+        padded = {name: tf.concat([a[name] for a in answers], axis=0).numpy() for name in NAMES}
+        found = DetectionBatch(padded, self._model.class_names, images)
+        return found[0] if is_single else found
+
+    def _check_weights(self):
+        """Refuses weights that are not finite, which may give false detections, or just none.
+
+        They are looked at once, and again after further training.
+        """
+        step = int(self._model.step)
+        if step != self._checked_step:
+            name = first_not_finite(self._model.weights)
+            if name:
+                raise ValueError(
+                    f"the detector has weights that are not finite. The first is {name}"
+                )
+            self._checked_step = step
 
 
 def _list_images(images: Any) -> tuple[list[Any], bool]:

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.models.detect import detect
+from keras_frcnn.models.detect import Detect
 from keras_frcnn.models.preprocessing import make_inputs, resize_scale, to_original
 from keras_frcnn.models.rpn import Proposals
 from keras_frcnn.ops import losses, sampling
@@ -117,8 +117,7 @@ class FasterRCNN(keras.Model):
             name="step",
         )
         self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
-        specs = tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec([], tf.float32)
-        self.detect_function = tf.function(self.detect_batch, input_signature=specs)
+        self._detect = Detect(self)
         # All weights are made now, so that loading, saving and counting need no first batch.
         for stage, its_backbone in ((rpn, rpn_backbone or backbone), (roi_head, backbone)):
             if not stage.built:
@@ -186,7 +185,8 @@ class FasterRCNN(keras.Model):
 
         Returns:
             Dict of float32 scalars: ``LOSSES``, and ``COUNTS``, the mean number of objects among an
-            image's samples. It has no values of a stage that does not learn.
+            image's samples. It has no values of a stage that does not learn. ``loss`` is NaN if an
+            image or box is not finite.
         """
         keys, stages, values = self._keys(inputs, training), self.learning_stages, {}
         levels = self.features(inputs) if "roi" in stages or self.rpn_backbone is None else None
@@ -203,7 +203,9 @@ class FasterRCNN(keras.Model):
         values["weight_decay_loss"] = losses.weight_decay_loss(
             self.decayed_weights(), self._arguments["weight_decay"]
         )
-        values["loss"] = tf.add_n([values[name] for name in LOSSES if name in values])
+        loss = tf.add_n([values[name] for name in LOSSES if name in values])
+        objects = targets["boxes"], targets["labels"]
+        values["loss"] = losses.nan_if_inputs_are(loss, inputs["images"], *objects)
         return values
 
     def _keys(self, inputs, training):
@@ -357,7 +359,7 @@ class FasterRCNN(keras.Model):
             ValueError: naming a file that cannot be read, an array of another shape or type, or a
                 weight that is not finite.
         """
-        return detect(self, images, score_threshold)
+        return self._detect(images, score_threshold)
 
     def __dir__(self):
         # Keras names stored weights after the first attribute that leads to them. Without "layers"
