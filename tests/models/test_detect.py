@@ -105,7 +105,7 @@ def test_what_is_no_image_is_named(model, images, message):
 # --- the threshold --------------------------------------------------------------------------------
 
 
-'@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")
 def every_score(image):
     """What a model that was built without a threshold detects."""
     return fakes.detector(score_threshold=0.0, max_detections=100).detect(image)
