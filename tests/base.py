@@ -81,7 +81,7 @@ def assert_valid_boxes(boxes, image_shape=None, valid=None):
 
 def assert_detection_output(detections, image_shape, num_classes, max_detections):
     """Asserts the contract of detections: names, dtypes, order and padding."""
-    assert sorted(detections) == ["boxes", "labels", "num_detections", "scores"]
+    assert sorted(detections.keys()) == ["boxes", "labels", "num_detections", "scores"]
     boxes, scores, labels, counts = (
         np.asarray(detections[name]) for name in ("boxes", "scores", "labels", "num_detections")
     )

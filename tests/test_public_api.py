@@ -56,6 +56,8 @@ def test_the_example_of_the_readme_runs_as_it_is_written(tmp_path, monkeypatch):
     exec(code, names)
     model = names["model"]
     assert int(model.step) == 2
+    with Image.open("found.png") as drawing:
+        assert drawing.size == (120, 90)
     answer = model.detect(["a.jpg"])
     assert answer["boxes"].shape == (1, 100, 4)
     model.save("detector.keras")
@@ -63,6 +65,25 @@ def test_the_example_of_the_readme_runs_as_it_is_written(tmp_path, monkeypatch):
     for name, value in loaded.detect(["a.jpg"]).items():
         np.testing.assert_array_equal(value, answer[name])
     assert loaded.class_names == tuple(names["class_names"])
+
+
+def test_the_example_of_detection_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
+    model = fakes.detector(score_threshold=0.0)
+    monkeypatch.setattr("keras_frcnn.weights.checkpoint.load", lambda path: model)
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    for name in ("a.jpg", "b.png"):
+        Image.fromarray(image).save(tmp_path / name, "PNG")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    (code,) = code_blocks("docs/serving.md")
+    exec(code, names)
+    found, sure, rows, batch = (names[name] for name in ("found", "sure", "rows", "batch"))
+    assert 0 < len(sure) < len(found) == len(rows) == len(capsys.readouterr().out.splitlines())
+    assert (found.scores > 0.3).all() and (sure.scores > 0.8).all()
+    assert rows[0]["image_id"] == 7
+    assert len(batch) == 2 and batch["boxes"].shape == (2, 10, 4)
+    with Image.open("a_found.png") as drawing:
+        assert drawing.size == (80, 64)
 
 
 @pytest.mark.parametrize("number", range(len(code_blocks("docs/extending.md"))))

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "ops": set(),
     "layers": {"ops"},
     "backbones": {"config", "ops", "data.images"},
-    "models": MODELS,
+    "models": MODELS | {"drawing"},
     "weights": WEIGHTS,
     "data": DATA,
     "drawing": {"data.images"},

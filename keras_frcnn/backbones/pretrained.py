@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_frcnn.backbones.backbone import Backbone
+from keras_frcnn.ops.finite import first_not_finite
 
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 _DOWNLOAD_HELP = """ImageNet weights could not be downloaded: {error}
@@ -37,7 +38,7 @@ def load_pretrained(
 
     Raises:
         ValueError: if keras.applications has no such network; if the download fails, with advice;
-            or if a file is missing or does not fit, with its name.
+            or if a file is missing, does not fit or is not finite, with its name.
     """
     if backbone.pretrained is None:
         raise ValueError(
@@ -97,6 +98,9 @@ def _read(pretrained, path, include_top):
         except Exception as error:  # h5py and Keras raise nearly anything on other files
             problems.append(str(error))
         else:
+            name = first_not_finite(original.weights)
+            if name:
+                raise ValueError(f"{path} has weights that are not finite. The first one is {name}")
             return original
     raise ValueError(
         f"{path} holds no weights of keras.applications.{pretrained.application}: {problems[0]}"

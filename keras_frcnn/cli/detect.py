@@ -136,12 +136,10 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
 
 def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, Any]) -> None:
     """Detects on all images, draws them into the folder, and adds the detections to the results."""
-    from PIL import Image
     from rich.console import Console
     from rich.progress import track
 
     from keras_frcnn.data.images.files import to_image
-    from keras_frcnn.drawing.detections import draw_detections
 
     console = Console()
     watched = track(paths, "detect", console=console, disable=not console.is_terminal)
@@ -151,18 +149,12 @@ def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, 
         except ValueError as error:
             results["unreadable"].append({"file": str(path), "error": str(error)})
             continue
-        answer = {key: rows[0] for key, rows in model.detect([image]).items()}
-        count = answer["num_detections"]
-        found = [answer[key][:count] for key in ("boxes", "labels", "scores")]
-        drawn = draw_detections(image, *found, model.class_names, results["draw_threshold"])
+        found = model.detect(image)
         drawing = f"{stem}.png"
-        Image.fromarray(drawn).save(folder / drawing)
+        found.draw(results["draw_threshold"]).save(folder / drawing)
         entry = {"file": str(path), "drawing": drawing}
         entry |= {"height": image.shape[0], "width": image.shape[1]}
-        entry["detections"] = [
-            _entry(model.class_names[label], float(score), box.tolist())
-            for box, label, score in zip(*found, strict=True)
-        ]
+        entry["detections"] = [_entry(one.class_name, one.score, one.box.tolist()) for one in found]
         results["images"].append(entry)
 
 

@@ -11,8 +11,8 @@ config.cfg, and the logs for TensorBoard. With --scheme=alternating it also hold
 each of the four steps. With --eval_split=- nothing is evaluated, so there is no best.keras.
 """
 
-import dataclasses
 import json
+from dataclasses import fields
 from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
@@ -40,6 +40,9 @@ COMMAND = Command(
         ),
     ),
 )
+
+_FOLDERS = ("output_dir", "data_dir")
+_CHANGED = "# Changed since the run began: "
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -87,32 +90,37 @@ def _check(config):
 
 def _record_settings(config):
     """Writes the settings into the run folder; refuses to resume a run with other settings."""
-    path = Path(config.output_dir) / run_folder.CONFIG
+    path, remarks = Path(config.output_dir) / run_folder.CONFIG, []
     # Without a checkpoint there is nothing to resume, so other settings do no harm.
     if path.exists() and any(path.parent.glob("*.keras")):
-        changes = _forbidden_changes(path, config)
-        if changes:
+        changes = _changes(path, config)
+        may_change = {*run_folder.CHANGEABLE, *_FOLDERS}
+        if len(config.phase_steps) == 1:
+            may_change.add("steps")  # With several phases, this would change finished phases too.
+        forbidden = [text for name, text in changes.items() if name not in may_change]
+        if forbidden:
             raise ValueError(
                 f"{config.output_dir} holds a run with other settings. Use another --output_dir, "
-                "or the settings of the run:\n" + "\n".join(changes)
+                "or the settings of the run:\n" + "\n".join(forbidden)
             )
+        new = [f"{_CHANGED}{text}" for name, text in changes.items() if name not in _FOLDERS]
+        for line in new:
+            print(line.removeprefix("# "))
+        lines = path.read_text(encoding="utf-8").splitlines()
+        remarks = [line for line in lines if line.startswith(_CHANGED)] + new
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_flagfile(config, path)
+    write_flagfile(config, path, remarks)
 
 
-def _forbidden_changes(path, config):
-    """Describes the settings that differ from those of the run and must not be changed in it."""
-    may_change = {"output_dir", "data_dir"}
-    if len(config.phase_steps) == 1:
-        may_change.add("steps")  # With several phases, this would change finished phases too.
+def _changes(path, config):
+    """Describes the settings that differ from those of the run, by name."""
     recorded, _ = parse(COMMAND, [f"--flagfile={path}"])
-    return [
-        f"--{field.name} was {getattr(recorded, field.name)}, is {getattr(config, field.name)}"
-        for field in dataclasses.fields(Config)
-        if getattr(recorded, field.name) != getattr(config, field.name)
-        and field.metadata["group"] != "watching"
-        and field.name not in may_change
-    ]
+    values = ((f, getattr(recorded, f.name), getattr(config, f.name)) for f in fields(Config))
+    return {
+        field.name: f"--{field.name} was {old}, is {new}"
+        for field, old, new in values
+        if old != new and field.metadata["group"] != "watching"
+    }
 
 
 def _print_next_commands(folder):

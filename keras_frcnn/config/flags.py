@@ -5,7 +5,7 @@ flagfiles.
 """
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,14 +136,20 @@ def to_config(
         raise UsageError("\n".join(p.text(dashes="--") for p in error.problems)) from None
 
 
-def write_flagfile(config: Config, path: str | Path) -> None:
+def write_flagfile(config: Config, path: str | Path, remarks: Sequence[str] = ()) -> None:
     """Writes every setting, with a comment, to a flagfile that reads back as the same config.
+
+    Args:
+        config: The settings.
+        path: The file; an older one is replaced.
+        remarks: Comment lines for the beginning of the file.
 
     Raises:
         ValueError: If a flagfile cannot hold a value, such as a folder whose name ends in a space.
             The error names the setting.
     """
     lines = ["# All settings of one run. To use them again: keras-frcnn train --flagfile=<file>"]
+    lines += remarks
     for group, title in GROUPS.items():
         lines += ["", f"# --- {title} ---"]
         for name in settings_of(group):

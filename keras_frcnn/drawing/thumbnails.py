@@ -60,6 +60,6 @@ def _read(path: str | os.PathLike, side: int, upright: bool, span: Span | None) 
         orientation = exif.orientation(image.info.get("exif", b"")) if upright else 1
         image.draft("RGB", (2 * side, 2 * side))
         image.load()
-    image = pillow.with_8_bits(pillow.upright(image, orientation)).convert("RGB")
+    image = pillow.to_rgb(pillow.upright(image, orientation))
     image.thumbnail((side, side))
     return image

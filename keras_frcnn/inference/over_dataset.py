@@ -1,5 +1,6 @@
 """Runs a detector, or only its RPN, on all images of a data set."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -9,13 +10,13 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.decoding import naming_images
-from keras_frcnn.evaluation.metrics.detections import Detections
+from keras_frcnn.models.detections import DetectionBatch, ImageDetections
 from keras_frcnn.ops import nms
 
 
 def detect_dataset(
     model, dataset: Dataset, config: Config, batch_size: int = 1, callbacks=()
-) -> tuple[Detections, list[dict[str, np.ndarray]]]:
+) -> tuple[dict[str | int, ImageDetections], list[dict[str, np.ndarray]]]:
     """Runs a detector on all images of a data set.
 
     Args:
@@ -41,12 +42,12 @@ def detect_dataset(
         batches = pipeline.eval_dataset(dataset, at_size, model.backbone.preprocessing, batch_size)
         with naming_images():
             outputs = model.predict(batches, verbose=0, callbacks=list(callbacks))
-        by_size.append([_detections(outputs, row) for row in range(len(dataset.records))])
+        by_size.append(DetectionBatch(outputs, dataset.class_names, dataset.records))
         proposals = proposals or _proposals(outputs)
-    detections = by_size[0]
+    detections, num_classes = by_size[0], len(dataset.class_names)
     if len(by_size) > 1:
         detections = [
-            merge_detections(of_image, len(dataset.class_names), config)
+            dataclasses.replace(of_image[0], **merge_detections(of_image, num_classes, config))
             for of_image in zip(*by_size, strict=True)
         ]
     image_ids = (record.image_id for record in dataset.records)
@@ -116,12 +117,6 @@ def propose_dataset(
             # TensorFlow's sigmoid is not monotonic in its last bit, so scores that are sorted by
             # logits can still increase by one bit.
             yield record.image_id, boxes[valid], np.minimum.accumulate(scores[valid])
-
-
-def _detections(outputs, row):
-    """Returns the detections of one image without padding."""
-    count = outputs["num_detections"][row]
-    return {name: outputs[name][row, :count] for name in ("boxes", "scores", "labels")}
 
 
 def _proposals(outputs):

@@ -37,6 +37,7 @@ class DetectionDecoder(keras.layers.Layer):
         class_logits: [B, R, C + 1], class 0 = background.
         box_deltas: [B, R, C + 1, 4].
         image_shape: [B, 2] true heights and widths.
+        score_threshold: scalar that replaces the argument of the same name. Default None.
 
     Returns:
         Dict of ``boxes`` [B, K, 4], ``scores`` [B, K], ``labels`` [B, K] int32 in 0..C-1 and
@@ -64,14 +65,14 @@ class DetectionDecoder(keras.layers.Layer):
         self.box_delta_std = tuple(box_delta_std)
         self.supports_jit = supports_jit
 
-    def call(self, rois, valid, class_logits, box_deltas, image_shape):
+    def call(self, rois, valid, class_logits, box_deltas, image_shape, score_threshold=None):
         boxes, scores = self.candidates(rois, valid, class_logits, box_deltas, image_shape)
         boxes, scores, labels, counts = nms.suppress_per_class(
             boxes,
             scores,
             self.max_detections,
             self.nms_iou_threshold,
-            self.score_threshold,
+            self.score_threshold if score_threshold is None else score_threshold,
             supports_jit=self.supports_jit,
         )
         return {"boxes": boxes, "scores": scores, "labels": labels, "num_detections": counts}

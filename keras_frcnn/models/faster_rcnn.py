@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.models.preprocessing import make_inputs, read_images, resize_scale, to_original
+from keras_frcnn.models.detect import Detect
+from keras_frcnn.models.preprocessing import make_inputs, resize_scale, to_original
 from keras_frcnn.models.rpn import Proposals
 from keras_frcnn.ops import losses, sampling
 
@@ -54,7 +55,7 @@ class FasterRCNN(keras.Model):
             ``predict`` scales its answers; ``key`` int32 [B, 2], by which the random draws of an
             image are made in training; ``proposals`` [B, P, 4] in pixels of the network's input
             (boxes without area past the end) with optional ``proposal_scores`` [B, P], which
-            replace the RPN's.
+            replace the RPN's; ``score_threshold``, a scalar that replaces the RoI head's.
 
     Returns:
         Dict of ``boxes`` [B, K, 4], ``scores`` [B, K], ``labels`` [B, K] (-1 past the end) and
@@ -116,7 +117,7 @@ class FasterRCNN(keras.Model):
             name="step",
         )
         self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
-        self._detect_function = None
+        self._detect = Detect(self)
         # All weights are made now, so that loading, saving and counting need no first batch.
         for stage, its_backbone in ((rpn, rpn_backbone or backbone), (roi_head, backbone)):
             if not stage.built:
@@ -132,7 +133,10 @@ class FasterRCNN(keras.Model):
         levels = self.features(inputs)
         proposals = self.propose(inputs, levels)
         detections = self.roi_head(
-            levels=levels, proposals=proposals, image_shape=inputs["image_shape"]
+            levels=levels,
+            proposals=proposals,
+            image_shape=inputs["image_shape"],
+            score_threshold=inputs.get("score_threshold"),
         )
         return {**detections, "proposals": proposals.boxes, "proposal_scores": proposals.scores}
 
@@ -181,7 +185,8 @@ class FasterRCNN(keras.Model):
 
         Returns:
             Dict of float32 scalars: ``LOSSES``, and ``COUNTS``, the mean number of objects among an
-            image's samples. It has no values of a stage that does not learn.
+            image's samples. It has no values of a stage that does not learn. ``loss`` is NaN if an
+            image or box is not finite.
         """
         keys, stages, values = self._keys(inputs, training), self.learning_stages, {}
         levels = self.features(inputs) if "roi" in stages or self.rpn_backbone is None else None
@@ -198,7 +203,9 @@ class FasterRCNN(keras.Model):
         values["weight_decay_loss"] = losses.weight_decay_loss(
             self.decayed_weights(), self._arguments["weight_decay"]
         )
-        values["loss"] = tf.add_n([values[name] for name in LOSSES if name in values])
+        loss = tf.add_n([values[name] for name in LOSSES if name in values])
+        objects = targets["boxes"], targets["labels"]
+        values["loss"] = losses.nan_if_inputs_are(loss, inputs["images"], *objects)
         return values
 
     def _keys(self, inputs, training):
@@ -309,11 +316,12 @@ class FasterRCNN(keras.Model):
         proposals = self.propose(inputs, training=training)
         return proposals._replace(boxes=to_original(proposals.boxes, inputs))
 
-    def detect_batch(self, images):
+    def detect_batch(self, images, score_threshold=None):
         """Detects on images of one size, from pixels to pixels, as the SavedModel serves it.
 
         Args:
             images: [B, H, W, 3] uint8, RGB.
+            score_threshold: see ``detect``.
 
         Returns:
             The result of a call, in pixels of ``images``.
@@ -328,31 +336,30 @@ class FasterRCNN(keras.Model):
                 "a file, but it can neither detect on other images nor be exported"
             )
         sides = self._arguments["shorter_side"], self._arguments["longer_side"]
-        return self.predict_step(make_inputs(images, self.backbone.preprocessing, *sides))
+        inputs = make_inputs(images, self.backbone.preprocessing, *sides)
+        if score_threshold is not None:
+            inputs["score_threshold"] = score_threshold
+        return self.predict_step(inputs)
 
-    def detect(self, images):
-        """Detects objects on images of any sizes.
+    def detect(self, images, score_threshold=None):
+        """Detects objects on one image, or on several images of any sizes.
 
         Args:
-            images: list of file names and/or uint8 RGB arrays [H, W, 3], or one array [B, H, W, 3].
+            images: one image: a file name, an image of Pillow, or a uint8 RGB array [H, W, 3]; or a
+                list of them; or one array [B, H, W, 3].
+            score_threshold: only detections with a score above this are returned. Default: the
+                model's own, 0.05 unless it was built with another.
 
         Returns:
-            Dict of NumPy arrays: ``boxes`` [B, K, 4] in yxyx pixels of each image, ``scores`` [B,
-            K], ``labels`` [B, K] (-1 past the end) and ``num_detections`` [B].
+            ``ImageDetections`` for one image, otherwise a ``DetectionBatch``: the sequence of them,
+            which also gives the padded arrays of all images by name. Boxes are in yxyx pixels of
+            each image.
 
         Raises:
-            ValueError: naming a file that cannot be read or an array of another shape or type.
+            ValueError: naming a file that cannot be read, an array of another shape or type, or a
+                weight that is not finite.
         """
-        arrays = read_images(images)
-        if self._detect_function is None:
-            self._detect_function = tf.function(
-                self.detect_batch, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)]
-            )
-        answers = [self._detect_function(array[tf.newaxis]) for array in arrays]
-        names = ("boxes", "scores", "labels", "num_detections")
-        return {
-            name: tf.concat([answer[name] for answer in answers], axis=0).numpy() for name in names
-        }
+        return self._detect(images, score_threshold)
 
     def __dir__(self):
         # Keras names stored weights after the first attribute that leads to them. Without "layers"

@@ -1,13 +1,8 @@
 """Prepares raw images for the network and moves boxes back, where no data pipeline does it."""
 
-import os
-from collections.abc import Iterator
-
-import numpy as np
 import tensorflow as tf
 
 from keras_frcnn.data.images import transforms
-from keras_frcnn.data.images.files import to_image
 from keras_frcnn.data.images.preprocessing import Preprocessing
 from keras_frcnn.ops import boxes as box_ops
 
@@ -51,25 +46,3 @@ def to_original(boxes: tf.Tensor, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
     if "original_shape" not in inputs:
         return boxes
     return box_ops.rescale(boxes, inputs["image_shape"], inputs["original_shape"])
-
-
-def read_images(images) -> Iterator[np.ndarray]:
-    """Checks what ``detect`` was given, and reads one image after the other.
-
-    Args:
-        images: list of file names and/or uint8 RGB arrays [H, W, 3], or one array [B, H, W, 3].
-
-    Returns:
-        uint8 arrays [H, W, 3], each read when it is asked for.
-
-    Raises:
-        ValueError: naming a file that cannot be read or an array of another shape or type.
-    """
-    if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) != 4:
-        raise ValueError(
-            "detect needs a list of images or an array [B, H, W, 3]; put a single image into a "
-            f"list. Received: {getattr(images, 'shape', images)}"
-        )
-    if not len(images):
-        raise ValueError("detect needs at least one image. Received: none")
-    return map(to_image, images)

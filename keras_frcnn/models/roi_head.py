@@ -44,6 +44,7 @@ class RoIHead(keras.layers.Layer):
         levels: list of ``FeatureLevel``.
         proposals: ``Proposals``.
         image_shape: [B, 2] true heights and widths.
+        score_threshold: scalar that replaces the argument of the same name. Default None.
 
     Returns:
         Dict of ``boxes`` [B, K, 4], ``scores`` [B, K], ``labels`` [B, K] (-1 past the end) and
@@ -174,10 +175,11 @@ class RoIHead(keras.layers.Layer):
         """
         return self.box_head(self.pool(levels, rois), seed)
 
-    def call(self, levels, proposals, image_shape):
+    def call(self, levels, proposals, image_shape, score_threshold=None):
         class_logits, box_deltas = self.classify(levels, proposals.boxes)
         return self.detection_decoder(
-            proposals.boxes, proposals.valid, class_logits, box_deltas, image_shape
+            *(proposals.boxes, proposals.valid, class_logits, box_deltas, image_shape),
+            score_threshold=score_threshold,
         )
 
     def compute_losses(self, levels, proposals, targets, seed, training=True):

@@ -65,6 +65,26 @@ def weight_decay_loss(kernels, weight_decay):
     )
 
 
+def nan_if_inputs_are(loss, images, boxes, labels):
+    """Returns a loss, or NaN if an image or the box of an object is not finite.
+
+    Without this, nothing might show it: max pooling can pass over NaN, and no anchor matches a box
+    of NaN. But the gradient, and with it the weights, would become NaN.
+
+    Args:
+        loss: scalar.
+        images: [B, H, W, 3].
+        boxes: [B, G, 4].
+        labels: [B, G]; negative for padding, which may hold any numbers.
+
+    Returns:
+        Scalar of the loss's type.
+    """
+    is_finite = tf.reduce_all(tf.math.is_finite(boxes) | (labels < 0)[..., tf.newaxis])
+    is_finite &= tf.reduce_all(tf.math.is_finite(images))
+    return tf.where(is_finite, loss, float("nan"))
+
+
 def _normalized_sum(losses, weights, normalizer):
     batch_size = tf.cast(tf.shape(losses)[0], tf.float32)
     return tf.reduce_sum(losses * weights) / (batch_size * tf.cast(normalizer, tf.float32))

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from keras_frcnn.data.images import graph_decoder
 from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.ops.finite import first_not_finite
 from keras_frcnn.serving.verify import verify
 
 _SYNTHETIC_SIZES = ((120, 160), (160, 120), (97, 131))
@@ -49,9 +50,12 @@ def export(
         The SavedModel's folder, ``output_dir/version``. An earlier SavedModel in it is replaced.
 
     Raises:
-        ValueError: If the folder holds something else, or if the SavedModel's answers differ from
-            those of the model.
+        ValueError: If the folder holds something else, if a weight is not finite, or if the
+            SavedModel's answers differ from those of the model.
     """
+    name = first_not_finite(model.weights)
+    if name:
+        raise ValueError(f"the detector has weights that are not finite. The first is {name}")
     target = version_folder(output_dir, version)
     images = synthetic_images() if images is None else images
     with _replacing(target) as folder:

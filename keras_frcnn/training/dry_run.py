@@ -19,7 +19,7 @@ from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.serving.export import export
-from keras_frcnn.training import schemes
+from keras_frcnn.training import divergence, schemes
 from keras_frcnn.training.phase_model import build_phase_model
 from keras_frcnn.training.run_data import load_data
 from keras_frcnn.weights import checkpoint
@@ -104,6 +104,7 @@ def _rehearse_steps(model, phase, dataset, console):
         started = time.perf_counter()
         losses = {name: float(value) for name, value in step().items()}
         seconds.append(time.perf_counter() - started)
+        divergence.check_losses(losses, 1, len(seconds), phase.config.output_dir)
     median = statistics.median(seconds[1:])
     console.print(
         f"train step: {median:.2f} s (the first one {seconds[0]:.1f} s), loss {losses['loss']:.3f}",

@@ -22,6 +22,17 @@ TRAIN_EVENTS = "train"
 EVAL_EVENTS = "eval"
 
 _SHOWN = 100  # characters of a damaged line
+CHANGEABLE = (
+    "learning_rate",
+    "lr_schedule",
+    "lr_boundaries",
+    "lr_decay_factor",
+    "alternating_lr_boundaries",
+    "warmup_steps",
+    "gradient_clip_norm",
+)
+"""The settings of training that may change when a run is resumed: each step uses them anew, and no
+state of the run depends on them."""
 
 
 def read_evaluations(folder: str | os.PathLike) -> list[dict[str, Any]]:

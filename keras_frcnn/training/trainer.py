@@ -40,8 +40,8 @@ def train(config: Config, console: Console | None = None) -> Path:
         The run folder.
 
     Raises:
-        ValueError: If settings, data or a checkpoint are wrong, or a loss is not finite. The error
-            names what is wrong.
+        ValueError: If settings, data or a checkpoint are wrong, or if losses or weights are not
+            finite. The error names what is wrong.
         SystemExit: After Ctrl-C or SIGTERM, once the checkpoint is written. The exit code is 128
             plus the signal's number.
     """

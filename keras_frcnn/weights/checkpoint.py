@@ -17,6 +17,7 @@ import keras
 from keras_frcnn.config import Config
 from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FORMAT, FasterRCNN
+from keras_frcnn.ops.finite import first_not_finite
 from keras_frcnn.weights import format_1
 
 _REGISTERED_NAME = "keras_frcnn>FasterRCNN"
@@ -93,7 +94,8 @@ def load(path: str | os.PathLike, config: Config | None = None) -> FasterRCNN:
         The model, ready for ``detect`` and ``predict``.
 
     Raises:
-        ValueError: naming the file, if it is not a checkpoint or its weights do not fit.
+        ValueError: naming the file, if it is not a checkpoint, or its weights do not fit or are not
+            finite.
     """
     content = _read(path)
     if content.settings is None:
@@ -107,8 +109,8 @@ def load_weights(model: FasterRCNN, path: str | os.PathLike) -> None:
     """Loads a checkpoint's weights, and the optimizer's state if the model has an optimizer.
 
     Raises:
-        ValueError: naming the file, if it has other classes than the model or weights that do not
-            fit.
+        ValueError: naming the file, if it has other classes than the model, or weights that do not
+            fit or are not finite.
     """
     content = _read(path)
     if content.class_names != model.class_names:
@@ -123,6 +125,7 @@ def load_weights(model: FasterRCNN, path: str | os.PathLike) -> None:
             model.load_weights(path)
     except Exception as error:  # h5py and Keras raise nearly anything on damaged files
         raise ValueError(f"The weights of {path} do not fit the model: {error}") from error
+    _check_finite(model, path)
 
 
 def _read(path) -> _Content:
@@ -170,6 +173,19 @@ def _load_composed(path):
     refuses anything that would run code.
     """
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # h5py and Keras raise nearly anything on damaged files
         raise ValueError(f"{path} cannot be loaded: {error}") from error
+    _check_finite(model, path)
+    return model
+
+
+def _check_finite(model, path):
+    """Checks what was loaded: the weights, and the optimizer's state if the model has one."""
+    optimizer = getattr(model, "optimizer", None)
+    name = first_not_finite([*model.weights, *(optimizer.variables if optimizer else ())])
+    if name:
+        raise ValueError(
+            f"The checkpoint {path} has weights that are not finite, because its training failed. "
+            f"The first one is {name}. Use an earlier checkpoint"
+        )

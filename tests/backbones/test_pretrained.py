@@ -149,3 +149,12 @@ def test_a_network_that_keras_has_no_weights_for_is_named():
         "keras.applications has no pretrained weights for the backbone 'own', so its weights must "
         "be None. Received: 'imagenet'"
     )
+
+
+def test_a_file_with_weights_that_are_not_finite_is_named(calls, tmp_path):
+    original = keras.applications.VGG16(False, None)
+    original.layers[0].bias.assign([np.nan] * 8)
+    path = str(tmp_path / "bad.weights.h5")
+    original.save_weights(path)
+    with pytest.raises(ValueError, match=f"{path} has weights .* one is .*block1_conv1/bias"):
+        backbones.load_pretrained(backbone_of(), path)

@@ -235,3 +235,14 @@ def test_folders_with_other_content_are_refused(refusal, make_image, tmp_path):
 def test_an_impossible_draw_threshold_is_refused(refusal, value, tmp_path):
     flags = (f"--draw_threshold={value}", "--images=a.png", f"--output_dir={tmp_path}")
     assert "--draw_threshold must be a number between 0 and 1. Received: " in refusal(*flags)
+
+
+def test_a_checkpoint_that_is_not_finite_is_named(refusal, make_image, tmp_path):
+    make_image("a.png")
+    model = build_detector(fakes.SMALL_VGG16, ("cat",))
+    model.roi_head.box_head.classes.bias.assign([np.nan, 0])
+    model.save(tmp_path / "bad.keras")
+    flags = (f"--images={tmp_path}/a.png", f"--output_dir={tmp_path}/out")
+    message = refusal(*flags, checkpoint=tmp_path / "bad.keras")
+    assert f"The checkpoint {tmp_path}/bad.keras has weights that are not finite" in message
+    assert "The first one is box_head/classes/bias" in message

@@ -124,14 +124,56 @@ def test_the_same_command_goes_on_and_only_what_is_watched_may_change(
     assert "Resuming from step 1" in capsys.readouterr().out
     assert int(checkpoint.load(run / "last.keras").step) == 2
     before = {name: (run / name).read_bytes() for name in ("config.cfg", "last.keras")}
-    message = refusal("--pool_size=5", "--learning_rate=0.5", "--steps=3")
+    message = refusal("--pool_size=5", "--optimizer=adam", "--steps=3", "--learning_rate=0.5")
     assert message.splitlines() == [
         f"{run} holds a run with other settings. "
         "Use another --output_dir, or the settings of the run:",
         "--pool_size was 3, is 5",
-        "--learning_rate was 0.01, is 0.5",
+        "--optimizer was sgd, is adam",
     ]
     assert {name: (run / name).read_bytes() for name in before} == before
+
+
+def test_a_run_that_diverged_goes_on_as_its_message_says(train, refusal, tmp_path, capsys):
+    run = tmp_path / "run"
+    train("--steps=1")
+    flags = ("--steps=3", "--eval_every=0")
+    message = refusal("--learning_rate=1e30", *flags, may_build=True)
+    assert message.startswith("Training stopped: ") and message.endswith(
+        "Try a lower --learning_rate, more --warmup_steps or a smaller --gradient_clip_norm: the "
+        f"same command with another value continues from {run}/last.keras"
+    )
+    assert int(checkpoint.load(run / "last.keras").step) == 1
+    changes = ["--learning_rate=0.001", "--gradient_clip_norm=1", "--warmup_steps=1"]
+    assert train(*changes, *flags) == 0
+    output = capsys.readouterr().out
+    assert "Changed since the run began: --learning_rate was 1e+30, is 0.001\n" in output
+    assert "Resuming from step 1 of" in output
+    assert int(checkpoint.load(run / "last.keras").step) == 3
+    lines = (run / "config.cfg").read_text(encoding="utf-8").splitlines()
+    assert lines[1:7] == [
+        "# Changed since the run began: --steps was 1, is 3",
+        "# Changed since the run began: --learning_rate was 0.01, is 1e+30",
+        "# Changed since the run began: --learning_rate was 1e+30, is 0.001",
+        "# Changed since the run began: --warmup_steps was 0, is 1",
+        "# Changed since the run began: --gradient_clip_norm was 10.0, is 1.0",
+        "",
+    ]
+    config, _ = parse(COMMAND, [f"--flagfile={run / 'config.cfg'}"])
+    assert (config.learning_rate, config.gradient_clip_norm, config.warmup_steps) == (0.001, 1, 1)
+    assert checkpoint.read_settings(run / "last.keras")[0] == config
+    assert train(*changes, *flags) == 0  # nothing is changed now
+    assert "Changed since" not in capsys.readouterr().out
+    assert (run / "config.cfg").read_text(encoding="utf-8").splitlines() == lines
+
+
+def test_a_schedule_may_be_lengthened_with_its_run(train, capsys):
+    train("--steps=1")
+    flags = ("--lr_boundaries=1", "--lr_decay_factor=0.5", "--lr_schedule=piecewise")
+    assert train("--steps=2", *flags) == 0
+    output = capsys.readouterr().out
+    assert "Changed since the run began: --lr_boundaries was (), is (1,)\n" in output
+    assert "Changed since the run began: --lr_decay_factor was 0.1, is 0.5\n" in output
 
 
 def test_alternating_training_by_command(train, refusal, tmp_path, capsys):
@@ -396,6 +438,8 @@ def test_a_dry_run_does_without_export_where_there_is_none(train, data_dir, tmp_
 
 
 def test_a_dry_run_meets_the_errors_of_a_run(refusal, tmp_path):
+    message = refusal("--dry_run", "--learning_rate=1e30", may_build=True)
+    assert message.startswith("Training stopped: ") and message.endswith("starts again")
     assert "'nope'" in refusal("--dry_run", "--train_split=nope")
     assert not (tmp_path / "run").exists()
 

@@ -312,3 +312,27 @@ def test_an_image_learns_from_the_same_samples_alone_in_any_row_and_padded():
     assert swapped == pytest.approx(mean, rel=1e-4)
     others = mean_losses([large, small], OBJECTS, seeds + 1)
     assert others["rpn_cls_loss"] != pytest.approx(mean["rpn_cls_loss"], rel=1e-3)
+
+
+# --- inputs that are not finite -------------------------------------------------------------------
+
+
+def with_number(values, index, number):
+    values = np.array(values)
+    values[index] = number
+    return tf.constant(values)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_an_input_that_is_not_finite_gives_a_loss_that_shows_it(number):
+    """Max pooling may pass over a NaN, and no anchor matches such a box, so nothing else would."""
+    model = fakes.detector()
+    inputs = fakes.inputs_of([fakes.image(64, 96), fakes.image(50, 37)])
+    targets = fakes.targets_of([[([5, 5, 30, 40], 0), ([9, 9, 40, 30], 1)], [([3, 4, 34, 30], 3)]])
+    expected = float(model.compute_losses(inputs, targets)["loss"])
+    spoiled = {**inputs, "images": with_number(inputs["images"], (0, 10, 10, 1), number)}
+    assert np.isnan(model.compute_losses(spoiled, targets)["loss"])
+    spoiled = {**targets, "boxes": with_number(targets["boxes"], (0, 1, 2), number)}
+    assert np.isnan(model.compute_losses(inputs, spoiled)["loss"])
+    padding = {**targets, "boxes": with_number(targets["boxes"], (1, 1, 2), number)}
+    assert float(model.compute_losses(inputs, padding)["loss"]) == expected

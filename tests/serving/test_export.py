@@ -9,6 +9,7 @@ from PIL import Image
 
 from keras_frcnn.serving import export as exporting
 from keras_frcnn.serving.export import export, synthetic_images, version_folder
+from tests import fakes
 from tests.data.images.image_forms import FORMS
 
 OUTPUTS = {
@@ -290,3 +291,12 @@ def test_synthetic_images_are_images_of_different_sizes():
     for image in images:
         assert image.dtype == np.uint8
         assert image.std() > 20
+
+
+def test_weights_that_are_not_finite_are_not_exported(tmp_path):
+    model = fakes.detector()
+    bias = model.roi_head.box_head.classes.bias
+    bias.assign(np.full(bias.shape, np.nan))
+    with pytest.raises(ValueError, match="The first is box_head/classes/bias"):
+        export(model, tmp_path / "served")
+    assert not (tmp_path / "served").exists()

@@ -339,6 +339,32 @@ def test_weights_of_which_some_are_missing_are_named(saved, tmp_path):
     assert refusal(checkpoint.load, path).startswith(f"The weights of {path} do not fit the model")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_that_are_not_finite_are_named(value, precision, tmp_path):
+    model, path = fakes.detector(), tmp_path / "a.keras"
+    for bias in (model.rpn.head.objectness.bias, model.roi_head.box_head.classes.bias):
+        bias.assign(np.full(bias.shape, value))
+    checkpoint.save(model, path)
+    assert refusal(checkpoint.load, path, model.config.replace(precision=precision)) == (
+        f"The checkpoint {path} has weights that are not finite, because its training failed. "
+        "The first one is rpn_head/objectness/bias. Use an earlier checkpoint"
+    )
+
+
+def test_an_optimizers_state_that_is_not_finite_is_named(tmp_path):
+    model, second = fakes.detector(), fakes.detector()
+    for one in (model, second):
+        one.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+        one.optimizer.build(one.trainable_variables)
+    variable = model.optimizer.variables[5]
+    variable.assign(np.full(variable.shape, np.nan))
+    checkpoint.save(model, tmp_path / "a.keras")
+    message = refusal(checkpoint.load_weights, second, tmp_path / "a.keras")
+    assert f"The first one is {second.optimizer.variables[5].path}. Use an earlier" in message
+    checkpoint.load(tmp_path / "a.keras")  # whose model has no optimizer
+
+
 def test_other_classes_are_refused_by_name(saved):
     second = fakes.detector(("cat", "dog", "cow", "pig"))
     before = [w.numpy() for w in second.weights]
@@ -425,6 +451,15 @@ def test_stages_of_ones_own_load_the_weights_of_the_plain_ones(composed):
     checkpoint.load_weights(model, composed)
     for one, other in zip(model.weights, checkpoint.load(composed).weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_weights_of_a_composed_detector_that_are_not_finite_are_named(composed, tmp_path):
+    model = checkpoint.load(composed)
+    bias = model.rpn.head.objectness.bias
+    bias.assign(np.full(bias.shape, np.nan))
+    checkpoint.save(model, tmp_path / "a.keras")
+    message = refusal(checkpoint.load, tmp_path / "a.keras")
+    assert message.startswith(f"The checkpoint {tmp_path}/a.keras has weights that are not finite")
 
 
 @pytest.mark.parametrize("place", [("backbone",), ("backbone", "config", "network"), ("rpn",)])

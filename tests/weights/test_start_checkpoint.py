@@ -263,3 +263,15 @@ def test_what_is_no_checkpoint_is_named(path, tmp_path):
         damaged.write_bytes(file.read())
     os.truncate(damaged, damaged.stat().st_size // 2)
     assert "b.keras is not a checkpoint of keras_frcnn" in refusal(damaged)
+
+
+def test_weights_that_are_not_finite_are_refused_and_nothing_is_changed(tmp_path):
+    donor, model = fakes.detector(THEIRS), fakes.detector(OURS)
+    bias = donor.roi_head.box_head.boxes.bias
+    bias.assign(np.full(bias.shape, np.inf))
+    checkpoint.save(donor, tmp_path / "theirs.keras")
+    before = values(model)
+    with pytest.raises(ValueError, match=r"theirs\.keras has weights .* box_head/boxes/bias"):
+        load_start(model, tmp_path / "theirs.keras")
+    for name, value in values(model).items():
+        np.testing.assert_array_equal(value, before[name])

@@ -1,7 +1,8 @@
 """Finds image files and reads their pixels.
 
 ``to_image`` reads images for everything outside tf.data: detection, drawings and classic proposals.
-It decodes with the same operations as the training pipeline.
+It decodes with the same operations as the training pipeline, and converts Pillow's images to the
+pixels that it would read from their files.
 """
 
 import glob
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from keras_frcnn.data.dataset import Record
-from keras_frcnn.data.images import headers, transforms
+from keras_frcnn.data.images import exif, headers, pillow, transforms
 from keras_frcnn.data.images.spans import Span, open_image
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_FORMS = "a file name or a uint8 array [H, W, 3] with RGB from 0 to 255, or a PIL image"
 
 
 def find_images(sources: Iterable[str]) -> list[Path]:
@@ -45,12 +48,13 @@ def find_images(sources: Iterable[str]) -> list[Path]:
     return list(found.values())
 
 
-def to_image(image: str | os.PathLike | Record | np.ndarray) -> np.ndarray:
-    """Reads an image file and turns it upright, or checks that an array is an image.
+def to_image(image: str | os.PathLike | Record | Image.Image | np.ndarray) -> np.ndarray:
+    """Reads an image file and turns it upright, or checks and converts an image in memory.
 
     Args:
-        image: the name of a JPEG or PNG file; the record of an image; or a uint8 array: RGB
-            [H, W, 3], RGB with alpha [H, W, 4] (alpha is dropped), or grey [H, W] or [H, W, 1].
+        image: the name of a JPEG or PNG file; the record of an image; an image of Pillow in any
+            mode, which is turned upright by its EXIF orientation; or a uint8 array: RGB [H, W, 3],
+            RGB with alpha [H, W, 4], or grey [H, W] or [H, W, 1]. Alpha is dropped.
 
     Returns:
         uint8 [H, W, 3], RGB.
@@ -63,7 +67,7 @@ def to_image(image: str | os.PathLike | Record | np.ndarray) -> np.ndarray:
         return _read(image.path, image.span, image.name)
     if isinstance(image, str | os.PathLike):
         return _read(image, None, str(image))
-    return _checked(np.asarray(image))
+    return _converted(image) if isinstance(image, Image.Image) else _checked(image)
 
 
 def _files_of(source: str) -> list[Path]:
@@ -88,13 +92,27 @@ def _read(path: str | os.PathLike, span: Span | None, name: str) -> np.ndarray:
     return image
 
 
-def _checked(image: np.ndarray) -> np.ndarray:
+def _converted(image: Image.Image) -> np.ndarray:
+    """Converts an image of Pillow to the pixels that ``_read`` gives for its file."""
+    name = getattr(image, "filename", "") or f"a PIL image of mode {image.mode}"
+    try:
+        pillow.check_colors(image)
+        # Loading a PNG adds EXIF data behind its pixels, which the rule ignores.
+        orientation = exif.orientation(image.info.get("exif", b""))
+        array = np.array(pillow.upright(pillow.to_rgb(image), orientation))
+    except Exception as error:  # Pillow decodes only now; see headers.image_header
+        raise ValueError(f"{name}: unreadable image: {error}") from error
+    return _checked(array)
+
+
+def _checked(image) -> np.ndarray:
+    try:
+        image = np.asarray(image)
+    except Exception as error:  # of nested lists, and of what other libraries convert
+        raise ValueError(f"an image must be {_FORMS}. Received: {type(image)}: {error}") from error
     channels = {2: [1], 3: image.shape[2:]}.get(image.ndim, [0])[0]
     if image.dtype != np.uint8 or not image.size or channels not in (1, 3, 4):
-        raise ValueError(
-            "an image must be a file name or a uint8 array [H, W, 3] with RGB from 0 to 255. "
-            f"Received: {image.dtype} {list(image.shape)}"
-        )
+        raise ValueError(f"an image must be {_FORMS}. Received: {image.dtype} {list(image.shape)}")
     if channels == 1:
         return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     return image[..., :3]

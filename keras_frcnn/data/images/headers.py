@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from keras_frcnn.data.images import exif
+from keras_frcnn.data.images import exif, pillow
 from keras_frcnn.data.images.spans import Span, open_image
 
 MAX_PIXELS = 80_000_000
@@ -45,11 +45,7 @@ def image_header(path: str | os.PathLike, span: Span | None = None) -> tuple[int
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS} are refused")
-            if image.mode == "CMYK" and "adobe" not in image.info:
-                raise ValueError(
-                    "it is CMYK without Adobe's marker, which programs decode to different "
-                    "colours; save it as RGB"
-                )
+            pillow.check_colors(image)
             orientation = exif.orientation(image.info.get("exif", b""))
             _check_end(image, file)
     except UnidentifiedImageError as error:

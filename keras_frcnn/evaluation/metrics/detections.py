@@ -6,6 +6,7 @@ truth. ``report.coco_files`` and ``report.voc_files`` read and write detections.
 
 import dataclasses
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from keras_frcnn.data.dataset import GroundTruth
 from keras_frcnn.evaluation.metrics import ground_truth
 from keras_frcnn.evaluation.metrics.boxes import to_bboxes
 
-Detections = dict[str | int, dict[str, np.ndarray]]
-"""Image id to ``{"boxes": [K, 4] float32, "scores": [K] float32, "labels": [K] int32}``; boxes are
-yxyx pixels of the original image."""
+Detections = Mapping[str | int, Mapping[str, np.ndarray]]
+"""Image id to ``{"boxes": [K, 4] float32, "scores": [K] float32, "labels": [K] int32}``, or to the
+``ImageDetections`` of a detector; boxes are yxyx pixels of the original image."""
 
 _MAX_COORDINATE = 1e9  # far beyond any image, far below what overflows an area
 _shorten = reprlib.repr  # a value for a message, cut to a readable length
@@ -115,7 +116,8 @@ def check_detections(detections: Detections, num_classes: int) -> None:
 
 def _problem(image: Any, num_classes: int) -> str | None:
     """Returns what is wrong with the detections of one image, or None."""
-    if not isinstance(image, dict) or not {"boxes", "scores", "labels"} <= image.keys():
+    names = image.keys() if hasattr(image, "keys") else ()
+    if not {"boxes", "scores", "labels"}.issubset(names):
         return f"must be a dict with boxes, scores and labels. Received: {_shorten(image)}"
     boxes, scores, labels = (np.asarray(image[name]) for name in ("boxes", "scores", "labels"))
     if scores.ndim != 1 or boxes.shape != (len(scores), 4) or labels.shape != scores.shape:

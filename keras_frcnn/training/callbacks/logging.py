@@ -1,6 +1,5 @@
 """Logs the losses of a run to the progress bar and TensorBoard."""
 
-import math
 import os
 import time
 
@@ -8,15 +7,14 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.training import run_folder
+from keras_frcnn.training import divergence, run_folder
 from keras_frcnn.training.progress import ProgressBar
 
 
 class Logger(keras.callbacks.Callback):
     """Logs the mean losses of the last ``log_every`` steps.
 
-    A loss that is not finite ends the run with an error, because training cannot recover from it.
-    The last checkpoint was written before it occurred.
+    A loss that is not finite ends the run with an error; see ``divergence``.
 
     Args:
         config: the run's settings; ``log_every``, ``batch_size`` and ``output_dir`` are read.
@@ -49,7 +47,8 @@ class Logger(keras.callbacks.Callback):
 
     def _log(self, step, logs):
         losses = {meter.name: float(logs[meter.name]) for meter in self.model.metrics}
-        self._check_finite(losses, step)
+        first_step = step - self.steps_since_log + 1
+        divergence.check_losses(losses, first_step, step, self.config.output_dir)
         seconds = time.perf_counter() - self.last_log_time
         images_per_second = self.steps_since_log * self.config.batch_size / seconds
         self.bar.show(losses, images_per_second)
@@ -59,15 +58,6 @@ class Logger(keras.callbacks.Callback):
             tf.summary.scalar("learning_rate", self.model.optimizer.learning_rate)
             tf.summary.scalar("images_per_second", images_per_second)
         self._start_window()
-
-    def _check_finite(self, losses, step):
-        if not math.isfinite(losses["loss"]):
-            names = ", ".join(name for name, value in losses.items() if not math.isfinite(value))
-            raise ValueError(
-                f"Training stopped: {names} is not finite between steps "
-                f"{step - self.steps_since_log + 1} and {step}. Try a lower --learning_rate, more "
-                "--warmup_steps or a smaller --gradient_clip_norm"
-            )
 
     def _start_window(self):
         self.model.reset_metrics()
