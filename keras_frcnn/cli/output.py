@@ -1,7 +1,12 @@
-"""Output that several commands share: notes on the data, and distinct names of files."""
+"""Output that several commands share: notes on the data, names of files, and commands to run."""
 
+import shlex
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
+
+_SCRIPTS = ("train", "evaluate", "detect", "export")
 
 
 def print_notes(dataset: Any, console: Any) -> None:
@@ -13,6 +18,23 @@ def print_notes(dataset: Any, console: Any) -> None:
     """
     for line in [*dataset.remarks, *(f"skipped: {line}" for line in dataset.skipped)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def command_line(name: str, *flags: str) -> str:
+    """Returns a command for the user to run, in the form in which this process was started.
+
+    Args:
+        name: the name of the command.
+        flags: its flags, which are quoted for the shell.
+    """
+    python, script = sys.orig_argv[0], Path(sys.argv[0])
+    if script.name == "main.py":
+        start = [python, "-m", "keras_frcnn.cli.main", name]
+    elif script.suffix == ".py" and {script.stem, name} <= set(_SCRIPTS):
+        start = [python, str(script.with_name(f"{name}.py"))]
+    else:
+        start = ["keras-frcnn", name]
+    return shlex.join([*start, *flags])
 
 
 def distinct(names: Iterable[str]) -> Iterator[str]:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_frcnn import files
+
 CONFIG = "config.cfg"
 LAST_CHECKPOINT = "last.keras"
 BEST_CHECKPOINT = "best.keras"
@@ -50,12 +52,14 @@ def append_evaluation(
     evaluation |= {
         name: None if math.isnan(value) else float(value) for name, value in values.items()
     }
-    with open(Path(folder) / EVALUATIONS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(evaluation) + "\n")
+    _write(folder, [*read_evaluations(folder), evaluation])
 
 
 def drop_evaluations_after(folder: str | os.PathLike, step: int) -> None:
     """Removes the evaluations after a step, because a resumed run will repeat them."""
-    kept = [evaluation for evaluation in read_evaluations(folder) if evaluation["step"] <= step]
-    text = "".join(json.dumps(evaluation) + "\n" for evaluation in kept)
-    (Path(folder) / EVALUATIONS).write_text(text, encoding="utf-8")
+    _write(folder, [one for one in read_evaluations(folder) if one["step"] <= step])
+
+
+def _write(folder, evaluations):
+    text = "".join(json.dumps(evaluation) + "\n" for evaluation in evaluations)
+    files.write_text(Path(folder) / EVALUATIONS, text)

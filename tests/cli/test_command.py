@@ -88,8 +88,7 @@ def test_without_flags_the_defaults():
         (["--data_dir=/a=b c"], "data_dir", ("/a=b c",)),
         (["--data_dir="], "data_dir", ()),
         (["--dataset=coco, voc"], "dataset", ("coco", "voc")),
-        (["--seed=1", "--seed=2"], "seed", 2),
-        (["--deterministic", "--nodeterministic"], "deterministic", False),
+        (["--seed=1", "--seed=1"], "seed", 1),
     ],
 )
 def test_forms_of_a_flag(argv, name, value):
@@ -267,6 +266,12 @@ def test_one_flagfile_serves_every_command(flagfile):
             "--train_split must be a list of strings separated by commas. Received: 'a,,b'",
         ),
         (["--dry_run=3"], "--dry_run must be true or false. Received: '3'"),
+        (["--steps=40", "--steps=50"], "--steps=50 contradicts --steps=40"),
+        (["--scales", "8,16", "--scales=16,8"], "--scales=16,8 contradicts --scales=8,16"),
+        (
+            ["--deterministic", "--nodeterministic"],
+            "--deterministic=false contradicts --deterministic=true",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_one_line(argv, message, refusal):

@@ -197,8 +197,9 @@ def test_what_was_found_is_kept_when_the_user_stops(run, loaded, make_image, tmp
         return draw(*args)
 
     monkeypatch.setattr(visualize, "draw_detections", counted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as caught:
         run("x")
+    assert caught.value.code == 130
     results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
     assert [image["drawing"] for image in results["images"]] == ["a.png"]
     monkeypatch.setattr(visualize, "draw_detections", draw)

@@ -20,6 +20,7 @@ from keras_frcnn.evaluation.report.formats import percent
 from keras_frcnn.training import trainer
 from keras_frcnn.training.run_folder import read_evaluations
 from tests import fakes
+from tests.command_line import overriding
 from tests.evaluation.handmade import read_results
 from tests.inspection import markup
 
@@ -59,7 +60,8 @@ def evaluate(run, tmp_path):
 
     def evaluate(*argv):
         folder = tmp_path / "results"
-        assert main([f"--checkpoint={run[0] / 'best.keras'}", f"--output_dir={folder}", *argv]) == 0
+        flags = (f"--checkpoint={run[0] / 'best.keras'}", f"--output_dir={folder}")
+        assert main(overriding(*flags, *argv)) == 0
         return json.loads((folder / "results.json").read_text())
 
     return evaluate

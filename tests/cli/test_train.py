@@ -20,6 +20,7 @@ from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import dry_run, trainer
 from keras_frcnn.weights import checkpoint
 from tests import fakes
+from tests.command_line import overriding
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ def train(flagfile, data_dir, tmp_path):
 
     def train(*argv):
         folders = [f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'run'}"]
-        return main([f"--flagfile={flagfile}", *folders, *argv])
+        return main(overriding(f"--flagfile={flagfile}", *folders, *argv))
 
     return train
 
@@ -100,9 +101,15 @@ def test_a_run_records_every_setting_and_says_what_to_do_next(
     expected = given.replace(seed=7, scales=(20.0, 40.5), **folders)
     assert config == expected
     assert checkpoint.read_settings(run / "best.keras") == (expected, fakes.CLASS_NAMES)
-    output = capsys.readouterr().out
-    for words in ("best.keras", "tensorboard --logdir=", "evaluate.py", "detect.py", "export.py"):
-        assert words in output
+    lines = capsys.readouterr().out.splitlines()[-5:]
+    best = f"--checkpoint={run}/best.keras"
+    assert [line.partition(":")[2].strip() for line in lines] == [
+        f"{run}/best.keras",
+        f"tensorboard --logdir={run}",
+        f"keras-frcnn evaluate {best}",
+        f"keras-frcnn detect {best} --images=IMAGE --output_dir=found",
+        f"keras-frcnn export {best} --output_dir=saved_model",
+    ]
 
 
 def test_auto_precision_is_recorded_as_what_it_became(train, tmp_path, monkeypatch):
