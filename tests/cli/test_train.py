@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shlex
 import signal
+import sys
 import time
 import zipfile
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_frcnn.cli import detect, evaluate, export
 from keras_frcnn.cli.command import parse
 from keras_frcnn.cli.train import COMMAND, main
 from keras_frcnn.config.flags import write_flagfile
@@ -110,6 +113,48 @@ def test_a_run_records_every_setting_and_says_what_to_do_next(
         f"keras-frcnn detect {best} --images=IMAGE --output_dir=found",
         f"keras-frcnn export {best} --output_dir=saved_model",
     ]
+
+
+def test_the_next_commands_can_be_pasted(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "orig_argv", ["python3", "train.py"])
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    run = tmp_path / "my $run"
+    assert train("--eval_split=-", f"--output_dir={run}") == 0
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    board, *commands = (shlex.split(line.partition(":")[2]) for line in lines)
+    assert board == ["tensorboard", f"--logdir={run}"]
+    for command, words in zip((evaluate, detect, export), commands, strict=True):
+        name = command.COMMAND.name
+        assert words[:3] == ["python3", f"{name}.py", f"--checkpoint={run}/last.keras"]
+        given = {word.partition("=")[0].removeprefix("--") for word in words[2:]}
+        assert {o.name for o in command.COMMAND.options if o.required} <= given
+
+
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
+    train, refusal, tmp_path, monkeypatch, capsys
+):
+    save, run = FasterRCNN.save, tmp_path / "run"
+
+    def fail(self, *args, **kwargs):
+        if int(self.step) == 2:
+            raise RuntimeError("file write failed: error message = 'No space left on device'")
+        save(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FasterRCNN, "save", fail)
+        message = refusal(may_build=True)
+    assert message == f"{run} cannot be read or written: No space left on device"
+    assert int(checkpoint.load(run / "last.keras").step) == 1
+    assert train() == 0
+    assert "Resuming from step 1" in capsys.readouterr().out
+
+
+def test_a_run_that_was_moved_goes_on(train, tmp_path):
+    train("--steps=1")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / "run").touch()  # the recorded folder is none any more
+    train("--steps=2", f"--output_dir={tmp_path / 'moved'}")
+    assert int(checkpoint.load(tmp_path / "moved" / "last.keras").step) == 2
 
 
 def test_auto_precision_is_recorded_as_what_it_became(train, tmp_path, monkeypatch):
