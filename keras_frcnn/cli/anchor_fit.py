@@ -18,7 +18,7 @@ training is below --min_coverage, and 2 if the command line or the data is wrong
 
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, check_output_folder, parse, user_errors
+from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.cli.output import print_notes
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
@@ -28,7 +28,13 @@ COMMAND = Command(
     "anchor-fit",
     __doc__,
     options=(
-        Option("output_dir", str, "", "Folder for anchors.json. If empty, nothing is written."),
+        Option(
+            "output_dir",
+            str,
+            "",
+            "Folder for anchors.json. If empty, nothing is written.",
+            output="folder",
+        ),
         Option(
             "num_scales",
             int,
@@ -77,10 +83,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     # No weights are loaded, and not every backbone has pretrained ones.
     config, options = parse(COMMAND, argv, base=lambda _: Config(backbone_weights="none"))
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         from rich.console import Console
 
-        check_output_folder(options.output_dir)
         from keras_frcnn import backbones, data
         from keras_frcnn.inspection.anchor_fit import report
         from keras_frcnn.inspection.anchor_fit.fit import fit

@@ -29,6 +29,7 @@ COMMAND = Command(
             "",
             "Folder for check.json and check.html, a page with images. If empty, the findings are "
             "only printed.",
+            output="folder",
         ),
         Option(
             "fix",
@@ -37,6 +38,7 @@ COMMAND = Command(
             "New folder for a corrected copy in VOC's layout: boxes are clipped, impossible and "
             "duplicate boxes are dropped, sizes are corrected, images are turned upright, and "
             "unreadable images are left out. The original is never changed.",
+            output="folder",
         ),
         Option(
             "near",
@@ -73,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     # No weights are loaded, and not every backbone has pretrained ones.
     config, options = parse(COMMAND, argv, base=lambda _: Config(backbone_weights="none"))
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.fix or options.output_dir):
         import tensorflow as tf
         from rich.console import Console
 
@@ -83,8 +85,6 @@ def main(argv: list[str] | None = None) -> int:
         tf.config.set_visible_devices([], "GPU")  # a GPU may be busy with training
         console = Console(highlight=False)
         folder = Path(options.output_dir)
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
         if options.fix:
             fix.check_folder(config, options.fix)
         asked = given_settings(COMMAND, argv)

@@ -14,13 +14,16 @@ import functools
 import inspect
 import os
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 from absl import flags as absl_flags
 
+from keras_frcnn import files, signals
 from keras_frcnn.config import Config
 from keras_frcnn.config import flags as config_flags
 from keras_frcnn.config.flagfile import Reader, UsageError
@@ -31,6 +34,7 @@ _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
 _GENERAL = """General:
   --flagfile=FILE
       Read flags from a file with one --name=value per line. The command line overrides the file.
+      A path may begin with ~, the home folder, here and on the command line.
   --help
       Print this help and stop."""
 
@@ -86,6 +90,9 @@ def parse(
         raise SystemExit(0)
     with user_errors(command):
         flag_values = _read(command, argv)
+        for option in command.flags.values():
+            if option.output:
+                check_output(option.name, flag_values[option.name].value, option.output)
         options = SimpleNamespace(**{o.name: flag_values[o.name].value for o in command.options})
         return config_flags.to_config(flag_values, base(options), command.settings), options
 
@@ -102,18 +109,49 @@ def given_settings(command: Command, argv: list[str] | None = None) -> dict[str,
 
 
 @contextlib.contextmanager
-def user_errors(command: Command) -> Iterator[None]:
-    """Prints a ValueError to stderr without a traceback, and exits with code 2.
+def user_errors(command: Command, output: str = "") -> Iterator[None]:
+    """Ends a command without a traceback if the cause does not lie in the package.
 
-    The package raises ValueErrors for faulty flags, data and files. Any other error is a bug in the
-    package and keeps its traceback.
+    1. The package raises ValueErrors for faulty flags, data and files. They are printed to stderr,
+       and the exit code is 2. The same is done with errors of any library about the place of a
+       file, such as a full disk.
+    2. Ctrl-C, SIGTERM and SIGHUP raise an exception, so that the command can tidy up. The exit code
+       is 128 + the signal's number.
+    3. If the reader of the output has gone, as in ``| head``, the exit code is that of SIGPIPE.
+
+    Any other error is a bug in the package and keeps its traceback.
+
+    Args:
+        command: the command.
+        output: the folder or file that it writes, for errors that do not name the place.
     """
     try:
-        yield
-    except ValueError as error:
-        for line in str(error).splitlines():
-            print(f"keras-frcnn {command.name}: {line}", file=sys.stderr)
+        with signals.handled(_interrupt):
+            yield
+            sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args else signal.SIGINT
+        _complain(command, "stopped")
+        raise SystemExit(128 + number) from None
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:  # Python itself flushes the output once more
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+    except Exception as error:
+        message = str(error) if isinstance(error, ValueError) else files.fault(error, output)
+        if not message:
+            raise
+        _complain(command, message)
         raise SystemExit(2) from None
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt(number)
+
+
+def _complain(command: Command, text: str) -> None:
+    for line in text.splitlines():
+        print(f"keras-frcnn {command.name}: {line}", file=sys.stderr)
 
 
 def checkpoint_settings(options: SimpleNamespace) -> Config:
@@ -126,17 +164,47 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
     from keras_frcnn.weights.checkpoint import read_settings
 
     config, _ = read_settings(options.checkpoint)
-    return config.replace(jit_compile=False)
+    return _find_data(config.replace(jit_compile=False), Path(options.checkpoint).absolute().parent)
 
 
-def check_output_folder(folder: str | os.PathLike) -> None:
-    """Checks that ``--output_dir`` is not a file.
+def _find_data(config: Config, folder: Path) -> Config:
+    """Returns the settings of a run with paths of its data that are valid in the present folder.
+
+    Relative paths belong to the folder in which the run was started. That folder follows from the
+    place of the run and its ``output_dir``, unless the run was moved.
+    """
+    own = Path(config.output_dir)
+    start = Path(*folder.parts[: len(folder.parts) - len(own.parts)])
+
+    def find(path: str) -> str:
+        is_lost = path and not os.path.exists(path) and path not in ("rpn", "dense")
+        return str(start / path) if is_lost and (start / path).exists() else path
+
+    if start / own != folder:
+        return config
+    return config.replace(
+        data_dir=tuple(map(find, config.data_dir)),
+        classes_file=find(config.classes_file),
+        test_proposals=find(config.test_proposals),
+    )
+
+
+def check_output(name: str, path: str, kind: str = "folder") -> None:
+    """Checks that an output can be written, before the work that leads to it.
+
+    Args:
+        name: the flag that names the output.
+        path: the output; if empty, nothing is checked.
+        kind: "folder" or "file". A folder may be missing.
 
     Raises:
-        ValueError: If it is. The error names the file.
+        ValueError: If the output cannot be written. The error names the flag and the place.
     """
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise ValueError(f"--output_dir must be a folder. Received the file {folder}")
+    reason = files.unwritable(path, kind == "folder") if path else ""
+    if reason:
+        raise ValueError(
+            f"--{name} must be a {kind} that can be written to. Received: {path} ({reason})"
+        )
 
 
 def help_text(command: Command) -> str:

@@ -8,6 +8,8 @@ Examples:
 detections.json holds all detections with a score of at least --score_threshold; only those with a
 score of at least --draw_threshold are drawn. Settings that are not given are taken from the
 checkpoint. The exit code is 1 if an image could not be read; all other images are still processed.
+If the command is stopped, detections.json holds what was found so far, and the same command
+continues from there.
 """
 
 import json
@@ -16,13 +18,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from keras_frcnn.cli.command import (
-    Command,
-    check_output_folder,
-    checkpoint_settings,
-    parse,
-    user_errors,
-)
+from keras_frcnn import files
+from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.cli.output import distinct
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import FRACTION, Option
@@ -47,6 +44,7 @@ COMMAND = Command(
             "Folder for the drawn images and detections.json: a new or empty folder, or one that "
             "this command has written.",
             required=True,
+            output="folder",
         ),
         Option(
             "draw_threshold",
@@ -69,6 +67,7 @@ COMMAND = Command(
 )
 
 _RESULTS = "detections.json"
+_UNFINISHED = "unfinished"  # in results that are not complete: all settings that they depend on
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -81,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv, base=_base)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         from keras_frcnn.data.images.files import find_images
         from keras_frcnn.training import precision
         from keras_frcnn.weights import checkpoint
@@ -89,7 +88,9 @@ def main(argv: list[str] | None = None) -> int:
         model = checkpoint.load(options.checkpoint, precision.for_use(config, print))
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        settings = _settings(config, options)
         results = {
+            _UNFINISHED: settings,
             "checkpoint": options.checkpoint,
             "class_names": model.class_names,
             "score_threshold": config.score_threshold,
@@ -97,16 +98,18 @@ def main(argv: list[str] | None = None) -> int:
             "images": [],
             "unreadable": [],
         }
+        found_before = _read_unfinished(folder, settings)
+        if not found_before:
+            _write(results, folder)  # so that a killed command leaves a folder that it may use
         try:
-            _detect_all(model, find_images(options.images), folder, results)
+            _detect_all(model, find_images(options.images), folder, results, found_before)
+            del results[_UNFINISHED]
         finally:  # the results so far are written even if the user interrupts
-            text = json.dumps(results, indent=1, ensure_ascii=False)
-            # A file name may contain bytes that are not text; JSON can write them as \\udc80.
-            (folder / _RESULTS).write_text(text, encoding="utf-8", errors="backslashreplace")
-    count = sum(len(image["detections"]) for image in results["images"])
-    print(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
-    for image in results["unreadable"]:
-        print(f"keras-frcnn detect: skipped: {image['error']}", file=sys.stderr)
+            _write(results, folder)
+        count = sum(len(image["detections"]) for image in results["images"])
+        print(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
+        for image in results["unreadable"]:
+            print(f"keras-frcnn detect: skipped: {image['error']}", file=sys.stderr)
     return 1 if results["unreadable"] else 0
 
 
@@ -119,9 +122,34 @@ def _base(options: SimpleNamespace) -> Config:
     return config
 
 
+def _settings(config: Config, options: SimpleNamespace) -> str:
+    """Returns everything on which the results of an image depend, as a text."""
+    settings = {name: getattr(config, name) for name in COMMAND.settings}
+    settings |= {"draw_threshold": options.draw_threshold}
+    settings |= {"checkpoint": [options.checkpoint, Path(options.checkpoint).stat().st_mtime_ns]}
+    return json.dumps(settings, sort_keys=True)
+
+
+def _read_unfinished(folder: Path, settings: str) -> dict[str, dict[str, Any]]:
+    """Returns what a stopped command has found with the same settings, by the image's file."""
+    path = folder / _RESULTS
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        if results.get(_UNFINISHED) == settings:
+            return {entry["file"]: entry for entry in results["images"]}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass  # there are no results of this command
+    return {}
+
+
+def _write(results: dict[str, Any], folder: Path) -> None:
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    # A file name may contain bytes that are not text; JSON can write them as \\udc80.
+    files.write_text(folder / _RESULTS, text, errors="backslashreplace")
+
+
 def _check_folder(folder: Path, paths: list[Path]) -> None:
     """Makes sure that no drawing can overwrite an image or any other file."""
-    check_output_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _RESULTS).is_file():
         raise ValueError(
             "--output_dir must be new, empty, or written by an earlier detect command. Received: "
@@ -134,8 +162,17 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
             )
 
 
-def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, Any]) -> None:
-    """Detects on all images, draws them into the folder, and adds the detections to the results."""
+def _detect_all(
+    model: Any,
+    paths: list[Path],
+    folder: Path,
+    results: dict[str, Any],
+    found_before: dict[str, dict[str, Any]],
+) -> None:
+    """Detects on all images, draws them into the folder, and adds the detections to the results.
+
+    Images that a stopped command has finished, and whose drawing is there, are not repeated.
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -144,13 +181,16 @@ def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, 
     console = Console()
     watched = track(paths, "detect", console=console, disable=not console.is_terminal)
     for path, stem in zip(watched, distinct(path.stem for path in paths), strict=True):
+        drawing, before = f"{stem}.png", found_before.get(str(path))
+        if before and before["drawing"] == drawing and (folder / drawing).is_file():
+            results["images"].append(before)
+            continue
         try:
             image = to_image(path)
         except ValueError as error:
             results["unreadable"].append({"file": str(path), "error": str(error)})
             continue
         found = model.detect(image)
-        drawing = f"{stem}.png"
         found.draw(results["draw_threshold"]).save(folder / drawing)
         entry = {"file": str(path), "drawing": drawing}
         entry |= {"height": image.shape[0], "width": image.shape[1]}

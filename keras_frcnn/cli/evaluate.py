@@ -28,7 +28,13 @@ run or the detections of any tool; both must belong to the same images and objec
 from pathlib import Path
 from types import SimpleNamespace
 
-from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
+from keras_frcnn.cli.command import (
+    Command,
+    check_output,
+    checkpoint_settings,
+    parse,
+    user_errors,
+)
 from keras_frcnn.cli.output import print_notes
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
@@ -64,6 +70,7 @@ COMMAND = Command(
             "",
             "Folder for the results. If empty, they are written to evaluation/ (or detections/) "
             "beside the checkpoint, or nowhere if there is no checkpoint.",
+            output="folder",
         ),
         Option(
             "metric",
@@ -94,6 +101,7 @@ COMMAND = Command(
             "",
             "Folder for TensorBoard's scalars. If empty, they are written with the results of a "
             "checkpoint, and not written otherwise.",
+            output="folder",
         ),
     ),
     settings=(
@@ -121,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv, base=_base)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         if options.compare:
             _compare(config, options)
         elif options.detections:
@@ -154,14 +162,17 @@ def _evaluate_model(config, options):
     metric = _metric(options, dataset.form)
     dataset.remarks += suitability.cut_off(dataset.records, config)
     print_notes(dataset, console)
+    voc_names = class_names, inputs.split_names(config)[0]
+    has_voc_files = _can_write_voc(dataset, *voc_names)
     model = checkpoint.load(options.checkpoint, config)
     num_batches = len(dataset.records) * len(config.sizes(config.test_shorter_sides))
     with prediction_bar(console, num_batches, "evaluate") as callback:
         detections, proposals = detect_dataset(model, dataset, config, callbacks=[callback])
 
-    beside = Path(options.checkpoint).parent / ("evaluation" if is_measured else "detections")
-    folder, truth = Path(options.output_dir or beside), ground_truth.of_dataset(dataset, metric)
+    folder, truth = Path(options.output_dir), ground_truth.of_dataset(dataset, metric)
     found, names = to_table(detections, truth), []
+    folder.mkdir(parents=True, exist_ok=True)
+    coco_files.write(folder / inputs.DETECTIONS, found, truth)
     if is_measured:
         summary = _summarize(
             *(truth, found, metric, config, options),
@@ -170,10 +181,23 @@ def _evaluate_model(config, options):
         )
         names = _report(summary, options.checkpoint, folder, console)
         _write_scalars(summary, options.tensorboard or folder, int(model.step))
-    folder.mkdir(parents=True, exist_ok=True)
-    coco_files.write(folder / inputs.DETECTIONS, found, truth)
-    voc_files.write_voc(folder / "voc", detections, class_names, inputs.split_names(config)[0])
-    _say_where(folder, [*names, inputs.DETECTIONS, "voc/"])
+    names.append(inputs.DETECTIONS)
+    if has_voc_files:
+        voc_files.write_voc(folder / "voc", detections, *voc_names)
+        names.append("voc/")
+    _say_where(folder, names)
+
+
+def _can_write_voc(dataset, class_names, split):
+    """Whether the names fit VOC's text files. If not, says so: all else is written without them."""
+    from keras_frcnn.evaluation.report import voc_files
+
+    try:
+        voc_files.check_names((record.image_id for record in dataset.records), class_names, split)
+    except ValueError as error:
+        print(f"No text files in VOC's format are written: {error}")
+        return False
+    return True
 
 
 def _evaluate_detections(config, options):
@@ -231,9 +255,10 @@ def _compare(config, options):
     comparison = compare(
         tuple(options.compare), *summaries, options.resamples, config.seed, with_progress
     )
-    comparison_tables.print_comparison(comparison, console)
     if options.output_dir:
         names = result_files.write_comparison(comparison, options.output_dir)
+    comparison_tables.print_comparison(comparison, console)
+    if options.output_dir:
         comparison_page.write(comparison, Path(options.output_dir) / comparison_page.FILE)
         _say_where(options.output_dir, [*names, comparison_page.FILE])
 
@@ -267,14 +292,14 @@ def _summarize(truth, found, metric, config, options, **more):
 
 
 def _report(summary, subject, folder, console):
-    """Prints the results, writes them, and returns the names of the files."""
+    """Writes the results, prints them, and returns the names of the files."""
     from keras_frcnn.evaluation.report import console_tables, result_files
     from keras_frcnn.evaluation.report.pages import evaluation_page
 
+    names = result_files.write_evaluation(summary, folder) if folder else []
     console_tables.print_summary(summary, console)
     if not folder:
         return []
-    names = result_files.write_evaluation(summary, folder)
     evaluation_page.write(summary, folder / evaluation_page.FILE, subject)
     return [*names, evaluation_page.FILE]
 
@@ -309,4 +334,9 @@ def _base(options: SimpleNamespace) -> Config:
         raise ValueError(
             "--checkpoint is missing. Give --checkpoint, --detections or --compare: see --help"
         )
-    return checkpoint_settings(options)
+    config = checkpoint_settings(options)
+    if not options.output_dir:
+        name = "detections" if options.detections_only else "evaluation"
+        options.output_dir = str(Path(options.checkpoint).parent / name)
+        check_output("output_dir", options.output_dir)
+    return config

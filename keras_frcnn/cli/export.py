@@ -29,6 +29,7 @@ COMMAND = Command(
             "The folder that TensorFlow Serving watches. The SavedModel is written to a numbered "
             "folder inside it.",
             required=True,
+            output="folder",
         ),
         Option(
             "version",
@@ -99,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv, base=_base)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         from keras_frcnn.data.images.files import find_images, to_image
         from keras_frcnn.serving.export import export
         from keras_frcnn.training import precision
@@ -111,9 +112,9 @@ def main(argv: list[str] | None = None) -> int:
         _say(f"Loading {options.checkpoint} ...")
         model = checkpoint.load(options.checkpoint, precision.for_use(config, _say))
         folder = export(model, options.output_dir, images, options.version, _say)
-    paths = {"folder": folder, "base": folder.resolve().parent}
-    quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}
-    print(_DONE.format(**quoted, num_rows=config.max_detections))
+        paths = {"folder": folder, "base": folder.resolve().parent}
+        quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}
+        print(_DONE.format(**quoted, num_rows=config.max_detections))
     return 0
 
 

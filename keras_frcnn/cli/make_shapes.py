@@ -5,14 +5,21 @@ Examples:
   keras-frcnn make-shapes --output_dir=runs/shapes --num_train=500 --seed=1
 """
 
-from keras_frcnn.cli.command import Command, parse
+from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.config.setting import Option
 
 COMMAND = Command(
     "make-shapes",
     __doc__,
     options=(
-        Option("output_dir", str, "", "Folder to write to.", required=True),
+        Option(
+            "output_dir",
+            str,
+            "",
+            "Folder to write to: a new or empty folder, or one that this command has written.",
+            required=True,
+            output="folder",
+        ),
         Option("num_train", int, 200, "Number of images to train on."),
         Option("num_val", int, 40, "Number of images to choose the best checkpoint on."),
         Option("num_test", int, 40, "Number of images to evaluate on."),
@@ -32,9 +39,10 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     _, options = parse(COMMAND, argv)
-    from keras_frcnn.data.writers import shapes
+    with user_errors(COMMAND, options.output_dir):
+        from keras_frcnn.data.writers import shapes
 
-    shapes.make(**vars(options))
-    total = options.num_train + options.num_val + options.num_test
-    print(f"Wrote {total} images to {options.output_dir}")
+        shapes.make(**vars(options))
+        total = options.num_train + options.num_val + options.num_test
+        print(f"Wrote {total} images to {options.output_dir}")
     return 0

@@ -1,9 +1,14 @@
-"""Output that several commands share: notes on the data, and distinct names of files."""
+"""Output that several commands share: notes on the data, names of files, and commands to run."""
 
+import shlex
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from keras_frcnn.config.flagfile import nearest
+
+_SCRIPTS = ("train", "evaluate", "detect", "export")
 
 
 def print_notes(dataset: Any, console: Any) -> None:
@@ -31,6 +36,23 @@ def chosen_rows(records: Sequence[Any], image_ids: Sequence[str]) -> list[int]:
                 f"{image_id}.{nearest(image_id, rows, '{}')}"
             )
     return [rows[image_id] for image_id in dict.fromkeys(image_ids)]
+
+
+def command_line(name: str, *flags: str) -> str:
+    """Returns a command for the user to run, in the form in which this process was started.
+
+    Args:
+        name: the name of the command.
+        flags: its flags, which are quoted for the shell.
+    """
+    python, script = sys.orig_argv[0], Path(sys.argv[0])
+    if script.name == "main.py":
+        start = [python, "-m", "keras_frcnn.cli.main", name]
+    elif script.suffix == ".py" and {script.stem, name} <= set(_SCRIPTS):
+        start = [python, str(script.with_name(f"{name}.py"))]
+    else:
+        start = ["keras-frcnn", name]
+    return shlex.join([*start, *flags])
 
 
 def distinct(names: Iterable[str]) -> Iterator[str]:

@@ -69,7 +69,13 @@ COMMAND = Command(
             "each model may take. The command first times a few steps and then shortens the "
             "schedule to fit. Start-up and evaluations take extra time.",
         ),
-        Option("output_dir", str, "runs/paper", "Folder for the tables and all runs."),
+        Option(
+            "output_dir",
+            str,
+            "runs/paper",
+            "Folder for the tables and all runs.",
+            output="folder",
+        ),
         Option("configs_dir", str, "configs/paper", "Folder with the flagfiles of the rows."),
         Option("edge_model", str, "", "The EdgeBoxes model: model.yml.gz from opencv_extra."),
     ),
@@ -87,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code: 1 if a row failed, 128 + the signal's number if it was stopped.
     """
     _, options = parse(COMMAND, argv)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         overrides = given_settings(COMMAND, argv)
         from rich.console import Console
 

@@ -33,6 +33,7 @@ COMMAND = Command(
             "The file to write: .npz, or .json in COCO's results format, which is larger and "
             "slower.",
             required=True,
+            output="file",
         ),
         Option(
             "method",
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv, base=_base)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_file):
         from rich.console import Console
 
         from keras_frcnn import data

@@ -12,10 +12,13 @@ each of the four steps. With --eval_split=- nothing is evaluated, so there is no
 """
 
 import json
+import shlex
 from dataclasses import fields
 from pathlib import Path
 
+from keras_frcnn import files
 from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.output import command_line
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.config.setting import Option
@@ -37,6 +40,7 @@ COMMAND = Command(
             str,
             "",
             "A .json file to which --dry_run writes the times that it measured, in seconds.",
+            output="file",
         ),
     ),
 )
@@ -55,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, config.output_dir):
         _check(config)
         print("Loading TensorFlow ...", flush=True)
         from rich.console import Console
@@ -69,11 +73,11 @@ def main(argv: list[str] | None = None) -> int:
 
             seconds = dry_run(config, console)
             if options.dry_run_file:
-                Path(options.dry_run_file).write_text(json.dumps(seconds), encoding="utf-8")
+                Path(options.dry_run_file).parent.mkdir(parents=True, exist_ok=True)
+                files.write_text(options.dry_run_file, json.dumps(seconds))
             return 0
         _record_settings(config)
-        folder = trainer.train(config, console)
-    _print_next_commands(folder)
+        _print_next_commands(trainer.train(config, console))
     return 0
 
 
@@ -114,7 +118,8 @@ def _record_settings(config):
 
 def _changes(path, config):
     """Describes the settings that differ from those of the run, by name."""
-    recorded, _ = parse(COMMAND, [f"--flagfile={path}"])
+    # The folder may have moved since, so the recorded one need not be there.
+    recorded, _ = parse(COMMAND, [f"--flagfile={path}", "--output_dir="])
     values = ((f, getattr(recorded, f.name), getattr(config, f.name)) for f in fields(Config))
     return {
         field.name: f"--{field.name} was {old}, is {new}"
@@ -127,10 +132,11 @@ def _print_next_commands(folder):
     title, checkpoint = "Best", folder / run_folder.BEST_CHECKPOINT
     if not checkpoint.exists():
         title, checkpoint = "Last", folder / run_folder.LAST_CHECKPOINT
+    flag = f"--checkpoint={checkpoint}"
     print(
         f"\n{title} checkpoint: {checkpoint}"
-        f"\nTensorBoard:     tensorboard --logdir={folder}"
-        f"\nEvaluate:        python evaluate.py --checkpoint={checkpoint}"
-        f"\nDetect:          python detect.py --checkpoint={checkpoint} --images=IMAGE"
-        f"\nExport:          python export.py --checkpoint={checkpoint} --output_dir=saved_model"
+        f"\nTensorBoard:     {shlex.join(['tensorboard', f'--logdir={folder}'])}"
+        f"\nEvaluate:        {command_line('evaluate', flag)}"
+        f"\nDetect:          {command_line('detect', flag, '--images=IMAGE', '--output_dir=found')}"
+        f"\nExport:          {command_line('export', flag, '--output_dir=saved_model')}"
     )

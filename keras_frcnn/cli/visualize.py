@@ -35,7 +35,14 @@ COMMAND = Command(
             "",
             "The .keras file of a run. If empty, only stages 1 to 3 are drawn.",
         ),
-        Option("output_dir", str, "", "Folder to write the drawings to.", required=True),
+        Option(
+            "output_dir",
+            str,
+            "",
+            "Folder to write the drawings to.",
+            required=True,
+            output="folder",
+        ),
         Option(
             "subset",
             str,
@@ -80,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv, base=_base)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         from keras_frcnn import data
         from keras_frcnn.console import with_progress
         from keras_frcnn.inspection.visualize import panels
@@ -106,7 +113,9 @@ def main(argv: list[str] | None = None) -> int:
         drawings = with_progress(drawings, "Drawing", len(rows))
         for image_id, stem, drawn in zip(image_ids, file_stems(image_ids), drawings, strict=True):
             _write(drawn, folder, stem, f"{image_id} {origin}")
-    print(f"Images drawn: {len(rows)}, each as one file per stage and as one sheet, in {folder}")
+        print(
+            f"Images drawn: {len(rows)}, each as one file per stage and as one sheet, in {folder}"
+        )
     return 0
 
 
@@ -119,9 +128,6 @@ def _base(options: SimpleNamespace) -> Config:
     if not 0 <= options.draw_threshold <= 1:
         received = options.draw_threshold
         raise ValueError(f"--draw_threshold must be between 0 and 1. Received: {received:g}")
-    folder = Path(options.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
     # Without a checkpoint no weights are used, so none are downloaded for any backbone.
     return checkpoint_settings(options) if options.checkpoint else Config(backbone_weights="none")
 

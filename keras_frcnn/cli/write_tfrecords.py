@@ -32,7 +32,14 @@ COMMAND = Command(
     "write-tfrecords",
     __doc__,
     options=(
-        Option("output_dir", str, "", "New or empty folder to write to.", required=True),
+        Option(
+            "output_dir",
+            str,
+            "",
+            "New or empty folder to write to.",
+            required=True,
+            output="folder",
+        ),
         Option("shard_megabytes", int, 128, "Approximate size of a file, in millions of bytes."),
     ),
     settings=SETTINGS,
@@ -49,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         from keras_frcnn.data.writers import tfrecord
         from keras_frcnn.data.writers.new_folder import check_folder
 

@@ -17,7 +17,16 @@ from keras_frcnn.config.setting import Option
 COMMAND = Command(
     "write-yolo",
     __doc__,
-    options=(Option("output_dir", str, "", "New or empty folder to write to.", required=True),),
+    options=(
+        Option(
+            "output_dir",
+            str,
+            "",
+            "New or empty folder to write to.",
+            required=True,
+            output="folder",
+        ),
+    ),
     settings=SETTINGS,
 )
 
@@ -32,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         from keras_frcnn.data.writers import yolo
         from keras_frcnn.data.writers.new_folder import check_folder
 

@@ -4,9 +4,9 @@ A flagfile holds one ``--name=value`` per line, comment lines that start with ``
 ``--flagfile=other`` lines, in which the path is relative to the file that contains the line.
 
 Wherever the lines stand, the command line overrides flagfiles, and a flagfile overrides the files
-that it includes. If a flagfile includes two files, or the command line gives a flag twice, the
-later value is used. Anything that could be misread silently is an error that names the file and the
-line.
+that it includes. If a flagfile includes two files, or the command line names two, the later value
+is used. Anything that could be misread silently, such as a flag with two values in one file or on
+the command line, is an error that names the file and the line.
 """
 
 import difflib
@@ -80,8 +80,7 @@ class Reader:
             if flag == "flagfile":
                 included |= self.read_flagfile(Path(text))
             else:
-                given = self._given(flag, text, "")
-                own[given.name] = given
+                _add(own, self._given(flag, text, ""))
         return included | own
 
     def read_flagfile(
@@ -111,10 +110,7 @@ class Reader:
                 nested = path.parent / Path(text).expanduser()
                 included |= self.read_flagfile(nested, here, chain)
                 continue
-            given = self._given(flag, text, here)
-            first = own.setdefault(given.name, given)
-            if first.value != given.value:
-                raise UsageError(f"{here}{given.written} contradicts {first.where}{first.written}")
+            _add(own, self._given(flag, text, here))
         return included | own
 
     def _split(self, token: str, where: str) -> tuple[str, str | None]:
@@ -145,6 +141,13 @@ class Reader:
                     expected.append(str(error))
         expected = " or ".join(expected)
         raise UsageError(f"{where}--{flag} must be {expected}. Received: {text!r}")
+
+
+def _add(flags: dict[str, Given], given: Given) -> None:
+    """Adds a flag to those of the same file or command line; refuses a second value."""
+    first = flags.setdefault(given.name, given)
+    if first is not given and first.value != given.value:
+        raise UsageError(f"{given.where}{given.written} contradicts {first.where}{first.written}")
 
 
 def nearest(word: str, known: Iterable[str], template: str) -> str:

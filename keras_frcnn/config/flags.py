@@ -4,13 +4,15 @@
 flagfiles.
 """
 
+import os
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from absl import flags as absl_flags
 
+from keras_frcnn import files
 from keras_frcnn.config.concern import SettingsError
 from keras_frcnn.config.experiment import Config
 from keras_frcnn.config.flagfile import UsageError, check_line
@@ -72,6 +74,16 @@ def parse(option: Option, text: str) -> Any:
         raise ValueError(requirement(option)) from None
 
 
+class _TextParser(absl_flags.ArgumentParser):
+    """Parses text. A home folder is inserted where a shell would do so in ``VARIABLE=~/a:~/b``.
+
+    The shell itself does not, because the flag's name comes first. Image sets are joined with "+".
+    """
+
+    def parse(self, argument: str) -> str:
+        return re.sub(r"(?<![^+:])~[^/+:]*", lambda found: os.path.expanduser(found[0]), argument)
+
+
 class _TupleParser(absl_flags.ArgumentParser):
     """Parses a list separated by commas; an empty text gives an empty list."""
 
@@ -88,7 +100,7 @@ class _TupleParser(absl_flags.ArgumentParser):
 
 
 _SCALARS = {
-    str: absl_flags.ArgumentParser(),
+    str: _TextParser(),
     int: absl_flags.IntegerParser(),
     float: absl_flags.FloatParser(),
     bool: absl_flags.BooleanParser(),
@@ -136,7 +148,7 @@ def to_config(
         raise UsageError("\n".join(p.text(dashes="--") for p in error.problems)) from None
 
 
-def write_flagfile(config: Config, path: str | Path, remarks: Sequence[str] = ()) -> None:
+def write_flagfile(config: Config, path: str | os.PathLike, remarks: Sequence[str] = ()) -> None:
     """Writes every setting, with a comment, to a flagfile that reads back as the same config.
 
     Args:
@@ -157,7 +169,7 @@ def write_flagfile(config: Config, path: str | Path, remarks: Sequence[str] = ()
             comment = f"{option.help} ({summary(option)})"
             lines += textwrap.wrap(comment, 98, **_COMMENT)
             lines.append(_line(option, getattr(config, name)))
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    files.write_text(path, "\n".join(lines) + "\n")
 
 
 def _line(option: Option, value: Any) -> str:

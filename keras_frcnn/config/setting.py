@@ -110,6 +110,7 @@ class Option:
         former: Former names, which flags, flagfiles and checkpoints may still use.
         common: Whether most users set it. Common options come first in their section.
         required: Whether the command refuses to run without it.
+        output: "folder" or "file" if the command writes to this path; empty if not.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Option:
     former: tuple[str, ...] = ()
     common: bool = False
     required: bool = False
+    output: str = ""
 
     def has_type(self, value: Any) -> bool:
         """Returns whether a value has the right type and is one of the choices."""
@@ -175,6 +177,7 @@ def setting(
     source: str = "",
     former: tuple[str, ...] = (),
     common: bool = False,
+    output: str = "",
 ) -> Any:
     """Declares a setting as a field of a dataclass. The arguments are those of ``Option``."""
     declared = {
@@ -185,6 +188,7 @@ def setting(
         "source": source,
         "former": former,
         "common": common,
+        "output": output,
     }
     return dataclasses.field(default=default, metadata=declared)
 

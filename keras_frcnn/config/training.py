@@ -17,6 +17,7 @@ class TrainingConfig(Concern):
         "Run folder, to which checkpoints, logs and all settings are written.",
         group="run",
         common=True,
+        output="folder",
     )
     deterministic: bool = setting(
         False,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_frcnn import files
 from keras_frcnn.config import Config, DataSource
 from keras_frcnn.data.paths import data_folder, find_images, leads_out
 from keras_frcnn.data.problems import invalid
@@ -85,10 +86,7 @@ def write(config: Config) -> Path | None:
             "split": list(config.split),
             "folders": [{"data_dir": name} | splits_of(source) for name, source in folders.items()],
         }
-        text = json.dumps(content, indent=1)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)  # so that a killed run never leaves half a file
+        files.write_text(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

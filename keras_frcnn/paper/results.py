@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_frcnn import data
+from keras_frcnn import data, files
 from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS, recall
 from keras_frcnn.evaluation.report.result_files import RESULTS
 from keras_frcnn.paper import rows
@@ -210,7 +210,7 @@ def _recall(file: Path, planner: Planner) -> list[list[float]]:
             rows.FIGURE_NUM_PROPOSALS,
             CURVE_IOU_THRESHOLDS,
         )
-        kept.write_text(json.dumps(values.tolist()), encoding="utf-8")
+        files.write_text(kept, json.dumps(values.tolist()))
     return json.loads(kept.read_text(encoding="utf-8"))
 
 

@@ -1,14 +1,13 @@
 """Runs tasks one after the other, each in its own process. A run can be stopped and continued."""
 
-import contextlib
 import json
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from keras_frcnn import files, signals
 from keras_frcnn.paper.plan import DONE, Task, unfinished
 from keras_frcnn.paper.settings import Settings
 
@@ -39,7 +38,7 @@ class Runner:
         A failure is reported, and kept for ``obstacle``; the other tasks still run.
         """
         todo = unfinished(task for task in tasks if not self.obstacle(task))
-        with _on_signals(self._stop):
+        with signals.handled(self._stop):
             for number, task in enumerate(todo, start=1):
                 if not self.stopped and not self.obstacle(task):
                     self._say(f"[{number}/{len(todo)}] {task.title}")
@@ -65,7 +64,7 @@ class Runner:
             return
         if code == 0 and task.result.name == DONE:
             document = {"command": line[line.index(task.module) + 1 :]}
-            task.result.write_text(json.dumps(document, indent=1), encoding="utf-8")
+            files.write_text(task.result, json.dumps(document, indent=1))
         if not task.is_done:
             self.has_failed = True
             self._failures[task.result] = f"failed: {task.title} (exit code {code})"
@@ -89,16 +88,6 @@ class Runner:
             self._process.send_signal(number)
 
 
-@contextlib.contextmanager
-def _on_signals(handler: Callable) -> Iterator[None]:
-    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
 def _ends_with_parent() -> list[str]:
     """Returns a prefix for commands that stops them even if this process is killed.
 
@@ -114,8 +103,9 @@ def command_line(task: Task) -> list[str]:
     Raises:
         ValueError: saying why not all its flags are known.
     """
-    flags = [*task.flags, *task.deferred_flags()]
-    return [sys.executable, "-m", task.module, task.command, *flags]
+    # A flag may be given once. The schedule of a budget replaces what the user gave for it.
+    flags = {flag.partition("=")[0]: flag for flag in (*task.flags, *task.deferred_flags())}
+    return [sys.executable, "-m", task.module, task.command, *flags.values()]
 
 
 def claim(settings: Settings) -> None:
@@ -138,4 +128,4 @@ def claim(settings: Settings) -> None:
                 "or the earlier settings:\n" + "\n".join(changed)
             )
     settings.output_dir.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(settings.fixed, indent=1), encoding="utf-8")
+    files.write_text(file, json.dumps(settings.fixed, indent=1))

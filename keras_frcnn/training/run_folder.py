@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_frcnn import files
+
 CONFIG = "config.cfg"
 LAST_CHECKPOINT = "last.keras"
 BEST_CHECKPOINT = "best.keras"
@@ -21,7 +23,6 @@ EVALUATIONS = "evaluations.jsonl"
 TRAIN_EVENTS = "train"
 EVAL_EVENTS = "eval"
 
-_SHOWN = 100  # characters of a damaged line
 CHANGEABLE = (
     "learning_rate",
     "lr_schedule",
@@ -33,6 +34,8 @@ CHANGEABLE = (
 )
 """The settings of training that may change when a run is resumed: each step uses them anew, and no
 state of the run depends on them."""
+
+_SHOWN = 100  # characters of a damaged line
 
 
 def read_evaluations(folder: str | os.PathLike) -> list[dict[str, Any]]:
@@ -88,15 +91,14 @@ def append_evaluation(
     evaluation |= {
         name: None if math.isnan(value) else float(value) for name, value in values.items()
     }
-    with open(Path(folder) / EVALUATIONS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(evaluation) + "\n")
+    _write(folder, [*read_evaluations(folder), evaluation])
 
 
 def drop_evaluations_after(folder: str | os.PathLike, step: int) -> None:
     """Removes the evaluations after a step, because a resumed run will repeat them."""
-    kept = [evaluation for evaluation in read_evaluations(folder) if evaluation["step"] <= step]
-    text = "".join(json.dumps(evaluation) + "\n" for evaluation in kept)
-    path = Path(folder) / EVALUATIONS
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)  # so that a killed run never loses its evaluations
+    _write(folder, [one for one in read_evaluations(folder) if one["step"] <= step])
+
+
+def _write(folder, evaluations):
+    text = "".join(json.dumps(evaluation) + "\n" for evaluation in evaluations)
+    files.write_text(Path(folder) / EVALUATIONS, text)

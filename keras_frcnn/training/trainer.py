@@ -42,8 +42,8 @@ def train(config: Config, console: Console | None = None) -> Path:
     Raises:
         ValueError: If settings, data or a checkpoint are wrong, or if losses or weights are not
             finite. The error names what is wrong.
-        SystemExit: After Ctrl-C or SIGTERM, once the checkpoint is written. The exit code is 128
-            plus the signal's number.
+        SystemExit: After Ctrl-C, SIGTERM or SIGHUP, or if the reader of the console has gone, once
+            the checkpoint is written. The exit code is 128 plus the signal's number.
     """
     console = console or Console()
     folder = Path(config.output_dir)
@@ -52,8 +52,8 @@ def train(config: Config, console: Console | None = None) -> Path:
     splits.write(config)  # so that a resumed run has the same images
     phases = schemes.unfinished(config)
     _remove_stale_proposals(folder, phases)
-    stop = StopOnSignal()
-    with ProgressBar(config, console, 0) as bar, stop:
+    stop = StopOnSignal(console)
+    with stop, ProgressBar(config, console, 0) as bar:
         for phase in phases:
             model = build_phase_model(phase, train_data.class_names, console)
             _resume(model, phase, console)

@@ -1,12 +1,23 @@
 """The command line and flagfiles: what is read, which word wins, and what is refused how."""
 
+import errno
+import importlib
+import os
+import signal
 import sys
 from types import SimpleNamespace
 
 import pytest
 from absl import flags as absl_flags
 
-from keras_frcnn.cli.command import Command, checkpoint_settings, help_text, parse
+from keras_frcnn.cli.command import (
+    Command,
+    checkpoint_settings,
+    help_text,
+    parse,
+    user_errors,
+)
+from keras_frcnn.cli.main import COMMANDS
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import GROUPS, SETTINGS, write_flagfile
 from keras_frcnn.config.setting import FRACTION, POSITIVE, Option
@@ -88,8 +99,7 @@ def test_without_flags_the_defaults():
         (["--data_dir=/a=b c"], "data_dir", ("/a=b c",)),
         (["--data_dir="], "data_dir", ()),
         (["--dataset=coco, voc"], "dataset", ("coco", "voc")),
-        (["--seed=1", "--seed=2"], "seed", 2),
-        (["--deterministic", "--nodeterministic"], "deterministic", False),
+        (["--seed=1", "--seed=1"], "seed", 1),
     ],
 )
 def test_forms_of_a_flag(argv, name, value):
@@ -122,6 +132,27 @@ def test_flags_are_laid_over_the_config_of_base():
     assert config == Config(
         shorter_side=300, longer_side=500, score_threshold=0.05, data_dir="/voc"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("~/a", "/home/me/a"),
+        ("~", "/home/me"),
+        ("a,~/b", "a,/home/me/b"),
+        ("~/a.json+~/b.json:~/images", "/home/me/a.json+/home/me/b.json:/home/me/images"),
+        ("a~b", "a~b"),
+        ("./~/a", "./~/a"),
+        ("~nobody-of-this-name/a", "~nobody-of-this-name/a"),
+    ],
+)
+def test_a_path_may_begin_with_the_home_folder(text, expected, flagfile, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    expected = tuple(expected.split(","))
+    for flag in (f"--train_split={text}", f"--flagfile={flagfile(f'--train_split={text}')}"):
+        assert config_of("--dataset=coco", flag).train_split == expected
+    _, options = parse(DETECT, ["--checkpoint=~/best.keras", f"--images={text}"])
+    assert (options.checkpoint, options.images) == ("/home/me/best.keras", expected)
 
 
 def test_settings_are_read_under_their_former_names():
@@ -267,6 +298,12 @@ def test_one_flagfile_serves_every_command(flagfile):
             "--train_split must be a list of strings separated by commas. Received: 'a,,b'",
         ),
         (["--dry_run=3"], "--dry_run must be true or false. Received: '3'"),
+        (["--steps=40", "--steps=50"], "--steps=50 contradicts --steps=40"),
+        (["--scales", "8,16", "--scales=16,8"], "--scales=16,8 contradicts --scales=8,16"),
+        (
+            ["--deterministic", "--nodeterministic"],
+            "--deterministic=false contradicts --deterministic=true",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_one_line(argv, message, refusal):
@@ -390,6 +427,135 @@ def test_what_base_refuses_is_shown(refusal):
 
     message = refusal("--checkpoint=m.keras", command=DETECT, base=base)
     assert message == "No checkpoint at m.keras"
+
+
+# --- places --------------------------------------------------------------------------------------
+
+
+ALL_COMMANDS = [importlib.import_module(module).COMMAND for module, _ in COMMANDS.values()]
+OUTPUTS = [
+    (command, option)
+    for command in ALL_COMMANDS
+    for option in command.flags.values()
+    if option.output
+]
+
+
+def test_every_flag_for_an_output_is_known():
+    assert {(command.name, option.name) for command, option in OUTPUTS} == {
+        *((command.name, "output_dir") for command in ALL_COMMANDS if command.name != "propose"),
+        ("train", "dry_run_file"),
+        ("evaluate", "tensorboard"),
+        ("check-data", "fix"),
+        ("propose", "output_file"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), OUTPUTS, ids=[f"{c.name}-{o.name}" for c, o in OUTPUTS]
+)
+def test_an_output_that_cannot_be_written_is_refused_before_anything_else(
+    command, option, refusal, tmp_path
+):
+    def base(options):
+        raise AssertionError("too late")
+
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "a.npz"
+    required = [f"--{o.name}=x" for o in command.options if o.required and o is not option]
+    assert refusal(*required, f"--{option.name}={path}", command=command, base=base) == (
+        f"--{option.name} must be a {option.output} that can be written to. "
+        f"Received: {path} ({tmp_path}/file: Not a directory)"
+    )
+
+
+def _raised(error, command=TRAIN):
+    with pytest.raises(SystemExit) as caught, user_errors(command, "runs/a"):
+        raise error
+    return caught.value.code
+
+
+def test_a_place_that_fails_later_is_one_sentence(capsys):
+    assert _raised(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) == 2
+    assert capsys.readouterr().err == (
+        "keras-frcnn train: runs/a cannot be read or written: No space left on device\n"
+    )
+    assert _raised(PermissionError(errno.EACCES, "", "a.jpg")) == 2
+    assert capsys.readouterr().err == (
+        "keras-frcnn train: a.jpg cannot be read or written: Permission denied\n"
+    )
+    assert _raised(ValueError("a.xml: Permission denied: give another")) == 2
+    assert capsys.readouterr().err == "keras-frcnn train: a.xml: Permission denied: give another\n"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("a bug"), OSError("a bug")])
+def test_a_bug_keeps_its_traceback(error):
+    with pytest.raises(type(error)) as caught, user_errors(TRAIN):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_a_command_tidy_up(number, capsys):
+    tidied = []
+    with pytest.raises(SystemExit) as caught, user_errors(TRAIN):
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            tidied.append(number)
+    assert caught.value.code == 128 + number
+    assert tidied == [number]
+    assert capsys.readouterr().err == "keras-frcnn train: stopped\n"
+
+
+def test_a_reader_that_left_ends_a_command_in_silence(monkeypatch, capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(SystemExit) as caught, user_errors(TRAIN):
+            print("a line that is written when the command ends")
+        assert caught.value.code == 128 + signal.SIGPIPE
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def moved_run(tmp_path, monkeypatch):
+    """Returns a function that gives the data settings of a run as seen from another folder."""
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    for name in ("voc", "rpn"):
+        (tmp_path / name).mkdir()
+    for name in ("classes.txt", "found.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    def read(checkpoint=tmp_path / "runs" / "a" / "best.keras", **settings):
+        config = Config(**{"output_dir": "runs/a"} | settings)
+        path = "keras_frcnn.weights.checkpoint.read_settings"
+        monkeypatch.setattr(path, lambda path: (config, ("cat",)))
+        return checkpoint_settings(SimpleNamespace(checkpoint=str(checkpoint)))
+
+    return read
+
+
+def test_the_data_of_a_run_are_found_from_any_folder(moved_run, tmp_path):
+    config = moved_run(data_dir="voc", classes_file="classes.txt", test_proposals="found.npz")
+    assert config.data_dir == (f"{tmp_path}/voc",)
+    assert config.classes_file == f"{tmp_path}/classes.txt"
+    assert config.test_proposals == f"{tmp_path}/found.npz"
+    config = moved_run(checkpoint="../runs/a/best.keras", data_dir="voc")
+    assert [os.path.samefile(one, tmp_path / "voc") for one in config.data_dir] == [True]
+
+
+def test_data_that_are_here_or_lost_keep_their_path(moved_run, tmp_path):
+    (tmp_path / "elsewhere" / "voc").mkdir()
+    assert moved_run(data_dir="voc").data_dir == ("voc",)
+    assert moved_run(data_dir=("lost", "-")).data_dir == ("lost", "-")
+    assert moved_run(data_dir="/voc").data_dir == ("/voc",)
+    config = moved_run(output_dir="runs/b", classes_file="classes.txt")  # the run was renamed
+    assert (config.classes_file, config.test_proposals) == ("classes.txt", "rpn")
+    assert moved_run(output_dir="/".join("abcdefghijklmnop"), data_dir="lost").data_dir == ("lost",)
 
 
 # --- help ------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image, ImageOps
 
 from keras_frcnn import build_detector
 from keras_frcnn.cli import detect
+from keras_frcnn.data.images import files as image_files
 from keras_frcnn.drawing import detections as visualize
 from tests import fakes
 
@@ -197,14 +201,81 @@ def test_what_was_found_is_kept_when_the_user_stops(run, loaded, make_image, tmp
         return draw(*args)
 
     monkeypatch.setattr(visualize, "draw_detections", counted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as caught:
         run("x")
+    assert caught.value.code == 130
     results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
     assert [image["drawing"] for image in results["images"]] == ["a.png"]
     monkeypatch.setattr(visualize, "draw_detections", draw)
     code, results = run("x")  # the folder may be used again
     assert code == 0
     assert len(results["images"]) == 2
+
+
+@pytest.fixture
+def read_images(monkeypatch):
+    """The names of the images that are read. A signal is sent to the process after ``stop_at``."""
+    reading = SimpleNamespace(names=[], stop_at="")
+    to_image = image_files.to_image
+
+    def read(path):
+        reading.names.append(path.name)
+        if path.name == reading.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return to_image(path)
+
+    monkeypatch.setattr(image_files, "to_image", read)
+    return reading
+
+
+def stopped(run, *argv):
+    with pytest.raises(SystemExit) as caught:
+        run(*argv)
+    assert caught.value.code == 128 + signal.SIGTERM
+
+
+def test_the_same_command_continues_after_a_stop(run, loaded, make_image, read_images, tmp_path):
+    for name in "abc":
+        make_image(f"x/{name}.png")
+    _, expected = run("x")
+    shutil.rmtree(tmp_path / "out")
+    del read_images.names[:]
+
+    read_images.stop_at = "b.png"
+    stopped(run, "x")
+    results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
+    assert results.pop("unfinished")
+    assert results == expected | {"images": expected["images"][:1]}
+    read_images.stop_at = ""
+    assert run("x") == (0, expected)
+    assert read_images.names == ["a.png", "b.png", "b.png", "c.png"]
+    assert run("x") == (0, expected)  # a command that has finished starts anew
+    assert read_images.names[4:] == ["a.png", "b.png", "c.png"]
+
+
+def test_what_depends_on_other_settings_is_repeated(run, loaded, make_image, read_images, tmp_path):
+    for name in "ab":
+        make_image(f"x/{name}.png")
+    read_images.stop_at = "b.png"
+    stopped(run, "x")
+    stopped(run, "x", "--draw_threshold=0.1")
+    (tmp_path / "out" / "a.png").unlink()
+    stopped(run, "x", "--draw_threshold=0.1")
+    assert read_images.names == ["a.png", "b.png"] * 3
+
+
+def test_a_command_that_is_killed_leaves_a_folder_that_it_may_use(
+    run, loaded, make_image, monkeypatch, tmp_path
+):
+    make_image("a.png")
+    left = []
+
+    def look(model, paths, folder, *args):
+        left.append(json.loads((folder / "detections.json").read_text())["images"])
+
+    monkeypatch.setattr(detect, "_detect_all", look)
+    run("a.png")
+    assert left == [[]]
 
 
 def test_nothing_to_detect_on_is_an_error_at_once(refusal, tmp_path):

@@ -1,7 +1,9 @@
 """The evaluate command: the same figures as the run's own, in files, on any split and data."""
 
+import errno
 import io
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -17,9 +19,11 @@ from keras_frcnn.cli.evaluate import main
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.report import voc_files
 from keras_frcnn.evaluation.report.formats import percent
+from keras_frcnn.evaluation.report.pages import evaluation_page
 from keras_frcnn.training import trainer
 from keras_frcnn.training.run_folder import read_evaluations
 from tests import fakes
+from tests.command_line import overriding
 from tests.evaluation.handmade import read_results
 from tests.inspection import markup
 
@@ -59,7 +63,8 @@ def evaluate(run, tmp_path):
 
     def evaluate(*argv):
         folder = tmp_path / "results"
-        assert main([f"--checkpoint={run[0] / 'best.keras'}", f"--output_dir={folder}", *argv]) == 0
+        flags = (f"--checkpoint={run[0] / 'best.keras'}", f"--output_dir={folder}")
+        assert main(overriding(*flags, *argv)) == 0
         return json.loads((folder / "results.json").read_text())
 
     return evaluate
@@ -200,6 +205,58 @@ def test_what_is_wrong_is_named(refusal, tmp_path):
         "--max_detections must be a positive integer. Received: 0"
     )
     assert refusal("--checkpoint=").startswith("--checkpoint is missing")
+
+
+@pytest.fixture
+def spaced(run, tmp_path):
+    """The data of the run, with spaces in the names of the images."""
+    folder = shutil.copytree(Path(*run[1].data_dir), tmp_path / "data")
+    listed = folder / "ImageSets/Main/val.txt"
+    stems = listed.read_text().split()
+    for stem in stems:
+        for name, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+            path = folder / name / f"{stem}.{suffix}"
+            path.rename(path.with_stem(f"{stem} (1)"))
+    listed.write_text("".join(f"{stem} (1)\n" for stem in stems))
+    return folder
+
+
+def test_names_that_do_not_fit_vocs_files_are_told_and_all_else_is_written(
+    evaluate, spaced, tmp_path, capsys
+):
+    assert evaluate(f"--data_dir={spaced}")["num_images"] == 2
+    assert len(read_results(tmp_path / "results" / "detections.json")) == 2
+    assert (tmp_path / "results" / "report.html").exists()
+    assert not (tmp_path / "results" / "voc").exists()
+    words = "No text files in VOC's format are written: VOC image ids must have no white space"
+    output = capsys.readouterr().out
+    assert output.count(words) == 1 and "report.html, detections.json\n" in output
+
+
+def test_a_folder_beside_the_checkpoint_is_checked_before_the_work(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("keras_frcnn.inference.over_dataset.detect_dataset", None)
+    checkpoint = shutil.copy(run[0] / "best.keras", tmp_path)
+    (tmp_path / "evaluation").touch()
+    with pytest.raises(SystemExit) as caught:
+        main([f"--checkpoint={checkpoint}"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "keras-frcnn evaluate: --output_dir must be a folder that can be written to. Received: "
+        f"{tmp_path}/evaluation ({tmp_path}/evaluation: Not a directory)\n"
+    )
+
+
+def test_results_are_safe_before_the_page_is_made(refusal, monkeypatch, tmp_path):
+    def fail(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(evaluation_page, "write", fail)
+    folder = tmp_path / "results"
+    assert refusal() == f"{folder} cannot be read or written: No space left on device"
+    for name in ("results.json", "detections.json"):
+        assert json.loads((folder / name).read_text())
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.01])

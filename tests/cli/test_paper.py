@@ -13,6 +13,7 @@ from keras_frcnn.data.writers import shapes
 from keras_frcnn.paper import run
 from keras_frcnn.training import dry_run
 from tests import fakes
+from tests.command_line import overriding
 from tests.paper.conftest import CONFIGS
 
 
@@ -20,7 +21,7 @@ from tests.paper.conftest import CONFIGS
 def refusal(capsys):
     def refuse(*argv):
         with pytest.raises(SystemExit) as caught:
-            main([f"--configs_dir={CONFIGS}", *argv])
+            main(overriding(f"--configs_dir={CONFIGS}", *argv))
         assert caught.value.code == 2
         error = capsys.readouterr().err
         assert error.startswith("keras-frcnn ")
@@ -171,7 +172,7 @@ def test_rows_from_beginning_to_end(argv, in_this_process, tmp_path, capsys):
     del in_this_process[:]
     assert main(argv) == 0
     assert in_this_process == []
-    assert main([*argv, "--rows=zf_dense", "--seeds=0,1"]) == 0
+    assert main(overriding(*argv, "--rows=zf_dense", "--seeds=0,1")) == 0
     assert [line[0] for line in in_this_process] == ["train", "evaluate"]
     text = (tmp_path / "out" / "table_10.md").read_text()
     assert re.search(r"\| zf_dense \|.* ± .*\| 2 \|", text)

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shlex
 import signal
+import sys
 import time
 import zipfile
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_frcnn.cli import detect, evaluate, export
 from keras_frcnn.cli.command import parse
 from keras_frcnn.cli.train import COMMAND, main
 from keras_frcnn.config.flags import write_flagfile
@@ -20,6 +23,7 @@ from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import dry_run, trainer
 from keras_frcnn.weights import checkpoint
 from tests import fakes
+from tests.command_line import overriding
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +65,7 @@ def train(flagfile, data_dir, tmp_path):
 
     def train(*argv):
         folders = [f"--data_dir={data_dir}", f"--output_dir={tmp_path / 'run'}"]
-        return main([f"--flagfile={flagfile}", *folders, *argv])
+        return main(overriding(f"--flagfile={flagfile}", *folders, *argv))
 
     return train
 
@@ -100,9 +104,57 @@ def test_a_run_records_every_setting_and_says_what_to_do_next(
     expected = given.replace(seed=7, scales=(20.0, 40.5), **folders)
     assert config == expected
     assert checkpoint.read_settings(run / "best.keras") == (expected, fakes.CLASS_NAMES)
-    output = capsys.readouterr().out
-    for words in ("best.keras", "tensorboard --logdir=", "evaluate.py", "detect.py", "export.py"):
-        assert words in output
+    lines = capsys.readouterr().out.splitlines()[-5:]
+    best = f"--checkpoint={run}/best.keras"
+    assert [line.partition(":")[2].strip() for line in lines] == [
+        f"{run}/best.keras",
+        f"tensorboard --logdir={run}",
+        f"keras-frcnn evaluate {best}",
+        f"keras-frcnn detect {best} --images=IMAGE --output_dir=found",
+        f"keras-frcnn export {best} --output_dir=saved_model",
+    ]
+
+
+def test_the_next_commands_can_be_pasted(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "orig_argv", ["python3", "train.py"])
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    run = tmp_path / "my $run"
+    assert train("--eval_split=-", f"--output_dir={run}") == 0
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    board, *commands = (shlex.split(line.partition(":")[2]) for line in lines)
+    assert board == ["tensorboard", f"--logdir={run}"]
+    for command, words in zip((evaluate, detect, export), commands, strict=True):
+        name = command.COMMAND.name
+        assert words[:3] == ["python3", f"{name}.py", f"--checkpoint={run}/last.keras"]
+        given = {word.partition("=")[0].removeprefix("--") for word in words[2:]}
+        assert {o.name for o in command.COMMAND.options if o.required} <= given
+
+
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
+    train, refusal, tmp_path, monkeypatch, capsys
+):
+    save, run = FasterRCNN.save, tmp_path / "run"
+
+    def fail(self, *args, **kwargs):
+        if int(self.step) == 2:
+            raise RuntimeError("file write failed: error message = 'No space left on device'")
+        save(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FasterRCNN, "save", fail)
+        message = refusal(may_build=True)
+    assert message == f"{run} cannot be read or written: No space left on device"
+    assert int(checkpoint.load(run / "last.keras").step) == 1
+    assert train() == 0
+    assert "Resuming from step 1" in capsys.readouterr().out
+
+
+def test_a_run_that_was_moved_goes_on(train, tmp_path):
+    train("--steps=1")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / "run").touch()  # the recorded folder is none any more
+    train("--steps=2", f"--output_dir={tmp_path / 'moved'}")
+    assert int(checkpoint.load(tmp_path / "moved" / "last.keras").step) == 2
 
 
 def test_auto_precision_is_recorded_as_what_it_became(train, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 from keras_frcnn import data
 from keras_frcnn.cli import write_tfrecords as cli
 from keras_frcnn.config import Config
+from tests.command_line import overriding
 from tests.data.conftest import VocFolder
 
 
@@ -16,7 +17,7 @@ def folder(tmp_path):
 
 def run(folder, *flags):
     splits = ("--train_split=train", "--eval_split=val")
-    return cli.main([f"--data_dir={folder.root}", *splits, *flags])
+    return cli.main(overriding(f"--data_dir={folder.root}", *splits, *flags))
 
 
 def refusal(folder, capsys, *flags):

@@ -45,9 +45,10 @@ def test_a_former_name_takes_a_value_after_a_space():
     assert READER.read_argv(["--count=3"])["number"].text == "3"
 
 
-def test_of_two_names_on_the_command_line_the_later_wins():
-    assert READER.read_argv(["--count=3", "--number=4"])["number"].value == 4
-    assert READER.read_argv(["--number=4", "--count=3"])["number"].value == 3
+def test_both_names_on_the_command_line_must_agree():
+    assert READER.read_argv(["--count=3", "--number=3"])["number"].value == 3
+    with pytest.raises(UsageError, match="^--number=4 contradicts --count=3$"):
+        READER.read_argv(["--count=3", "--number=4"])
 
 
 def test_both_names_in_a_flagfile_must_agree(read, tmp_path):

@@ -125,6 +125,16 @@ def test_a_budget_that_is_too_small_shows_once_it_is_known(calls, make_task):
     assert not runner.has_failed  # its cell says why
 
 
+def test_a_schedule_replaces_flags_of_the_same_name(make_task):
+    task = make_task(
+        "task",
+        flags=("--warmup_steps=500", "--dry_run", "--seed=1"),
+        deferred_flags=lambda: ("--steps=9", "--warmup_steps=2"),
+    )
+    expected = ["--warmup_steps=2", "--dry_run", "--seed=1", "--steps=9"]
+    assert run.command_line(task)[4:] == expected
+
+
 def test_a_done_task_has_no_obstacle_even_without_its_data(make_task):
     task = make_task("task", obstacle="needs x")
     task.result.parent.mkdir()
@@ -142,7 +152,7 @@ def parent(tmp_path):
             pathlib.Path("stopping").write_text(str(number))
             os.rename("stopping", "stopped")
             sys.exit(0)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, stop)
         pathlib.Path("started").touch()
         time.sleep(30)
@@ -180,7 +190,7 @@ def wait_for(file):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_is_passed_on_and_ends_the_work(parent, number, tmp_path):
     """The child ends with exit code 0, as training does, and still counts as not done."""
     parent.send_signal(number)

@@ -1,7 +1,10 @@
 """The evaluations of a run: written, read in order and cut after a step."""
 
+import errno
 import json
 import math
+import os
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,29 @@ def test_evaluations_are_read_in_order_and_cut_after_a_step(tmp_path):
     (tmp_path / "evaluations.jsonl").write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n')
     run_folder.drop_evaluations_after(tmp_path, 4)
     assert run_folder.read_evaluations(tmp_path) == [{"step": 2}, {"step": 4}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: run_folder.append_evaluation(folder, 6, "", {}),
+        lambda folder: run_folder.drop_evaluations_after(folder, 2),
+    ],
+)
+def test_a_full_disk_spoils_no_evaluations(change, tmp_path, monkeypatch):
+    path = tmp_path / "evaluations.jsonl"
+    path.write_text('{"step": 2}\n{"step": 4}\n')
+    write_text = Path.write_text
+
+    def write_half(self, text, **options):
+        write_text(self, text[: len(text) // 2], **options)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        change(tmp_path)
+    assert run_folder.read_evaluations(tmp_path) == [{"step": 2}, {"step": 4}]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_evaluations_are_plain_lines_of_json(tmp_path):

@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.metrics import voc
@@ -187,6 +188,23 @@ def test_ctrl_c_stops_as_sigterm_does(config, train, tmp_path, signal_at):
     with pytest.raises(SystemExit) as caught:
         train(config.replace(output_dir=str(tmp_path)))
     assert caught.value.code == 130
+
+
+def test_a_reader_that_leaves_stops_a_run_as_ctrl_c_does(config, tmp_path, monkeypatch):
+    original = FasterRCNN.train_step
+    reading, writing = os.pipe()
+
+    def train_step(self, data):
+        if int(self.step) == 1:
+            os.close(reading)
+        return original(self, data)
+
+    monkeypatch.setattr(FasterRCNN, "train_step", train_step)
+    settings = config.replace(output_dir=str(tmp_path), eval_split=("-",), eval_every=0)
+    with open(writing, "w") as pipe, pytest.raises(SystemExit) as caught:
+        trainer.train(settings.replace(log_every=1), Console(file=pipe))
+    assert caught.value.code == 128 + signal.SIGPIPE
+    assert int(checkpoint.load(tmp_path / "last.keras").step) == 3  # step 2 noticed it
 
 
 def test_a_finished_run_has_nothing_to_do(config, train, unbroken):

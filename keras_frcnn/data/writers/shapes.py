@@ -76,10 +76,11 @@ def make(
         raise ValueError(
             f"output_dir must be a new or empty folder, or one of drawn shapes. Received: {folder}"
         )
+    counts = {"train": num_train, "val": num_val, "test": num_test}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).write_text(json.dumps({"seed": seed, **counts}) + "\n")
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    counts = {"train": num_train, "val": num_val, "test": num_test}
-    (folder / _MARK).write_text(json.dumps({"seed": seed, **counts}) + "\n")
 
     splits = {
         split: [f"{split}_{number:05d}" for number in range(1, count + 1)]

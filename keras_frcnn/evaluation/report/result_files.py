@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_frcnn import files
 from keras_frcnn.evaluation.analysis import bootstrap
 from keras_frcnn.evaluation.analysis.comparison import Comparison
 from keras_frcnn.evaluation.analysis.errors import MISSED, ErrorSplit, Kind
@@ -144,7 +145,7 @@ def write_json(values: Mapping[str, Any], path: str | Path) -> None:
     text = json.dumps(_without_nan(values), sort_keys=True, indent=2, allow_nan=False)
     # JSON escapes line ends inside strings, so only lists match.
     text = _SCALAR_LIST.sub(lambda found: "[" + re.sub(r"\n *", " ", found[1]) + "]", text)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    files.write_text(path, text + "\n")
 
 
 def write_csv(rows: Iterable[Sequence[Any]], path: str | Path) -> None:

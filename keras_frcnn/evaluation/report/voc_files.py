@@ -3,6 +3,7 @@
 The files may come from any program, so every value is checked and no image id is used as a path.
 """
 
+import os
 import re
 import reprlib
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ from keras_frcnn.data.readers.coco_json import is_number
 from keras_frcnn.evaluation.metrics.detections import Detections, check_detections
 
 _ROUNDING = 0.1  # programs that write one decimal can turn a thin box inside out by this much
+
+_LONGEST_NAME = 255  # of common file systems, in bytes
 
 _short = reprlib.repr  # shortens a value for a message
 
@@ -35,23 +38,43 @@ def write_voc(
         split: The name of the image set. It only appears in file names, treated in the same way.
 
     Raises:
-        ValueError: If the detections are malformed, an image id is empty or contains white space,
-            or two classes would share a file.
+        ValueError: If the detections are malformed, or see ``check_names``.
     """
     check_detections(detections, len(class_names))
+    check_names(detections, class_names, split)
     paths = _voc_paths(folder, class_names, split)
     lines: list[list[str]] = [[] for _ in class_names]
     for image_id, image in detections.items():
-        if str(image_id).split() != [str(image_id)]:
-            raise ValueError(
-                f"VOC image ids must have no white space. Received: {_short(image_id)}"
-            )
         for label, score, (y1, x1, y2, x2) in _rows_of(image):
             box = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
             lines[label].append(f"{image_id} {score:.9g} {box}\n")
     Path(folder).mkdir(parents=True, exist_ok=True)
     for path, of_class in zip(paths, lines, strict=True):
         path.write_text("".join(of_class), encoding="utf-8")
+
+
+def check_names(image_ids: Iterable[str | int], class_names: Sequence[str], split: str) -> None:
+    """Checks that the names of images and classes can be written as ``write_voc`` does.
+
+    Args:
+        image_ids: The ids of the images.
+        class_names: The names of the labels.
+        split: The name of the image set.
+
+    Raises:
+        ValueError: If an image id is empty or contains white space, two classes would share a file,
+            or the name of a file would be too long. The message gives the name.
+    """
+    for image_id in map(str, image_ids):
+        if image_id.split() != [image_id]:
+            raise ValueError(
+                f"VOC image ids must have no white space. Received: {_short(image_id)}"
+            )
+    for path in _voc_paths("", class_names, split):
+        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            raise ValueError(
+                f"file names must have at most {_LONGEST_NAME} bytes. Received: {_short(path.name)}"
+            )
 
 
 def read_voc(folder: str | Path, class_names: Sequence[str], split: str) -> Detections:

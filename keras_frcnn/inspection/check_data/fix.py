@@ -14,6 +14,7 @@ from keras_frcnn.console import plain, with_progress
 from keras_frcnn.data.images import pillow
 from keras_frcnn.data.problems import ProblemKind
 from keras_frcnn.data.readers import voc, voc_xml
+from keras_frcnn.data.writers.new_folder import appearing
 from keras_frcnn.inspection.check_data import samples
 from keras_frcnn.inspection.check_data.checks import doubles
 from keras_frcnn.inspection.check_data.findings import Report
@@ -57,7 +58,8 @@ def write(report: Report, folder: str) -> list[str]:
 
     Args:
         report: the result of ``checks.check`` on data in VOC's layout.
-        folder: a new or empty folder. The list of changes is written into it too, as ``CHANGES``.
+        folder: a new or empty folder, which appears once everything is written. The list of changes
+            is written into it too, as ``CHANGES``.
 
     Returns:
         One line for each change.
@@ -66,9 +68,14 @@ def write(report: Report, folder: str) -> list[str]:
         ValueError: if the data has another layout, or the folder cannot be used.
     """
     check_folder(report.config, folder)
+    with appearing(Path(folder)) as part:
+        return _write(report, part.resolve())
+
+
+def _write(report: Report, folder: Path) -> list[str]:
     changes = [f"{finding.line}; left out" for finding in report.findings if not finding.sample]
     by_annotation = {sample.annotation: sample for sample in report.source.samples}
-    copier = _Copier(_root(report.config), Path(folder).resolve(), changes)
+    copier = _Copier(_root(report.config), folder, changes)
     total = len(by_annotation)
     kept = {
         annotation
@@ -80,7 +87,7 @@ def write(report: Report, folder: str) -> list[str]:
     for split in dict.fromkeys(s for w in wanted for s in report.config.sources(w)[0].splits):
         copier.copy_split(split, kept)
     text = "".join(f"{line}\n" for line in changes)
-    Path(folder, CHANGES).write_text(text, encoding="utf-8")
+    (folder / CHANGES).write_text(text, encoding="utf-8")
     return changes
 
 

@@ -63,11 +63,11 @@ class Evaluator(keras.callbacks.Callback):
         result = None if detections is None else evaluate(self.dataset, detections)
         origin = "rpn" if result is None else self.config.test_proposals
         values = scalars.of_result(result, recall, proposal_recall.source_of(origin))
-        self._print(result, recall)
-        self._write_events(step, values, detections, proposals)
         run_folder.append_evaluation(self.folder, step, self.phase.name, values)
         if self.phase.is_final:
             self._keep_if_best(next(iter(values)))
+        self._print(result, recall)
+        self._write_events(step, values, detections, proposals)
 
     def _find(self):
         """Returns the detections and the proposals on all images.

@@ -188,6 +188,17 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["theirs.txt"]
 
 
+def test_a_folder_that_a_stopped_call_left_may_be_written(tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    for place in ((shapes.pathlib.Path, "write_text"), (shapes, "compose")):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(*place, interrupt)
+            shapes.make(tmp_path / "a", 1, 0, 0)
+    shapes.make(tmp_path / "a", 1, 0, 0)
+
+
 def test_an_own_folder_may_be_written_again(tmp_path):
     shapes.make(tmp_path / "a", 2, 0, 0, seed=1)
     again = shapes.make(tmp_path / "a", 3, 0, 0, seed=2)

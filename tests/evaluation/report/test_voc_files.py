@@ -1,5 +1,7 @@
 """VOC's result files: what is written, and what is read back."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,26 @@ def test_voc_thin_boxes_that_rounding_turned_inside_out_are_read_without_area(tm
     (tmp_path / "comp4_det_test_cat.txt").write_text("x 0.5 5.0 7.0 3.95 5.95")
     expected = {"x": arrays([[6, 4, 6, 4]], [0.5], [0])}
     assert_same(voc_files.read_voc(tmp_path, ("cat",), "test"), expected)
+
+
+@pytest.mark.parametrize(
+    ("image_ids", "class_names", "message"),
+    [
+        (["a", "IMG 4 (1)"], NAMES, "must have no white space. Received: 'IMG 4 (1)'"),
+        ([1, ""], NAMES, "must have no white space. Received: ''"),
+        ([], ("+", "="), "'+' and '=' would share the file comp4_det_test__.txt"),
+        ([], ("a/b", "a:b"), "'a/b' and 'a:b' would share the file comp4_det_test_a_b.txt"),
+        ([], ("a" * 260,), "file names must have at most 255 bytes. Received: 'comp4_det_te"),
+        ([], ("ä" * 120,), "file names must have at most 255 bytes."),
+    ],
+)
+def test_voc_names_are_checked_without_detections(image_ids, class_names, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        voc_files.check_names(image_ids, class_names, "test")
+
+
+def test_voc_names_that_fit_are_accepted():
+    voc_files.check_names(["a", 7, "VOC2007/000001"], ("dining table", "a-b", "ä" * 115), "test")
 
 
 def test_voc_reads_what_others_write(tmp_path):

@@ -31,6 +31,20 @@ def _boxes(root, split="train"):
     return {record.image_id: record.boxes.tolist() for record in dataset.records}
 
 
+def test_a_copy_that_is_interrupted_leaves_nothing(folder, check, tmp_path, monkeypatch):
+    folder.add("a", image=scene(0)).add("b", image=scene(1), split="val")
+    report = check()
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fix._Copier, "copy_split", interrupt)
+        fix.write(report, str(tmp_path / "fixed"))
+    assert sorted(tmp_path.iterdir()) == [folder.root]
+    assert fix.write(report, str(tmp_path / "fixed")) == []
+
+
 def test_good_data_is_copied_byte_for_byte(folder, check, tmp_path):
     folder.add("a", image=scene(0)).add("b", image=scene(1), split="val", suffix=".PNG")
     changes, fixed = _fix(check, folder, tmp_path)

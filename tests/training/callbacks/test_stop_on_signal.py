@@ -1,15 +1,18 @@
-"""Signals end a run after the step in hand, a second one at once."""
+"""Signals end a run after the step in hand, a second one at once; so does a reader that left."""
 
+import errno
+import io
 import os
 import signal
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal, Stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_and_an_evaluation_and_a_second_one_both_at_once(number):
     handler = signal.getsignal(number)
     stop = StopOnSignal()
@@ -29,3 +32,42 @@ def test_a_signal_ends_a_run_and_an_evaluation_and_a_second_one_both_at_once(num
             os.kill(os.getpid(), number)
     assert stop.received == number
     assert signal.getsignal(number) is handler
+
+
+def test_a_reader_that_left_ends_a_run_without_an_error():
+    reading, writing = os.pipe()
+    with open(writing, "w") as pipe:
+        console = Console(file=pipe)
+        stop = StopOnSignal(console)
+        with stop:
+            console.print("step 1")
+            assert os.read(reading, 100) == b"step 1\n"
+            os.close(reading)
+            console.print("step 2")
+            assert stop.received == signal.SIGPIPE
+            console.print("step 3")
+        assert console.file is pipe
+        console.print("Stopped")  # goes nowhere
+
+
+def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path):
+    class Terminal(io.TextIOWrapper):
+        def flush(self):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with open(tmp_path / "a", "wb") as file:
+        console = Console(file=Terminal(file))
+        with StopOnSignal(console) as stop:
+            console.print("step 1")
+        assert stop.received is None
+        Terminal.flush = io.TextIOWrapper.flush
+
+
+def test_other_errors_of_the_output_are_raised(tmp_path):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    console = Console(file=Full())
+    with StopOnSignal(console), pytest.raises(OSError, match="No space left"):
+        console.print("step 1")
