@@ -17,13 +17,7 @@ the rule of PASCAL VOC. Settings that are not given are taken from the checkpoin
 from pathlib import Path
 from types import SimpleNamespace
 
-from keras_frcnn.cli.command import (
-    Command,
-    check_output_folder,
-    checkpoint_settings,
-    parse,
-    user_errors,
-)
+from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.cli.output import chosen_rows
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
@@ -34,7 +28,14 @@ COMMAND = Command(
     __doc__,
     options=(
         Option("checkpoint", str, "", "The .keras file of a run.", required=True),
-        Option("output_dir", str, "", "Folder for the page and the JSON file.", required=True),
+        Option(
+            "output_dir",
+            str,
+            "",
+            "Folder for the page and the JSON file.",
+            required=True,
+            output="folder",
+        ),
         Option(
             "subset",
             str,
@@ -85,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv, base=_base)
-    with user_errors(COMMAND):
+    with user_errors(COMMAND, options.output_dir):
         from rich.console import Console
 
         from keras_frcnn import data
@@ -112,10 +113,9 @@ def main(argv: list[str] | None = None) -> int:
         if not options.image_ids:
             shown = sorted(images, key=lambda image: -image.num_lost)[: options.num_images]
         report.write_page(images, shown, model.class_names, folder / "index.html")
-    print(f"Explanations of {len(images)} images: {folder / 'index.html'}")
+        print(f"Explanations of {len(images)} images: {folder / 'index.html'}")
     return 0
 
 
 def _base(options: SimpleNamespace) -> Config:
-    check_output_folder(options.output_dir)
     return checkpoint_settings(options).replace(score_threshold=options.score_threshold)

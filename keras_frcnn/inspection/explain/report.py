@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keras_frcnn import files
 from keras_frcnn.console import with_progress
 from keras_frcnn.drawing import page, thumbnails
 from keras_frcnn.drawing.canvas import Canvas
@@ -47,7 +48,7 @@ def write_json(images: Sequence[ImageExplanation], class_names: Sequence[str], p
     content = [explanations.to_dict(image, class_names) for image in images]
     text = json.dumps({"images": content}, indent=1, ensure_ascii=False)
     # A file name may contain bytes that are not text; JSON can write them as \\udc80.
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    files.write_text(path, text, errors="backslashreplace")
 
 
 def write_page(
