@@ -25,6 +25,14 @@ class EvaluationConfig(Concern):
         limits=NOT_NEGATIVE,
         former=("num_pictures",),
     )
+    eval_loss_images: int = setting(
+        100,
+        "Largest number of evaluation images on which the losses are measured at each evaluation, always "
+        "the same ones with the same samples. An image takes about as long as its detection; 0 "
+        "measures no losses.",
+        group="watching",
+        limits=NOT_NEGATIVE,
+    )
     test_shorter_sides: tuple[int, ...] = setting(
         (),
         "Multi-scale testing: evaluation detects objects at each of these shorter sides, with "

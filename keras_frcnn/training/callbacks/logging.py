@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
+from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.training import run_folder
 from keras_frcnn.training.progress import ProgressBar
 
@@ -54,7 +55,7 @@ class Logger(keras.callbacks.Callback):
         images_per_second = self.steps_since_log * self.config.batch_size / seconds
         self.bar.show(losses, images_per_second)
         with self.writer.as_default(step=step):
-            for name, value in losses.items():
+            for name, value in scalars.with_overview(losses).items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("learning_rate", self.model.optimizer.learning_rate)
             tf.summary.scalar("images_per_second", images_per_second)
