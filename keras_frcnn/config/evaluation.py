@@ -27,9 +27,9 @@ class EvaluationConfig(Concern):
     )
     eval_loss_images: int = setting(
         100,
-        "Largest number of evaluation images on which the losses are measured at each evaluation, always "
-        "the same ones with the same samples. An image takes about as long as its detection; 0 "
-        "measures no losses.",
+        "Largest number of evaluation images on which the losses are measured at each evaluation. "
+        "They are always the same images. The losses of an image take about as long as its "
+        "detection; 0 measures none.",
         group="watching",
         limits=NOT_NEGATIVE,
     )
