@@ -310,7 +310,7 @@ def _write_scalars(summary, folder, step):
     from keras_frcnn.evaluation.report import scalars
 
     with tf.summary.create_file_writer(str(folder)).as_default(step=step):
-        for name, value in scalars.of_summary(summary).items():
+        for name, value in scalars.with_overview(scalars.of_summary(summary)).items():
             tf.summary.scalar(name, value)
 
 

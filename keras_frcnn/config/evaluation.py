@@ -25,6 +25,14 @@ class EvaluationConfig(Concern):
         limits=NOT_NEGATIVE,
         former=("num_pictures",),
     )
+    eval_loss_images: int = setting(
+        100,
+        "Largest number of evaluation images on which the losses are measured at each evaluation. "
+        "They are always the same images. The losses of an image take about as long as its "
+        "detection; 0 measures none.",
+        group="watching",
+        limits=NOT_NEGATIVE,
+    )
     test_shorter_sides: tuple[int, ...] = setting(
         (),
         "Multi-scale testing: evaluation detects objects at each of these shorter sides, with "

@@ -22,7 +22,7 @@ from keras_frcnn.ops import boxes as box_ops
 
 _PREFETCHED_BATCHES = 2
 _DRAWN_BATCHES = 1000  # drawn at a time, so that tf.data hardly ever waits for Python
-_EVAL_EPOCH = -1  # not an epoch of training, so evaluation shares no keys with training
+EVAL_EPOCH = -1  # not an epoch of training, so evaluation shares no keys with training
 _PADDING = {"boxes": 0.0, "labels": -1, "ignore": False}
 
 
@@ -93,8 +93,8 @@ def training_examples(
     preprocessing: Preprocessing,
     rows: Sequence[int],
     epoch: int = 0,
-) -> Iterator[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
-    """Makes batches of one image each, as training sees it in a given epoch, for visualisation.
+) -> tf.data.Dataset:
+    """Makes batches of one image each, as training sees it in a given epoch.
 
     Args:
         dataset: the records.
@@ -103,12 +103,13 @@ def training_examples(
         rows: rows of ``dataset.records``.
         epoch: the epoch whose random numbers are used.
 
-    Yields:
+    Returns:
         For each row ``(inputs, targets)``, as ``train_dataset`` makes them.
     """
     rows_and_epochs = np.stack([np.asarray(rows, np.int64), np.full(len(rows), epoch)], axis=1)
     stream = tf.data.Dataset.from_tensor_slices(rows_and_epochs)
-    yield from stream.map(_training_loader(dataset.records, config, preprocessing, rows)).batch(1)
+    load = _training_loader(dataset.records, config, preprocessing, rows)
+    return _finish(stream.map(load, tf.data.AUTOTUNE).batch(1))
 
 
 def image_of(inputs: dict[str, tf.Tensor], preprocessing: Preprocessing) -> np.ndarray:
@@ -169,7 +170,7 @@ def eval_dataset(
     def load(row: tf.Tensor) -> dict[str, tf.Tensor]:
         image = read_image(row)
         resized, shape = transforms.resize(image, *sides), tf.shape(image)[:2]
-        key = augment.image_key(config.seed, _EVAL_EPOCH, row)
+        key = augment.image_key(config.seed, EVAL_EPOCH, row)
         inputs = _inputs(resized, shape, row, key, proposals_of(row), preprocessing)
         return _pad_for_xla(inputs, shape, sides) if config.jit_compile else inputs
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -10,6 +10,14 @@ from rich import progress
 from rich.console import Console
 
 from keras_frcnn.config import Config
+
+_LABELS = {
+    "loss": "loss",
+    "rpn_cls_loss": "rpn cls",
+    "rpn_box_loss": "box",
+    "roi_cls_loss": "roi cls",
+    "roi_box_loss": "box",
+}
 
 
 class ProgressBar:
@@ -23,14 +31,6 @@ class ProgressBar:
     Attributes:
         step: number of steps that the run has taken.
     """
-
-    _LABELS = {
-        "loss": "loss",
-        "rpn_cls_loss": "rpn cls",
-        "rpn_box_loss": "box",
-        "roi_cls_loss": "roi cls",
-        "roi_box_loss": "box",
-    }
 
     def __init__(self, config: Config, console: Console, first_step: int):
         self.config, self.console = config, console
@@ -80,10 +80,7 @@ class ProgressBar:
 
     def show(self, losses: dict[str, float], images_per_second: float):
         """Shows the mean losses since the last log, and the speed."""
-        text = " ".join(
-            f"{label} {losses[name]:.3f}" for name, label in self._LABELS.items() if name in losses
-        )
-        text += f"  {images_per_second:.2f} images/s"
+        text = f"{losses_text(losses)}  {images_per_second:.2f} images/s"
         if self.steps_per_epoch:
             epochs = (self.step - self.first_step_of_phase) / self.steps_per_epoch
             text = f"epoch {epochs:.2f}  {text}"
@@ -112,6 +109,12 @@ class ProgressBar:
         task = self.bar.add_task("evaluate", total=num_images, text="")
         yield _prediction_callback(self.bar, task)
         self.bar.remove_task(task)
+
+
+def losses_text(losses: Mapping[str, float]) -> str:
+    """Returns losses by name as a short line."""
+    shown = (name for name in _LABELS if name in losses)
+    return " ".join(f"{_LABELS[name]} {losses[name]:.3f}" for name in shown)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import pytest
 from keras_frcnn.config import EvaluationConfig
 
 
-@pytest.mark.parametrize("name", ["eval_every", "num_images"])
+@pytest.mark.parametrize("name", ["eval_every", "num_images", "eval_loss_images"])
 def test_settings_that_may_be_zero_but_not_below(name, problems):
     message = f"{name} must be an integer of at least 0. Received: -1"
     assert problems(EvaluationConfig, **{name: -1}) == [message]

@@ -5,6 +5,18 @@ from collections.abc import Mapping
 from keras_frcnn.evaluation.analysis.summary import Summary
 from keras_frcnn.evaluation.metrics import coco, voc
 
+_OVERVIEW = {"loss": "loss", "mAP_area": "mAP", "COCO/AP": "mAP"}
+
+
+def with_overview(values: Mapping[str, float]) -> dict[str, float]:
+    """Adds the total loss and mean AP once more, under the names "1_overview/loss" and "/mAP".
+
+    TensorBoard opens on its first groups, which it sorts by name. It has no setting for their
+    order, and its custom layouts are a tab that has to be chosen first.
+    """
+    first = {f"1_overview/{short}": values[n] for n, short in _OVERVIEW.items() if n in values}
+    return first | dict(values)
+
 
 def of_result(
     result: voc.Result | coco.Result | None, recall: Mapping[int, float], source: str = "RPN"

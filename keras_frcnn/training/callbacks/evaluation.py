@@ -14,19 +14,21 @@ from keras_frcnn.drawing.detections import draw_panels
 from keras_frcnn.evaluation.metrics import proposal_recall
 from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import console_tables, scalars
+from keras_frcnn.inference.eval_losses import EvalLosses, evenly_spread
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.training import run_folder
 from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal, Stopped
-from keras_frcnn.training.progress import ProgressBar
+from keras_frcnn.training.progress import ProgressBar, losses_text
 from keras_frcnn.training.schemes import Phase
 
 
 class Evaluator(keras.callbacks.Callback):
-    """Measures AP and the recall of the proposals on the evaluation split.
+    """Measures AP, the recall of the proposals and the losses on the evaluation split.
 
     The metric is VOC's or COCO's, depending on the format of the data. In a phase that does not
-    train the second stage, only the recall is measured. The results are written to the console, to
-    TensorBoard and to ``evaluations.jsonl``. In the final phase, the checkpoint with the highest
+    train the second stage, no AP is measured. The losses have the same names as in training, so
+    TensorBoard draws both in one chart. The results are written to the console, to TensorBoard and
+    to ``evaluations.jsonl``. In the final phase, the checkpoint with the highest
     mean AP (VOC: area under the curve; COCO: over ten IoU thresholds) is kept as ``best.keras``.
 
     This callback must come after ``Checkpoints`` in the list of callbacks, so that the checkpoint
@@ -45,6 +47,7 @@ class Evaluator(keras.callbacks.Callback):
         self.phase, self.config, self.dataset = phase, phase.config, dataset
         self.bar, self.stop = bar, stop
         self.folder = Path(self.config.output_dir)
+        self.eval_losses: EvalLosses | None = None  # kept, because its graph takes seconds to make
         self.writer = tf.summary.create_file_writer(str(self.folder / run_folder.EVAL_EVENTS))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -56,17 +59,18 @@ class Evaluator(keras.callbacks.Callback):
         step = int(self.model.step)
         try:
             detections, proposals = self._find()
+            losses = self._losses()
         except Stopped:
             self.model.stop_training = True
             return
         recall = self._recall(proposals)
         result = None if detections is None else evaluate(self.dataset, detections)
         origin = "rpn" if result is None else self.config.test_proposals
-        values = scalars.of_result(result, recall, proposal_recall.source_of(origin))
+        values = scalars.of_result(result, recall, proposal_recall.source_of(origin)) | losses
         run_folder.append_evaluation(self.folder, step, self.phase.name, values)
         if self.phase.is_final:
             self._keep_if_best(next(iter(values)))
-        self._print(result, recall)
+        self._print(result, recall, losses)
         self._write_events(step, values, detections, proposals)
 
     def _find(self):
@@ -87,6 +91,18 @@ class Evaluator(keras.callbacks.Callback):
             proposals.append({"boxes": boxes, "scores": scores})
         return None, proposals
 
+    def _losses(self):
+        """Returns the mean losses of some evaluation images, always the same ones."""
+        if not self.config.eval_loss_images or not self.dataset.records:
+            return {}
+        if self.eval_losses is None:
+            self.eval_losses = EvalLosses(self.model, self.dataset, self.config)
+        found, num_images = [], len(self.eval_losses.rows)
+        for of_image in self.bar.count(self.eval_losses.of_images(), "losses", num_images):
+            self.stop.check()
+            found.append(of_image)
+        return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
     def _recall(self, proposals):
         """Returns the recall at an IoU of 0.5 for each number of proposals per image."""
         gt_boxes = [record.boxes[~record.difficult] for record in self.dataset.records]
@@ -94,24 +110,27 @@ class Evaluator(keras.callbacks.Callback):
         recall = proposal_recall.recall(gt_boxes, boxes)[:, 0]
         return dict(zip(proposal_recall.NUM_PROPOSALS, recall, strict=True))
 
-    def _print(self, result, recall):
+    def _print(self, result, recall, losses):
         if result is None:
             text = ", ".join(f"{value:.3f} at {number}" for number, value in recall.items())
             self.bar.console.print(f"recall of the RPN's proposals: {text}", highlight=False)
         else:
             console_tables.print_table(result, self.bar.console)
+        if losses:
+            images = f"{len(self.eval_losses.rows)} of {len(self.dataset.records)} images"
+            text = f"evaluation losses, {images}: {losses_text(losses)}"
+            self.bar.console.print(text, highlight=False, soft_wrap=True)
 
     def _write_events(self, step, values, detections, proposals):
         with self.writer.as_default(step=step):
-            for name, value in values.items():
+            for name, value in scalars.with_overview(values).items():
                 tf.summary.scalar(name, value)
             self._draw_images(detections, proposals)
         self.writer.flush()
 
     def _draw_images(self, detections, proposals):
         records = self.dataset.records
-        count = min(self.config.num_images, len(records))
-        for row in np.linspace(0, len(records) - 1, count).astype(int):
+        for row in evenly_spread(len(records), self.config.num_images):
             record = records[row]
             panels = draw_panels(
                 to_image(record),

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
+from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.training import divergence, run_folder
 from keras_frcnn.training.progress import ProgressBar
 
@@ -53,7 +54,7 @@ class Logger(keras.callbacks.Callback):
         images_per_second = self.steps_since_log * self.config.batch_size / seconds
         self.bar.show(losses, images_per_second)
         with self.writer.as_default(step=step):
-            for name, value in losses.items():
+            for name, value in scalars.with_overview(losses).items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("learning_rate", self.model.optimizer.learning_rate)
             tf.summary.scalar("images_per_second", images_per_second)

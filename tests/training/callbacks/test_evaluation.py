@@ -10,6 +10,7 @@ from rich.console import Console
 
 from keras_frcnn import data
 from keras_frcnn.data.dataset import Dataset, Record
+from keras_frcnn.models.faster_rcnn import LOSSES
 from keras_frcnn.training import run_folder
 from keras_frcnn.training.callbacks import evaluation
 from keras_frcnn.training.callbacks.evaluation import Evaluator
@@ -31,7 +32,8 @@ def evaluate(config, tmp_path):
     (tmp_path / "last.keras").write_text("the last checkpoint")
 
     def evaluate(records=(), stages=("rpn", "roi"), stop=None, **changes):
-        settings = config.replace(output_dir=str(tmp_path), num_images=0, **changes)
+        changes = {"num_images": 0, "eval_loss_images": 0} | changes
+        settings = config.replace(output_dir=str(tmp_path), **changes)
         output = io.StringIO()
         model = SimpleNamespace(step=5, learning_stages=stages, stop_training=False)
         with ProgressBar(settings, Console(file=output), 0) as bar:
@@ -50,7 +52,7 @@ def evaluate(config, tmp_path):
 def test_the_tags_of_evaluation(unbroken, eval_events, config):
     ids = [record.image_id for record in data.load(config, config.eval_split).records]
     expected = (
-        ["mAP_area", "mAP_11point"]
+        ["1_overview/mAP", "1_overview/loss", "mAP_area", "mAP_11point", *LOSSES]
         + [f"AP_area/{name}" for name in fakes.CLASS_NAMES]
         + [f"RPN_recall/{n}_proposals" for n in (50, 100, 200, 300)]
         + [f"images/{image_id}" for image_id in ids]
@@ -65,6 +67,25 @@ def test_the_tags_of_evaluation(unbroken, eval_events, config):
                 assert np.isnan(received) if value is None else received == pytest.approx(value)
     recalls = [scalars(eval_events, f"RPN_recall/{n}_proposals")[6] for n in (50, 100, 200, 300)]
     assert recalls == sorted(recalls)
+
+
+def test_the_losses_of_evaluation_have_the_names_of_training(unbroken, eval_events):
+    train_tags = read_events(unbroken.folder / "train").Tags()["tensors"]
+    assert {*LOSSES, "1_overview/loss"} <= {*train_tags}
+    for step, total in scalars(eval_events, "loss").items():
+        parts = [scalars(eval_events, name)[step] for name in LOSSES[:-1]]
+        assert total == pytest.approx(sum(parts)) and total > 0
+        assert scalars(eval_events, "1_overview/loss")[step] == total
+    assert scalars(eval_events, "1_overview/mAP") == scalars(eval_events, "mAP_area")
+    shown = scalars(eval_events, "loss")[6]
+    assert f"evaluation losses, 2 of 2 images: loss {shown:.3f} rpn cls" in unbroken.output
+
+
+def test_the_overview_is_the_first_group(unbroken, eval_events):
+    """TensorBoard sorts by the part before the first slash, digits before letters."""
+    tags = {*eval_events.Tags()["tensors"]}
+    tags |= {*read_events(unbroken.folder / "train").Tags()["tensors"]}
+    assert sorted(tags)[:2] == ["1_overview/loss", "1_overview/mAP"]
 
 
 def test_images_are_drawn_as_stages_side_by_side(eval_events):
@@ -144,7 +165,8 @@ def test_data_of_cocos_form_are_measured_by_cocos_metric(evaluate, tmp_path, mon
     expected |= {"COCO_AP/cat": 0.3, "COCO_AP/dog": 1, "RPN_recall/300_proposals": 1}
     assert {name: line[name] for name in expected} == pytest.approx(expected)
     assert line["COCO/APl"] is None and not any(name.startswith("mAP") for name in line)
-    assert list(read_events(tmp_path / "eval").Tags()["tensors"]) == list(line)[1:]
+    tags = list(read_events(tmp_path / "eval").Tags()["tensors"])
+    assert tags == ["1_overview/mAP", *list(line)[1:]]
     assert "COCO metric" in output
     assert (tmp_path / "best.keras").read_text() == "the last checkpoint"
 
@@ -163,6 +185,34 @@ def test_an_evaluation_of_proposals_alone_can_be_stopped_too(evaluate, tmp_path,
     model = evaluate(stages=("rpn",), stop=stop).model
     assert yielded == [0, 1] and model.stop_training
     assert run_folder.read_evaluations(tmp_path) == []
+
+
+def test_losses_are_measured_and_can_be_stopped(evaluate, tmp_path, monkeypatch):
+    stop = StopOnSignal()
+
+    class Losses:
+        rows = (0, 1)
+
+        def __init__(self, *args):
+            del args
+
+        def of_images(self):
+            yield {"loss": 1.0, "roi_cls_loss": 0.25}
+            yield {"loss": 2.0, "roi_cls_loss": 0.5}
+
+    monkeypatch.setattr(evaluation, "EvalLosses", Losses)
+    answer = {}, [{"boxes": np.zeros((0, 4), np.float32), "scores": np.zeros(0, np.float32)}]
+    monkeypatch.setattr(evaluation, "detect_dataset", lambda *args, **kwargs: answer)
+    no_boxes, no_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
+    record = Record("a", "a.jpg", 60, 80, no_boxes, no_labels, np.zeros(0, bool))
+    output = evaluate([record], eval_loss_images=2).output
+    (line,) = run_folder.read_evaluations(tmp_path)
+    assert list(line)[1] == "mAP_area"  # by which the best checkpoint is chosen
+    assert (line["loss"], line["roi_cls_loss"]) == (1.5, 0.375)
+    assert "evaluation losses, 2 of 1 images: loss 1.500 roi cls 0.375" in output
+    stop.received = 15
+    model = evaluate([record], eval_loss_images=2, stop=stop).model
+    assert model.stop_training and len(run_folder.read_evaluations(tmp_path)) == 1
 
 
 # --- best.keras ---------------------------------------------------------------------------------

@@ -23,7 +23,14 @@ def train_events(unbroken):
 
 def test_the_tags_of_training(train_events):
     tags = train_events.Tags()["tensors"]
-    expected = [*LOSSES, "rpn_foreground", "roi_foreground", "learning_rate", "images_per_second"]
+    expected = [
+        "1_overview/loss",
+        *LOSSES,
+        "rpn_foreground",
+        "roi_foreground",
+        "learning_rate",
+        "images_per_second",
+    ]
     assert sorted(tags) == sorted(expected)
 
 

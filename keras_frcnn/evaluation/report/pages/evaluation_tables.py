@@ -226,7 +226,7 @@ def _means(result: voc.Result | coco.Result) -> list[float]:
 
 
 def _cell(count: int, color: str, num_gt: int) -> tuple[str, str, int]:
-    strength = round(100 * min(1.0, 0.12 + 0.6 * count / max(1, num_gt)))
+    strength = round(100 * min(0.5, 0.1 + 0.4 * count / max(1, num_gt)))
     return f"{count:,}" if count else "", color, strength
 
 
