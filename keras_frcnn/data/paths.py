@@ -122,6 +122,8 @@ class FileFinder:
             listing: dict[str, list[str]] = {}
             try:
                 names = sorted(os.listdir(folder)) if self._covers(folder) else []
+            except PermissionError as error:
+                raise invalid("a folder that can be read", error_message(error), folder) from error
             except (OSError, ValueError):  # no such folder, or a name that none can have
                 names = []
             for name in names:

@@ -119,10 +119,12 @@ def cut_off(records: Sequence[Record], config: Config) -> list[str]:
         if over:
             recall = np.sum(np.minimum(counts, limit)) / np.sum(counts)
             images = f"{over:,} images have" if over > 1 else "1 image has"
+            is_coco = name == "max_detections" and any(r.form == "coco" for r in records)
+            note = ", though COCO's metric counts 100 of an image at most" if is_coco else ""
             lines.append(
                 f"{images} more objects (up to {counts.max()}) than --{name}={limit} lets a "
                 f"detector find, so recall cannot exceed {100 * recall:.1f} %. Use "
-                f"--{name}={counts.max()} to find all"
+                f"--{name}={counts.max()} to find all{note}"
             )
     return lines
 

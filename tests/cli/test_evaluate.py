@@ -415,3 +415,12 @@ def test_what_cannot_be_compared_is_named(two, refusal, tmp_path, capsys):
         path.write_text(broken)
         assert f"{path} must be a file that evaluate wrote" in refuse(pair)
     assert "--resamples must be an integer of at least 0. Received: -1" in refusal("--resamples=-1")
+
+
+def test_a_limit_below_the_number_of_objects_is_said(evaluate, run, capsys):
+    evaluate("--max_detections=1", "--resamples=0")
+    records = data.load(run[1], ("val",), fakes.CLASS_NAMES).records
+    counts = np.array([np.sum(~record.difficult) for record in records])
+    recall = f"{100 * np.sum(np.minimum(counts, 1)) / np.sum(counts):.1f} %"
+    words = f"(up to {counts.max()}) than --max_detections=1 lets a detector find, so recall cannot"
+    assert f"{words} exceed {recall}" in capsys.readouterr().out

@@ -372,12 +372,19 @@ def test_missing_folders_and_splits_are_named(copy, refusal, tmp_path):
     assert refusal(f"--data_dir={folder}").endswith("train.txt: the split is empty")
 
 
-def test_images_without_any_object_to_learn_are_refused(copy, refusal):
+@pytest.mark.parametrize("flags", [(), ("--noinclude_empty",), ("--dry_run",)])
+def test_images_without_any_object_to_learn_are_refused(copy, refusal, flags):
     folder, _ = copy
     for path in (folder / "Annotations").iterdir():
         path.write_text(re.sub(r"<object>.*</object>", "", path.read_text(), flags=re.DOTALL))
-    message = refusal(f"--data_dir={folder}", "--noinclude_empty", may_build=True)
-    assert "3 images, none of them with an object to learn" in message
+    message = refusal(f"--data_dir={folder}", *flags)
+    assert "there is no object to learn from in train (3 images)" in message
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry_run",)])
+def test_anchors_that_match_no_object_are_refused(refusal, flags):
+    message = refusal("--scales=128,256,512", "--norpn_border_anchors", *flags)
+    assert "the RPN has nothing to learn from" in message and "--scales=128,256,512" in message
 
 
 def test_pretrained_weights_that_are_missing_are_named(refusal, tmp_path):

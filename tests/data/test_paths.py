@@ -86,3 +86,14 @@ def test_no_other_folder_is_looked_into(folder):
     for path in (root.parent, root.parent / "a.jpg", root / ".." / "a.jpg", root / ".."):
         assert finder.find(path) is None
         assert finder.hint(path) == ""
+
+
+def test_a_folder_that_must_not_be_read_is_named(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    root = folder("a.jpg")
+    monkeypatch.setattr(os, "listdir", refuse)
+    words = f"{root}: expected a folder that can be read. Received: Permission denied"
+    with pytest.raises(ValueError, match=words):
+        FileFinder(root).find(root / "a.jpg")

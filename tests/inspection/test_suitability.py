@@ -126,6 +126,8 @@ def test_limits_below_the_number_of_objects_are_said():
         "recall cannot exceed 53.1 %. Use --max_detections=192 to find all"
     ]
     assert suitability.cut_off(records, CONFIG.replace(max_detections=192)) == []
+    (line,) = suitability.cut_off([record([BOX] * 101, form="coco")], CONFIG)
+    assert line.endswith("to find all, though COCO's metric counts 100 of an image at most")
     low = CONFIG.replace(max_detections=192, test_post_nms_top_k=3)
     (line,) = suitability.cut_off(records, low)
     assert line.startswith("2 images have more objects (up to 192) than --test_post_nms_top_k=3")

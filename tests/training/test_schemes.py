@@ -276,7 +276,7 @@ def test_a_run_on_proposals_of_a_file(config, train, tmp_path):
     (line,) = run_folder.read_evaluations(tmp_path / "run")
     assert line["file_recall/300_proposals"] == 1  # the proposals are the objects
     assert not any(name.startswith("RPN") for name in line)
-    assert "step 2/2  loss" in output
+    assert "step 2/2  epoch 0.80  loss" in output
     with pytest.raises(ValueError, match=r"objects\.npz has no proposals of 1 of 5 images"):
         proposals_file.write(
             file, [(r.image_id, r.boxes, np.ones(len(r.boxes))) for r in records[1:]]

@@ -93,7 +93,7 @@ def available_splits(data_dir: str) -> list[str]:
 
 
 def _is_of_one_class(path: pathlib.Path) -> bool:
-    if "_" not in path.stem:
+    if "_" not in path.stem or not path.is_file():
         return False
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         return _FLAGGED.fullmatch(file.readline().strip()) is not None

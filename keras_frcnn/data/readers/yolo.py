@@ -225,10 +225,11 @@ def _images_of(data: DataFile, entry: str, problems: list[Problem]) -> Iterator[
 
 
 def _below(root: pathlib.Path, name: str | pathlib.Path) -> pathlib.Path | None:
-    """Returns the path of a name below a folder; None if it leads out of the folder."""
-    if "\\" in str(name):
-        return None
-    path = pathlib.Path(os.path.normpath(root / name))
+    """Returns the path of a name below a folder; None if it leads out of the folder.
+
+    The name may be written as on Windows (images\\train\\a.jpg).
+    """
+    path = pathlib.Path(os.path.normpath(root / str(name).replace("\\", "/")))
     return path if path.is_relative_to(root) else None
 
 

@@ -124,6 +124,9 @@ def test_arrays_become_rgb(image):
     [
         (np.zeros((4, 5, 3), np.float32), "float32 [4, 5, 3]"),
         (np.zeros((4, 5, 2), np.uint8), "uint8 [4, 5, 2]"),
+        (np.zeros((4, 5, 6), np.uint8), "uint8 [4, 5, 6]"),
+        (np.zeros((3, 40, 50), np.uint8), "uint8 [3, 40, 50]"),
+        (np.zeros((2, 1, 4, 5, 3), np.uint8), "uint8 [2, 1, 4, 5, 3]"),
         (np.zeros((1, 4, 5, 3), np.uint8), "uint8 [1, 4, 5, 3]"),
         (np.zeros((5,), np.uint8), "uint8 [5]"),
         (np.zeros((0, 5, 3), np.uint8), "uint8 [0, 5, 3]"),

@@ -350,3 +350,11 @@ def test_labels_with_a_suffix_in_upper_case_are_read(folder):
     folder.label("train/a").rename(folder.root / "labels/train/a.TXT")
     (record,) = load(folder).records
     assert len(record.boxes) == 1
+
+
+def test_lists_may_be_written_as_on_windows(tmp_path):
+    folder = YoloFolder(tmp_path, train="lists\\train.txt").add("train/a", [BOX])
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "train.txt").write_text("images\\train\\a.jpg\r\n")
+    (record,) = load(folder).records
+    assert record.path == str(folder.image("train/a")) and len(record.boxes) == 1
