@@ -53,9 +53,6 @@ def export(
         ValueError: If the folder holds something else, if a weight is not finite, or if the
             SavedModel's answers differ from those of the model.
     """
-    name = first_not_finite(model.weights)
-    if name:
-        raise ValueError(f"the detector has weights that are not finite. The first is {name}")
     target = version_folder(output_dir, version)
     images = synthetic_images() if images is None else images
     with _replacing(target) as folder:
@@ -77,7 +74,13 @@ def save(model: FasterRCNN, folder: str | Path) -> None:
     Args:
         model: the detector.
         folder: the folder to write to; it is created.
+
+    Raises:
+        ValueError: If a weight is not finite.
     """
+    name = first_not_finite(model.weights)
+    if name:
+        raise ValueError(f"the detector has weights that are not finite. The first is {name}")
     module = tf.Module(name="keras_frcnn")
     # Only the weights are stored: loading the Keras model itself would need Keras and our classes.
     module.weights = [weight.value for weight in model.weights]
