@@ -228,3 +228,27 @@ def test_best_is_a_copy_where_there_are_no_hard_links(evaluate, tmp_path, monkey
     assert (tmp_path / "best.keras").read_text() == "the last checkpoint"
     assert not (tmp_path / "new.keras").exists()
     assert not (tmp_path / "best.keras").samefile(tmp_path / "last.keras")
+
+
+def test_an_evaluation_is_kept_if_its_events_cannot_be_written(evaluate, tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError("the disk is full")
+
+    none = {"boxes": np.zeros((0, 4), np.float32), "scores": np.zeros(0, np.float32)}
+    record = Record(
+        image_id="a",
+        path="a.jpg",
+        height=60,
+        width=80,
+        boxes=np.array([[0, 0, 10, 10]], np.float32),
+        labels=np.array([0], np.int32),
+        difficult=np.array([False]),
+    )
+    answer = {"a": none | {"labels": np.zeros(0, np.int32)}}, [none]
+    monkeypatch.setattr(evaluation, "detect_dataset", lambda *args, **kwargs: answer)
+    monkeypatch.setattr(Evaluator, "_write_events", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        evaluate([record])
+    (line,) = run_folder.read_evaluations(tmp_path)
+    assert (line["step"], line["mAP_area"]) == (5, 0.0)
+    assert (tmp_path / "best.keras").exists()
