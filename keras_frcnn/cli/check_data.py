@@ -11,11 +11,14 @@ not stop training. The exit code is 0 if there is no problem, 1 if there is one,
 command line is wrong.
 """
 
+import functools
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, check_output_folder, parse, user_errors
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import Console, say
 
 COMMAND = Command(
     "check-data",
@@ -62,29 +65,25 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND):
-        import tensorflow as tf
-        from rich.console import Console
-
         from keras_frcnn.inspection.check_data import checks, fix, page
         from keras_frcnn.inspection.check_data import report as check_report
 
-        tf.config.set_visible_devices([], "GPU")  # a GPU may be busy with training
-        console = Console(highlight=False)
+        console = Console()
         folder = Path(options.output_dir)
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"--output_dir must be a folder. Received: {options.output_dir}")
+        check_output_folder(folder)
         if options.fix:
             fix.check_folder(config, options.fix)
-        report = checks.check(config, options.near, options.allow)
+        load = functools.partial(load_tensorflow, names_devices=False)
+        report = checks.check(config, options.near, options.allow, before_decoding=load)
         check_report.print_report(report, console)
         if options.output_dir:
             folder.mkdir(parents=True, exist_ok=True)
             check_report.write_json(report, folder / "check.json")
             page.write(report, folder / "check.html")
-            print(f"Written: {folder}/check.json, {folder}/check.html")
+            say(f"Written: {folder}/check.json, {folder}/check.html")
         if options.fix:
             changes = fix.write(report, options.fix)
-            print(f"Corrected copy: {options.fix}, {len(changes)} changes, all in {fix.CHANGES}")
+            say(f"Corrected copy: {options.fix}, {len(changes)} changes, all in {fix.CHANGES}")
             for line in changes[:_SHOWN_CHANGES]:
-                print(f"  {line}")
+                say(f"  {line}")
     return 1 if report.num_problems else 0

@@ -26,7 +26,9 @@ from keras_frcnn.config import flags as config_flags
 from keras_frcnn.config.flagfile import Reader, UsageError
 from keras_frcnn.config.flags import GROUPS, SETTINGS
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import say
 
+_WORDS = ("none", "imagenet", "rpn", "dense")  # settings that may name files take these, too
 _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
 _GENERAL = """General:
   --flagfile=FILE
@@ -79,10 +81,11 @@ def parse(
         The validated config, and the command's own options as attributes.
     """
     argv = sys.argv[1:] if argv is None else argv
-    # Hides TensorFlow's C++ messages about missing GPUs. Errors are still raised in Python.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters of names
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
-        print(help_text(command))
+        say(help_text(command))
         raise SystemExit(0)
     with user_errors(command):
         flag_values = _read(command, argv)
@@ -112,7 +115,7 @@ def user_errors(command: Command) -> Iterator[None]:
         yield
     except ValueError as error:
         for line in str(error).splitlines():
-            print(f"keras-frcnn {command.name}: {line}", file=sys.stderr)
+            say(f"keras-frcnn {command.name}: {line}", error=True)
         raise SystemExit(2) from None
 
 
@@ -122,11 +125,26 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
     ``jit_compile`` is turned off: a loaded model is never compiled by XLA, so its images need not
     be padded to a few shapes.
     """
-    print("Loading TensorFlow ...", flush=True)
     from keras_frcnn.weights.checkpoint import read_settings
 
     config, _ = read_settings(options.checkpoint)
     return config.replace(jit_compile=False)
+
+
+def check_files(config: Config, *names: str) -> None:
+    """Checks that the files exist that settings name, so that no run fails on one after hours.
+
+    Args:
+        config: the settings.
+        names: settings whose value is a file, one of a few words such as "rpn", or empty.
+
+    Raises:
+        ValueError: If a file is missing. The error names the flag.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value not in ("", *_WORDS) and not os.path.isfile(value):
+            raise ValueError(f"--{name} must be an existing file. Received: {value!r}")
 
 
 def check_output_folder(folder: str | os.PathLike) -> None:

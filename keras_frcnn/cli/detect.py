@@ -11,7 +11,6 @@ checkpoint. The exit code is 1 if an image could not be read; all other images a
 """
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +23,10 @@ from keras_frcnn.cli.command import (
     user_errors,
 )
 from keras_frcnn.cli.output import distinct
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import FRACTION, Option
+from keras_frcnn.console import COMPILING, say, with_progress
 
 COMMAND = Command(
     "detect",
@@ -82,11 +83,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND):
+        load_tensorflow()
         from keras_frcnn.data.images.files import find_images
         from keras_frcnn.training import precision
         from keras_frcnn.weights import checkpoint
 
-        model = checkpoint.load(options.checkpoint, precision.for_use(config, print))
+        model = checkpoint.load(options.checkpoint, precision.for_use(config, say))
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         results = {
@@ -104,9 +106,9 @@ def main(argv: list[str] | None = None) -> int:
             # A file name may contain bytes that are not text; JSON can write them as \\udc80.
             (folder / _RESULTS).write_text(text, encoding="utf-8", errors="backslashreplace")
     count = sum(len(image["detections"]) for image in results["images"])
-    print(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
+    say(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
     for image in results["unreadable"]:
-        print(f"keras-frcnn detect: skipped: {image['error']}", file=sys.stderr)
+        say(f"keras-frcnn detect: skipped: {image['error']}", error=True)
     return 1 if results["unreadable"] else 0
 
 
@@ -137,14 +139,12 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
 def _detect_all(model: Any, paths: list[Path], folder: Path, results: dict[str, Any]) -> None:
     """Detects on all images, draws them into the folder, and adds the detections to the results."""
     from PIL import Image
-    from rich.console import Console
-    from rich.progress import track
 
     from keras_frcnn.data.images.files import to_image
     from keras_frcnn.drawing.detections import draw_detections
 
-    console = Console()
-    watched = track(paths, "detect", console=console, disable=not console.is_terminal)
+    say(COMPILING)
+    watched = with_progress(paths, "Detecting", len(paths))
     for path, stem in zip(watched, distinct(path.stem for path in paths), strict=True):
         try:
             image = to_image(path)

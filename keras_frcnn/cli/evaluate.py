@@ -28,12 +28,20 @@ run or the detections of any tool; both must belong to the same images and objec
 from pathlib import Path
 from types import SimpleNamespace
 
-from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
+from keras_frcnn.cli.command import (
+    Command,
+    check_files,
+    check_output_folder,
+    checkpoint_settings,
+    parse,
+    user_errors,
+)
 from keras_frcnn.cli.output import print_notes
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import NOT_NEGATIVE, Limits, Option
-from keras_frcnn.console import with_progress
+from keras_frcnn.console import COMPILING, Console, say, with_progress
 from keras_frcnn.evaluation import inputs
 
 _IOU_THRESHOLD = 0.5
@@ -132,28 +140,29 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _evaluate_model(config, options):
-    from rich.console import Console
-
     from keras_frcnn import data
     from keras_frcnn.evaluation.metrics import ground_truth
     from keras_frcnn.evaluation.metrics.detections import to_table
     from keras_frcnn.evaluation.report import coco_files, voc_files
-    from keras_frcnn.inference.over_dataset import detect_dataset
     from keras_frcnn.training import precision
-    from keras_frcnn.training.progress import prediction_bar
     from keras_frcnn.weights import checkpoint
 
     console = Console()
-    config = precision.for_use(config, console.print)
+    check_files(config, "test_proposals")
     _, class_names = checkpoint.read_settings(options.checkpoint)
     is_measured = not options.detections_only
-    dataset = data.load_images(
-        config, config.eval_split, class_names, strict=False, annotated=is_measured
-    )
+    dataset = data.load(config, config.eval_split, class_names, strict=False, annotated=is_measured)
     metric = _metric(options, dataset.form)
+    load_tensorflow()
+    from keras_frcnn.inference.over_dataset import detect_dataset
+    from keras_frcnn.training.progress import prediction_bar
+
+    config = precision.for_use(config, console.print)
+    dataset = data.check_images(dataset, config)
     print_notes(dataset, console)
     model = checkpoint.load(options.checkpoint, config)
     num_batches = len(dataset.records) * len(config.sizes(config.test_shorter_sides))
+    console.print(COMPILING)
     with prediction_bar(console, num_batches, "evaluate") as callback:
         detections, proposals = detect_dataset(model, dataset, config, callbacks=[callback])
 
@@ -175,8 +184,6 @@ def _evaluate_model(config, options):
 
 
 def _evaluate_detections(config, options):
-    from rich.console import Console
-
     from keras_frcnn.evaluation.metrics import ground_truth
     from keras_frcnn.evaluation.report import coco_files
 
@@ -190,6 +197,8 @@ def _evaluate_detections(config, options):
     images = inputs.read_images(dataset, config, truth) if options.output_dir else None
     summary = _summarize(truth, found, metric, config, options, dataset=images)
     folder = Path(options.output_dir) if options.output_dir else None
+    if folder or options.tensorboard:
+        load_tensorflow(names_devices=False)
     names = _report(summary, options.detections, folder, console)
     if options.tensorboard:
         _write_scalars(summary, options.tensorboard, 0)
@@ -199,8 +208,6 @@ def _evaluate_detections(config, options):
 
 
 def _compare(config, options):
-    from rich.console import Console
-
     from keras_frcnn.evaluation.analysis.comparison import compare
     from keras_frcnn.evaluation.metrics import ground_truth
     from keras_frcnn.evaluation.report import comparison_tables, result_files
@@ -231,6 +238,7 @@ def _compare(config, options):
     )
     comparison_tables.print_comparison(comparison, console)
     if options.output_dir:
+        load_tensorflow(names_devices=False)
         names = result_files.write_comparison(comparison, options.output_dir)
         comparison_page.write(comparison, Path(options.output_dir) / comparison_page.FILE)
         _say_where(options.output_dir, [*names, comparison_page.FILE])
@@ -288,11 +296,12 @@ def _write_scalars(summary, folder, step):
 
 
 def _say_where(folder, names):
-    print(f"Results: {folder}/{', '.join(names)}")
+    say(f"Results: {folder}/{', '.join(names)}")
 
 
 def _base(options: SimpleNamespace) -> Config:
     """Returns the settings of the run, or of the first run in a comparison."""
+    check_output_folder(options.output_dir)
     given = [n for n in ("checkpoint", "detections", "compare") if getattr(options, n)]
     if len(given) > 1:
         raise ValueError(f"--{given[0]} and --{given[1]} cannot be combined: give one of them")

@@ -7,6 +7,7 @@ import importlib
 import sys
 
 from keras_frcnn.config.flagfile import nearest
+from keras_frcnn.console import say
 
 COMMANDS = {
     "train": ("keras_frcnn.cli.train", "Train a detector."),
@@ -35,13 +36,13 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("help", "-h", "--help"):
-        print(_overview())
+        say(_overview())
         return 0
     name, *flags = argv
     if name not in COMMANDS:
         hint = nearest(name, COMMANDS, "{}")
         known = ", ".join(COMMANDS)
-        print(f"keras-frcnn: unknown command {name!r}.{hint} Commands: {known}", file=sys.stderr)
+        say(f"keras-frcnn: unknown command {name!r}.{hint} Commands: {known}", error=True)
         return 2
     module, _ = COMMANDS[name]
     return importlib.import_module(module).main(flags)

@@ -7,6 +7,7 @@ Examples:
 
 from keras_frcnn.cli.command import Command, parse
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import say
 
 COMMAND = Command(
     "make-shapes",
@@ -36,5 +37,5 @@ def main(argv: list[str] | None = None) -> int:
 
     shapes.make(**vars(options))
     total = options.num_train + options.num_val + options.num_test
-    print(f"Wrote {total} images to {options.output_dir}")
+    say(f"Wrote {total} images to {options.output_dir}")
     return 0

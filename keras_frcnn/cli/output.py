@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from keras_frcnn.console import Console, plain
 
-def print_notes(dataset: Any, console: Any) -> None:
+
+def print_notes(dataset: Any, console: Console) -> None:
     """Prints the remarks of a dataset and what was skipped in it.
 
     Args:
         dataset: A ``data.Dataset``.
-        console: A ``rich.console.Console``.
+        console: Where to print.
     """
     for line in [*dataset.remarks, *(f"skipped: {line}" for line in dataset.skipped)]:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(plain(line))
 
 
 def distinct(names: Iterable[str]) -> Iterator[str]:

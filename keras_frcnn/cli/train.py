@@ -15,11 +15,13 @@ import dataclasses
 import json
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, check_files, check_output_folder, parse, user_errors
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.config.setting import Option
-from keras_frcnn.training import run_folder
+from keras_frcnn.console import Console, say
+from keras_frcnn.training import precision, run_folder
 
 COMMAND = Command(
     "train",
@@ -53,28 +55,29 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND):
-        _check(config)
-        print("Loading TensorFlow ...", flush=True)
-        from rich.console import Console
+        _check(config, options.dry_run)
+        from keras_frcnn.training import run_data
 
-        from keras_frcnn.training import precision, trainer
+        data = run_data.read_data(config)
+        load_tensorflow()
+        from keras_frcnn.training import trainer
 
         console = Console()
         config = precision.for_training(config, console.print)
         if options.dry_run:
             from keras_frcnn.training.dry_run import dry_run
 
-            seconds = dry_run(config, console)
+            seconds = dry_run(config, console, data)
             if options.dry_run_file:
                 Path(options.dry_run_file).write_text(json.dumps(seconds), encoding="utf-8")
             return 0
         _record_settings(config)
-        folder = trainer.train(config, console)
+        folder = trainer.train(config, console, data)
     _print_next_commands(folder)
     return 0
 
 
-def _check(config):
+def _check(config, is_dry_run):
     """Refuses settings with which no run can start, before TensorFlow is loaded."""
     needs_folder = set(config.dataset) != {"tfds"}  # TensorFlow Datasets has a folder of its own.
     if needs_folder and not config.data_dir:
@@ -83,21 +86,39 @@ def _check(config):
         raise ValueError("--output_dir is missing: the folder for the run")
     for splits in (config.train_split, *([config.eval_split] if config.is_evaluated else [])):
         config.sources(splits)
+    check_output_folder(config.output_dir)
+    precision.check_training(config)
+    if is_dry_run or not _is_resumed(config):
+        start = "start_checkpoint" if config.start_checkpoint else "backbone_weights"
+        check_files(config, start)
+    check_files(config, "train_proposals", *(["test_proposals"] if config.is_evaluated else []))
+    if not is_dry_run:
+        _check_changes(config)
+
+
+def _is_resumed(config):
+    return any(Path(config.output_dir).glob("*.keras"))
 
 
 def _record_settings(config):
     """Writes the settings into the run folder; refuses to resume a run with other settings."""
+    _check_changes(config)
+    path = Path(config.output_dir) / run_folder.CONFIG
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_flagfile(config, path)
+
+
+def _check_changes(config):
+    """Refuses to resume a run with other settings."""
     path = Path(config.output_dir) / run_folder.CONFIG
     # Without a checkpoint there is nothing to resume, so other settings do no harm.
-    if path.exists() and any(path.parent.glob("*.keras")):
+    if path.exists() and _is_resumed(config):
         changes = _forbidden_changes(path, config)
         if changes:
             raise ValueError(
                 f"{config.output_dir} holds a run with other settings. Use another --output_dir, "
                 "or the settings of the run:\n" + "\n".join(changes)
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_flagfile(config, path)
 
 
 def _forbidden_changes(path, config):
@@ -105,6 +126,8 @@ def _forbidden_changes(path, config):
     may_change = {"output_dir", "data_dir"}
     if len(config.phase_steps) == 1:
         may_change.add("steps")  # With several phases, this would change finished phases too.
+    if config.precision == "auto":
+        may_change.add("precision")  # It is compared again once it is known what auto becomes.
     recorded, _ = parse(COMMAND, [f"--flagfile={path}"])
     return [
         f"--{field.name} was {getattr(recorded, field.name)}, is {getattr(config, field.name)}"
@@ -119,7 +142,7 @@ def _print_next_commands(folder):
     title, checkpoint = "Best", folder / run_folder.BEST_CHECKPOINT
     if not checkpoint.exists():
         title, checkpoint = "Last", folder / run_folder.LAST_CHECKPOINT
-    print(
+    say(
         f"\n{title} checkpoint: {checkpoint}"
         f"\nTensorBoard:     tensorboard --logdir={folder}"
         f"\nEvaluate:        python evaluate.py --checkpoint={checkpoint}"

@@ -2,9 +2,8 @@
 
 import io
 
-from rich.console import Console
-
 from keras_frcnn.cli.output import distinct, print_notes
+from keras_frcnn.console import Console
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy
 

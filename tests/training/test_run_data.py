@@ -3,8 +3,8 @@
 import io
 
 import numpy as np
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.training.run_data import load_data
 from tests import fakes
 

@@ -4,7 +4,7 @@
 ``fix`` writes a corrected copy.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,12 @@ NEAR = 6
 _SHOWN_CLASSES = 8
 
 
-def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Report:
+def check(
+    config: Config,
+    near: int = NEAR,
+    allow: Collection[str] = (),
+    before_decoding: Callable[[], None] = lambda: None,
+) -> Report:
     """Checks the images and annotations of ``train_split`` and ``eval_split``.
 
     Args:
@@ -32,6 +37,7 @@ def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Repo
         near: images look the same if at most this many of 128 bits differ; -1 switches the search
             for such images off.
         allow: kinds of findings that do not count as problems here.
+        before_decoding: see ``samples.read``.
 
     Returns:
         The report. However bad the findings are, only a missing folder or split is an error.
@@ -46,7 +52,7 @@ def check(config: Config, near: int = NEAR, allow: Collection[str] = ()) -> Repo
         )
     if not -1 <= near <= 128:
         raise ValueError(f"near must be between -1 and 128 bits. Received: {near}")
-    source = samples.read(config)
+    source = samples.read(config, before_decoding)
     finder = _Finder(config, source)
     findings = [
         *finder.without_image(),
