@@ -21,7 +21,7 @@ from types import SimpleNamespace
 
 from absl import flags as absl_flags
 
-from keras_frcnn.config import Config
+from keras_frcnn.config import Config, package_flagfiles
 from keras_frcnn.config import flags as config_flags
 from keras_frcnn.config.flagfile import Reader, UsageError
 from keras_frcnn.config.flags import GROUPS, SETTINGS
@@ -33,6 +33,8 @@ _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
 _GENERAL = """General:
   --flagfile=FILE
       Read flags from a file with one --name=value per line. The command line overrides the file.
+      FILE may also be the name of a flagfile of the package:
+{configs}
   --help
       Print this help and stop."""
 
@@ -164,13 +166,19 @@ def help_text(command: Command) -> str:
         names = [n for n in config_flags.settings_of(group) if n in command.settings]
         sections[title] = [SETTINGS[name] for name in names]
     width, indent = min(shutil.get_terminal_size().columns, 100), " " * 6
-    lines = [_USAGE.format(name=command.name), "", inspect.cleandoc(command.doc), "", _GENERAL]
+
+    def wrapped(text: str) -> list[str]:
+        lines = textwrap.wrap(text, width - len(indent), break_on_hyphens=False)
+        return [indent + line for line in lines]
+
+    configs = "\n".join(wrapped(package_flagfiles.summary()))
+    general = _GENERAL.format(configs=configs)
+    lines = [_USAGE.format(name=command.name), "", inspect.cleandoc(command.doc), "", general]
     for title, options in sections.items():
         lines += ["", f"{title}:"] if options else []
         for option in options:
             lines.append(f"  --{option.name}  ({config_flags.summary(option)})")
-            text = textwrap.wrap(option.help, width - len(indent), break_on_hyphens=False)
-            lines += [indent + line for line in text]
+            lines += wrapped(option.help)
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ Nothing here imports TensorFlow, so that help and error messages appear at once.
 import importlib
 import sys
 
+from keras_frcnn.config import package_flagfiles
 from keras_frcnn.config.flagfile import nearest
 from keras_frcnn.console import say
 
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def _overview() -> str:
     lines = ["Usage: keras-frcnn <command> [--flagfile=FILE] [--name=value ...]", "", "Commands:"]
     lines += [f"  {name:<16} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += ["", f"Flagfiles of the package: {package_flagfiles.summary()}"]
     lines += ["", "keras-frcnn <command> --help lists the flags of a command."]
     return "\n".join(lines)
 

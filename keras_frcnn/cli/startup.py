@@ -15,10 +15,11 @@ from pathlib import Path
 from keras_frcnn.console import say
 
 # What TensorFlow's libraries report before they read TF_CPP_MIN_LOG_LEVEL: remarks, and as errors a
-# missing GPU, about which _gpu_advice says more, and libraries that are linked twice.
+# missing GPU, about which _gpu_advice says more, libraries that are linked twice, and data types
+# that oneDNN leaves to other code.
 _CHATTER = (
     r"WARNING: All log messages before absl::InitializeLog|[IW][0-9]{4} |"
-    r"E[0-9]{4} .*(failed call to cuInit|Unable to register cu)"
+    r"E[0-9]{4} .*(failed call to cuInit|Unable to register cu|oneDNN supports)"
 )
 _INSTALL = "pip install 'tensorflow[and-cuda]'"
 
@@ -31,14 +32,20 @@ def load_tensorflow(names_devices: bool = True) -> None:
     Args:
         names_devices: whether to print the devices. Commands that run no model use the CPU alone.
     """
-    if "tensorflow" not in sys.modules:
+    is_new = "tensorflow" not in sys.modules
+    if is_new:
         say("Loading TensorFlow ...")
-    with _without_chatter():
+    with _without_chatter() if is_new else contextlib.nullcontext():
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU") if names_devices else []
+        if not names_devices:
+            tf.config.set_visible_devices([], "GPU")  # a GPU may be busy with training
+        gpus = tf.config.list_physical_devices("GPU")
+        if is_new:
+            # oneDNN reports once, as an error, that it leaves bytes to other code.
+            with tf.device("CPU"):
+                tf.function(tf.transpose)(tf.zeros([2, 3], tf.uint8))
     if not names_devices:
-        tf.config.set_visible_devices([], "GPU")  # a GPU may be busy with training
         return
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "unknown GPU")
@@ -55,7 +62,7 @@ def _without_chatter() -> Iterator[None]:
 
     The filter is another process, so that the last words of a crash are not lost either.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors and worse
@@ -88,8 +95,8 @@ def _cpu() -> str:
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     threads = threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0")) or _num_cores()
     flags = precision.cpu_bfloat16_flags()
-    bfloat16 = f"with {', '.join(flags)}" if flags else "without hardware for it"
-    return f"CPU, {threads} thread{'s' if threads > 1 else ''}, bfloat16 {bfloat16}"
+    bfloat16 = f"bfloat16 in hardware ({', '.join(flags)})" if flags else "no bfloat16 in hardware"
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}, {bfloat16}"
 
 
 def _num_cores() -> int:
