@@ -15,7 +15,7 @@ from pathlib import Path
 from keras_frcnn.console import say
 
 # What TensorFlow's libraries report before they read TF_CPP_MIN_LOG_LEVEL: remarks, and as errors a
-# missing GPU, about which _gpu_advice says more, libraries that are linked twice, and data types
+# missing GPU, about which gpu_advice says more, libraries that are linked twice, and data types
 # that oneDNN leaves to other code.
 _CHATTER = (
     r"WARNING: All log messages before absl::InitializeLog|[IW][0-9]{4} |"
@@ -52,7 +52,7 @@ def load_tensorflow(names_devices: bool = True) -> None:
         say(f"device: {name}" + (f", the first of {len(gpus)} GPUs" if len(gpus) > 1 else ""))
     else:
         say(f"device: {_cpu()}")
-        for line in _gpu_advice():
+        for line in gpu_advice():
             say(line)
 
 
@@ -105,7 +105,7 @@ def _num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _gpu_advice(root: Path = Path("/")) -> list[str]:
+def gpu_advice(root: Path = Path("/")) -> list[str]:
     """Returns what to do if there is an NVIDIA GPU that TensorFlow does not use.
 
     Args:

@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         split = config.train_split if options.subset == "train" else config.eval_split
         dataset = data.load(config, split, class_names, strict=class_names is None)
         rows = _chosen(dataset.records, options)
-        load_tensorflow()
+        load_tensorflow(names_devices=bool(options.checkpoint))
         from keras_frcnn.inspection.visualize import panels
         from keras_frcnn.training import precision
 

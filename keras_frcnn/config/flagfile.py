@@ -81,7 +81,7 @@ class Reader:
                 if text.startswith("--"):
                     raise UsageError(f"--{flag} needs a value: --{flag}=...")
             if flag == "flagfile":
-                included |= self.read_flagfile(Path(text))
+                included |= self.read_flagfile(package_flagfiles.find(text))
             else:
                 given = self._given(flag, text, "")
                 own[given.name] = given
@@ -100,7 +100,6 @@ class Reader:
         Raises:
             UsageError: If anything is wrong. It names the file and the line.
         """
-        path = package_flagfiles.find(path.expanduser())
         chain = (*parents, path.resolve())
         if chain[-1] in parents:
             received = " -> ".join(map(str, chain))
@@ -111,8 +110,7 @@ class Reader:
             if text is None:
                 raise UsageError(f"{here}--{flag} needs a value: --{flag}=...")
             if flag == "flagfile":
-                nested = path.parent / Path(text).expanduser()
-                nested = nested if nested.is_file() else package_flagfiles.find(Path(text))
+                nested = package_flagfiles.find(text, path.parent)
                 included |= self.read_flagfile(nested, here, chain)
                 continue
             given = self._given(flag, text, here)

@@ -29,17 +29,19 @@ def summary() -> str:
     return f"{', '.join(top)}, and {len(found) - len(top)} in paper/"
 
 
-def find(path: Path) -> Path:
+def find(text: str, base: Path = Path()) -> Path:
     """Returns the file that a user means with ``--flagfile``.
 
     Args:
-        path: A file, or the name of a flagfile of the package, also with ``configs/`` before it
-            and ``.cfg`` behind it. A file of the user comes first.
+        text: The path of a file, or the name of a flagfile of the package, also with ``configs/``
+            before it and ``.cfg`` behind it. A file of the user comes first.
+        base: The folder to which the path is relative.
 
     Returns:
-        The path of the file; the unchanged path if there is no such file.
+        The path of the file; below ``base`` if there is no such file.
     """
-    if path.is_file():
+    path = base / Path(text).expanduser()
+    name = Path(text).as_posix().removeprefix("configs/").removesuffix(_SUFFIX)
+    if path.is_file() or name not in names():
         return path
-    name = path.as_posix().removeprefix("configs/").removesuffix(_SUFFIX)
-    return folder() / f"{name}{_SUFFIX}" if name in names() else path
+    return folder() / f"{name}{_SUFFIX}"
