@@ -17,7 +17,6 @@ from rich.text import Text
 COMPILING = "compiling the first step ..."
 """Printed before the first step of a model, which takes seconds or minutes without a sign."""
 
-_ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's control, format, surrogate, separator
 _JOINERS = "\u200c\u200d"  # format characters that some scripts and emojis need
 _UNLIMITED = 100_000  # columns
 
@@ -81,7 +80,8 @@ def plain(text: str) -> str:
 
 
 def _is_harmless(character: str) -> bool:
-    return unicodedata.category(character) not in _ESCAPED or character in _JOINERS
+    is_space = unicodedata.category(character) == "Zs"  # only one of them is printable for Python
+    return character.isprintable() or is_space or character in _JOINERS
 
 
 def _plain_lines(text: str) -> str:

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 
 from absl import flags as absl_flags
 
+from keras_frcnn.cli.startup import quiet_tensorflow
 from keras_frcnn.config import Config, package_flagfiles
 from keras_frcnn.config import flags as config_flags
 from keras_frcnn.config.flagfile import Reader, UsageError
@@ -83,6 +84,7 @@ def parse(
         The validated config, and the command's own options as attributes.
     """
     argv = sys.argv[1:] if argv is None else argv
+    quiet_tensorflow()
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters of names
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -1,10 +1,13 @@
 """Loads TensorFlow without its start-up messages, and says on which device a run computes.
 
 A command first checks everything that needs no TensorFlow: its flags, files, folders and data. Only
-then does it call ``load_tensorflow``, which takes seconds.
+then does it call ``load_tensorflow``, which takes seconds. TFRecords and TensorFlow Datasets cannot
+be read without TensorFlow, so that it is loaded earlier there.
 """
 
 import contextlib
+import importlib.abc
+import importlib.util
 import os
 import re
 import subprocess
@@ -24,27 +27,48 @@ _CHATTER = (
 _INSTALL = "pip install 'tensorflow[and-cuda]'"
 
 
+def quiet_tensorflow() -> None:
+    """Hides TensorFlow's messages below errors, wherever it is imported first.
+
+    Nothing is hidden if the user has set TF_CPP_MIN_LOG_LEVEL to 0 or 1.
+    """
+    if "tensorflow" not in sys.modules and _QuietImport not in map(type, sys.meta_path):
+        sys.meta_path.insert(0, _QuietImport())
+
+
+class _QuietImport(importlib.abc.MetaPathFinder):
+    """Imports TensorFlow as Python does, but without its chatter."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def execute_quietly(module):
+            say("Loading TensorFlow ...")
+            with _without_chatter():
+                execute(module)
+
+        spec.loader.exec_module = execute_quietly
+        return spec
+
+
 def load_tensorflow(names_devices: bool = True) -> None:
     """Imports TensorFlow, and prints which devices it has found.
-
-    TensorFlow's messages below errors are hidden, unless the user has set TF_CPP_MIN_LOG_LEVEL.
 
     Args:
         names_devices: whether to print the devices. Commands that run no model use the CPU alone.
     """
-    is_new = "tensorflow" not in sys.modules
-    if is_new:
-        say("Loading TensorFlow ...")
-    with _without_chatter() if is_new else contextlib.nullcontext():
-        import tensorflow as tf
+    import tensorflow as tf
 
+    with _without_chatter():
         if not names_devices:
             tf.config.set_visible_devices([], "GPU")  # a GPU may be busy with training
         gpus = tf.config.list_physical_devices("GPU")
-        if is_new:
-            # oneDNN reports once, as an error, that it leaves bytes to other code.
-            with tf.device("CPU"):
-                tf.function(tf.transpose)(tf.zeros([2, 3], tf.uint8))
+        with tf.device("CPU"):  # oneDNN reports once, as an error, that it leaves bytes to others
+            tf.function(tf.transpose)(tf.zeros([2, 3], tf.uint8))
     if not names_devices:
         return
     if gpus:
@@ -62,10 +86,9 @@ def _without_chatter() -> Iterator[None]:
 
     The filter is another process, so that the last words of a crash are not lost either.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") < "2":  # 2 shows errors and worse
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors and worse
     command = ["grep", "--line-buffered", "-Ev", f"^({_CHATTER})"]
     try:
         grep = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2)

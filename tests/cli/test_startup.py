@@ -49,7 +49,9 @@ def load(tmp_path):
         environment |= {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.getcwd()}", **variables}
         program = (
             "import os\n"
-            "from keras_frcnn.cli.startup import load_tensorflow\n"
+            "from keras_frcnn.cli.startup import load_tensorflow, quiet_tensorflow\n"
+            "quiet_tensorflow()\n"
+            "import tensorflow\n"  # as a reader of data does
             "load_tensorflow()\n"
             "os.write(2, b'later\\n')\n"
             "print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
