@@ -21,8 +21,14 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["keras_frcnn", "keras_frcnn.*"]),
-    package_data={"": ["templates/*"]},  # the markup, style and script of the HTML pages
+    # The flagfiles in configs/ are installed into the package, so that --flagfile=voc07 finds them.
+    packages=[
+        *find_packages(include=["keras_frcnn", "keras_frcnn.*"]),
+        *("keras_frcnn.configs", "keras_frcnn.configs.paper"),
+    ],
+    package_dir={"keras_frcnn.configs": "configs"},
+    # The templates are the markup, style and script of the HTML pages.
+    package_data={"": ["templates/*", "*.cfg"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",

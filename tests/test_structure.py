@@ -148,6 +148,19 @@ def test_only_flags_and_cli_know_absl(path):
     assert "absl" not in roots or room_of(path) == "cli" or path.stem == "flags"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_only_the_console_prints(path):
+    """Anywhere else, a class name or a path could be read as markup or reach the terminal raw."""
+    source = path.read_text(encoding="utf-8")
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    prints = [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+    modules = {name.rpartition(".")[0] for name in imports_of(source)} & {
+        "rich.console",
+        "rich.text",
+    }
+    assert room_of(path) == "console" or not prints and not modules
+
+
 @pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=relative)
 def test_no_bare_assert(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -20,9 +20,11 @@ from pathlib import Path
 
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.cli.output import print_notes
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import FRACTION, NOT_NEGATIVE, Option
+from keras_frcnn.console import Console, say
 
 COMMAND = Command(
     "anchor-fit",
@@ -84,14 +86,14 @@ def main(argv: list[str] | None = None) -> int:
     # No weights are loaded, and not every backbone has pretrained ones.
     config, options = parse(COMMAND, argv, base=lambda _: Config(backbone_weights="none"))
     with user_errors(COMMAND, options.output_dir):
-        from rich.console import Console
-
         from keras_frcnn import backbones, data
+
+        console = Console()
+        dataset = data.load(config, config.train_split)
+        load_tensorflow(names_devices=False)
         from keras_frcnn.inspection.anchor_fit import report
         from keras_frcnn.inspection.anchor_fit.fit import fit
 
-        console = Console(highlight=False)
-        dataset = data.load(config, config.train_split)
         print_notes(dataset, console)
         backbone = backbones.make(config.backbone)
         levels = backbone.strides, backbone.level_shapes
@@ -101,5 +103,5 @@ def main(argv: list[str] | None = None) -> int:
             folder = Path(options.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
             report.write_json(result, folder / "anchors.json")
-            print(f"Written: {folder}/anchors.json")
+            say(f"Written: {folder}/anchors.json")
     return 1 if result.kinds[result.training]["share_50"] < options.min_coverage else 0

@@ -12,12 +12,15 @@ there is no problem, 1 if there is one, and 2 if the command line is wrong or an
 read.
 """
 
+import functools
 from pathlib import Path
 
 from keras_frcnn.cli.command import Command, given_settings, parse, user_errors
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import Console, say
 
 COMMAND = Command(
     "check-data",
@@ -76,28 +79,25 @@ def main(argv: list[str] | None = None) -> int:
     # No weights are loaded, and not every backbone has pretrained ones.
     config, options = parse(COMMAND, argv, base=lambda _: Config(backbone_weights="none"))
     with user_errors(COMMAND, options.fix or options.output_dir):
-        import tensorflow as tf
-        from rich.console import Console
-
         from keras_frcnn.inspection.check_data import checks, fix, page
         from keras_frcnn.inspection.check_data import report as check_report
 
-        tf.config.set_visible_devices([], "GPU")  # a GPU may be busy with training
-        console = Console(highlight=False)
+        console = Console()
         folder = Path(options.output_dir)
         if options.fix:
             fix.check_folder(config, options.fix)
         asked = given_settings(COMMAND, argv)
-        report = checks.check(config, options.near, options.allow, asked)
+        load = functools.partial(load_tensorflow, names_devices=False)
+        report = checks.check(config, options.near, options.allow, asked, before_decoding=load)
         check_report.print_report(report, console)
         if options.output_dir:
             folder.mkdir(parents=True, exist_ok=True)
             check_report.write_json(report, folder / "check.json")
             page.write(report, folder / "check.html")
-            print(f"Written: {folder}/check.json, {folder}/check.html")
+            say(f"Written: {folder}/check.json, {folder}/check.html")
         if options.fix:
             changes = fix.write(report, options.fix)
-            print(f"Corrected copy: {options.fix}, {len(changes)} changes, all in {fix.CHANGES}")
+            say(f"Corrected copy: {options.fix}, {len(changes)} changes, all in {fix.CHANGES}")
             for line in changes[:_SHOWN_CHANGES]:
-                print(f"  {line}")
+                say(f"  {line}")
     return 1 if report.num_problems else 0

@@ -24,17 +24,22 @@ from types import SimpleNamespace
 from absl import flags as absl_flags
 
 from keras_frcnn import files, signals
-from keras_frcnn.config import Config
+from keras_frcnn.cli.startup import quiet_tensorflow
+from keras_frcnn.config import Config, package_flagfiles
 from keras_frcnn.config import flags as config_flags
 from keras_frcnn.config.flagfile import Reader, UsageError
 from keras_frcnn.config.flags import GROUPS, SETTINGS
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import say
 
+_WORDS = ("none", "imagenet", "rpn", "dense")  # settings that may name files take these, too
 _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
 _GENERAL = """General:
   --flagfile=FILE
       Read flags from a file with one --name=value per line. The command line overrides the file.
       A path may begin with ~, the home folder, here and on the command line.
+      FILE may also be the name of a flagfile of the package:
+{configs}
   --help
       Print this help and stop."""
 
@@ -83,10 +88,12 @@ def parse(
         The validated config, and the command's own options as attributes.
     """
     argv = sys.argv[1:] if argv is None else argv
-    # Hides TensorFlow's C++ messages about missing GPUs. Errors are still raised in Python.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters of names
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
-        print(help_text(command))
+        say(help_text(command))
         raise SystemExit(0)
     with user_errors(command):
         flag_values = _read(command, argv)
@@ -151,7 +158,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _complain(command: Command, text: str) -> None:
     for line in text.splitlines():
-        print(f"keras-frcnn {command.name}: {line}", file=sys.stderr)
+        say(f"keras-frcnn {command.name}: {line}", error=True)
 
 
 def checkpoint_settings(options: SimpleNamespace) -> Config:
@@ -160,11 +167,26 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
     ``jit_compile`` is turned off: a loaded model is never compiled by XLA, so its images need not
     be padded to a few shapes.
     """
-    print("Loading TensorFlow ...", flush=True)
     from keras_frcnn.weights.checkpoint import read_settings
 
     config, _ = read_settings(options.checkpoint)
     return _find_data(config.replace(jit_compile=False), Path(options.checkpoint).absolute().parent)
+
+
+def check_files(config: Config, *names: str) -> None:
+    """Checks that the files exist that settings name, so that no run fails on one after hours.
+
+    Args:
+        config: the settings.
+        names: settings whose value is a file, one of a few words such as "rpn", or empty.
+
+    Raises:
+        ValueError: If a file is missing. The error names the flag.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value not in ("", *_WORDS) and not os.path.isfile(value):
+            raise ValueError(f"--{name} must be an existing file. Received: {value!r}")
 
 
 def _find_data(config: Config, folder: Path) -> Config:
@@ -214,13 +236,19 @@ def help_text(command: Command) -> str:
         names = [n for n in config_flags.settings_of(group) if n in command.settings]
         sections[title] = [SETTINGS[name] for name in names]
     width, indent = min(shutil.get_terminal_size().columns, 100), " " * 6
-    lines = [_USAGE.format(name=command.name), "", inspect.cleandoc(command.doc), "", _GENERAL]
+
+    def wrapped(text: str) -> list[str]:
+        lines = textwrap.wrap(text, width - len(indent), break_on_hyphens=False)
+        return [indent + line for line in lines]
+
+    configs = "\n".join(wrapped(package_flagfiles.summary()))
+    general = _GENERAL.format(configs=configs)
+    lines = [_USAGE.format(name=command.name), "", inspect.cleandoc(command.doc), "", general]
     for title, options in sections.items():
         lines += ["", f"{title}:"] if options else []
         for option in options:
             lines.append(f"  --{option.name}  ({config_flags.summary(option)})")
-            text = textwrap.wrap(option.help, width - len(indent), break_on_hyphens=False)
-            lines += [indent + line for line in text]
+            lines += wrapped(option.help)
     return "\n".join(lines)
 
 

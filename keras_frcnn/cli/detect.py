@@ -13,7 +13,6 @@ continues from there.
 """
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +20,10 @@ from typing import Any
 from keras_frcnn import files
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.cli.output import distinct
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import FRACTION, Option
+from keras_frcnn.console import COMPILING, say, with_progress
 
 COMMAND = Command(
     "detect",
@@ -81,11 +82,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND, options.output_dir):
+        load_tensorflow()
         from keras_frcnn.data.images.files import find_images
         from keras_frcnn.training import precision
         from keras_frcnn.weights import checkpoint
 
-        model = checkpoint.load(options.checkpoint, precision.for_use(config, print))
+        model = checkpoint.load(options.checkpoint, precision.for_use(config, say))
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         settings = _settings(config, options)
@@ -107,9 +109,9 @@ def main(argv: list[str] | None = None) -> int:
         finally:  # the results so far are written even if the user interrupts
             _write(results, folder)
         count = sum(len(image["detections"]) for image in results["images"])
-        print(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
+        say(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
         for image in results["unreadable"]:
-            print(f"keras-frcnn detect: skipped: {image['error']}", file=sys.stderr)
+            say(f"keras-frcnn detect: skipped: {image['error']}", error=True)
     return 1 if results["unreadable"] else 0
 
 
@@ -173,13 +175,11 @@ def _detect_all(
 
     Images that a stopped command has finished, and whose drawing is there, are not repeated.
     """
-    from rich.console import Console
-    from rich.progress import track
 
     from keras_frcnn.data.images.files import to_image
 
-    console = Console()
-    watched = track(paths, "detect", console=console, disable=not console.is_terminal)
+    say(COMPILING)
+    watched = with_progress(paths, "Detecting", len(paths))
     for path, stem in zip(watched, distinct(path.stem for path in paths), strict=True):
         drawing, before = f"{stem}.png", found_before.get(str(path))
         if before and before["drawing"] == drawing and (folder / drawing).is_file():

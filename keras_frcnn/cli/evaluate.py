@@ -30,16 +30,18 @@ from types import SimpleNamespace
 
 from keras_frcnn.cli.command import (
     Command,
+    check_files,
     check_output,
     checkpoint_settings,
     parse,
     user_errors,
 )
 from keras_frcnn.cli.output import print_notes
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import NOT_NEGATIVE, Limits, Option
-from keras_frcnn.console import with_progress
+from keras_frcnn.console import COMPILING, Console, say, with_progress
 from keras_frcnn.evaluation import inputs
 
 _IOU_THRESHOLD = 0.5
@@ -140,32 +142,33 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _evaluate_model(config, options):
-    from rich.console import Console
-
     from keras_frcnn import data
     from keras_frcnn.evaluation.metrics import ground_truth
     from keras_frcnn.evaluation.metrics.detections import to_table
     from keras_frcnn.evaluation.report import coco_files, voc_files
-    from keras_frcnn.inference.over_dataset import detect_dataset
     from keras_frcnn.inspection import suitability
     from keras_frcnn.training import precision
-    from keras_frcnn.training.progress import prediction_bar
     from keras_frcnn.weights import checkpoint
 
     console = Console()
-    config = precision.for_use(config, console.print)
+    check_files(config, "test_proposals")
     _, class_names = checkpoint.read_settings(options.checkpoint)
     is_measured = not options.detections_only
-    dataset = data.load_images(
-        config, config.eval_split, class_names, strict=False, annotated=is_measured
-    )
+    dataset = data.load(config, config.eval_split, class_names, strict=False, annotated=is_measured)
     metric = _metric(options, dataset.form)
+    load_tensorflow()
+    from keras_frcnn.inference.over_dataset import detect_dataset
+    from keras_frcnn.training.progress import prediction_bar
+
+    config = precision.for_use(config, console.print)
+    dataset = data.check_images(dataset, config)
     dataset.remarks += suitability.cut_off(dataset.records, config)
     print_notes(dataset, console)
     voc_names = class_names, inputs.split_names(config)[0]
     has_voc_files = _can_write_voc(dataset, *voc_names)
     model = checkpoint.load(options.checkpoint, config)
     num_batches = len(dataset.records) * len(config.sizes(config.test_shorter_sides))
+    console.print(COMPILING)
     with prediction_bar(console, num_batches, "evaluate") as callback:
         detections, proposals = detect_dataset(model, dataset, config, callbacks=[callback])
 
@@ -195,14 +198,12 @@ def _can_write_voc(dataset, class_names, split):
     try:
         voc_files.check_names((record.image_id for record in dataset.records), class_names, split)
     except ValueError as error:
-        print(f"No text files in VOC's format are written: {error}")
+        say(f"No text files in VOC's format are written: {error}")
         return False
     return True
 
 
 def _evaluate_detections(config, options):
-    from rich.console import Console
-
     from keras_frcnn.evaluation.metrics import ground_truth
     from keras_frcnn.evaluation.report import coco_files
 
@@ -216,6 +217,8 @@ def _evaluate_detections(config, options):
     images = inputs.read_images(dataset, config, truth) if options.output_dir else None
     summary = _summarize(truth, found, metric, config, options, dataset=images)
     folder = Path(options.output_dir) if options.output_dir else None
+    if folder or options.tensorboard:
+        load_tensorflow(names_devices=False)
     names = _report(summary, options.detections, folder, console)
     if options.tensorboard:
         _write_scalars(summary, options.tensorboard, 0)
@@ -225,8 +228,6 @@ def _evaluate_detections(config, options):
 
 
 def _compare(config, options):
-    from rich.console import Console
-
     from keras_frcnn.evaluation.analysis.comparison import compare
     from keras_frcnn.evaluation.metrics import ground_truth
     from keras_frcnn.evaluation.report import comparison_tables, result_files
@@ -256,6 +257,7 @@ def _compare(config, options):
         tuple(options.compare), *summaries, options.resamples, config.seed, with_progress
     )
     if options.output_dir:
+        load_tensorflow(names_devices=False)
         names = result_files.write_comparison(comparison, options.output_dir)
     comparison_tables.print_comparison(comparison, console)
     if options.output_dir:
@@ -315,7 +317,7 @@ def _write_scalars(summary, folder, step):
 
 
 def _say_where(folder, names):
-    print(f"Results: {folder}/{', '.join(names)}")
+    say(f"Results: {folder}/{', '.join(names)}")
 
 
 def _base(options: SimpleNamespace) -> Config:

@@ -19,9 +19,11 @@ from types import SimpleNamespace
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.cli.output import chosen_rows
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import FRACTION, Limits, Option
+from keras_frcnn.console import COMPILING, Console, say, with_progress
 
 COMMAND = Command(
     "explain",
@@ -87,33 +89,34 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND, options.output_dir):
-        from rich.console import Console
-
         from keras_frcnn import data
-        from keras_frcnn.console import with_progress
         from keras_frcnn.data.dataset import Dataset
-        from keras_frcnn.inspection.explain import explanations, report, trace
-        from keras_frcnn.training import precision
         from keras_frcnn.weights import checkpoint
 
-        model = checkpoint.load(options.checkpoint, precision.for_use(config, print))
+        _, class_names = checkpoint.read_settings(options.checkpoint)
         split = config.train_split if options.subset == "train" else config.eval_split
-        dataset = data.load(config, split, model.class_names, strict=False)
+        dataset = data.load(config, split, class_names, strict=False)
         if options.image_ids:
             rows = chosen_rows(dataset.records, options.image_ids)
             dataset = Dataset(dataset.class_names, [dataset.records[row] for row in rows])
+        load_tensorflow()
+        from keras_frcnn.inspection.explain import explanations, report, trace
+        from keras_frcnn.training import precision
+
+        model = checkpoint.load(options.checkpoint, precision.for_use(config, say))
+        say(COMPILING)
         traces = trace.trace_dataset(model, dataset, config)
         images = explanations.explain_images(model, dataset, traces, options.iou_threshold)
         images = list(with_progress(images, "Explaining", len(dataset.records)))
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        report.write_json(images, model.class_names, folder / "explanations.json")
-        report.print_table(images, model.class_names, Console(highlight=False))
+        report.write_json(images, class_names, folder / "explanations.json")
+        report.print_table(images, class_names, Console())
         shown = images
         if not options.image_ids:
             shown = sorted(images, key=lambda image: -image.num_lost)[: options.num_images]
-        report.write_page(images, shown, model.class_names, folder / "index.html")
-        print(f"Explanations of {len(images)} images: {folder / 'index.html'}")
+        report.write_page(images, shown, class_names, folder / "index.html")
+        say(f"Explanations of {len(images)} images: {folder / 'index.html'}")
     return 0
 
 

@@ -14,8 +14,10 @@ import shlex
 from types import SimpleNamespace
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import say
 
 COMMAND = Command(
     "export",
@@ -102,30 +104,27 @@ def main(argv: list[str] | None = None) -> int:
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND, options.output_dir):
         from keras_frcnn.data.images.files import find_images, to_image
+
+        paths = find_images(options.images)[:_MAX_IMAGES]
+        load_tensorflow()
         from keras_frcnn.serving.export import export
         from keras_frcnn.training import precision
         from keras_frcnn.weights import checkpoint
 
-        images = None
-        if options.images:
-            images = [to_image(path) for path in find_images(options.images)[:_MAX_IMAGES]]
-        _say(f"Loading {options.checkpoint} ...")
-        model = checkpoint.load(options.checkpoint, precision.for_use(config, _say))
-        folder = export(model, options.output_dir, images, options.version, _say)
+        images = [to_image(path) for path in paths] or None
+        say(f"Loading {options.checkpoint} ...")
+        model = checkpoint.load(options.checkpoint, precision.for_use(config, say))
+        folder = export(model, options.output_dir, images, options.version, say)
         paths = {"folder": folder, "base": folder.resolve().parent}
         quoted = {name: shlex.quote(str(path)) for name, path in paths.items()}
-        print(_DONE.format(**quoted, num_rows=config.max_detections))
+        say(_DONE.format(**quoted, num_rows=config.max_detections))
     return 0
 
 
 def _base(options: SimpleNamespace) -> Config:
     """Returns the checkpoint's settings, after checking that the SavedModel can be written."""
     config = checkpoint_settings(options)
-    from keras_frcnn.serving.export import version_folder
+    from keras_frcnn.serving.folder import version_folder
 
     version_folder(options.output_dir, options.version)
     return config
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

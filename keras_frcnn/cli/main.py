@@ -6,7 +6,9 @@ Nothing here imports TensorFlow, so that help and error messages appear at once.
 import importlib
 import sys
 
+from keras_frcnn.config import package_flagfiles
 from keras_frcnn.config.flagfile import nearest
+from keras_frcnn.console import say
 
 COMMANDS = {
     "train": ("keras_frcnn.cli.train", "Train a detector."),
@@ -36,13 +38,13 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("help", "-h", "--help"):
-        print(_overview())
+        say(_overview())
         return 0
     name, *flags = argv
     if name not in COMMANDS:
         hint = nearest(name, COMMANDS, "{}")
         known = ", ".join(COMMANDS)
-        print(f"keras-frcnn: unknown command {name!r}.{hint} Commands: {known}", file=sys.stderr)
+        say(f"keras-frcnn: unknown command {name!r}.{hint} Commands: {known}", error=True)
         return 2
     module, _ = COMMANDS[name]
     return importlib.import_module(module).main(flags)
@@ -51,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 def _overview() -> str:
     lines = ["Usage: keras-frcnn <command> [--flagfile=FILE] [--name=value ...]", "", "Commands:"]
     lines += [f"  {name:<16} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += ["", f"Flagfiles of the package: {package_flagfiles.summary()}"]
     lines += ["", "keras-frcnn <command> --help lists the flags of a command."]
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ Examples:
 
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import say
 
 COMMAND = Command(
     "make-shapes",
@@ -44,5 +45,5 @@ def main(argv: list[str] | None = None) -> int:
 
         shapes.make(**vars(options))
         total = options.num_train + options.num_val + options.num_test
-        print(f"Wrote {total} images to {options.output_dir}")
+        say(f"Wrote {total} images to {options.output_dir}")
     return 0

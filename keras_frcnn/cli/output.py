@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from keras_frcnn.config.flagfile import nearest
+from keras_frcnn.console import Console, plain
 
 _SCRIPTS = ("train", "evaluate", "detect", "export")
 
 
-def print_notes(dataset: Any, console: Any) -> None:
+def print_notes(dataset: Any, console: Console) -> None:
     """Prints the remarks of a dataset and what was skipped in it.
 
     Args:
         dataset: A ``data.Dataset``.
-        console: A ``rich.console.Console``.
+        console: Where to print.
     """
     for line in [*dataset.remarks, *(f"skipped: {line}" for line in dataset.skipped)]:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(plain(line))
 
 
 def chosen_rows(records: Sequence[Any], image_ids: Sequence[str]) -> list[int]:

@@ -23,6 +23,7 @@ from keras_frcnn.cli import propose, train
 from keras_frcnn.cli.command import Command, given_settings, parse, user_errors
 from keras_frcnn.config.flags import SETTINGS
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import Console, say
 
 if TYPE_CHECKING:
     from keras_frcnn.paper.settings import Settings
@@ -95,16 +96,9 @@ def main(argv: list[str] | None = None) -> int:
     _, options = parse(COMMAND, argv)
     with user_errors(COMMAND, options.output_dir):
         overrides = given_settings(COMMAND, argv)
-        from rich.console import Console
-
         from keras_frcnn.paper import report, run
         from keras_frcnn.paper.plan import Planner
         from keras_frcnn.paper.request import make_request
-
-        console = Console(highlight=False)
-
-        def say(line):
-            console.print(line, markup=False, soft_wrap=True)
 
         request = make_request(options.table, options.figure, options.rows, options.list)
         settings = _settings(options, overrides)
@@ -115,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
 
         runner = run.Runner(say, write_tables)
         if options.list:
-            console.print(report.status_table(request, planner, runner.obstacle))
+            Console().print(report.status_table(request, planner, runner.obstacle))
             return 0
         if options.dry_run:
             for line in report.command_lines(request, planner, runner.obstacle):

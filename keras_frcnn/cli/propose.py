@@ -18,9 +18,11 @@ from pathlib import Path
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.cli.output import print_notes
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import NOT_NEGATIVE, POSITIVE, Option
+from keras_frcnn.console import COMPILING, Console, say
 
 COMMAND = Command(
     "propose",
@@ -93,14 +95,14 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND, options.output_file):
-        from rich.console import Console
-
         from keras_frcnn import data
-        from keras_frcnn.data import proposals_file
 
-        console = Console(highlight=False)
         check_output_file(options.output_file)
         dataset = data.load(config, getattr(config, options.subset), annotated=False)
+        load_tensorflow(names_devices=options.method == "rpn")
+        from keras_frcnn.data import proposals_file
+
+        console = Console()
         print_notes(dataset, console)
         method = _by_rpn if options.method == "rpn" else _by_older_method
         with method(config, options, dataset.class_names, console) as propose:
@@ -109,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
             proposals_file.write_in_parts(
                 options.output_file, dataset.records, propose, json.dumps(settings, sort_keys=True)
             )
-        print(f"Proposals of {len(dataset.records)} images: {options.output_file}")
+        say(f"Proposals of {len(dataset.records)} images: {options.output_file}")
     return 0
 
 
@@ -134,6 +136,7 @@ def _by_rpn(config, options, class_names, console):
 
     config = precision.for_use(config, console.print)
     model = checkpoint.load(options.checkpoint, config)
+    say(COMPILING)
     yield lambda records: propose_dataset(model, Dataset(class_names, records), config)
 
 

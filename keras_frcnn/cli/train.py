@@ -17,12 +17,14 @@ from dataclasses import fields
 from pathlib import Path
 
 from keras_frcnn import files
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import Command, check_files, parse, user_errors
 from keras_frcnn.cli.output import command_line
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.config.setting import Option
-from keras_frcnn.training import run_folder
+from keras_frcnn.console import Console, say
+from keras_frcnn.training import precision, run_folder
 
 COMMAND = Command(
     "train",
@@ -60,28 +62,29 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND, config.output_dir):
-        _check(config)
-        print("Loading TensorFlow ...", flush=True)
-        from rich.console import Console
+        _check(config, options.dry_run)
+        from keras_frcnn.training import run_data
 
-        from keras_frcnn.training import precision, trainer
+        data = run_data.read_data(config)
+        load_tensorflow()
+        from keras_frcnn.training import trainer
 
         console = Console()
         config = precision.for_training(config, console.print)
         if options.dry_run:
             from keras_frcnn.training.dry_run import dry_run
 
-            seconds = dry_run(config, console)
+            seconds = dry_run(config, console, data)
             if options.dry_run_file:
                 Path(options.dry_run_file).parent.mkdir(parents=True, exist_ok=True)
                 files.write_text(options.dry_run_file, json.dumps(seconds))
             return 0
         _record_settings(config)
-        _print_next_commands(trainer.train(config, console))
+        _print_next_commands(trainer.train(config, console, data))
     return 0
 
 
-def _check(config):
+def _check(config, is_dry_run):
     """Refuses settings with which no run can start, before TensorFlow is loaded."""
     needs_folder = set(config.dataset) != {"tfds"}  # TensorFlow Datasets has a folder of its own.
     if needs_folder and not config.data_dir:
@@ -90,34 +93,56 @@ def _check(config):
         raise ValueError("--output_dir is missing: the folder for the run")
     for splits in (config.train_split, *([config.eval_split] if config.is_evaluated else [])):
         config.sources(splits)
+    precision.check_training(config)
+    if is_dry_run or not _is_resumed(config):
+        start = "start_checkpoint" if config.start_checkpoint else "backbone_weights"
+        check_files(config, start)
+    check_files(config, "train_proposals", *(["test_proposals"] if config.is_evaluated else []))
+    if not is_dry_run:
+        _check_changes(config)
+
+
+def _is_resumed(config):
+    """Returns whether there is a run to resume; settings without a checkpoint do no harm."""
+    folder = Path(config.output_dir)
+    return (folder / run_folder.CONFIG).exists() and any(folder.glob("*.keras"))
 
 
 def _record_settings(config):
     """Writes the settings into the run folder; refuses to resume a run with other settings."""
-    path, remarks = Path(config.output_dir) / run_folder.CONFIG, []
-    # Without a checkpoint there is nothing to resume, so other settings do no harm.
-    if path.exists() and any(path.parent.glob("*.keras")):
-        changes = _changes(path, config)
-        may_change = {*run_folder.CHANGEABLE, *_FOLDERS}
-        if len(config.phase_steps) == 1:
-            may_change.add("steps")  # With several phases, this would change finished phases too.
-        forbidden = [text for name, text in changes.items() if name not in may_change]
-        if forbidden:
-            raise ValueError(
-                f"{config.output_dir} holds a run with other settings. Use another --output_dir, "
-                "or the settings of the run:\n" + "\n".join(forbidden)
-            )
-        new = [f"{_CHANGED}{text}" for name, text in changes.items() if name not in _FOLDERS]
-        for line in new:
-            print(line.removeprefix("# "))
-        lines = path.read_text(encoding="utf-8").splitlines()
-        remarks = [line for line in lines if line.startswith(_CHANGED)] + new
+    changes = _check_changes(config)
+    path = Path(config.output_dir) / run_folder.CONFIG
+    new = [f"{_CHANGED}{text}" for name, text in changes.items() if name not in _FOLDERS]
+    for line in new:
+        say(line.removeprefix("# "))
+    before = path.read_text(encoding="utf-8").splitlines() if _is_resumed(config) else []
+    remarks = [line for line in before if line.startswith(_CHANGED)] + new
     path.parent.mkdir(parents=True, exist_ok=True)
     write_flagfile(config, path, remarks)
 
 
-def _changes(path, config):
+def _check_changes(config):
+    """Refuses to resume a run with other settings; returns the changes that are allowed."""
+    if not _is_resumed(config):
+        return {}
+    changes = _changes(config)
+    may_change = {*run_folder.CHANGEABLE, *_FOLDERS}
+    if len(config.phase_steps) == 1:
+        may_change.add("steps")  # With several phases, this would change finished phases too.
+    if config.precision == "auto":  # It is compared again once it is known what auto becomes.
+        changes.pop("precision", None)
+    forbidden = [text for name, text in changes.items() if name not in may_change]
+    if forbidden:
+        raise ValueError(
+            f"{config.output_dir} holds a run with other settings. Use another --output_dir, "
+            "or the settings of the run:\n" + "\n".join(forbidden)
+        )
+    return changes
+
+
+def _changes(config):
     """Describes the settings that differ from those of the run, by name."""
+    path = Path(config.output_dir) / run_folder.CONFIG
     # The folder may have moved since, so the recorded one need not be there.
     recorded, _ = parse(COMMAND, [f"--flagfile={path}", "--output_dir="])
     values = ((f, getattr(recorded, f.name), getattr(config, f.name)) for f in fields(Config))
@@ -133,7 +158,7 @@ def _print_next_commands(folder):
     if not checkpoint.exists():
         title, checkpoint = "Last", folder / run_folder.LAST_CHECKPOINT
     flag = f"--checkpoint={checkpoint}"
-    print(
+    say(
         f"\n{title} checkpoint: {checkpoint}"
         f"\nTensorBoard:     {shlex.join(['tensorboard', f'--logdir={folder}'])}"
         f"\nEvaluate:        {command_line('evaluate', flag)}"

@@ -21,9 +21,11 @@ from typing import Any
 
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.cli.output import chosen_rows, distinct
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import say, with_progress
 
 COMMAND = Command(
     "visualize",
@@ -89,14 +91,21 @@ def main(argv: list[str] | None = None) -> int:
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND, options.output_dir):
         from keras_frcnn import data
-        from keras_frcnn.console import with_progress
-        from keras_frcnn.inspection.visualize import panels
+        from keras_frcnn.weights import checkpoint
 
-        model = _load(options, config) if options.checkpoint else None
+        class_names = None
+        if options.checkpoint:
+            _, class_names = checkpoint.read_settings(options.checkpoint)
         split = config.train_split if options.subset == "train" else config.eval_split
-        class_names = model and model.class_names
-        dataset = data.load(config, split, class_names, strict=model is None)
+        dataset = data.load(config, split, class_names, strict=class_names is None)
         rows = _chosen(dataset.records, options)
+        load_tensorflow(names_devices=bool(options.checkpoint))
+        from keras_frcnn.inspection.visualize import panels
+        from keras_frcnn.training import precision
+
+        model = None
+        if options.checkpoint:
+            model = checkpoint.load(options.checkpoint, precision.for_use(config, say))
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         drawings = panels.draw(
@@ -113,9 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         drawings = with_progress(drawings, "Drawing", len(rows))
         for image_id, stem, drawn in zip(image_ids, file_stems(image_ids), drawings, strict=True):
             _write(drawn, folder, stem, f"{image_id} {origin}")
-        print(
-            f"Images drawn: {len(rows)}, each as one file per stage and as one sheet, in {folder}"
-        )
+        say(f"Images drawn: {len(rows)}, each as one file per stage and as one sheet, in {folder}")
     return 0
 
 
@@ -130,13 +137,6 @@ def _base(options: SimpleNamespace) -> Config:
         raise ValueError(f"--draw_threshold must be between 0 and 1. Received: {received:g}")
     # Without a checkpoint no weights are used, so none are downloaded for any backbone.
     return checkpoint_settings(options) if options.checkpoint else Config(backbone_weights="none")
-
-
-def _load(options: SimpleNamespace, config: Config) -> Any:
-    from keras_frcnn.training import precision
-    from keras_frcnn.weights import checkpoint
-
-    return checkpoint.load(options.checkpoint, precision.for_use(config, print))
 
 
 def _chosen(records: Sequence[Any], options: SimpleNamespace) -> list[int]:

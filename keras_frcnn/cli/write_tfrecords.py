@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.cli.output import print_notes
+from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import Console, say
 
 if TYPE_CHECKING:
     from keras_frcnn.data.dataset import Dataset
@@ -57,15 +59,17 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND, options.output_dir):
-        from keras_frcnn.data.writers import tfrecord
         from keras_frcnn.data.writers.new_folder import check_folder
 
         check_folder(options.output_dir)
         datasets = read_splits(config, "train", "eval")
+        load_tensorflow(names_devices=False)
+        from keras_frcnn.data.writers import tfrecord
+
         files = tfrecord.write(datasets, options.output_dir, options.shard_megabytes)
         for name, dataset in datasets.items():
-            print(f"{name}: {len(dataset.records)} images")
-        print(f"Written: {options.output_dir}, {len(files)} files and {tfrecord.LABEL_MAP}")
+            say(f"{name}: {len(dataset.records)} images")
+        say(f"Written: {options.output_dir}, {len(files)} files and {tfrecord.LABEL_MAP}")
     return 0
 
 
@@ -82,8 +86,6 @@ def read_splits(config: Config, train: str, evaluation: str) -> "dict[str, Datas
     Returns:
         The data sets by name; the second has the classes of the first.
     """
-    from rich.console import Console
-
     from keras_frcnn import data
 
     splits = {train: config.train_split}

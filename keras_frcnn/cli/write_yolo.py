@@ -13,6 +13,7 @@ written.
 from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.cli.write_tfrecords import SETTINGS, read_splits
 from keras_frcnn.config.setting import Option
+from keras_frcnn.console import say
 
 COMMAND = Command(
     "write-yolo",
@@ -50,6 +51,6 @@ def main(argv: list[str] | None = None) -> int:
         left_out = yolo.write(datasets, options.output_dir)
         for name, dataset in datasets.items():
             more = f", {left_out[name]} difficult objects left out" if left_out[name] else ""
-            print(f"{name}: {len(dataset.records)} images{more}")
-        print(f"Written: {options.output_dir}")
+            say(f"{name}: {len(dataset.records)} images{more}")
+        say(f"Written: {options.output_dir}")
     return 0

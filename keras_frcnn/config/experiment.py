@@ -13,6 +13,9 @@ from keras_frcnn.config.evaluation import EvaluationConfig
 from keras_frcnn.config.model import ModelConfig
 from keras_frcnn.config.training import TrainingConfig
 
+FORMAT = 2
+"""The format number of checkpoints. Version 0.1, whose detector had other parts, wrote format 1."""
+
 _START = {"backbone_weights", "start_checkpoint"}  # what training starts from
 _WITHOUT_IMAGENET = ("zf",)  # backbones that keras.applications lacks
 

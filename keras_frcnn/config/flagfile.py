@@ -2,6 +2,7 @@
 
 A flagfile holds one ``--name=value`` per line, comment lines that start with ``#``, and
 ``--flagfile=other`` lines, in which the path is relative to the file that contains the line.
+``--flagfile`` also takes the name of a flagfile of the package, such as ``voc07``.
 
 Wherever the lines stand, the command line overrides flagfiles, and a flagfile overrides the files
 that it includes. If a flagfile includes two files, or the command line names two, the later value
@@ -14,6 +15,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from keras_frcnn.config import package_flagfiles
 
 
 class UsageError(ValueError):
@@ -78,7 +81,7 @@ class Reader:
                 if text.startswith("--"):
                     raise UsageError(f"--{flag} needs a value: --{flag}=...")
             if flag == "flagfile":
-                included |= self.read_flagfile(Path(text))
+                included |= self.read_flagfile(package_flagfiles.find(text))
             else:
                 _add(own, self._given(flag, text, ""))
         return included | own
@@ -96,7 +99,6 @@ class Reader:
         Raises:
             UsageError: If anything is wrong. It names the file and the line.
         """
-        path = path.expanduser()
         chain = (*parents, path.resolve())
         if chain[-1] in parents:
             received = " -> ".join(map(str, chain))
@@ -107,7 +109,7 @@ class Reader:
             if text is None:
                 raise UsageError(f"{here}--{flag} needs a value: --{flag}=...")
             if flag == "flagfile":
-                nested = path.parent / Path(text).expanduser()
+                nested = package_flagfiles.find(text, path.parent)
                 included |= self.read_flagfile(nested, here, chain)
                 continue
             _add(own, self._given(flag, text, here))
@@ -163,6 +165,12 @@ def _lines(path: Path, where: str) -> Iterable[tuple[str, str]]:
     """Yields "file:line: " and the line, for every line that holds a flag."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except FileNotFoundError:
+        hint = nearest(path.stem, package_flagfiles.names(), "{}")
+        raise UsageError(
+            f"{where}cannot read the flagfile {str(path)!r}: there is no such file.{hint} The "
+            f"package has these flagfiles: {', '.join(package_flagfiles.names())}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{where}cannot read the flagfile {str(path)!r}: {error}") from None
     for number, line in enumerate(map(str.strip, lines), start=1):

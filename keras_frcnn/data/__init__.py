@@ -89,12 +89,24 @@ def load_images(
     strict: bool = True,
     annotated: bool = True,
 ) -> Dataset:
-    """Does the same as ``load``, for callers that also need the pixels.
-
-    With ``config.check_images`` every image is decoded once, so that a broken image is found now
-    and not hours later.
-    """
+    """Does the same as ``load``, for callers that also need the pixels: see ``check_images``."""
     dataset = load(config, splits, class_names, strict=strict, annotated=annotated)
+    return check_images(dataset, config)
+
+
+def check_images(dataset: Dataset, config: Config) -> Dataset:
+    """Decodes every image once, so that a broken image is found now and not hours later.
+
+    Args:
+        dataset: what ``load`` returned.
+        config: the settings; nothing is done without ``config.check_images``.
+
+    Returns:
+        The data set without the broken images.
+
+    Raises:
+        ValueError: If images are broken and ``config.on_bad_record`` is "error".
+    """
     if not config.check_images:
         return dataset
     from keras_frcnn.data.images import decoding  # TensorFlow takes seconds to load

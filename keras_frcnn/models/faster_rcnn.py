@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
+from keras_frcnn.config.experiment import FORMAT
 from keras_frcnn.models.detect import Detect
 from keras_frcnn.models.preprocessing import make_inputs, resize_scale, to_original
 from keras_frcnn.models.rpn import Proposals
@@ -12,9 +13,6 @@ from keras_frcnn.ops import losses, sampling
 DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
 LOSSES = (*DETECTION_LOSSES, "weight_decay_loss", "loss")
 COUNTS = ("rpn_foreground", "roi_foreground")
-
-FORMAT = 2
-"""The format number of checkpoints. Version 0.1, whose detector had other parts, wrote format 1."""
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")

@@ -14,9 +14,8 @@ expect:
 - ``num_detections`` [N] float32.
 """
 
-import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ import tensorflow as tf
 from keras_frcnn.data.images import graph_decoder
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.ops.finite import first_not_finite
+from keras_frcnn.serving.folder import replacing, version_folder
 from keras_frcnn.serving.verify import verify
 
 _SYNTHETIC_SIZES = ((120, 160), (160, 120), (97, 131))
@@ -55,7 +55,7 @@ def export(
     """
     target = version_folder(output_dir, version)
     images = synthetic_images() if images is None else images
-    with _replacing(target) as folder:
+    with replacing(target) as folder:
         say("Writing the SavedModel ...")
         save(model, folder)
         say(f"Comparing it with the model in a fresh Python process, on {len(images)} image(s) ...")
@@ -89,26 +89,6 @@ def save(model: FasterRCNN, folder: str | Path) -> None:
         labels.write_text("".join(f"{name}\n" for name in model.class_names), encoding="utf-8")
         module.labels = tf.saved_model.Asset(str(labels))
         tf.saved_model.save(module, str(folder), signatures=_signatures(model))
-
-
-def version_folder(output_dir: str | Path, version: int) -> Path:
-    """Returns the folder of a version, after checking that it can be written.
-
-    Raises:
-        ValueError: If the folder holds anything but a SavedModel, or the version is not positive.
-    """
-    if version < 1:
-        raise ValueError(f"version must be at least 1. Received: {version}")
-    target = Path(output_dir) / str(version)
-    for folder in (target, *target.parents):
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"{folder} must be a folder for the SavedModel. Received: a file")
-    if target.exists() and any(target.iterdir()) and not (target / "saved_model.pb").is_file():
-        raise ValueError(
-            f"{target} holds something other than a SavedModel, so it is not replaced. Use another "
-            "--output_dir or --version"
-        )
-    return target
 
 
 def synthetic_images() -> list[np.ndarray]:
@@ -163,22 +143,3 @@ def _signatures(model: FasterRCNN) -> dict[str, Callable]:
         "serve_bytes": serve_bytes,
         "serve_examples": serve_examples,
     }
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Yields an empty folder, which replaces the target at the end or is deleted on an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving ignores folders whose names are not numbers.
-    with tempfile.TemporaryDirectory(prefix="unfinished_", dir=target.parent) as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from rich.console import Console
 
 from keras_frcnn.config import Config
+from keras_frcnn.console import COMPILING, Console
 from keras_frcnn.data import pipeline, proposals_file
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import drawn_rows
@@ -21,7 +21,7 @@ from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.serving.export import export
 from keras_frcnn.training import divergence, schemes
 from keras_frcnn.training.phase_model import build_phase_model
-from keras_frcnn.training.run_data import load_data
+from keras_frcnn.training.run_data import RunData, load_data
 from keras_frcnn.weights import checkpoint
 
 _TIMED_STEPS = 5
@@ -29,11 +29,16 @@ _PROPOSAL_BATCHES = 4
 _EVALUATED_IMAGES = 4
 
 
-def dry_run(config: Config, console: Console) -> dict[str, Any]:
+def dry_run(config: Config, console: Console, run_data: RunData | None = None) -> dict[str, Any]:
     """Reads, trains on, evaluates and exports with a few images.
 
     Prints the number of parameters, the memory and the estimated time of the run. All files are
     temporary.
+
+    Args:
+        config: the settings, with ``precision`` resolved.
+        console: the console to print to.
+        run_data: what ``read_data`` returned; by default the data is read now.
 
     Returns:
         ``images``, the number of training images; and ``phases``, a dict for each phase with the
@@ -43,7 +48,7 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
     Raises:
         ValueError: If the run itself would raise it.
     """
-    train_data, eval_data = load_data(config, console)
+    train_data, eval_data = load_data(config, console, run_data)
     with tempfile.TemporaryDirectory() as folder:
         config = config.replace(output_dir=folder)
         phases = schemes.phases(config)
@@ -57,7 +62,7 @@ def dry_run(config: Config, console: Console) -> dict[str, Any]:
         else:
             export(model, f"{folder}/saved_model")
             console.print("export: works")
-    console.print(f"memory: {_peak_memory()}", highlight=False)
+    console.print(f"memory: {_peak_memory()}")
     _print_estimate(phases, phase_seconds, image_seconds, train_data, eval_data, console)
     return {"images": len(train_data.records), "phases": phase_seconds}
 
@@ -66,13 +71,12 @@ def _rehearse_phase(phase, train_data, console):
     """Runs a few steps of a phase; returns its model and its times in seconds."""
     model = build_phase_model(phase, train_data.class_names, console)
     num_trainable = sum(int(tf.size(weight)) for weight in model.trainable_weights)
-    console.print(
-        f"parameters: {model.count_params():,}, trained: {num_trainable:,}", highlight=False
-    )
+    console.print(f"parameters: {model.count_params():,}, trained: {num_trainable:,}")
     proposals_seconds = 0.0
     if phase.proposals_file:
         train_data = _first_images(train_data, phase.config.batch_size * _PROPOSAL_BATCHES)
         proposals_seconds = _rehearse_proposals(model, phase, train_data)
+    console.print(COMPILING)
     step_seconds = _rehearse_steps(model, phase, train_data, console)
     if not phase.is_final:
         checkpoint.save(model, Path(phase.config.output_dir) / phase.result)
@@ -107,8 +111,7 @@ def _rehearse_steps(model, phase, dataset, console):
         divergence.check_losses(losses, 1, len(seconds), phase.config.output_dir)
     median = statistics.median(seconds[1:])
     console.print(
-        f"train step: {median:.2f} s (the first one {seconds[0]:.1f} s), loss {losses['loss']:.3f}",
-        highlight=False,
+        f"train step: {median:.2f} s (the first one {seconds[0]:.1f} s), loss {losses['loss']:.3f}"
     )
     return median
 
@@ -126,8 +129,7 @@ def _rehearse_evaluation(model, eval_data, config, console):
     name, value = next(iter(scalars.of_result(result, {}).items()))
     console.print(
         f"evaluation: {seconds:.2f} s per image, {name} on {len(dataset.records)} images "
-        f"{value:.3f}",
-        highlight=False,
+        f"{value:.3f}"
     )
     return seconds
 
@@ -149,7 +151,7 @@ def _print_estimate(phases, phase_seconds, image_seconds, train_data, eval_data,
         total_seconds = training_seconds + num_evaluations * num_images * image_seconds
         text += f", {_duration(total_seconds)} with {num_evaluations} evaluations of "
         text += f"{num_images} images"
-    console.print(f"estimate: {text}", highlight=False)
+    console.print(f"estimate: {text}")
 
 
 def _first_images(dataset, count):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import run_folder
@@ -66,9 +66,9 @@ def _load_initial_weights(model, phase, console):
     if config.start_checkpoint:
         report = load_start(model, config.start_checkpoint)
         if not phase.first_step:  # The report is the same in later phases.
-            console.print(f"start from {config.start_checkpoint}", highlight=False)
+            console.print(f"start from {config.start_checkpoint}")
             for line in report:
-                console.print(f"  {line}", highlight=False)
+                console.print(f"  {line}")
         return f"weights of {config.start_checkpoint}"
     layers = load_imagenet(model, config)
     return f"{len(layers)} layers from {config.backbone_weights}" if layers else "random weights"
@@ -79,8 +79,7 @@ def _print_description(model, phase, origin, console):
     if phase.name:
         copied = f"; {', '.join(phase.copied)} from {phase.source}" if phase.source else ""
         console.print(
-            f"{phase.name}: trains {', '.join(phase.trained)} for {config.steps} steps{copied}",
-            highlight=False,
+            f"{phase.name}: trains {', '.join(phase.trained)} for {config.steps} steps{copied}"
         )
     if config.resolved_warmup_steps != config.warmup_steps:
         console.print(
@@ -90,6 +89,5 @@ def _print_description(model, phase, origin, console):
         )
     console.print(
         f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "
-        f"weights; {origin}; frozen: {', '.join(model.backbone.frozen) or 'nothing'}",
-        highlight=False,
+        f"weights; {origin}; frozen: {', '.join(model.backbone.frozen) or 'nothing'}"
     )

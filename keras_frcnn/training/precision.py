@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import tensorflow as tf
-
 from keras_frcnn.config import Config
 
 # Flags of CPUs that multiply bfloat16 in hardware: Intel's AMX, AVX-512 BF16 of Intel and AMD, and
@@ -22,13 +20,22 @@ def for_training(config: Config, say: Callable[[str], None]) -> Config:
     Raises:
         ValueError: If models cannot be trained in this precision.
     """
+    check_training(config)
+    return _resolve(config, say)
+
+
+def check_training(config: Config) -> None:
+    """Refuses a precision in which models cannot be trained.
+
+    Raises:
+        ValueError: If it is ``bfloat16``.
+    """
     if config.precision == "bfloat16":
         raise ValueError(
             "--precision=bfloat16 stores the weights with 8 bits of precision, so small updates "
             "are lost. It is for detection, evaluation and export. Train with "
             "--precision=mixed_bfloat16"
         )
-    return _resolve(config, say)
 
 
 def for_use(config: Config, say: Callable[[str], None]) -> Config:
@@ -46,6 +53,11 @@ def for_use(config: Config, say: Callable[[str], None]) -> Config:
     return config.replace(precision="bfloat16") if is_mixed else config
 
 
+def cpu_bfloat16_flags() -> list[str]:
+    """Returns the CPU's flags that show that it multiplies bfloat16 in hardware."""
+    return sorted(_CPU_FLAGS & _read_cpu_flags())
+
+
 def _resolve(config, say):
     if config.precision != "auto":
         return config
@@ -56,6 +68,8 @@ def _resolve(config, say):
 
 def _fastest_precision():
     """Returns the fastest precision on this machine, and the reason."""
+    import tensorflow as tf  # takes seconds to load, and only "auto" needs it
+
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
@@ -63,7 +77,7 @@ def _fastest_precision():
         if details.get("compute_capability", (0, 0)) >= _MIN_GPU_CAPABILITY:
             return "mixed_bfloat16", f"{name} multiplies bfloat16 in hardware"
         return "float32", f"{name} does not multiply bfloat16 in hardware"
-    flags = sorted(_CPU_FLAGS & _read_cpu_flags())
+    flags = cpu_bfloat16_flags()
     if flags:
         return "mixed_bfloat16", f"the CPU multiplies bfloat16 in hardware: {', '.join(flags)}"
     return "float32", "neither the CPU nor a GPU is known to multiply bfloat16 in hardware"

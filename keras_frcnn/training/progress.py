@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 from rich import progress
-from rich.console import Console
 
 from keras_frcnn.config import Config
+from keras_frcnn.console import Console
 
 _LABELS = {
     "loss": "loss",
@@ -90,9 +90,7 @@ class ProgressBar:
             seconds_per_step = (time.perf_counter() - self.start_time) / steps_here
             minutes_left = seconds_per_step * (self.config.total_steps - self.step) / 60
             self.console.print(
-                f"step {self.step}/{self.config.total_steps}  {text}  {minutes_left:.0f} min left",
-                highlight=False,
-                soft_wrap=True,
+                f"step {self.step}/{self.config.total_steps}  {text}  {minutes_left:.0f} min left"
             )
 
     def count(self, items: Iterable[Any], title: str, total: int) -> Iterator[Any]:

@@ -1,36 +1,58 @@
 """Reads the data sets of a run, checks that it can learn from them and prints a summary."""
 
 import numpy as np
-from rich.console import Console
 
 from keras_frcnn import data
 from keras_frcnn.config import Config
+from keras_frcnn.console import Console, plain
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import aspects_of
-from keras_frcnn.inspection import suitability
+
+RunData = tuple[Dataset, Dataset | None]
+"""The training split, and the evaluation split; None if the run is not evaluated."""
 
 
-def load_data(config: Config, console: Console) -> tuple[Dataset, Dataset | None]:
-    """Reads the training and the evaluation split.
-
-    Returns:
-        Both data sets; the second one is None if the run is not evaluated.
+def read_data(config: Config) -> RunData:
+    """Reads the annotations and the headers of the images, which does not need TensorFlow.
 
     Raises:
         ValueError: If a file, a split or a setting is wrong, or if there is nothing to learn from
             or to evaluate on. The error names it.
     """
-    train_data = data.load_images(config, config.train_split)
+    train_data = data.load(config, config.train_split)
+    if not config.is_evaluated:
+        return train_data, None
+    return train_data, data.load(config, config.eval_split, train_data.class_names)
+
+
+def load_data(config: Config, console: Console, run_data: RunData | None = None) -> RunData:
+    """Reads the data, decodes its images once if the settings ask for it, and prints a summary.
+
+    Args:
+        config: the settings.
+        console: the console to print to.
+        run_data: what ``read_data`` returned; by default the data is read now.
+
+    Returns:
+        The data without broken images.
+
+    Raises:
+        ValueError: If a file, a split, an image or a setting is wrong. The error names it.
+    """
+    train_data, eval_data = run_data or read_data(config)
+    train_data = data.check_images(train_data, config)
     _print_contents("train", train_data, config, console)
     _print_epochs(train_data, config, console)
-    if not config.is_evaluated:
+    if eval_data is None:
         console.print("evaluate: nothing, because of --eval_split=-")
         return train_data, None
-    eval_data = data.load_images(config, config.eval_split, train_data.class_names)
+    eval_data = data.check_images(eval_data, config)
     _print_contents("evaluate", eval_data, config, console)
+    from keras_frcnn.inspection import suitability
+
     shared = suitability.shared_images(train_data.records, eval_data.records, config)
     if shared:
-        _print_line(shared, console)
+        console.print(f"  {plain(shared)}")
     return train_data, eval_data
 
 
@@ -39,12 +61,14 @@ def _print_contents(title, dataset, config, console):
     labels = np.concatenate([no_labels, *(record.labels for record in dataset.records)])
     counts = np.bincount(labels, minlength=len(dataset.class_names))
     objects = ", ".join(
-        f"{name} {count}" for name, count in zip(dataset.class_names, counts, strict=True)
+        f"{plain(name)} {count}" for name, count in zip(dataset.class_names, counts, strict=True)
     )
-    console.print(f"{title}: {len(dataset.records)} images; {objects}", highlight=False)
+    console.print(f"{title}: {len(dataset.records)} images; {objects}")
+    from keras_frcnn.inspection import suitability  # loads TensorFlow
+
     lines = [*dataset.remarks, *suitability.cut_off(dataset.records, config)]
     for line in [*lines, *(f"skipped: {line}" for line in dataset.skipped)]:
-        _print_line(line, console)
+        console.print(f"  {plain(line)}")
     is_training = title == "train"
     fault = suitability.nothing_to_learn(dataset.records, dataset.problems, config, is_training)
     if fault:
@@ -55,12 +79,7 @@ def _print_epochs(dataset, config, console):
     num_images = len(aspects_of(dataset.records, config))
     for steps, batch_size in zip(config.phase_steps, config.phase_batch_sizes, strict=True):
         epochs = steps * batch_size / num_images
-        _print_line(
-            f"{steps} steps of {batch_size} image{'s' if batch_size > 1 else ''}: "
-            f"{epochs:.{1 if epochs >= 1 else 2}f} epochs of {num_images} images",
-            console,
+        console.print(
+            f"  {steps} steps of {batch_size} image{'s' if batch_size > 1 else ''}: "
+            f"{epochs:.{1 if epochs >= 1 else 2}f} epochs of {num_images} images"
         )
-
-
-def _print_line(line, console):
-    console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

@@ -9,9 +9,8 @@ import dataclasses
 import os
 from pathlib import Path
 
-from rich.console import Console
-
 from keras_frcnn.config import Config
+from keras_frcnn.console import COMPILING, Console
 from keras_frcnn.data import pipeline, proposals_file, splits
 from keras_frcnn.data.epoch_order import aspects_of, drawn_rows
 from keras_frcnn.data.images.decoding import naming_images
@@ -25,16 +24,17 @@ from keras_frcnn.training.callbacks.profiler import Profiler
 from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal
 from keras_frcnn.training.phase_model import build_phase_model
 from keras_frcnn.training.progress import ProgressBar
-from keras_frcnn.training.run_data import load_data
+from keras_frcnn.training.run_data import RunData, load_data
 from keras_frcnn.weights import checkpoint
 
 
-def train(config: Config, console: Console | None = None) -> Path:
+def train(config: Config, console: Console | None = None, run_data: RunData | None = None) -> Path:
     """Trains a detector, or resumes the run if its folder holds a checkpoint.
 
     Args:
         config: the settings, with ``precision`` resolved.
         console: the console to print to; by default standard output.
+        run_data: what ``read_data`` returned; by default the data is read now.
 
     Returns:
         The run folder.
@@ -47,7 +47,7 @@ def train(config: Config, console: Console | None = None) -> Path:
     """
     console = console or Console()
     folder = Path(config.output_dir)
-    train_data, eval_data = load_data(config, console)
+    train_data, eval_data = load_data(config, console, run_data)
     folder.mkdir(parents=True, exist_ok=True)
     splits.write(config)  # so that a resumed run has the same images
     phases = schemes.unfinished(config)
@@ -82,7 +82,7 @@ def _resume(model, phase, console):
     last = folder / run_folder.LAST_CHECKPOINT
     if last.exists():
         checkpoint.load_weights(model, last)
-        console.print(f"Resuming from step {int(model.step)} of {last}", highlight=False)
+        console.print(f"Resuming from step {int(model.step)} of {last}")
     if last.exists() or phase.first_step:
         run_folder.drop_evaluations_after(folder, int(model.step))
 
@@ -98,14 +98,13 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
         evaluator.evaluate()
     if step >= phase.last_step:
         if phase.is_final:
-            bar.console.print(
-                f"Nothing to do: {config.output_dir} has finished all {step} steps", highlight=False
-            )
+            bar.console.print(f"Nothing to do: {config.output_dir} has finished all {step} steps")
         return
     if phase.proposals_file and not write_proposals(model, phase, train_data, bar, stop):
         return
     if stop.received:
         return
+    bar.console.print(COMPILING)
     batches = _batches(model, train_data, phase, step)
     callbacks = [
         stop,
@@ -155,7 +154,7 @@ def write_proposals(model, phase, dataset, bar, stop) -> bool:
         return True
     rows = drawn_rows(dataset.records, phase.config, phase.first_step, phase.config.steps)
     drawn = dataclasses.replace(dataset, records=[dataset.records[row] for row in rows])
-    bar.console.print(f"Writing the proposals of {len(rows)} images ...", highlight=False)
+    bar.console.print(f"Writing the proposals of {len(rows)} images ...")
     found = propose_dataset(model, drawn, phase.config, training=True)
     proposals = []
     for of_image in bar.count(found, "propose", len(rows)):

@@ -3,6 +3,8 @@
 A checkpoint may come from anywhere, so nothing in it is executed. Its settings are read as plain
 JSON and checked like a user's flags, and only numbers are loaded into the model that they describe.
 A detector that was composed in Python has no settings. Keras rebuilds it, in its safe mode.
+
+Reading the settings does not need TensorFlow, which is imported only when weights are loaded.
 """
 
 import json
@@ -10,15 +12,13 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
-
-import keras
+from typing import TYPE_CHECKING, NamedTuple
 
 from keras_frcnn.config import Config
-from keras_frcnn.models.build import build_detector
-from keras_frcnn.models.faster_rcnn import FORMAT, FasterRCNN
-from keras_frcnn.ops.finite import first_not_finite
-from keras_frcnn.weights import format_1
+from keras_frcnn.config.experiment import FORMAT
+
+if TYPE_CHECKING:
+    from keras_frcnn.models.faster_rcnn import FasterRCNN
 
 _REGISTERED_NAME = "keras_frcnn>FasterRCNN"
 _MAX_CONFIG_BYTES = 16 * 2**20
@@ -32,7 +32,7 @@ class _Content(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def save(model: FasterRCNN, path: str | os.PathLike) -> None:
+def save(model: "FasterRCNN", path: str | os.PathLike) -> None:
     """Writes a checkpoint, with the optimizer's state if there is one.
 
     The content is what ``model.save`` writes. But ``path`` is replaced only when the new file is
@@ -82,7 +82,7 @@ def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:
     return content.settings, content.class_names
 
 
-def load(path: str | os.PathLike, config: Config | None = None) -> FasterRCNN:
+def load(path: str | os.PathLike, config: Config | None = None) -> "FasterRCNN":
     """Loads a detector.
 
     Args:
@@ -98,6 +98,8 @@ def load(path: str | os.PathLike, config: Config | None = None) -> FasterRCNN:
             finite.
     """
     content = _read(path)
+    from keras_frcnn.models.build import build_detector  # registers all layers with Keras, too
+
     if content.settings is None:
         return _load_composed(path)
     model = build_detector(config or content.settings, content.class_names)
@@ -105,7 +107,7 @@ def load(path: str | os.PathLike, config: Config | None = None) -> FasterRCNN:
     return model
 
 
-def load_weights(model: FasterRCNN, path: str | os.PathLike) -> None:
+def load_weights(model: "FasterRCNN", path: str | os.PathLike) -> None:
     """Loads a checkpoint's weights, and the optimizer's state if the model has an optimizer.
 
     Raises:
@@ -120,6 +122,8 @@ def load_weights(model: FasterRCNN, path: str | os.PathLike) -> None:
         )
     try:
         if content.format == 1:
+            from keras_frcnn.weights import format_1
+
             format_1.load(model, path)
         else:
             model.load_weights(path)
@@ -172,6 +176,8 @@ def _load_composed(path):
     """Loads a detector that was composed from parts. Keras rebuilds it in its safe mode, which
     refuses anything that would run code.
     """
+    import keras
+
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # h5py and Keras raise nearly anything on damaged files
@@ -182,6 +188,8 @@ def _load_composed(path):
 
 def _check_finite(model, path):
     """Checks what was loaded: the weights, and the optimizer's state if the model has one."""
+    from keras_frcnn.ops.finite import first_not_finite
+
     optimizer = getattr(model, "optimizer", None)
     name = first_not_finite([*model.weights, *(optimizer.variables if optimizer else ())])
     if name:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn import data
 from keras_frcnn.cli.evaluate import main
+from keras_frcnn.console import Console
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.report import voc_files
 from keras_frcnn.evaluation.report.formats import percent

@@ -71,7 +71,7 @@ def test_export_from_end_to_end(model, checkpoint_path, tmp_path, capsys):
     expected = model.detect([image])["boxes"]
     np.testing.assert_allclose(answer["detection_boxes_pixels"], expected, atol=1e-3)
     lines = capsys.readouterr().out.splitlines()
-    stages = ["Loading", "Loading", "Writing", "Comparing", "Their", "", "Done:"]
+    stages = ["device:", "Loading", "Writing", "Comparing", "Their", "", "Done:"]
     assert [line.partition(" ")[0] for line in lines[: len(stages)]] == stages
     # What is to be copied into a shell names the folders as a shell reads them.
     command = next(line for line in lines if "--model_base_path=" in line)

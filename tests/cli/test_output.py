@@ -4,9 +4,9 @@ import io
 import sys
 
 import pytest
-from rich.console import Console
 
 from keras_frcnn.cli.output import command_line, distinct, print_notes
+from keras_frcnn.console import Console
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy
 

@@ -115,9 +115,9 @@ def argv(tmp_path):
     ]
 
 
-def a_second_a_step(config, console):
+def a_second_a_step(config, console, run_data):
     """Stands in for the dry run's measurement: 6 seconds are 6 steps."""
-    del console
+    del console, run_data
     return {"images": 3, "phases": [{"step": 1.0, "proposals": 0.0} for _ in config.phase_steps]}
 
 

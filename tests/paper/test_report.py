@@ -4,8 +4,8 @@ import io
 import re
 
 import pytest
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.paper import report
 from keras_frcnn.paper.request import make_request
 from keras_frcnn.paper.run import Runner

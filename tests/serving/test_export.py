@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn.serving import export as exporting
-from keras_frcnn.serving.export import export, synthetic_images, version_folder
+from keras_frcnn.serving.export import export, synthetic_images
 from tests import fakes
 from tests.data.images.image_forms import FORMS
 
@@ -265,24 +265,6 @@ def test_a_foreign_folder_is_refused_before_any_work(pencil_model, verified, tmp
         export(pencil_model, tmp_path)
     assert precious.read_text() == "years of work"
     assert verified == []
-
-
-def test_places_that_can_be_taken(tmp_path):
-    (tmp_path / "1").mkdir()  # empty
-    assert version_folder(tmp_path, 1) == tmp_path / "1"
-    assert version_folder(tmp_path / "new", 7) == tmp_path / "new" / "7"
-
-
-def test_places_that_cannot_be_taken(tmp_path):
-    (tmp_path / "file").touch()
-    (tmp_path / "1").touch()
-    expected = r"must be a folder for the SavedModel\. Received: a file"
-    with pytest.raises(ValueError, match=rf"/file {expected}"):
-        version_folder(tmp_path / "file", 1)
-    with pytest.raises(ValueError, match=rf"/1 {expected}"):
-        version_folder(tmp_path, 1)
-    with pytest.raises(ValueError, match="version must be at least 1. Received: 0"):
-        version_folder(tmp_path, 0)
 
 
 def test_synthetic_images_are_images_of_different_sizes():

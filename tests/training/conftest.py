@@ -5,8 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import trainer

@@ -6,9 +6,9 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-from rich.console import Console
 
 from keras_frcnn import backbones
+from keras_frcnn.console import Console
 from keras_frcnn.training import phase_model
 from keras_frcnn.training.optimizers import make_optimizer
 from keras_frcnn.training.phase_model import build_phase_model, prepare

@@ -2,8 +2,7 @@
 
 import io
 
-from rich.console import Console
-
+from keras_frcnn.console import Console
 from keras_frcnn.training.progress import ProgressBar, prediction_bar
 from tests import fakes
 

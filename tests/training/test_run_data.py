@@ -5,8 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from keras_frcnn.console import Console
+from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.training.run_data import load_data
 from tests import fakes
 
@@ -20,6 +21,19 @@ def test_what_is_said_about_the_data(config):
     words = ", ".join(f"{name} {n}" for name, n in zip(fakes.CLASS_NAMES, counts, strict=True))
     assert f"train: 5 images; {words}\n" in output.getvalue()
     assert "evaluate: 2 images; " in output.getvalue()
+
+
+def test_class_names_are_printed_as_they_are(config):
+    names = ("[/]", "[unk]", ":smile:", "a\x1b[31m\nb")
+    no_objects = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
+    dataset = Dataset(names, [Record("a", "a.jpg", 8, 8, *no_objects)], remarks=["[/] 1.5"])
+    output = io.StringIO()
+    load_data(config, Console(file=output, force_terminal=True, width=40), (dataset, None))
+    assert output.getvalue().splitlines() == [
+        "train: 1 images; [/] 0, [unk] 0, :smile: 0, a\\x1b[31m\\nb 0",
+        "  [/] 1.5",
+        "evaluate: nothing, because of --eval_split=-",
+    ]
 
 
 def test_what_is_left_out_of_the_data_is_named(config, data_dir, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from keras_frcnn.console import COMPILING
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.metrics import voc
 from keras_frcnn.models.faster_rcnn import FasterRCNN
@@ -55,6 +56,12 @@ def test_what_a_run_leaves_in_its_folder(unbroken):
     model = checkpoint.load(unbroken.folder / "last.keras")
     assert int(model.step) == 6
     assert model.class_names == fakes.CLASS_NAMES
+
+
+def test_a_run_says_that_it_compiles(unbroken):
+    lines = unbroken.output.splitlines()
+    assert lines.index(COMPILING) < next(n for n, line in enumerate(lines) if "step 2/6" in line)
+    assert lines.count(COMPILING) == lines.count(f"evaluation: {COMPILING}") == 1
 
 
 def test_best_is_the_checkpoint_of_highest_map(config, train, tmp_path, monkeypatch):

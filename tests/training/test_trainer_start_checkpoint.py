@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training.phase_model import build_phase_model
 from keras_frcnn.training.run_folder import read_evaluations

@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn.data.dataset import Record
-from keras_frcnn.data.images import exif, headers, pillow, transforms
+from keras_frcnn.data.images import exif, headers, pillow
 from keras_frcnn.data.images.spans import Span, open_image
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -81,6 +80,10 @@ def _files_of(source: str) -> list[Path]:
 
 def _read(path: str | os.PathLike, span: Span | None, name: str) -> np.ndarray:
     height, width, orientation = headers.image_header(path, span)
+    import tensorflow as tf  # takes seconds to load; finding images does not need it
+
+    from keras_frcnn.data.images import transforms
+
     try:
         with tf.device("CPU:0"), open_image(path, span) as file:
             image = transforms.decode(file.read(), orientation).numpy()

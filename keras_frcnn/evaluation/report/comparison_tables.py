@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from keras_frcnn.console import Console, plain
 from keras_frcnn.evaluation.analysis.bootstrap import Interval
 from keras_frcnn.evaluation.analysis.comparison import Comparison
 from keras_frcnn.evaluation.analysis.errors import MISSED, Kind
@@ -37,16 +36,16 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """
     console = console or Console()
     for letter, name in zip("AB", comparison.names, strict=True):
-        console.print(Text(f"{letter}: {name}"))
+        console.print(f"{letter}: {name}")
     console.print(_class_table(comparison))
-    console.print(Text(verdict(comparison), style="bold"))
+    console.print(verdict(comparison), style="bold", soft_wrap=False)
     console.print(_error_table(comparison))
     a, b = (s.kept.score_threshold for s in (comparison.before, comparison.after))
     note = f"detections from the score on that gives the best F1: A {a:.3g}, B {b:.3g}"
-    console.print(Text(note, style="dim"))
+    console.print(note, style="dim", soft_wrap=False)
     changed = comparison.changed_images()
     summary = f"{len(changed)} of {comparison.image_aps.shape[1]} images changed"
-    console.print(Text(summary, style="dim"))
+    console.print(summary, style="dim", soft_wrap=False)
     if len(changed):
         console.print(_image_table(comparison, changed))
 
@@ -59,7 +58,7 @@ def _class_table(comparison: Comparison) -> Table:
         table.add_column(title, justify="right")
     of_classes, of_mean = difference_intervals(comparison)
     for (name, a, b), interval in zip(class_figures(comparison), of_classes, strict=True):
-        table.add_row(Text(name), *_cells(a, b, interval))
+        table.add_row(plain(name), *_cells(a, b, interval))
     table.add_section()
     (a, b), _ = main_figure(comparison)
     table.add_row("mean", *_cells(a, b, of_mean), style="bold")
@@ -101,5 +100,5 @@ def _image_table(comparison: Comparison, changed: np.ndarray) -> Table:
         a, b = comparison.image_aps[:, row].tolist()
         is_gap = number == _NUM_IMAGES and len(shown) < len(changed)
         cells = (percent(a), percent(b), signed_percent(b - a))
-        table.add_row(Text(str(image_ids[row])), *cells, end_section=is_gap)
+        table.add_row(plain(str(image_ids[row])), *cells, end_section=is_gap)
     return table

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from keras_frcnn.console import Console, plain
 from keras_frcnn.evaluation.analysis import bootstrap
 from keras_frcnn.evaluation.analysis.errors import MISSED, Kind
 from keras_frcnn.evaluation.analysis.summary import Summary
@@ -39,7 +38,7 @@ def print_table(
     else:
         table, description = _voc_table(result, intervals), _voc_description(result)
     console.print(table)
-    console.print(Text(description, style="dim"))
+    console.print(description, style="dim", soft_wrap=False)
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
@@ -54,14 +53,14 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     if summary.intervals is not None:
         num_resamples = summary.intervals.num_resamples
         note = f"{LEVEL_TEXT}: bootstrap interval from {num_resamples} resamples of the images"
-        console.print(Text(note, style="dim"))
+        console.print(note, style="dim", soft_wrap=False)
     console.print(_error_table(summary))
     note = (
         f"IoU >= {summary.errors.iou_threshold:g}; top: only the n best detections of a class with "
         "n objects; gain: how much mean AP would rise if only this kind of error were corrected; "
         f"score >= {_score(summary)}: the detections from the score on that gives the best F1"
     )
-    console.print(Text(note, style="dim"))
+    console.print(note, style="dim", soft_wrap=False)
     if summary.recall is not None:
         console.print(_recall_table(summary.recall))
 
@@ -148,9 +147,8 @@ def _table(
         table.add_column(title, justify="right")
     num_gt = num_detections = 0
     for row, (c, figures) in enumerate(rows):
-        # Text() keeps rich from reading a class name as markup.
         counts = (str(c.num_gt), str(c.num_detections))
-        table.add_row(Text(c.name), *counts, *map(percent, figures), *ends[row : row + 1])
+        table.add_row(plain(c.name), *counts, *map(percent, figures), *ends[row : row + 1])
         num_gt += c.num_gt
         num_detections += c.num_detections
     table.add_section()

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from keras_frcnn.console import plain
+from keras_frcnn.console import Console, plain
 from keras_frcnn.inspection.anchor_fit.fit import SIZES, Fit, count_numbers, format_numbers
 
 GAIN = 0.01
@@ -36,12 +34,12 @@ def print_fit(fit: Fit, console: Console) -> None:
         fit: the results of ``fit.fit``.
         console: where to print.
     """
-    console.print(Text(_subject(fit), style="bold"))
+    console.print(_subject(fit), style="bold", soft_wrap=False)
     for table in (_anchors(fit), _groups(fit), _limits(fit), _working_sizes(fit)):
         console.print()
         console.print(table)
-    console.print(Text(f"\n{verdict(fit)}", style="bold"))
-    console.print(Text(fit.flags), soft_wrap=True)
+    console.print(f"\n{verdict(fit)}", style="bold", soft_wrap=False)
+    console.print(fit.flags)
 
 
 def write_json(fit: Fit, path: Path) -> None:
@@ -96,12 +94,12 @@ def _groups(fit: Fit) -> Table:
     table = _table("objects by", ["number", *_titles("training"), *_titles("proposals")])
     for group, rows in fit.groups.items():
         table.add_section()
-        table.add_row(Text(_GROUPS[group], style="bold"))
+        table.add_row(_GROUPS[group], style="bold")
         for row in rows:
             name = row["name"] if group == "class" else f"{row['name']}, {_RANGES[row['name']]}"
             cells = [f"{row['training']['objects']:,}"]
             cells += [cell for use in ("training", "proposals") for cell in _cells(row[use])]
-            table.add_row(Text(f" {plain(name)}"), *cells)
+            table.add_row(f" {plain(name)}", *cells)
     return table
 
 

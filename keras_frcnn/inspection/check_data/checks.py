@@ -5,7 +5,7 @@
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,11 @@ _SHOWN_CLASSES = 8
 
 
 def check(
-    config: Config, near: int = NEAR, allow: Collection[str] = (), asked: Collection[str] = ()
+    config: Config,
+    near: int = NEAR,
+    allow: Collection[str] = (),
+    asked: Collection[str] = (),
+    before_decoding: Callable[[], None] = lambda: None,
 ) -> Report:
     """Checks the images and annotations of ``train_split`` and ``eval_split``.
 
@@ -39,7 +43,7 @@ def check(
         near: images look the same if at most this many of 128 bits differ; -1 switches the search
             for such images off.
         allow: kinds of findings that do not count as problems here.
-        asked: see ``samples.read``.
+        asked, before_decoding: see ``samples.read``.
 
     Returns:
         The report. However bad the findings are, only a missing folder or split is an error.
@@ -54,7 +58,7 @@ def check(
         )
     if not -1 <= near <= 128:
         raise ValueError(f"near must be between -1 and 128 bits. Received: {near}")
-    source = samples.read(config, asked)
+    source = samples.read(config, asked, before_decoding)
     finder = _Finder(config, source)
     findings = [
         *(finder.of_settings(config) if source.annotated else ()),

@@ -3,11 +3,9 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from keras_frcnn.console import plain
+from keras_frcnn.console import Console, plain
 from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import SUBSETS
 
@@ -25,13 +23,13 @@ def print_report(report: Report, console: Console) -> None:
     if report.statistics["classes"]:
         console.print(_classes(report))
     if sum(report.statistics["box_sizes"]["as_stored"]):
-        console.print(_sizes(report))
+        console.print(_sizes(report), soft_wrap=False)
         console.print(_ratios(report))
     for remark in report.source.remarks:
-        console.print(Text(remark, style="dim"))
+        console.print(remark, style="dim")
     for kind, findings in report.by_kind().items():
         _print_kind(report, kind, findings, console)
-    console.print(Text(f"\n{verdict(report)}", style="bold"))
+    console.print(f"\n{verdict(report)}", style="bold")
 
 
 def write_json(report: Report, path: Path) -> None:
@@ -71,12 +69,12 @@ def below_stride(report: Report) -> str:
 
 def _print_kind(report: Report, kind: str, findings: list[Finding], console: Console) -> None:
     style = "bold yellow" if report.is_note(kind) else "bold red"
-    title = Text(f"\n{KINDS[kind].title}: {len(findings):,}", style=style)
-    console.print(title + Text(f"  {kind}. {KINDS[kind].words}", style="not bold dim"))
+    console.print(f"\n{KINDS[kind].title}: {len(findings):,}", style=style, end="")
+    console.print(f"  {kind}. {KINDS[kind].words}", style="dim")
     for finding in findings[:_SHOWN]:
-        console.print(Text(f"  {finding.subset:<5}  {finding.line}"), soft_wrap=True)
+        console.print(f"  {finding.subset:<5}  {finding.line}")
     if len(findings) > _SHOWN:
-        console.print(Text(f"  ... and {len(findings) - _SHOWN:,} more", style="dim"))
+        console.print(f"  ... and {len(findings) - _SHOWN:,} more", style="dim")
 
 
 def _classes(report: Report) -> Table:
@@ -87,7 +85,7 @@ def _classes(report: Report) -> Table:
     for row in report.statistics["classes"]:
         keys = ("train_objects", "train_images", "eval_objects", "eval_images")
         name = plain(row["name"]) + ("" if row["known"] else " (unknown)")
-        table.add_row(Text(name), *(f"{row[key]:,}" for key in keys))
+        table.add_row(name, *(f"{row[key]:,}" for key in keys))
     return table
 
 

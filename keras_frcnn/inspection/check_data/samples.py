@@ -136,13 +136,18 @@ class _Part:
     problems: list[tuple[str, Problem]]
 
 
-def read(config: Config, asked: Collection[str] = ()) -> Source:
+def read(
+    config: Config,
+    asked: Collection[str] = (),
+    before_decoding: Callable[[], None] = lambda: None,
+) -> Source:
     """Reads the images and annotations of ``train_split`` and ``eval_split``.
 
     Args:
         config: settings; the data group is used except for ``on_bad_record``.
         asked: which of "train_split" and "eval_split" the user gave. An image set that is not there
             is then an error, even if it is the default one.
+        before_decoding: called before TensorFlow is needed, when everything else has been read.
 
     Returns:
         All images. Each was decoded by Pillow and, if that found no problem, as in training.
@@ -162,6 +167,7 @@ def read(config: Config, asked: Collection[str] = ()) -> Source:
             words = f"{source}: {count:,} object{'s' if count > 1 else ''} left out"
             unmatched.append((subset, name, words))
     _tell_apart([source for source, _ in sources], parts)
+    before_decoding()
     return Source(
         class_names,
         _decode([sample for part in parts for sample in part.samples]),

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from keras_frcnn import files
-from keras_frcnn.console import with_progress
+from keras_frcnn.console import Console, with_progress
 from keras_frcnn.drawing import page, thumbnails
 from keras_frcnn.drawing.canvas import Canvas
 from keras_frcnn.drawing.gallery import SIDE, Figure, Gallery
@@ -31,16 +29,16 @@ def print_table(
 ) -> None:
     """Prints for each class how many objects were found, and where the others were lost."""
     fates, rows = _rows(images, class_names)
-    table = Table("class", title="Objects by the stage at which they were lost")
+    table = Table("class", header_style="bold")
     for title in ("objects", "found", *fates):
         table.add_column(title, justify="right")
     for number, row in enumerate(rows):
         if number == len(rows) - 1:
             table.add_section()
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     console.print(table)
     for fate in fates:
-        console.print(Text(f"{fate}: {' '.join(_meaning(fate))}", style="dim"))
+        console.print(f"{fate}: {' '.join(_meaning(fate))}", style="dim", soft_wrap=False)
 
 
 def write_json(images: Sequence[ImageExplanation], class_names: Sequence[str], path: Path) -> None:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn.console import COMPILING
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
 from keras_frcnn.drawing.detections import draw_panels
@@ -46,6 +47,7 @@ class Evaluator(keras.callbacks.Callback):
         super().__init__()
         self.phase, self.config, self.dataset = phase, phase.config, dataset
         self.bar, self.stop = bar, stop
+        self.has_compiled = False
         self.folder = Path(self.config.output_dir)
         self.eval_losses: EvalLosses | None = None  # kept, because its graph takes seconds to make
         self.writer = tf.summary.create_file_writer(str(self.folder / run_folder.EVAL_EVENTS))
@@ -57,6 +59,9 @@ class Evaluator(keras.callbacks.Callback):
     def evaluate(self):
         """Evaluates the model, whose current weights must have been saved as ``last.keras``."""
         step = int(self.model.step)
+        if not self.has_compiled:
+            self.bar.console.print(f"evaluation: {COMPILING}")
+            self.has_compiled = True
         try:
             detections, proposals = self._find()
             losses = self._losses()
@@ -113,7 +118,7 @@ class Evaluator(keras.callbacks.Callback):
     def _print(self, result, recall, losses):
         if result is None:
             text = ", ".join(f"{value:.3f} at {number}" for number, value in recall.items())
-            self.bar.console.print(f"recall of the RPN's proposals: {text}", highlight=False)
+            self.bar.console.print(f"recall of the RPN's proposals: {text}")
         else:
             console_tables.print_table(result, self.bar.console)
         if losses:

@@ -7,9 +7,9 @@ import signal
 from typing import Any
 
 import keras
-from rich.console import Console
 
 from keras_frcnn import signals
+from keras_frcnn.console import Console
 
 
 class Stopped(Exception):

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.evaluation.analysis import comparison as compare
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.report import comparison_tables, result_files

@@ -3,8 +3,8 @@
 import io
 
 import numpy as np
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.evaluation.analysis.summary import summarize
 from keras_frcnn.evaluation.metrics import coco, ground_truth, voc
 from keras_frcnn.evaluation.metrics.detections import to_table

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from keras_frcnn.config import Config
+from keras_frcnn.console import Console
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.inspection.anchor_fit import report
 from keras_frcnn.inspection.anchor_fit.fit import coverage, fit

@@ -4,8 +4,7 @@ import io
 import json
 import re
 
-from rich.console import Console
-
+from keras_frcnn.console import Console
 from keras_frcnn.inspection.check_data import report as check_report
 from tests.inspection.conftest import scene
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.inspection.explain import explanations, report
 from keras_frcnn.inspection.explain.fates import Fate

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from rich.console import Console
 
 from keras_frcnn import data
+from keras_frcnn.console import Console
 from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.models.faster_rcnn import LOSSES
 from keras_frcnn.training import run_folder

@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
 
+from keras_frcnn.console import Console
 from keras_frcnn.training.callbacks.graph import Graph
 from keras_frcnn.training.phase_model import build_phase_model
 from keras_frcnn.training.schemes import phases
