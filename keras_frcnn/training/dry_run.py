@@ -121,6 +121,7 @@ def _rehearse_evaluation(model, eval_data, config, console):
     if not eval_data:
         return 0.0
     dataset = _first_images(eval_data, _EVALUATED_IMAGES)
+    console.print(f"evaluation: {COMPILING}")
     detect_dataset(model, dataset, config)  # The first call traces the graph, so it is not timed.
     started = time.perf_counter()
     detections, _ = detect_dataset(model, dataset, config)
