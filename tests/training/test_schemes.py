@@ -208,6 +208,9 @@ def test_each_step_is_measured_by_what_it_trains(whole):
     ]
     assert ["mAP_area" in line for line in lines] == [False, False, True, False, True, True]
     assert all("RPN_recall/300_proposals" in line for line in lines)
+    assert ["roi_cls_loss" in line for line in lines] == [False, False, True, False, True, True]
+    assert ["rpn_cls_loss" in line for line in lines] == [True, True, False, True, False, False]
+    assert all(line["loss"] > 0 for line in lines)
     best = max(lines[-2:], key=lambda line: (line["mAP_area"], line["step"]))
     assert int(checkpoint.load(whole.folder / "best.keras").step) == best["step"]
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from keras_frcnn.console import COMPILING
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.metrics import voc
-from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.models.faster_rcnn import LOSSES, FasterRCNN
 from keras_frcnn.training import trainer
 from keras_frcnn.training.callbacks import evaluation
 from keras_frcnn.training.run_folder import read_evaluations
@@ -49,7 +49,7 @@ def test_what_a_run_leaves_in_its_folder(unbroken):
     lines = read_evaluations(unbroken.folder)
     assert [line["step"] for line in lines] == [3, 6]
     assert sorted(lines[0]) == sorted(
-        ["step", "mAP_area", "mAP_11point"]
+        ["step", "mAP_area", "mAP_11point", *LOSSES]
         + [f"AP_area/{name}" for name in fakes.CLASS_NAMES]
         + [f"RPN_recall/{n}_proposals" for n in (50, 100, 200, 300)]
     )
