@@ -277,12 +277,16 @@ def _find_image(
     if not is_text(name):
         return None
     name = name.replace("\\", "/")
-    inside = [] if leads_out(name) else [folder / name, annotations.parent / name]
-    found = [path for path in map(finder.find, inside) if path]
-    if not found and not any(finder.find(path.parent) for path in inside):
-        by_name = finder.find(folder / name.rpartition("/")[2])
-        found = [by_name] if by_name else []
-    return next(iter(found + inside), None)
+    places = () if leads_out(name) else (folder, annotations.parent)
+    for place in places:
+        found = finder.find(place / name)
+        if found is not None:
+            return found
+    if not any(finder.find((place / name).parent) for place in places):
+        found = finder.find(folder / name.rpartition("/")[2])
+        if found is not None:
+            return found
+    return folder / name if places else None
 
 
 def _image_problem(item: _ImageEntry, file: pathlib.Path | None) -> Problem | None:
