@@ -92,10 +92,10 @@ def parse(
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters of names
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
-        say(help_text(command))
-        raise SystemExit(0)
     with user_errors(command):
+        if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
+            say(help_text(command))
+            raise SystemExit(0)
         flag_values = _read(command, argv)
         for option in command.flags.values():
             if option.output:

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors(COMMAND, options.output_dir):
         load_tensorflow()
         from keras_frcnn.data.images.files import find_images
-        from keras_frcnn.training import precision
+        from keras_frcnn.models import precision
         from keras_frcnn.weights import checkpoint
 
         model = checkpoint.load(options.checkpoint, precision.for_use(config, say))

@@ -147,7 +147,7 @@ def _evaluate_model(config, options):
     from keras_frcnn.evaluation.metrics.detections import to_table
     from keras_frcnn.evaluation.report import coco_files, voc_files
     from keras_frcnn.inspection import suitability
-    from keras_frcnn.training import precision
+    from keras_frcnn.models import precision
     from keras_frcnn.weights import checkpoint
 
     console = Console()

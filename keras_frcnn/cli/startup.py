@@ -113,7 +113,7 @@ def _cpu() -> str:
     """Describes the CPU: its threads, and whether it multiplies bfloat16."""
     import tensorflow as tf
 
-    from keras_frcnn.training import precision
+    from keras_frcnn.models import precision
 
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     threads = threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0")) or _num_cores()

@@ -24,7 +24,8 @@ from keras_frcnn.config import Config
 from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import Console, say
-from keras_frcnn.training import precision, run_folder
+from keras_frcnn.models import precision
+from keras_frcnn.training import run_folder
 
 COMMAND = Command(
     "train",

@@ -197,9 +197,9 @@ def _locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, path
     files = [root / name] if name.endswith(".json") else files
     path = next((file for file in files if file.is_file()), None)
     if path is None:
-        known = ", ".join(available_splits(data_dir)) or "none in annotations/ or beside it"
-        expected = f"the path of a .json file or one of the splits: {known}"
-        raise invalid(expected, repr(split), data_dir)
+        known = available_splits(data_dir)
+        expected = f"one of the splits {', '.join(known)}" if known else "annotations/*.json"
+        raise invalid(f"{expected}, or the path of a .json file", repr(split), data_dir)
     stem = path.stem.removeprefix(_PREFIX)
     folders = [root / stem, root / "images" / stem, root / "images"]
     folders += [path.parent] if name.endswith(".json") else []
