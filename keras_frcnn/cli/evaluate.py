@@ -192,7 +192,7 @@ def _evaluate_model(config, options):
 
 
 def _can_write_voc(dataset, class_names, split):
-    """Whether the names fit VOC's text files. If not, says so: all else is written without them."""
+    """Returns whether the names fit VOC's text files, and says so if they do not."""
     from keras_frcnn.evaluation.report import voc_files
 
     try:

@@ -104,7 +104,7 @@ def _check(config, is_dry_run):
 
 
 def _is_resumed(config):
-    """Returns whether there is a run to resume; settings without a checkpoint do no harm."""
+    """Returns whether the folder holds a run to resume: settings and a checkpoint."""
     folder = Path(config.output_dir)
     return (folder / run_folder.CONFIG).exists() and any(folder.glob("*.keras"))
 

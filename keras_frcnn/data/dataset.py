@@ -223,7 +223,7 @@ def _similar_files(records: Sequence[Record]) -> list[str]:
     """Returns one line about the images that other files could be as well; or none."""
     kind = ProblemKind.SIMILAR_FILE
     found = [problem for record in records for problem in record.problems if problem.kind == kind]
-    more = f" (and {len(found) - 1:,} more such images)" if len(found) > 1 else ""
+    more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
     return [f"{found[0]}{more}"] if found else []
 
 

@@ -98,7 +98,7 @@ class FileFinder:
         names = self._listing(self._folder(path.parent))
         stems = {_alike(path.name), _alike(os.path.splitext(path.name)[0])}
         near = sorted(name for stem in stems for name in names.get(stem, ()))
-        return f"; a file of nearly this name is {', '.join(near)}" if near else ""
+        return f"; a file with a similar name is {', '.join(near)}" if near else ""
 
     def _folder(self, folder: pathlib.Path) -> pathlib.Path:
         """Returns a folder, found like a file; if there is none, the path itself."""

@@ -280,7 +280,7 @@ def _read_header(entry: Entry, problems: list[Problem]) -> tuple[str, Header | N
     path, *others = images
     if others:
         names = ", ".join(ascii(other.name)[1:-1] for other in others)
-        words = f"{names} may also be the image {entry.stem}; {ascii(path.name)[1:-1]} is used"
+        words = f"{ascii(path.name)[1:-1]} is used for the image {entry.stem}, and {names} is not"
         problems.append(Problem(kind=ProblemKind.SIMILAR_FILE, file=str(path), message=words))
     header, problem = read_header(path)
     problems += [problem] if problem else []

@@ -396,7 +396,7 @@ def test_files_are_found_in_either_form_of_unicode(voc_folder, listed, stored):
 def test_a_name_in_another_case_is_a_hint(voc_folder):
     folder = voc_folder().add("P0", split="other").add("a")
     folder.line("train", "p0")
-    words = "p0.xml: the annotation is missing; a file of nearly this name is P0.xml"
+    words = "p0.xml: the annotation is missing; a file with a similar name is P0.xml"
     with pytest.raises(ValueError, match=words):
         _load(folder)
     folder.image("a").rename(folder.image("A", ".gif"))
@@ -412,11 +412,11 @@ def test_two_files_for_one_image_are_named(voc_folder):
         str(folder.image("p1", ".Jpg")),
     ]
     assert dataset.remarks == [
-        f"{folder.image('p0')}: p0.png may also be the image p0; p0.jpg is used"
+        f"{folder.image('p0')}: p0.jpg is used for the image p0, and p0.png is not"
     ]
     assert dataset.skipped == []
     folder.add("p1", suffix=".jpg", split="other")
-    assert _load(folder).remarks[0].endswith("p0.jpg is used (and 1 more such images)")
+    assert _load(folder).remarks[0].endswith("p0.png is not (and 1 more)")
 
 
 def test_a_list_of_one_class_stands_for_the_images_with_the_class(voc_folder):
