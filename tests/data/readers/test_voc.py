@@ -400,7 +400,7 @@ def test_a_name_in_another_case_is_a_hint(voc_folder):
     with pytest.raises(ValueError, match=words):
         _load(folder)
     folder.image("a").rename(folder.image("A", ".gif"))
-    with pytest.raises(ValueError, match=r"a: the image is missing .*; .* nearly .* is A.gif"):
+    with pytest.raises(ValueError, match=r"a: the image is missing .*; .* similar .* is A.gif"):
         _load(folder)
 
 
