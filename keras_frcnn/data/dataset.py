@@ -22,6 +22,7 @@ from keras_frcnn.data.problems import (
     Problem,
     ProblemKind,
     Remedy,
+    first_lines,
     invalid,
     settle,
 )
@@ -229,8 +230,9 @@ def _similar_files(records: Sequence[Record]) -> list[str]:
 
 def _nothing_readable(source: DataSource, problems: Sequence[Problem]) -> DataError:
     expected = f"readable images in {', '.join(source.splits)}"
-    received = "\n".join(problem.skipped_line for problem in problems) or "none"
-    message = f"expected {expected}. Received:\n{received}"
+    lines = first_lines([problem.skipped_line for problem in problems])
+    received = f"none:\n{lines}" if lines else "none"
+    message = f"expected {expected}. Received: {received}"
     return invalid(expected, received, source.data_dir, message)
 
 
