@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
         finally:  # the results so far are written even if the user interrupts
             _write(results, folder)
         count = sum(len(image["detections"]) for image in results["images"])
-        say(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
+        say(f"Images: {len(results['images'])}, detections: {count}. Results: {folder / _RESULTS}")
         for image in results["unreadable"]:
             say(f"keras-frcnn detect: skipped: {image['error']}", error=True)
     return 1 if results["unreadable"] else 0

@@ -28,7 +28,7 @@ class EvaluationConfig(Concern):
     eval_loss_images: int = setting(
         100,
         "Largest number of evaluation images on which each evaluation also measures the losses, "
-        "always the same images. This takes about as long as detecting on them. 0: none.",
+        "always the same images. This takes about as long as detecting on them. 0 measures none.",
         group="watching",
         limits=NOT_NEGATIVE,
     )
