@@ -14,9 +14,8 @@ from keras_frcnn import backbones
 from keras_frcnn.config import Config
 from keras_frcnn.data.images import transforms
 from keras_frcnn.data.writers import shapes
-from keras_frcnn.models import build
+from keras_frcnn.models import build, precision
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import precision
 
 CLASS_NAMES = tuple(f"class_{number}" for number in range(20))  # as many as VOC has
 

@@ -172,6 +172,12 @@ def test_no_file_holds_more_than_400_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
+def test_no_room_but_the_commands_holds_more_than_12_files():
+    names = [path.parent for path in SOURCES if path.stem != "__init__"]
+    crowded = {relative(room) for room in names if names.count(room) > 12}
+    assert crowded == {"keras_frcnn/cli"}
+
+
 @pytest.mark.parametrize("path", SOURCES + SCRIPTS, ids=relative)
 def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

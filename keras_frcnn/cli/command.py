@@ -32,12 +32,12 @@ from keras_frcnn.config.flags import GROUPS, SETTINGS
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import say
 
-_WORDS = ("none", "imagenet", "rpn", "dense")  # settings that may name files take these, too
+_WORDS = ("none", "imagenet", "rpn", "dense")  # values that may stand instead of a file's name
 _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
 _GENERAL = """General:
   --flagfile=FILE
       Read flags from a file with one --name=value per line. The command line overrides the file.
-      A path may begin with ~, the home folder, here and on the command line.
+      Paths in flags and flagfiles may begin with ~, the home folder.
       FILE may also be the name of a flagfile of the package:
 {configs}
   --help
@@ -89,13 +89,13 @@ def parse(
     """
     argv = sys.argv[1:] if argv is None else argv
     quiet_tensorflow()
-    for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters of names
+    for stream in (sys.stdout, sys.stderr):  # the terminal's encoding may lack characters of names
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
-        say(help_text(command))
-        raise SystemExit(0)
     with user_errors(command):
+        if not {"-h", "--help", "--helpshort", "--helpfull"}.isdisjoint(argv):
+            say(help_text(command))
+            raise SystemExit(0)
         flag_values = _read(command, argv)
         for option in command.flags.values():
             if option.output:
@@ -174,7 +174,7 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
 
 
 def check_files(config: Config, *names: str) -> None:
-    """Checks that the files exist that settings name, so that no run fails on one after hours.
+    """Checks that the files named by settings exist, so that a run does not fail hours later.
 
     Args:
         config: the settings.

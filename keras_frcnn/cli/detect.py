@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors(COMMAND, options.output_dir):
         load_tensorflow()
         from keras_frcnn.data.images.files import find_images
-        from keras_frcnn.training import precision
+        from keras_frcnn.models import precision
         from keras_frcnn.weights import checkpoint
 
         model = checkpoint.load(options.checkpoint, precision.for_use(config, say))
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
         finally:  # the results so far are written even if the user interrupts
             _write(results, folder)
         count = sum(len(image["detections"]) for image in results["images"])
-        say(f"{count} detections on {len(results['images'])} images: {folder / _RESULTS}")
+        say(f"Images: {len(results['images'])}, detections: {count}. Results: {folder / _RESULTS}")
         for image in results["unreadable"]:
             say(f"keras-frcnn detect: skipped: {image['error']}", error=True)
     return 1 if results["unreadable"] else 0

@@ -147,7 +147,7 @@ def _evaluate_model(config, options):
     from keras_frcnn.evaluation.metrics.detections import to_table
     from keras_frcnn.evaluation.report import coco_files, voc_files
     from keras_frcnn.inspection import suitability
-    from keras_frcnn.training import precision
+    from keras_frcnn.models import precision
     from keras_frcnn.weights import checkpoint
 
     console = Console()
@@ -192,7 +192,7 @@ def _evaluate_model(config, options):
 
 
 def _can_write_voc(dataset, class_names, split):
-    """Whether the names fit VOC's text files. If not, says so: all else is written without them."""
+    """Returns whether the names fit VOC's text files, and says so if they do not."""
     from keras_frcnn.evaluation.report import voc_files
 
     try:

@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
             dataset = Dataset(dataset.class_names, [dataset.records[row] for row in rows])
         load_tensorflow()
         from keras_frcnn.inspection.explain import explanations, report, trace
-        from keras_frcnn.training import precision
+        from keras_frcnn.models import precision
 
         model = checkpoint.load(options.checkpoint, precision.for_use(config, say))
         say(COMPILING)

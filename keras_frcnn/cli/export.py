@@ -107,8 +107,8 @@ def main(argv: list[str] | None = None) -> int:
 
         paths = find_images(options.images)[:_MAX_IMAGES]
         load_tensorflow()
+        from keras_frcnn.models import precision
         from keras_frcnn.serving.export import export
-        from keras_frcnn.training import precision
         from keras_frcnn.weights import checkpoint
 
         images = [to_image(path) for path in paths] or None

@@ -6,6 +6,7 @@ Nothing here imports TensorFlow, so that help and error messages appear at once.
 import importlib
 import sys
 
+from keras_frcnn.cli.command import Command, user_errors
 from keras_frcnn.config import package_flagfiles
 from keras_frcnn.config.flagfile import nearest
 from keras_frcnn.console import say
@@ -38,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("help", "-h", "--help"):
-        say(_overview())
+        with user_errors(Command("help", __doc__)):
+            say(_overview())
         return 0
     name, *flags = argv
     if name not in COMMANDS:

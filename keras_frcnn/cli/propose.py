@@ -131,7 +131,7 @@ def check_output_file(path: str) -> None:
 def _by_rpn(config, options, class_names, console):
     from keras_frcnn.data.dataset import Dataset
     from keras_frcnn.inference.over_dataset import propose_dataset
-    from keras_frcnn.training import precision
+    from keras_frcnn.models import precision
     from keras_frcnn.weights import checkpoint
 
     config = precision.for_use(config, console.print)

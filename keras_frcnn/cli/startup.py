@@ -1,8 +1,8 @@
 """Loads TensorFlow without its start-up messages, and says on which device a run computes.
 
 A command first checks everything that needs no TensorFlow: its flags, files, folders and data. Only
-then does it call ``load_tensorflow``, which takes seconds. TFRecords and TensorFlow Datasets cannot
-be read without TensorFlow, so that it is loaded earlier there.
+then does it call ``load_tensorflow``, which takes seconds. Reading TFRecords and TensorFlow
+Datasets needs TensorFlow, so these commands load it earlier.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from pathlib import Path
 
 from keras_frcnn.console import say
 
-# What TensorFlow's libraries report before they read TF_CPP_MIN_LOG_LEVEL: remarks, and as errors a
-# missing GPU, about which gpu_advice says more, libraries that are linked twice, and data types
-# that oneDNN leaves to other code.
+# Harmless lines that TensorFlow's libraries write before they read TF_CPP_MIN_LOG_LEVEL. Those that
+# begin with E report a missing GPU (gpu_advice says more), a library that is linked twice, and a
+# data type that oneDNN does not support.
 _CHATTER = (
     r"WARNING: All log messages before absl::InitializeLog|[IW][0-9]{4} |"
     r"E[0-9]{4} .*(failed call to cuInit|Unable to register cu|oneDNN supports)"
@@ -67,7 +67,7 @@ def load_tensorflow(names_devices: bool = True) -> None:
         if not names_devices:
             tf.config.set_visible_devices([], "GPU")  # a GPU may be busy with training
         gpus = tf.config.list_physical_devices("GPU")
-        with tf.device("CPU"):  # oneDNN reports once, as an error, that it leaves bytes to others
+        with tf.device("CPU"):  # makes oneDNN write its line about bytes here, where it is hidden
             tf.function(tf.transpose)(tf.zeros([2, 3], tf.uint8))
     if not names_devices:
         return
@@ -84,7 +84,7 @@ def load_tensorflow(names_devices: bool = True) -> None:
 def _without_chatter() -> Iterator[None]:
     """Filters what TensorFlow's libraries write to standard error.
 
-    The filter is another process, so that the last words of a crash are not lost either.
+    The filter is another process, so that the last lines of a crash are shown, too.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") < "2":  # 2 shows errors and worse
         yield
@@ -113,7 +113,7 @@ def _cpu() -> str:
     """Describes the CPU: its threads, and whether it multiplies bfloat16."""
     import tensorflow as tf
 
-    from keras_frcnn.training import precision
+    from keras_frcnn.models import precision
 
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     threads = threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0")) or _num_cores()

@@ -24,7 +24,8 @@ from keras_frcnn.config import Config
 from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import Console, say
-from keras_frcnn.training import precision, run_folder
+from keras_frcnn.models import precision
+from keras_frcnn.training import run_folder
 
 COMMAND = Command(
     "train",
@@ -103,7 +104,7 @@ def _check(config, is_dry_run):
 
 
 def _is_resumed(config):
-    """Returns whether there is a run to resume; settings without a checkpoint do no harm."""
+    """Returns whether the folder holds a run to resume: settings and a checkpoint."""
     folder = Path(config.output_dir)
     return (folder / run_folder.CONFIG).exists() and any(folder.glob("*.keras"))
 

@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         rows = _chosen(dataset.records, options)
         load_tensorflow(names_devices=bool(options.checkpoint))
         from keras_frcnn.inspection.visualize import panels
-        from keras_frcnn.training import precision
+        from keras_frcnn.models import precision
 
         model = None
         if options.checkpoint:

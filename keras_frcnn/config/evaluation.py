@@ -27,9 +27,8 @@ class EvaluationConfig(Concern):
     )
     eval_loss_images: int = setting(
         100,
-        "Largest number of evaluation images on which the losses are measured at each evaluation. "
-        "They are always the same images. The losses of an image take about as long as its "
-        "detection; 0 measures none.",
+        "Largest number of evaluation images on which each evaluation also measures the losses, "
+        "always the same images. This takes about as long as detecting on them. 0 measures none.",
         group="watching",
         limits=NOT_NEGATIVE,
     )

@@ -169,7 +169,7 @@ def _lines(path: Path, where: str) -> Iterable[tuple[str, str]]:
         hint = nearest(path.stem, package_flagfiles.names(), "{}")
         raise UsageError(
             f"{where}cannot read the flagfile {str(path)!r}: there is no such file.{hint} The "
-            f"package has these flagfiles: {', '.join(package_flagfiles.names())}"
+            f"package has these flagfiles: {package_flagfiles.summary()}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{where}cannot read the flagfile {str(path)!r}: {error}") from None

@@ -33,8 +33,8 @@ def find(text: str, base: Path = Path()) -> Path:
     """Returns the file that a user means with ``--flagfile``.
 
     Args:
-        text: The path of a file, or the name of a flagfile of the package, also with ``configs/``
-            before it and ``.cfg`` behind it. A file of the user comes first.
+        text: The path of a file, or the name of a flagfile of the package, with or without
+            ``configs/`` and ``.cfg``. An existing file at the path comes first.
         base: The folder to which the path is relative.
 
     Returns:

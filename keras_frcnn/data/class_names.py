@@ -102,8 +102,9 @@ def look_alikes(class_names: Sequence[str]) -> list[str]:
     for name in class_names:
         groups.setdefault(_plain(name), []).append(name)
     return [
-        f"the classes {' and '.join(map(_shown, group))} look alike. If they are one class, write "
-        "it in one way in the annotations, or list it once in --classes_file"
+        f"the classes {', '.join(map(_shown, group[:-1]))} and {_shown(group[-1])} look alike. If "
+        "they are one class, write it in one way in the annotations, or list it once in "
+        "--classes_file"
         for group in groups.values()
         if len(group) > 1
     ]

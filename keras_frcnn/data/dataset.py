@@ -22,6 +22,7 @@ from keras_frcnn.data.problems import (
     Problem,
     ProblemKind,
     Remedy,
+    first_lines,
     invalid,
     settle,
 )
@@ -223,14 +224,15 @@ def _similar_files(records: Sequence[Record]) -> list[str]:
     """Returns one line about the images that other files could be as well; or none."""
     kind = ProblemKind.SIMILAR_FILE
     found = [problem for record in records for problem in record.problems if problem.kind == kind]
-    more = f" (and {len(found) - 1:,} more such images)" if len(found) > 1 else ""
+    more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
     return [f"{found[0]}{more}"] if found else []
 
 
 def _nothing_readable(source: DataSource, problems: Sequence[Problem]) -> DataError:
     expected = f"readable images in {', '.join(source.splits)}"
-    received = "\n".join(problem.skipped_line for problem in problems) or "none"
-    message = f"expected {expected}. Received:\n{received}"
+    lines = first_lines([problem.skipped_line for problem in problems])
+    received = f"none:\n{lines}" if lines else "none"
+    message = f"expected {expected}. Received: {received}"
     return invalid(expected, received, source.data_dir, message)
 
 

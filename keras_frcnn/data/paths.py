@@ -20,8 +20,10 @@ def data_folder(data_dir: str) -> pathlib.Path:
     """
     if not data_dir or not os.path.isdir(data_dir):
         message = f"data_dir must be an existing folder. Received: {data_dir!r}"
-        if data_dir and not os.path.isabs(data_dir):
-            message += f", which is not in {os.getcwd()}: give its path as data_dir"
+        if not data_dir:
+            message = "data_dir is missing: give the folder of the data"
+        elif not os.path.isabs(data_dir):
+            message += f", looked for in {os.getcwd()}"
         raise invalid("an existing folder as data_dir", repr(data_dir), message=message)
     return pathlib.Path(data_dir).resolve()
 
@@ -98,7 +100,7 @@ class FileFinder:
         names = self._listing(self._folder(path.parent))
         stems = {_alike(path.name), _alike(os.path.splitext(path.name)[0])}
         near = sorted(name for stem in stems for name in names.get(stem, ()))
-        return f"; a file of nearly this name is {', '.join(near)}" if near else ""
+        return f"; a file with a similar name is {', '.join(near)}" if near else ""
 
     def _folder(self, folder: pathlib.Path) -> pathlib.Path:
         """Returns a folder, found like a file; if there is none, the path itself."""

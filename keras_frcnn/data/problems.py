@@ -6,12 +6,14 @@ turns the problems into an error or skips and counts them (``settle``); ``check-
 
 import dataclasses
 import enum
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 _SHOWN_PROBLEMS = 10
+_SHOWN_SPLITS = 12
 
 
 class ProblemKind(enum.StrEnum):
@@ -158,6 +160,27 @@ def invalid(expected: str, received: Any, file: Any = "", message: str = "") -> 
     )
 
 
+def unknown_split(split: str, known: Sequence[str], data_dir: Any, more: str = "") -> DataError:
+    """Returns the error for a split that does not exist, with the splits that do.
+
+    Args:
+        split: the split.
+        known: the splits that exist.
+        data_dir: the folder or file that should have the split.
+        more: what else a split can be, such as "the path of a .json file".
+    """
+    names = ", ".join(known[:_SHOWN_SPLITS]) + (", ..." if len(known) > _SHOWN_SPLITS else "")
+    expected = f"one of the splits {names or '(there are none)'}{', or ' if more else ''}{more}"
+    return invalid(expected, repr(split), data_dir)
+
+
+def first_lines(lines: Sequence[Any]) -> str:
+    """Returns the first ten of many lines, and how many there are more."""
+    num_more = len(lines) - _SHOWN_PROBLEMS
+    shown = [*map(str, lines[:_SHOWN_PROBLEMS])]
+    return "\n".join([*shown, *([f"... and {num_more:,} more"] if num_more > 0 else [])])
+
+
 def settle(problems: Sequence[Problem], on_bad_record: str) -> list[Problem]:
     """Raises the problems of a data set as an error, or accepts them, as the setting says.
 
@@ -173,13 +196,10 @@ def settle(problems: Sequence[Problem], on_bad_record: str) -> list[Problem]:
             first ten problems, and the flag that skips them.
     """
     if problems and on_bad_record == "error":
-        shown = [f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
-        if len(problems) > len(shown):
-            shown.append(f"  ... and {len(problems) - len(shown)} more")
+        lines = textwrap.indent(first_lines([f"- {problem}" for problem in problems]), "  ")
         raise DataError(
             *problems,
-            message=f"{len(problems)} problem(s) in the data:\n"
-            + "\n".join(shown)
-            + "\nCorrect the files, or skip and list these records with --on_bad_record=skip.",
+            message=f"{len(problems)} problem(s) in the data:\n{lines}\n"
+            "Correct the files, or skip and list these records with --on_bad_record=skip.",
         )
     return list(problems)

@@ -66,6 +66,8 @@ def locate(name: str) -> DetectionFiles:
             return DetectionFiles(name, folder / DETECTIONS, _read_run(folder / RESULTS))
     if path.is_file() or any(path.glob("comp4_det_*.txt")):
         return DetectionFiles(name, path, None)
+    if not path.exists():
+        raise ValueError(f"there is no file or folder of results {name}")
     raise ValueError(
         f"{name}: expected a folder with {DETECTIONS} and {RESULTS}, as evaluate writes them, the "
         "folder of such a run, a COCO results file, or a folder of VOC's text files"

@@ -1,4 +1,4 @@
-"""The losses of the evaluation split, by which a run shows that it learns its images by heart."""
+"""Measures the losses on the evaluation split, which show whether a run overfits."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -68,8 +68,8 @@ def weight_decay_loss(kernels, weight_decay):
 def nan_if_inputs_are(loss, images, boxes, labels):
     """Returns a loss, or NaN if an image or the box of an object is not finite.
 
-    Without this, nothing might show it: max pooling can pass over NaN, and no anchor matches a box
-    of NaN. But the gradient, and with it the weights, would become NaN.
+    Otherwise the loss might stay finite, because max pooling can skip NaN and no anchor matches a
+    box of NaN. But the gradient would become NaN, and then the weights.
 
     Args:
         loss: scalar.

@@ -5,16 +5,24 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_PATTERN = frozenset("*?[\\")
+
 
 def version_folder(output_dir: str | Path, version: int) -> Path:
     """Returns the folder of a version, after checking that it can be written.
 
     Raises:
-        ValueError: If the folder holds anything but a SavedModel, or the version is not positive.
+        ValueError: If the folder holds anything but a SavedModel, or its name is a pattern for
+            TensorFlow, or the version is not positive.
     """
     if version < 1:
         raise ValueError(f"version must be at least 1. Received: {version}")
     target = Path(output_dir) / str(version)
+    if not _PATTERN.isdisjoint(str(target)):
+        raise ValueError(
+            f"output_dir must not contain {' '.join(sorted(_PATTERN))}, because TensorFlow reads "
+            f"them as a pattern and cannot load a SavedModel from there. Received: {output_dir}"
+        )
     for folder in (target, *target.parents):
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} must be a folder for the SavedModel. Received: a file")

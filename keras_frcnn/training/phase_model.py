@@ -84,8 +84,7 @@ def _print_description(model, phase, origin, console):
     if config.resolved_warmup_steps != config.warmup_steps:
         console.print(
             f"warm-up: {config.resolved_warmup_steps} steps instead of --warmup_steps="
-            f"{config.warmup_steps}, because training takes only {config.steps} steps",
-            highlight=False,
+            f"{config.warmup_steps}, because training takes only {config.steps} steps"
         )
     console.print(
         f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "

@@ -17,7 +17,7 @@ from keras_frcnn.cli.command import (
     parse,
     user_errors,
 )
-from keras_frcnn.cli.main import COMMANDS
+from keras_frcnn.cli.main import COMMANDS, main
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import GROUPS, SETTINGS, write_flagfile
 from keras_frcnn.config.setting import FRACTION, POSITIVE, Option
@@ -517,6 +517,27 @@ def test_a_reader_that_left_ends_a_command_in_silence(monkeypatch, capsys):
             print("a line that is written when the command ends")
         assert caught.value.code == 128 + signal.SIGPIPE
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "show"), [("train", lambda: parse(TRAIN, ["--help"])), ("help", lambda: main([]))]
+)
+def test_help_that_cannot_be_printed_ends_without_a_traceback(name, show, monkeypatch, capsys):
+    for number, code in ((errno.EPIPE, 128 + signal.SIGPIPE), (errno.ENOSPC, 2)):
+        with open(os.devnull, "w") as stream:
+            error = OSError(number, os.strerror(number))
+
+            def fail(error=error):
+                raise error
+
+            broken = SimpleNamespace(write=stream.write, fileno=stream.fileno, flush=fail)
+            monkeypatch.setattr(sys, "stdout", broken)
+            with pytest.raises(SystemExit) as caught:
+                show()
+            assert caught.value.code == code
+    assert capsys.readouterr().err == (
+        f"keras-frcnn {name}: A file cannot be read or written: No space left on device\n"
+    )
 
 
 @pytest.fixture

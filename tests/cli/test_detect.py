@@ -114,7 +114,7 @@ def test_detect_from_end_to_end(run, make_image, model, checkpoint, tmp_path, ca
     output = capsys.readouterr()
     assert output.err == f"keras-frcnn detect: skipped: {unreadable['error']}\n"
     found = len(first["detections"]) + len(second["detections"])
-    assert f"{found} detections on 2 images: " in output.out
+    assert f"Images: 2, detections: {found}. Results: " in output.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "a.png",
         "b.png",

@@ -394,9 +394,10 @@ def test_what_cannot_be_compared_is_named(two, refusal, tmp_path, capsys):
     assert "must be two strings separated by commas, or empty. Received: (" in refuse(
         f"--compare={a}"
     )
-    assert f"{tmp_path / 'x'}: expected a folder with detections" in refuse(
+    assert f"there is no file or folder of results {tmp_path / 'x'}" in refuse(
         f"--compare={a},{tmp_path / 'x'}"
     )
+    assert f"{tmp_path}: expected a folder with detections" in refuse(f"--compare={a},{tmp_path}")
     assert "--checkpoint and --compare cannot be combined" in refuse(pair, "--checkpoint=x")
     assert "to be compared by coco" in refuse(pair, "--metric=coco")
     assert f"{a} was measured on another ground truth" in refuse(pair, "--eval_split=test")

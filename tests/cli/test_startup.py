@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn.cli import startup
-from keras_frcnn.training import precision
+from keras_frcnn.models import precision
 
 CHATTER = """\
 WARNING: All log messages before absl::InitializeLog() is called are written to STDERR

@@ -158,7 +158,7 @@ def test_a_run_that_was_moved_goes_on(train, tmp_path):
 
 
 def test_auto_precision_is_recorded_as_what_it_became(train, tmp_path, monkeypatch):
-    from keras_frcnn.training import precision
+    from keras_frcnn.models import precision
 
     monkeypatch.setattr(precision, "_read_cpu_flags", lambda: {"amx_bf16"})
     assert train("--precision=auto", "--steps=1", "--eval_every=0") == 0
@@ -273,7 +273,7 @@ def test_a_signal_ends_the_command_with_its_exit_code(train, tmp_path, monkeypat
     [("data_dir", "the folder of the data to train on"), ("output_dir", "the folder for the run")],
 )
 def test_a_missing_folder_is_named_at_once(flag, words, refusal, monkeypatch):
-    monkeypatch.setattr("keras_frcnn.training.precision.for_training", None)
+    monkeypatch.setattr("keras_frcnn.models.precision.for_training", None)
     assert refusal(f"--{flag}=") == f"--{flag} is missing: {words}"
 
 

@@ -91,7 +91,7 @@ def test_classes_that_look_alike_are_named():
     assert class_names.look_alikes(names) == [
         f"the classes {words}{end}"
         for words in (
-            "'Disc' and 'disc' and 'DISC'",
+            "'Disc', 'disc' and 'DISC'",
             "'person' and 'Person '",
             "'caf\u00e9' and 'cafe\\u0301'",
         )

@@ -142,7 +142,7 @@ def test_settling_raises_one_error_that_carries_the_problems(reading):
 def test_settling_needs_an_image(reading):
     reading.records = reading.records[2:]
     with pytest.raises(
-        DataError, match="data: expected readable images in train. Received:\ntrain"
+        DataError, match="data: expected readable images in train. Received: none:\ntrain"
     ):
         reading.settle(SOURCE)
 

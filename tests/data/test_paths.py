@@ -62,10 +62,10 @@ def test_all_files_of_a_stem_in_the_order_of_their_suffixes(folder):
 def test_names_that_nearly_fit_are_hints(folder):
     root = folder("P0.jpg", "p1.gif", "x.y.jpg")
     finder = FileFinder(root)
-    assert finder.hint(root / "p0") == "; a file of nearly this name is P0.jpg"
-    assert finder.hint(root / "p0.jpg") == "; a file of nearly this name is P0.jpg"
-    assert finder.hint(root / "p1") == "; a file of nearly this name is p1.gif"
-    assert finder.hint(root / "X.y") == "; a file of nearly this name is x.y.jpg"
+    assert finder.hint(root / "p0") == "; a file with a similar name is P0.jpg"
+    assert finder.hint(root / "p0.jpg") == "; a file with a similar name is P0.jpg"
+    assert finder.hint(root / "p1") == "; a file with a similar name is p1.gif"
+    assert finder.hint(root / "X.y") == "; a file with a similar name is x.y.jpg"
     assert finder.hint(root / "p2") == ""
 
 

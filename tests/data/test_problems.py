@@ -2,7 +2,16 @@
 
 import pytest
 
-from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid, settle
+from keras_frcnn.data.problems import (
+    DataError,
+    Problem,
+    ProblemKind,
+    Remedy,
+    first_lines,
+    invalid,
+    settle,
+    unknown_split,
+)
 
 
 def problem(**fields):
@@ -25,6 +34,19 @@ def test_an_error_carries_its_problem():
     (carried,) = error.problems
     assert (carried.kind, carried.file) == ("invalid_source", "data")
     assert (carried.expected, carried.received) == ("an existing folder", "none")
+
+
+def test_a_split_that_does_not_exist_is_named_with_those_that_do():
+    error = unknown_split("x", ["a", "b"], "voc")
+    assert str(error) == "voc: expected one of the splits a, b. Received: 'x'"
+    error = unknown_split("x", list("abcdefghijklmn"), "voc", "a pattern")
+    assert "splits a, b, c, d, e, f, g, h, i, j, k, l, ..., or a pattern. Received" in str(error)
+    assert "expected one of the splits (there are none). Received" in str(unknown_split("x", [], 1))
+
+
+def test_many_lines_are_cut():
+    assert (first_lines([]), first_lines(["a", "b"])) == ("", "a\nb")
+    assert first_lines(range(1012)).splitlines()[8:] == ["8", "9", "... and 1,002 more"]
 
 
 def test_settle_shows_ten_problems_and_counts_all():

@@ -23,7 +23,7 @@ from keras_frcnn.data.dataset import (
     map_in_threads,
 )
 from keras_frcnn.data.paths import data_folder, error_message
-from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
+from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid, unknown_split
 from keras_frcnn.data.readers import coco_json
 from keras_frcnn.data.readers.annotated import Header, read_header
 
@@ -197,9 +197,8 @@ def _locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, path
     files = [root / name] if name.endswith(".json") else files
     path = next((file for file in files if file.is_file()), None)
     if path is None:
-        known = ", ".join(available_splits(data_dir)) or "none in annotations/ or beside it"
-        expected = f"the path of a .json file or one of the splits: {known}"
-        raise invalid(expected, repr(split), data_dir)
+        more = "the path of a .json file"
+        raise unknown_split(split, available_splits(data_dir), data_dir, more)
     stem = path.stem.removeprefix(_PREFIX)
     folders = [root / stem, root / "images" / stem, root / "images"]
     folders += [path.parent] if name.endswith(".json") else []

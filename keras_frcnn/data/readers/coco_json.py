@@ -226,7 +226,8 @@ def _read_categories(path: pathlib.Path, items: list) -> dict[int, str]:
         key, name = (whole(item.id), item.name) if known else (None, None)
         if not is_id(key) or isinstance(key, str) or not is_text(name):
             place = f"{path}: categories[{number}]"
-            raise invalid("a whole number as id and a name", _describe(item), place)
+            expected = "a whole number as id and a name without control characters"
+            raise invalid(expected, _describe(item), place)
         if key in categories or name in names:
             twice = f"{key} or {name!r}"
             words = f"every category id and name must occur only once. Received twice: {twice}"

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 from keras_frcnn.data.paths import data_folder
-from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
+from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid, unknown_split
 
 MAX_BYTES = 2**28
 """Longer records are refused, because no image that can be read has as many bytes."""
@@ -25,7 +25,6 @@ HEADER_BYTES = _HEADER.size
 _CHECKSUM = struct.Struct("<I")
 _SUFFIX = r"(?:\.tfrecords?|\.records?)?"
 _NAME = re.compile(rf"(?P<split>.+?){_SUFFIX}(?:-\d+-of-(?P<count>\d+))?{_SUFFIX}")
-_SHOWN = 12
 
 
 class Place(NamedTuple):
@@ -75,13 +74,8 @@ def locate(data_dir: str, split: str) -> list[pathlib.Path]:
     names = {path: _split_of(path) for path in folder.glob("*") if path.is_file()}
     found = sorted(path for path, (name, _) in names.items() if name == pattern.name)
     if not found:
-        known = available_splits(data_dir)
-        more = ", ..." if len(known) > _SHOWN else ""
-        expected = (
-            "a pattern of TFRecord files, as in 'train-*.tfrecord', or one of the splits: "
-            f"{', '.join(known[:_SHOWN]) or 'none'}{more}"
-        )
-        raise invalid(expected, repr(split), data_dir)
+        more = "a pattern of TFRecord files such as 'train-*.tfrecord'"
+        raise unknown_split(split, available_splits(data_dir), data_dir, more)
     counts = {names[path][1] for path in found} - {0}
     if counts not in (set(), {len(found)}):
         expected = (

@@ -12,7 +12,14 @@ from collections.abc import Collection, Sequence
 from keras_frcnn.config import DataSource
 from keras_frcnn.data.dataset import Reading, map_in_threads
 from keras_frcnn.data.paths import FileFinder, data_folder, leads_out, read_lines
-from keras_frcnn.data.problems import DataError, Problem, ProblemKind, Remedy, invalid
+from keras_frcnn.data.problems import (
+    DataError,
+    Problem,
+    ProblemKind,
+    Remedy,
+    invalid,
+    unknown_split,
+)
 from keras_frcnn.data.readers import voc_xml
 from keras_frcnn.data.readers.annotated import AnnotatedImage, Header, read_header, to_reading
 
@@ -44,7 +51,6 @@ VOC_CLASSES = (
 
 _VOC_FOLDER = re.compile(r"VOC20(0[7-9]|1[0-2])")
 _FLAGGED = re.compile(r"(\S+)\s+(-1|0|1)")  # a line of a list of one class
-_SHOWN_SPLITS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,10 +161,7 @@ def _list_of(
         folder = next(iter(folders))
     path = folders[folder] / "ImageSets" / "Main" / f"{name}.txt" if folder in folders else None
     if path is None or not path.is_file():
-        known = available_splits(data_dir)
-        more = ", ..." if len(known) > _SHOWN_SPLITS else ""
-        expected = f"one of the splits {', '.join(known[:_SHOWN_SPLITS])}{more}"
-        raise invalid(expected, repr(split), data_dir)
+        raise unknown_split(split, available_splits(data_dir), data_dir)
     return folder, path
 
 
@@ -280,7 +283,7 @@ def _read_header(entry: Entry, problems: list[Problem]) -> tuple[str, Header | N
     path, *others = images
     if others:
         names = ", ".join(ascii(other.name)[1:-1] for other in others)
-        words = f"{names} may also be the image {entry.stem}; {ascii(path.name)[1:-1]} is used"
+        words = f"{ascii(path.name)[1:-1]} is used for the image {entry.stem}, and {names} is not"
         problems.append(Problem(kind=ProblemKind.SIMILAR_FILE, file=str(path), message=words))
     header, problem = read_header(path)
     problems += [problem] if problem else []

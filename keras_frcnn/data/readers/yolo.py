@@ -25,7 +25,7 @@ from keras_frcnn.data.paths import (
     find_images,
     read_lines,
 )
-from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid
+from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, invalid, unknown_split
 from keras_frcnn.data.readers.annotated import (
     AnnotatedImage,
     AnnotatedObject,
@@ -188,8 +188,7 @@ def _entries_of(data: DataFile, data_dir: str, split: str) -> list[str]:
         return data.splits[split]
     if split == "trainval" and {"train", "val"} <= {*data.splits}:
         return data.splits["train"] + data.splits["val"]
-    expected = f"one of the splits {', '.join(available_splits(data_dir))}"
-    raise invalid(expected, repr(split), data.path)
+    raise unknown_split(split, available_splits(data_dir), data.path)
 
 
 def _images_of(data: DataFile, entry: str, problems: list[Problem]) -> Iterator[pathlib.Path]:

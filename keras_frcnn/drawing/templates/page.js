@@ -1,4 +1,4 @@
-// What pages add for the mouse and the keyboard; without this script they show the same.
+// Sorting, filtering and enlarging. Without this script, pages show the same contents.
 const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
 
 // A click on the title of a column sorts the table; a field above a long table filters its rows.

@@ -32,6 +32,13 @@ RESULTS = "results.json"
 """The name of the JSON file of an evaluation."""
 
 _KINDS = tuple(kind_name(kind) for kind in Kind)
+# Detections are counted three times: of any score, the best n of a class with n objects, and from
+# the score on that gives the best F1, as the page counts them.
+_PARTS = {"top": _KINDS, "kept": (*_KINDS, MISSED)}
+_ERROR_COLUMNS = (
+    *(*_KINDS, MISSED),
+    *(f"{prefix}_{name}" for prefix, names in _PARTS.items() for name in names),
+)
 _SCALAR_LIST = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")
 
 
@@ -52,8 +59,8 @@ def write_evaluation(summary: Summary, folder: str | Path) -> list[str]:
     write_json(evaluation_to_dict(summary), folder / RESULTS)
     tables = {
         "per_class.csv": _class_rows(summary),
-        "errors.csv": _error_rows(summary.errors),
-        "confusions.csv": _confusion_rows(summary.errors),
+        "errors.csv": _error_rows(summary.errors, summary.kept),
+        "confusions.csv": _confusion_rows(summary.errors, summary.kept),
         "pr_curves.csv": _curve_rows(summary.curves),
     }
     if summary.recall is not None:
@@ -94,7 +101,7 @@ def evaluation_to_dict(summary: Summary) -> dict[str, Any]:
             "sha256": ground_truth.fingerprint(truth),
         },
         "intervals": _intervals_to_dict(summary.intervals, truth.class_names),
-        "errors": _errors_to_dict(summary.errors) | {"gains": dict(summary.gains)},
+        "errors": {**_errors_to_dict(summary.errors, summary.kept), "gains": dict(summary.gains)},
         "pr_curves": [_curve_to_dict(curve) for curve in summary.curves],
         "proposal_recall": _recall_to_dict(summary),
         "settings": dict(summary.settings),
@@ -159,24 +166,33 @@ def write_csv(rows: Iterable[Sequence[Any]], path: str | Path) -> None:
         csv.writer(file).writerows([["" if v != v else v for v in row] for row in rows])
 
 
-def _errors_to_dict(split: ErrorSplit) -> dict[str, Any]:
-    names = split.truth.class_names
-    counts, top, missed = split.counts(), split.counts(top=True), split.num_missed()
-    confusions = _confusion_rows(split)
+def _errors_to_dict(split: ErrorSplit, kept: ErrorSplit) -> dict[str, Any]:
+    counts, names = _error_counts(split, kept), split.truth.class_names
+    confusions = _confusion_rows(split, kept)
     return {
-        **_tally(counts.sum(axis=0), top.sum(axis=0), missed.sum()),
+        **_tally(counts.sum(axis=0)),
         "iou_threshold": split.iou_threshold,
         "score_threshold": split.score_threshold,
-        "classes": {
-            name: _tally(*of) for name, *of in zip(names, counts, top, missed, strict=True)
-        },
+        "kept_score_threshold": kept.score_threshold,
+        "classes": {name: _tally(row) for name, row in zip(names, counts, strict=True)},
         "confusions": [dict(zip(confusions[0], row, strict=True)) for row in confusions[1:]],
     }
 
 
-def _tally(counts: np.ndarray, top: np.ndarray, missed: int) -> dict[str, Any]:
-    by_kind = dict(zip(_KINDS, counts.tolist(), strict=True))
-    return by_kind | {MISSED: int(missed), "top": dict(zip(_KINDS, top.tolist(), strict=True))}
+def _error_counts(split: ErrorSplit, kept: ErrorSplit) -> np.ndarray:
+    """Returns the columns ``_ERROR_COLUMNS``, one row for each class."""
+    missed, top = split.num_missed(), split.counts(top=True)
+    columns = (split.counts(), missed, top, kept.counts(), kept.num_missed())
+    return np.column_stack(columns)
+
+
+def _tally(row: np.ndarray) -> dict[str, Any]:
+    named = dict(zip(_ERROR_COLUMNS, row.tolist(), strict=True))
+    nested = {
+        prefix: {name: named.pop(f"{prefix}_{name}") for name in names}
+        for prefix, names in _PARTS.items()
+    }
+    return named | nested
 
 
 def _curve_to_dict(curve: precision_recall.Curve) -> dict[str, Any]:
@@ -218,22 +234,24 @@ def _class_rows(summary: Summary) -> list[list]:
     return rows
 
 
-def _error_rows(split: ErrorSplit) -> list[list]:
-    rows = [["class", "num_gt", *_KINDS, MISSED, *(f"top_{name}" for name in _KINDS)]]
-    columns_ = (split.num_gt(), split.counts(), split.num_missed(), split.counts(top=True))
-    for name, num_gt, counts, missed, top in zip(split.truth.class_names, *columns_, strict=True):
-        rows.append([name, int(num_gt), *counts.tolist(), int(missed), *top.tolist()])
-    return rows
+def _error_rows(split: ErrorSplit, kept: ErrorSplit) -> list[list]:
+    counts = zip(split.num_gt().tolist(), _error_counts(split, kept).tolist(), strict=True)
+    rows = [
+        [name, num_gt, *row]
+        for name, (num_gt, row) in zip(split.truth.class_names, counts, strict=True)
+    ]
+    return [["class", "num_gt", *_ERROR_COLUMNS], *rows]
 
 
-def _confusion_rows(split: ErrorSplit) -> list[list]:
+def _confusion_rows(split: ErrorSplit, kept: ErrorSplit) -> list[list]:
     """Returns the pairs of classes that were confused, most frequent first."""
-    counts, names = split.confusions(), split.truth.class_names
-    said, true = np.nonzero(counts)
+    names, counts = split.truth.class_names, split.confusions()
+    of_kept = kept.confusions()
+    said, true = np.nonzero(counts | of_kept)
     order = np.argsort(-counts[said, true], kind="stable")
     pairs = zip(said[order].tolist(), true[order].tolist(), strict=True)
-    rows = [[names[i], names[j], int(counts[i, j])] for i, j in pairs]
-    return [["said", "true", "detections"], *rows]
+    rows = [[names[i], names[j], int(counts[i, j]), int(of_kept[i, j])] for i, j in pairs]
+    return [["said", "true", "detections", "kept_detections"], *rows]
 
 
 def _curve_rows(some: Iterable[precision_recall.Curve]) -> Iterable[list]:

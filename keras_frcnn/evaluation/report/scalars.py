@@ -9,7 +9,7 @@ _OVERVIEW = {"loss": "loss", "mAP_area": "mAP", "COCO/AP": "mAP"}
 
 
 def with_overview(values: Mapping[str, float]) -> dict[str, float]:
-    """Adds the total loss and mean AP once more, under the names "1_overview/loss" and "/mAP".
+    """Adds the total loss and mean AP once more, as "1_overview/loss" and "1_overview/mAP".
 
     TensorBoard opens on its first groups, which it sorts by name. It has no setting for their
     order, and its custom layouts are a tab that has to be chosen first.

@@ -78,7 +78,7 @@ KINDS = {
         True,
     ),
     "similar_file": Kind(
-        "Images of nearly one name", "Another file could be the image as well.", True
+        "Images with similar file names", "More than one file could be the image.", True
     ),
     "cut_off": Kind(
         "Limits that are too low",

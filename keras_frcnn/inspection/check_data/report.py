@@ -23,7 +23,8 @@ def print_report(report: Report, console: Console) -> None:
     if report.statistics["classes"]:
         console.print(_classes(report))
     if sum(report.statistics["box_sizes"]["as_stored"]):
-        console.print(_sizes(report), soft_wrap=False)
+        console.print(_sizes(report))
+        console.print(below_stride(report), style="dim", soft_wrap=False)
         console.print(_ratios(report))
     for remark in report.source.remarks:
         console.print(remark, style="dim")
@@ -91,7 +92,7 @@ def _classes(report: Report) -> Table:
 
 def _sizes(report: Report) -> Table:
     sizes = report.statistics["box_sizes"]
-    table = Table(header_style="bold", caption=below_stride(report), caption_justify="left")
+    table = Table(header_style="bold")
     table.add_column("box side")
     for title in ("as stored", "", "as resized", ""):
         table.add_column(title, justify="right" if title else "left")

@@ -124,7 +124,7 @@ class Evaluator(keras.callbacks.Callback):
         if losses:
             images = f"{len(self.eval_losses.rows)} of {len(self.dataset.records)} images"
             text = f"evaluation losses, {images}: {losses_text(losses)}"
-            self.bar.console.print(text, highlight=False, soft_wrap=True)
+            self.bar.console.print(text)
 
     def _write_events(self, step, values, detections, proposals):
         with self.writer.as_default(step=step):

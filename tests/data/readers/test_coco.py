@@ -120,7 +120,7 @@ def test_layouts(tmp_path, annotations, images, split):
 
 def test_a_split_that_is_not_there_is_named_with_those_that_are(folder):
     message = refusal(folder.add(1), ("val2017",))
-    assert "one of the splits: train. Received: 'val2017'" in message
+    assert "one of the splits train, or the path of a .json file. Received: 'val2017'" in message
     (folder.root / "annotations" / "captions_train.json").write_text("{}")
     assert coco.available_splits(str(folder.root)) == ["train"]
     assert "'labels.json'" in refusal(folder, ("labels.json",))
@@ -518,7 +518,7 @@ def test_what_label_studio_exports(tmp_path, name):
     folder.add("a", ([0, 0, 5, 5], 3), file_name=name)
     (record,) = load(folder, ("result.json",)).records
     assert record.path == str(tmp_path / "images" / "a.jpg") and len(record.boxes) == 1
-    assert "one of the splits: result.json. Received: 'train'" in refusal(folder)
+    assert "one of the splits result.json, or the path of a .json" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", ["sub/a.jpg", "images/sub/a.jpg", "..\\..\\b.jpg"])

@@ -58,9 +58,9 @@ def test_a_split_is_a_prefix_or_a_pattern(tmp_path, split, expected):
 def test_a_missing_split_names_those_that_there_are(tmp_path):
     touch(tmp_path, "b-00000-of-00001.tfrecord", "a.record", "notes.txt")
     words = refusal(tmp_path, "c")
-    assert "splits: a, b. Received: 'c'" in words and "train-*.tfrecord" in words
+    assert "splits a, b, or a pattern" in words and "train-*.tfrecord'. Received: 'c'" in words
     assert "existing folder" in refusal(tmp_path / "none", "c")
-    assert "existing folder" in refusal("", "c")
+    assert "data_dir is missing" in refusal("", "c")
 
 
 def test_a_split_must_be_whole_unless_a_pattern_asks_for_less(tmp_path):

@@ -239,7 +239,7 @@ def test_wrong_folders_and_splits_are_named(voc_folder, tmp_path):
         _load(folder, ("none",))
     with pytest.raises(ValueError, match="expected one entry of image sets.* Received: none"):
         _load(folder, ())
-    with pytest.raises(ValueError, match="existing folder. Received: ''"):
+    with pytest.raises(ValueError, match="data_dir is missing: give the folder of the data"):
         _load("")
     with pytest.raises(ValueError, match="existing folder. Received: '.*nowhere'"):
         _load(tmp_path / "nowhere")
@@ -331,7 +331,7 @@ def test_problems_are_collected(voc_folder):
 def test_a_split_without_any_readable_image_is_an_error(voc_folder):
     folder = voc_folder().add("a")
     folder.annotation("a").unlink()
-    with pytest.raises(ValueError, match="expected readable images in train.*\n.*a.xml"):
+    with pytest.raises(ValueError, match="expected readable images in train. Received: none:\n.*a"):
         _load(folder, on_bad_record="skip")
 
 
@@ -396,11 +396,11 @@ def test_files_are_found_in_either_form_of_unicode(voc_folder, listed, stored):
 def test_a_name_in_another_case_is_a_hint(voc_folder):
     folder = voc_folder().add("P0", split="other").add("a")
     folder.line("train", "p0")
-    words = "p0.xml: the annotation is missing; a file of nearly this name is P0.xml"
+    words = "p0.xml: the annotation is missing; a file with a similar name is P0.xml"
     with pytest.raises(ValueError, match=words):
         _load(folder)
     folder.image("a").rename(folder.image("A", ".gif"))
-    with pytest.raises(ValueError, match=r"a: the image is missing .*; .* nearly .* is A.gif"):
+    with pytest.raises(ValueError, match=r"a: the image is missing .*; .* similar .* is A.gif"):
         _load(folder)
 
 
@@ -412,11 +412,11 @@ def test_two_files_for_one_image_are_named(voc_folder):
         str(folder.image("p1", ".Jpg")),
     ]
     assert dataset.remarks == [
-        f"{folder.image('p0')}: p0.png may also be the image p0; p0.jpg is used"
+        f"{folder.image('p0')}: p0.jpg is used for the image p0, and p0.png is not"
     ]
     assert dataset.skipped == []
     folder.add("p1", suffix=".jpg", split="other")
-    assert _load(folder).remarks[0].endswith("p0.jpg is used (and 1 more such images)")
+    assert _load(folder).remarks[0].endswith("p0.png is not (and 1 more)")
 
 
 def test_a_list_of_one_class_stands_for_the_images_with_the_class(voc_folder):

@@ -85,7 +85,34 @@ def test_json_of_the_errors(tmp_path):
     assert errors["gains"]["confusion"] == 0.5
     assert errors["classes"]["cat"]["background"] == 1
     assert errors["classes"]["dog, hot"]["top"]["correct"] == 1
-    assert errors["confusions"] == [{"said": "cat", "true": "dog, hot", "detections": 1}]
+    pair = {"said": "cat", "true": "dog, hot"}
+    assert errors["confusions"] == [pair | {"detections": 1, "kept_detections": 1}]
+
+
+def test_errors_of_all_detections_and_of_those_from_the_best_score_on(tmp_path):
+    """The F1 is highest from 0.5 on, which leaves out the cat on nothing."""
+    result_files.write_evaluation(small(), tmp_path)
+    errors = json.loads((tmp_path / "results.json").read_text())["errors"]
+    assert errors["kept_score_threshold"] == 0.5
+    assert (errors["background"], errors["kept"]["background"]) == (1, 0)
+    assert (errors["kept"]["correct"], errors["kept"]["confusion"]) == (1, 1)
+    assert errors["classes"]["cat"]["kept"]["background"] == errors["kept"]["missed"] == 0
+    header, dog, cat = read_csv(tmp_path / "errors.csv")
+    dog, cat = (dict(zip(header, row, strict=True)) for row in (dog, cat))
+    assert (cat["background"], cat["kept_background"], cat["kept_confusion"]) == ("1", "0", "1")
+    assert (dog["correct"], dog["kept_correct"], dog["kept_missed"]) == ("1", "1", "0")
+
+
+def test_files_count_the_confusions_of_low_scores_apart(tmp_path):
+    data = dataset(record("1", (A, 0), (B, 0)), class_names=NAMES)
+    summary = make(data, {"1": found((A, 0.5, 0), (B, 0.25, 1))})
+    result_files.write_evaluation(summary, tmp_path)
+    assert read_csv(tmp_path / "confusions.csv") == [
+        ["said", "true", "detections", "kept_detections"],
+        ["cat", "dog, hot", "1", "0"],
+    ]
+    errors = json.loads((tmp_path / "results.json").read_text())["errors"]
+    assert (errors["missed"], errors["kept"]["missed"]) == (0, 1)
 
 
 def test_lists_of_numbers_stand_on_one_line(tmp_path):
@@ -108,7 +135,7 @@ def test_csv(tmp_path):
     header, *rows = read_csv(tmp_path / "errors.csv")
     assert [dict(zip(header, row, strict=True))["confusion"] for row in rows] == ["0", "1"]
     assert [dict(zip(header, row, strict=True))["top_correct"] for row in rows] == ["1", "0"]
-    assert read_csv(tmp_path / "confusions.csv")[1:] == [["cat", "dog, hot", "1"]]
+    assert read_csv(tmp_path / "confusions.csv")[1:] == [["cat", "dog, hot", "1", "1"]]
     assert read_csv(tmp_path / "pr_curves.csv") == [
         ["class", "iou", "recall", "precision", "score"],
         ["dog, hot", "0.5", "0.5", "1.0", "0.5"],

@@ -331,9 +331,11 @@ def test_what_pillow_reads_and_tensorflow_does_not_is_broken(folder, check, tmp_
     assert [record.image_id for record in load_images(mended, ("train",)).records] == ["a", "c"]
 
 
-@pytest.mark.parametrize("data_dir", ["", "/no/such/folder"])
-def test_a_missing_folder_is_an_error(data_dir):
-    with pytest.raises(ValueError, match="data_dir must be an existing folder"):
+@pytest.mark.parametrize(
+    ("data_dir", "words"), [("", "is missing"), ("/no/such/folder", "must be an existing folder")]
+)
+def test_a_missing_folder_is_an_error(data_dir, words):
+    with pytest.raises(ValueError, match=f"data_dir {words}"):
         checks.check(Config(data_dir=data_dir))
 
 

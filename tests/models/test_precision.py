@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.training import precision
+from keras_frcnn.models import precision
 
 
 @pytest.fixture
