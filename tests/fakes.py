@@ -42,6 +42,7 @@ SMALL = Config(
     lr_boundaries=(),
     warmup_steps=0,
     eval_every=3,
+    eval_loss_images=0,
     log_every=2,
     num_images=2,
     score_threshold=0.0,

@@ -39,6 +39,7 @@ def config(data_dir):
         head_dropout=0.5,
         check_images=False,
         num_images=0,
+        eval_loss_images=100,
     )
 
 
