@@ -45,6 +45,7 @@ COMMAND = Command(
             output="file",
         ),
     ),
+    writes=run_folder.CONTENTS,
 )
 
 _FOLDERS = ("output_dir", "data_dir")
