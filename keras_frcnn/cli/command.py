@@ -140,7 +140,7 @@ def user_errors(command: Command, output: str = "") -> Iterator[None]:
     try:
         with signals.handled(_interrupt):
             yield
-            sys.stdout.flush()
+            print(end="", flush=True)  # there may be no sys.stdout
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
         _complain(command, "stopped")

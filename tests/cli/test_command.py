@@ -519,6 +519,12 @@ def test_a_reader_that_left_ends_a_command_in_silence(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_command_needs_no_output(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as after >&-
+    with user_errors(TRAIN):
+        print("nobody reads this")
+
+
 @pytest.fixture
 def moved_run(tmp_path, monkeypatch):
     """Returns a function that gives the data settings of a run as seen from another folder."""
