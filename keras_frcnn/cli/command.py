@@ -140,7 +140,8 @@ def user_errors(command: Command, output: str = "") -> Iterator[None]:
     try:
         with signals.handled(_interrupt):
             yield
-            print(end="", flush=True)  # there may be no sys.stdout
+            if sys.stdout is not None:  # as after >&-
+                sys.stdout.flush()
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
         _complain(command, "stopped")
