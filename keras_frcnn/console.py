@@ -38,6 +38,9 @@ class Console(rich.console.Console):
         if kwargs.get("width") is None and not self.is_terminal:
             self.width = _UNLIMITED
 
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would end the program without a word, with exit code 1
+
     def render_str(self, text: str, **kwargs: Any) -> Text:
         return super().render_str(_plain_lines(text), **kwargs)
 

@@ -26,8 +26,11 @@ def write_text(path: str | os.PathLike, text: str, errors: str = "strict") -> No
     try:
         part.write_text(text, encoding="utf-8", errors=errors)
         os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError):  # it names the other file, or none if the disk is full
+            error.filename, error.filename2 = str(path), None
+        if part.is_file():
+            part.unlink()
         raise
 
 
@@ -70,7 +73,8 @@ def fault(error: BaseException, place: str = "") -> str:
         The reason as a sentence, or "" if the error has another cause.
     """
     if isinstance(error, OSError) and error.errno:
-        name = error.filename if isinstance(error.filename, str) else ""
+        name = error.filename2 or error.filename  # a failed replacement lies in its target
+        name = name if isinstance(name, str) else ""
         known = error.errno in (_FAULTS_OF_A_NAME if name else _FAULTS)
         reason = os.strerror(error.errno) if known else ""
     else:

@@ -1,6 +1,7 @@
 """The console: texts of users are printed as they are, and never control the terminal."""
 
 import io
+import os
 
 import pytest
 from rich.table import Table
@@ -80,3 +81,14 @@ def test_a_progress_bar_shows_its_title_as_it_is(monkeypatch):
 def test_without_a_terminal_there_is_no_progress_bar(capsys):
     assert list(with_progress("abc", "Reading", 3)) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_reader_that_left_is_an_error_as_for_any_output():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(os.dup(writing), "w") as pipe:
+        with pytest.raises(BrokenPipeError):
+            Console(file=pipe).print("a")
+        with open(os.devnull, "w") as nowhere:  # what the pipe still holds goes nowhere
+            os.dup2(nowhere.fileno(), pipe.fileno())
+    os.close(writing)

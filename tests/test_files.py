@@ -43,6 +43,23 @@ def test_folders_that_are_there_or_can_be_made_are_fine(name, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_an_error_in_writing_names_the_file_that_was_meant(tmp_path, monkeypatch):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        files.write_text(tmp_path / "a.json", "new")
+    assert caught.value.filename == str(tmp_path / "a.json")
+    assert os.listdir(tmp_path) == ["a.json"]
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write_text(tmp_path / "b.json", "new")
+    message = f"{tmp_path / 'b.json'} cannot be read or written: No space left on device"
+    assert files.fault(caught.value, "elsewhere") == message
+
+
 def test_a_file_in_the_way_is_named(occupied, tmp_path):
     reason = f"{occupied}: Not a directory"
     assert files.unwritable(occupied) == reason
@@ -83,6 +100,10 @@ H5PY = (
         (OSError(errno.EROFS, "x", "b"), "b cannot be read or written: Read-only file system"),
         (FileExistsError(17, "x", "b"), "b cannot be read or written: File exists"),
         (FileNotFoundError(2, "x", "b"), "b cannot be read or written: No such file or directory"),
+        (
+            IsADirectoryError(21, "x", "a/new.keras", None, "a/best.keras"),
+            "a/best.keras cannot be read or written: Is a directory",
+        ),
         (OSError(errno.EFBIG, "x"), "runs/a cannot be read or written: File too large"),
         (RuntimeError(H5PY), "runs/a cannot be read or written: No space left on device"),
         (

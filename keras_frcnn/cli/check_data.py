@@ -52,6 +52,7 @@ COMMAND = Command(
         ),
         Option("allow", tuple[str, ...], (), "Kinds of findings that do not count as problems."),
     ),
+    writes=("check.json", "check.html"),
     settings=(
         *settings_of("data"),
         "seed",

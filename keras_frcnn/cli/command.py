@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,6 +53,8 @@ class Command:
         doc: The text above the flags in ``--help``: the docstring of the command's module.
         options: The command's own flags. They may have the names of settings that are not in
             ``settings``.
+        writes: What the command writes into its ``--output_dir``: the names of files, and those of
+            folders with a "/" at the end.
         settings: The names of the settings that the command uses. Other settings are refused on
             the command line but ignored in a flagfile, so that one flagfile serves every command.
     """
@@ -60,6 +62,7 @@ class Command:
     name: str
     doc: str
     options: tuple[Option, ...] = ()
+    writes: tuple[str, ...] = ()
     settings: tuple[str, ...] = tuple(SETTINGS)
 
     @property
@@ -99,7 +102,9 @@ def parse(
         flag_values = _read(command, argv)
         for option in command.flags.values():
             if option.output:
-                check_output(option.name, flag_values[option.name].value, option.output)
+                contents = command.writes if option.name == "output_dir" else ()
+                value = flag_values[option.name].value
+                check_output(option.name, value, option.output, contents)
         options = SimpleNamespace(**{o.name: flag_values[o.name].value for o in command.options})
         return config_flags.to_config(flag_values, base(options), command.settings), options
 
@@ -135,7 +140,8 @@ def user_errors(command: Command, output: str = "") -> Iterator[None]:
     try:
         with signals.handled(_interrupt):
             yield
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as after >&-
+                sys.stdout.flush()
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
         _complain(command, "stopped")
@@ -211,18 +217,22 @@ def _find_data(config: Config, folder: Path) -> Config:
     )
 
 
-def check_output(name: str, path: str, kind: str = "folder") -> None:
+def check_output(name: str, path: str, kind: str = "folder", contents: Iterable[str] = ()) -> None:
     """Checks that an output can be written, before the work that leads to it.
 
     Args:
         name: the flag that names the output.
         path: the output; if empty, nothing is checked.
         kind: "folder" or "file". A folder may be missing.
+        contents: what will be written into a folder, as in ``Command.writes``.
 
     Raises:
         ValueError: If the output cannot be written. The error names the flag and the place.
     """
-    reason = files.unwritable(path, kind == "folder") if path else ""
+    if not path:
+        return
+    places = {path: kind == "folder"} | {os.path.join(path, c): c.endswith("/") for c in contents}
+    reason = next(filter(None, map(files.unwritable, places, places.values())), "")
     if reason:
         raise ValueError(
             f"--{name} must be a {kind} that can be written to. Received: {path} ({reason})"

@@ -25,6 +25,8 @@ from keras_frcnn.config import Config
 from keras_frcnn.config.setting import FRACTION, Option
 from keras_frcnn.console import COMPILING, say, with_progress
 
+_RESULTS = "detections.json"
+
 COMMAND = Command(
     "detect",
     __doc__,
@@ -55,6 +57,7 @@ COMMAND = Command(
             limits=FRACTION,
         ),
     ),
+    writes=(_RESULTS,),
     settings=(
         "precision",
         "shorter_side",
@@ -67,7 +70,6 @@ COMMAND = Command(
     ),
 )
 
-_RESULTS = "detections.json"
 _UNFINISHED = "unfinished"  # in results that are not complete: all settings that they depend on
 
 

@@ -106,6 +106,10 @@ COMMAND = Command(
             output="folder",
         ),
     ),
+    writes=(
+        *("results.json", "per_class.csv", "errors.csv", "confusions.csv", "pr_curves.csv"),
+        *("proposal_recall.csv", "report.html", inputs.DETECTIONS, "voc/"),
+    ),
     settings=(
         "seed",
         *settings_of("data", "detections"),
@@ -311,7 +315,9 @@ def _write_scalars(summary, folder, step):
 
     from keras_frcnn.evaluation.report import scalars
 
-    with tf.summary.create_file_writer(str(folder)).as_default(step=step):
+    writer = tf.summary.create_file_writer
+    # An error names this folder, which may be another one than that of the results.
+    with user_errors(COMMAND, str(folder)), writer(str(folder)).as_default(step=step):
         for name, value in scalars.with_overview(scalars.of_summary(summary)).items():
             tf.summary.scalar(name, value)
 
@@ -340,5 +346,5 @@ def _base(options: SimpleNamespace) -> Config:
     if not options.output_dir:
         name = "detections" if options.detections_only else "evaluation"
         options.output_dir = str(Path(options.checkpoint).parent / name)
-        check_output("output_dir", options.output_dir)
+        check_output("output_dir", options.output_dir, contents=COMMAND.writes)
     return config

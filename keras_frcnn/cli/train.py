@@ -46,6 +46,7 @@ COMMAND = Command(
             output="file",
         ),
     ),
+    writes=run_folder.CONTENTS,
 )
 
 _FOLDERS = ("output_dir", "data_dir")

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from keras_frcnn import files
 from keras_frcnn.console import plain
 
 
@@ -26,7 +27,7 @@ def write(path: Path, template: str, **values: Any) -> None:
     Raises:
         jinja2.UndefinedError: If the template uses a value that is missing.
     """
-    path.write_text(_ENVIRONMENT.get_template(template).render(values), encoding="utf-8")
+    files.write_text(path, _ENVIRONMENT.get_template(template).render(values))
 
 
 def macros(template: str) -> Any:

@@ -7,6 +7,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.console import Console, plain
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import aspects_of
+from keras_frcnn.inspection import suitability
 
 RunData = tuple[Dataset, Dataset | None]
 """The training split, and the evaluation split; None if the run is not evaluated."""
@@ -16,8 +17,7 @@ def read_data(config: Config) -> RunData:
     """Reads the annotations and the headers of the images, which does not need TensorFlow.
 
     Raises:
-        ValueError: If a file, a split or a setting is wrong, or if there is nothing to learn from
-            or to evaluate on. The error names it.
+        ValueError: If a file, a split or a setting is wrong. The error names it.
     """
     train_data = data.load(config, config.train_split)
     if not config.is_evaluated:
@@ -37,7 +37,8 @@ def load_data(config: Config, console: Console, run_data: RunData | None = None)
         The data without broken images.
 
     Raises:
-        ValueError: If a file, a split, an image or a setting is wrong. The error names it.
+        ValueError: If a file, a split, an image or a setting is wrong, or if there is nothing to
+            learn from or to evaluate on. The error names it.
     """
     train_data, eval_data = run_data or read_data(config)
     train_data = data.check_images(train_data, config)
@@ -48,8 +49,6 @@ def load_data(config: Config, console: Console, run_data: RunData | None = None)
         return train_data, None
     eval_data = data.check_images(eval_data, config)
     _print_contents("evaluate", eval_data, config, console)
-    from keras_frcnn.inspection import suitability
-
     shared = suitability.shared_images(train_data.records, eval_data.records, config)
     if shared:
         console.print(f"  {plain(shared)}")
@@ -64,8 +63,6 @@ def _print_contents(title, dataset, config, console):
         f"{plain(name)} {count}" for name, count in zip(dataset.class_names, counts, strict=True)
     )
     console.print(f"{title}: {len(dataset.records)} images; {objects}")
-    from keras_frcnn.inspection import suitability  # loads TensorFlow
-
     lines = [*dataset.remarks, *suitability.cut_off(dataset.records, config)]
     for line in [*lines, *(f"skipped: {line}" for line in dataset.skipped)]:
         console.print(f"  {plain(line)}")

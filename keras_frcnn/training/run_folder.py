@@ -23,6 +23,12 @@ EVALUATIONS = "evaluations.jsonl"
 TRAIN_EVENTS = "train"
 EVAL_EVENTS = "eval"
 
+CONTENTS = (
+    *(CONFIG, LAST_CHECKPOINT, BEST_CHECKPOINT, EVALUATIONS),
+    *(f"{TRAIN_EVENTS}/", f"{EVAL_EVENTS}/"),
+)
+"""What every run writes; the names of folders end in "/"."""
+
 CHANGEABLE = (
     "learning_rate",
     "lr_schedule",

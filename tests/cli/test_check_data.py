@@ -81,6 +81,7 @@ def test_what_is_asked_for_is_written(folder, capsys, tmp_path):
     out, fixed = tmp_path / "deep" / "out", tmp_path / "fixed"
     assert _main(folder, f"--output_dir={out}", f"--fix={fixed}") == 1
     assert sorted(path.name for path in out.iterdir()) == ["check.html", "check.json"]
+    assert set(cli.COMMAND.writes) == {"check.html", "check.json"}
     assert json.loads((out / "check.json").read_text())["counts"]["degenerate_box"] == 1
     assert (fixed / "Annotations" / "b.xml").is_file()
     text = capsys.readouterr().out

@@ -540,6 +540,12 @@ def test_help_that_cannot_be_printed_ends_without_a_traceback(name, show, monkey
     )
 
 
+def test_a_command_needs_no_output(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as after >&-
+    with user_errors(TRAIN):
+        print("nobody reads this")
+
+
 @pytest.fixture
 def moved_run(tmp_path, monkeypatch):
     """Returns a function that gives the data settings of a run as seen from another folder."""
@@ -577,6 +583,32 @@ def test_data_that_are_here_or_lost_keep_their_path(moved_run, tmp_path):
     config = moved_run(output_dir="runs/b", classes_file="classes.txt")  # the run was renamed
     assert (config.classes_file, config.test_proposals) == ("classes.txt", "rpn")
     assert moved_run(output_dir="/".join("abcdefghijklmnop"), data_dir="lost").data_dir == ("lost",)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_folder", "reason"),
+    [
+        ("a.json", True, "a.json: is not a file"),
+        ("a.json", False, ""),
+        ("charts", True, ""),
+        ("charts", False, "charts: Not a directory"),
+    ],
+)
+def test_what_is_in_the_way_of_an_output_is_named_first(
+    content, is_folder, reason, tmp_path, refusal
+):
+    option = Option("output_dir", str, "", "Results.", output="folder")
+    command = Command("draw", "", (option,), writes=("a.json", "charts/"), settings=())
+    path = tmp_path / content
+    path.mkdir() if is_folder else path.touch()
+    flag = f"--output_dir={tmp_path}"
+    if not reason:
+        parse(command, [flag])
+        return
+    assert refusal(flag, command=command) == (
+        "--output_dir must be a folder that can be written to. "
+        f"Received: {tmp_path} ({tmp_path / reason})"
+    )
 
 
 # --- help ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_frcnn import data
-from keras_frcnn.cli.evaluate import main
+from keras_frcnn.cli.evaluate import COMMAND, main
 from keras_frcnn.console import Console
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.report import voc_files
@@ -104,6 +104,9 @@ def test_the_results_are_those_of_the_run(run, capsys):
 def test_detections_are_written_in_both_forms(evaluate, run, tmp_path):
     folder, config = run
     evaluate()
+    events = {path.name for path in (tmp_path / "results").glob("events.*")}
+    contents = {name.removesuffix("/") for name in COMMAND.writes}  # checked before the work
+    assert set(os.listdir(tmp_path / "results")) == contents | events
     coco = read_results(tmp_path / "results" / "detections.json")
     texts = voc_files.read_voc(tmp_path / "results" / "voc", fakes.CLASS_NAMES, "val")
     records = data.load(config, ("val",), fakes.CLASS_NAMES).records

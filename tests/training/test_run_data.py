@@ -28,11 +28,12 @@ def test_class_names_are_printed_as_they_are(config):
     no_objects = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)
     dataset = Dataset(names, [Record("a", "a.jpg", 8, 8, *no_objects)], remarks=["[/] 1.5"])
     output = io.StringIO()
-    load_data(config, Console(file=output, force_terminal=True, width=40), (dataset, None))
+    console = Console(file=output, force_terminal=True, width=40)
+    with pytest.raises(ValueError, match="no object to learn from"):
+        load_data(config, console, (dataset, None))
     assert output.getvalue().splitlines() == [
         "train: 1 images; [/] 0, [unk] 0, :smile: 0, a\\x1b[31m\\nb 0",
         "  [/] 1.5",
-        "evaluate: nothing, because of --eval_split=-",
     ]
 
 

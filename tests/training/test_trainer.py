@@ -13,7 +13,7 @@ from keras_frcnn.console import COMPILING
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.evaluation.metrics import voc
 from keras_frcnn.models.faster_rcnn import LOSSES, FasterRCNN
-from keras_frcnn.training import trainer
+from keras_frcnn.training import run_folder, trainer
 from keras_frcnn.training.callbacks import evaluation
 from keras_frcnn.training.run_folder import read_evaluations
 from keras_frcnn.weights import checkpoint
@@ -46,6 +46,7 @@ def signal_at(monkeypatch):
 def test_what_a_run_leaves_in_its_folder(unbroken):
     names = sorted(path.name for path in unbroken.folder.iterdir())
     assert names == ["best.keras", "eval", "evaluations.jsonl", "last.keras", "train"]
+    assert {*names, "config.cfg"} == {name.removesuffix("/") for name in run_folder.CONTENTS}
     lines = read_evaluations(unbroken.folder)
     assert [line["step"] for line in lines] == [3, 6]
     assert sorted(lines[0]) == sorted(

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from keras_frcnn import files
 from keras_frcnn.data.dataset import GroundTruth
 from keras_frcnn.data.readers.coco_json import MAX_BYTES, is_number
 from keras_frcnn.evaluation.metrics.detections import DetectionTable, make_table
@@ -52,7 +53,7 @@ def write(path: str | Path, detections: DetectionTable, truth: GroundTruth) -> N
         _Entry(_plain_id(truth.image_ids[row]), category_ids[label], bbox, score)
         for row, label, bbox, score in zip(*columns, *values, strict=True)
     ]
-    Path(path).write_bytes(msgspec.json.encode(entries))
+    files.write_text(path, msgspec.json.encode(entries).decode())
 
 
 def read(path: str | Path, truth: GroundTruth) -> DetectionTable:

@@ -5,6 +5,7 @@ null in JSON and an empty cell in CSV.
 """
 
 import csv
+import io
 import json
 import math
 import re
@@ -162,8 +163,9 @@ def write_csv(rows: Iterable[Sequence[Any]], path: str | Path) -> None:
         rows: The names of the columns, then the rows. NaN becomes an empty cell.
         path: The file to write.
     """
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["" if v != v else v for v in row] for row in rows])
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["" if v != v else v for v in row] for row in rows])
+    files.write_text(path, text.getvalue())
 
 
 def _errors_to_dict(split: ErrorSplit, kept: ErrorSplit) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from keras_frcnn import files
 from keras_frcnn.console import Console, plain
 from keras_frcnn.inspection.anchor_fit.fit import SIZES, Fit, count_numbers, format_numbers
 
@@ -45,7 +46,7 @@ def print_fit(fit: Fit, console: Console) -> None:
 def write_json(fit: Fit, path: Path) -> None:
     """Writes all results as JSON with sorted keys."""
     text = json.dumps(fit.to_dict(), sort_keys=True, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    files.write_text(path, text + "\n")
 
 
 def verdict(fit: Fit) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from keras_frcnn import files
 from keras_frcnn.console import Console, plain
 from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import SUBSETS
@@ -36,7 +37,7 @@ def print_report(report: Report, console: Console) -> None:
 def write_json(report: Report, path: Path) -> None:
     """Writes all findings as JSON with sorted keys."""
     text = json.dumps(report.to_dict(), sort_keys=True, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    files.write_text(path, text + "\n")
 
 
 def verdict(report: Report) -> str:

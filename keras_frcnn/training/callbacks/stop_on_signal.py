@@ -20,8 +20,9 @@ class StopOnSignal(keras.callbacks.Callback):
     """Ends the run after the current step, or after the image that is being evaluated.
 
     The signals are handled only inside its ``with`` block. A second signal interrupts the run
-    immediately. A console whose reader has gone, as in ``train | head``, also ends the run. A
-    console whose terminal has gone, as after ``disown``, does not: its output is dropped.
+    immediately. A console whose reader has gone, as in ``train | head``, also ends the run. Other
+    errors of the console do not, such as a terminal that has gone or a full disk under a log: its
+    output is dropped.
 
     Args:
         console: the console of the run.
@@ -91,8 +92,6 @@ class _Output:
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
             # Python would fail once more at its end, with the text that it still holds.
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), self._file.fileno())
