@@ -21,11 +21,11 @@ MEANINGS = {
         "no box of the RPN fits",
         "The anchors may not suit the objects: see keras-frcnn anchor-fit.",
     ),
-    Fate.SMALL: ("the boxes that fit are too small for a proposal", "Lower --min_size."),
     Fate.LOW_RANK: (
         "the RPN scores the boxes that fit too low",
         "Raise --test_pre_nms_top_k, or train the RPN longer.",
     ),
+    Fate.SMALL: ("the boxes that fit are too small for a proposal", "Lower --min_size."),
     Fate.PROPOSAL_SUPPRESSED: (
         "proposals that do not fit suppressed the boxes that do",
         "Raise --rpn_nms_iou_threshold.",
@@ -40,6 +40,10 @@ MEANINGS = {
         "Train longer or on more such objects, or lower --score_threshold.",
     ),
     Fate.CONFUSED: ("the box head takes it for another class", "Add examples of both classes."),
+    Fate.LOW_SCORE: (
+        "the box head prefers the right class, but its score is too low",
+        "Lower --score_threshold, or train longer.",
+    ),
     Fate.SUPPRESSED: (
         "a detection of the same class that does not fit suppressed it",
         "Raise --nms_iou_threshold.",
