@@ -66,7 +66,13 @@ COMMAND = Command(
             "Detections with a lower score do not count: their objects are lost.",
             limits=FRACTION,
         ),
-        Option("iou_threshold", float, 0.5, "Least IoU of a correct detection.", limits=FRACTION),
+        Option(
+            "iou_threshold",
+            float,
+            0.5,
+            "Least IoU of a correct detection.",
+            limits=Limits(above=0, at_most=1),
+        ),
     ),
     settings=(
         *settings_of("data", "rpn"),
@@ -89,6 +95,13 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv, base=_base)
     with user_errors(COMMAND, options.output_dir):
+        if config.test_proposals != "rpn" or not config.test_ranked_proposals:
+            raise ValueError(
+                "explanations follow the proposals that the RPN ranks, so --test_proposals must be "
+                "rpn and --test_ranked_proposals must be true. Received: "
+                f"--test_proposals={config.test_proposals} "
+                f"--test_ranked_proposals={str(config.test_ranked_proposals).lower()}"
+            )
         from keras_frcnn import data
         from keras_frcnn.data.dataset import Dataset
         from keras_frcnn.weights import checkpoint

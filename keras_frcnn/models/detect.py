@@ -1,6 +1,5 @@
 """Detects objects on the images that a user hands over: files, arrays and images of Pillow."""
 
-import numbers
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,7 +10,12 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn.data.images.files import to_image
-from keras_frcnn.models.detections import NAMES, DetectionBatch, ImageDetections
+from keras_frcnn.models.detections import (
+    NAMES,
+    DetectionBatch,
+    ImageDetections,
+    check_threshold,
+)
 from keras_frcnn.ops.finite import first_not_finite
 
 _SINGLE = str, bytes, os.PathLike, Image.Image  # the images that Python could iterate over
@@ -36,10 +40,7 @@ class Detect:
         images, is_single = _list_images(images)
         if score_threshold is None:
             score_threshold = self._model.roi_head.detection_decoder.score_threshold
-        elif not (isinstance(score_threshold, numbers.Real) and 0 <= score_threshold <= 1):
-            raise ValueError(
-                f"score_threshold must be a number between 0 and 1. Received: {score_threshold!r}"
-            )
+        check_threshold(score_threshold)
         self._check_weights()
         threshold = tf.constant(score_threshold, tf.float32)
         answers = [self._run(array[tf.newaxis], threshold) for array in _read(images)]
@@ -64,8 +65,8 @@ class Detect:
 
 def _list_images(images: Any) -> tuple[list[Any], bool]:
     """Returns the images as a list, and whether they were given as a single one."""
-    if hasattr(images, "ndim"):
-        is_single = images.ndim != 4
+    if hasattr(images, "shape"):  # of arrays; those with one axis hold file names or images
+        is_single = len(images.shape) not in (1, 4)
     else:
         is_single = isinstance(images, _SINGLE) or not isinstance(images, Iterable)
     images = [images] if is_single else list(images)

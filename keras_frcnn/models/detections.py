@@ -5,6 +5,7 @@ detections, and its columns can be asked for by name, as in a dict.
 """
 
 import dataclasses
+import numbers
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,14 @@ from keras_frcnn.data.images.files import to_image
 
 _COLUMNS = ("boxes", "scores", "labels")
 NAMES = (*_COLUMNS, "num_detections")
+
+
+def check_threshold(score_threshold: Any) -> None:
+    """Raises a ValueError if a threshold is not a number between 0 and 1."""
+    if not (isinstance(score_threshold, numbers.Real) and 0 <= score_threshold <= 1):
+        raise ValueError(
+            f"score_threshold must be a number between 0 and 1. Received: {score_threshold!r}"
+        )
 
 
 class Detection(NamedTuple):
@@ -55,8 +64,8 @@ class ImageDetections(_Named):
     """The detections of one image, best first.
 
     ``len`` counts them, and iterating or an integer in brackets gives a ``Detection``. A slice, a
-    mask or indices in brackets give fewer of them: ``found[found.scores > 0.5]``. An attribute's
-    name in brackets gives the attribute, as in a dict: ``found["boxes"]``.
+    mask or indices in brackets give fewer of them: ``found[found.scores > 0.5]``. A column's name
+    in brackets gives the column, as in a dict: ``found["boxes"]``.
 
     Attributes:
         boxes: float32 [K, 4], yxyx pixels of the image as displayed, far edge exclusive.
@@ -115,11 +124,13 @@ class ImageDetections(_Named):
             score.
 
         Raises:
-            ValueError: if the image is not known or can no longer be read.
+            ValueError: if the image is not known or can no longer be read, or the threshold is not
+                between 0 and 1.
         """
         # Drawing is not needed for detection, so it is only imported here.
         from keras_frcnn.drawing.detections import draw_detections
 
+        check_threshold(score_threshold)
         if self.image is None:
             raise ValueError("draw needs the image, which these detections do not know")
         columns = self.boxes, self.labels, self.scores
@@ -145,6 +156,7 @@ class ImageDetections(_Named):
 
         Raises:
             ValueError: if ``category_ids`` lacks a class.
+            TypeError: if a category is not a whole number.
         """
         if category_ids is None:
             category_ids = range(1, len(self.class_names) + 1)
@@ -160,7 +172,7 @@ class ImageDetections(_Named):
         return [
             {
                 "image_id": image_id.item() if isinstance(image_id, np.generic) else image_id,
-                "category_id": int(category_ids[one.label]),
+                "category_id": operator.index(category_ids[one.label]),
                 "bbox": bbox,
                 "score": one.score,
             }

@@ -6,9 +6,9 @@ import tensorflow as tf
 from keras_frcnn.config import Config
 from keras_frcnn.config.experiment import FORMAT
 from keras_frcnn.models.detect import Detect
-from keras_frcnn.models.preprocessing import make_inputs, resize_scale, to_original
+from keras_frcnn.models.preprocessing import image_keys, make_inputs, resize_scale, to_original
 from keras_frcnn.models.rpn import Proposals
-from keras_frcnn.ops import losses, sampling
+from keras_frcnn.ops import losses
 
 DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
 LOSSES = (*DETECTION_LOSSES, "weight_decay_loss", "loss")
@@ -186,7 +186,8 @@ class FasterRCNN(keras.Model):
             image's samples. It has no values of a stage that does not learn. ``loss`` is NaN if an
             image or box is not finite.
         """
-        keys, stages, values = self._keys(inputs, training), self.learning_stages, {}
+        keys = image_keys(inputs, self.step if training else 0, self._arguments["seed"])
+        stages, values = self.learning_stages, {}
         levels = self.features(inputs) if "roi" in stages or self.rpn_backbone is None else None
         predictions = None
         if "rpn" in stages or "proposals" not in inputs:
@@ -205,16 +206,6 @@ class FasterRCNN(keras.Model):
         objects = targets["boxes"], targets["labels"]
         values["loss"] = losses.nan_if_inputs_are(loss, inputs["images"], *objects)
         return values
-
-    def _keys(self, inputs, training):
-        """Returns the keys [B, 2] of the images' draws. Images without keys get them from the step
-        and their row in training, and from their row alone otherwise.
-        """
-        if "key" in inputs:
-            return tf.cast(inputs["key"], tf.int32)
-        step = tf.cast(self.step, tf.int32) if training else tf.constant(0)
-        seed = tf.stack([step, tf.constant(self._arguments["seed"], tf.int32)])
-        return sampling.image_keys(seed, tf.shape(inputs["images"])[0])
 
     def train_step(self, data):
         """Makes one update of the weights that learn, and returns the running means of the losses.

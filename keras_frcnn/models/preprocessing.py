@@ -1,10 +1,11 @@
-"""Prepares raw images for the network and moves boxes back, where no data pipeline does it."""
+"""Prepares images for the network and moves boxes back, where no data pipeline does it."""
 
 import tensorflow as tf
 
 from keras_frcnn.data.images import transforms
 from keras_frcnn.data.images.preprocessing import Preprocessing
 from keras_frcnn.ops import boxes as box_ops
+from keras_frcnn.ops import sampling
 
 
 def make_inputs(
@@ -27,6 +28,16 @@ def make_inputs(
         "image_shape": tf.broadcast_to(tf.shape(resized)[1:3], [batch_size, 2]),
         "original_shape": tf.broadcast_to(tf.shape(images)[1:3], [batch_size, 2]),
     }
+
+
+def image_keys(inputs: dict[str, tf.Tensor], step: int | tf.Tensor, seed: int) -> tf.Tensor:
+    """Returns the keys int32 [B, 2] of the images' draws: those that came with them, or else keys
+    made from the step, the seed and the rows of the images.
+    """
+    if "key" in inputs:
+        return tf.cast(inputs["key"], tf.int32)
+    pair = tf.stack([tf.cast(step, tf.int32), tf.constant(seed, tf.int32)])
+    return sampling.image_keys(pair, tf.shape(inputs["images"])[0])
 
 
 def resize_scale(inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:

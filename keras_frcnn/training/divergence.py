@@ -12,11 +12,11 @@ from pathlib import Path
 import keras
 
 from keras_frcnn.ops.finite import first_not_finite
-from keras_frcnn.training import run_folder
+from keras_frcnn.training import schemes
 
 _ADVICE = (
-    "Try a lower --learning_rate, more --warmup_steps or a smaller --gradient_clip_norm: the same "
-    "command with another value"
+    "Try a lower --learning_rate, more --warmup_steps or a lower --gradient_clip_norm above 0: the "
+    "same command with another value"
 )
 
 
@@ -34,9 +34,10 @@ def check_losses(
         ValueError: if the sum is not finite. It names the losses that are not, and gives advice.
     """
     if not math.isfinite(losses["loss"]):
-        names = ", ".join(name for name, value in losses.items() if not math.isfinite(value))
+        names = [name for name, value in losses.items() if not math.isfinite(value)]
+        subject = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
         steps = f"between steps {first_step} and {last_step}"
-        raise ValueError(f"Training stopped: {names} is not finite {steps}. {_advice(folder)}")
+        raise ValueError(f"Training stopped: {subject} not finite {steps}. {_advice(folder)}")
 
 
 def check_weights(model: keras.Model, folder: str | os.PathLike) -> None:
@@ -54,5 +55,6 @@ def check_weights(model: keras.Model, folder: str | os.PathLike) -> None:
 
 
 def _advice(folder):
-    last = Path(folder) / run_folder.LAST_CHECKPOINT
-    return f"{_ADVICE} {f'continues from {last}' if last.exists() else 'starts again'}"
+    results = [Path(folder) / name for name in reversed(schemes.RESULTS)]
+    latest = next((path for path in results if path.exists()), None)
+    return f"{_ADVICE} {f'continues from {latest}' if latest else 'starts again'}"

@@ -108,6 +108,9 @@ _ALTERNATING_STEPS = (
     ),
 )
 
+RESULTS = tuple(step.result for step in _ALTERNATING_STEPS)
+"""The checkpoints from which a run can go on, the latest last."""
+
 
 def phases(config: Config) -> tuple[Phase, ...]:
     """Returns the phases of a run in order."""

@@ -51,6 +51,21 @@ def test_images_and_the_score_are_chosen(run):
     assert config.score_threshold == 0.1
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--test_proposals=dense", "--test_proposals must be rpn"),
+        ("--test_proposals=found.npz", "Received: --test_proposals=found.npz --test_ranked"),
+        ("--test_ranked_proposals=false", "--test_ranked_proposals must be true"),
+        ("--iou_threshold=0", "--iou_threshold must be a number above 0 and at most 1"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(flag, message, run, capsys):
+    with pytest.raises(SystemExit):
+        run(flag)
+    assert message in capsys.readouterr().err
+
+
 def test_an_unknown_image_is_named(run, capsys):
     with pytest.raises(SystemExit):
         run("--image_ids=d")

@@ -192,8 +192,8 @@ def test_a_run_that_diverged_goes_on_as_its_message_says(train, refusal, tmp_pat
     flags = ("--steps=3", "--eval_every=0")
     message = refusal("--learning_rate=1e30", *flags, may_build=True)
     assert message.startswith("Training stopped: ") and message.endswith(
-        "Try a lower --learning_rate, more --warmup_steps or a smaller --gradient_clip_norm: the "
-        f"same command with another value continues from {run}/last.keras"
+        "Try a lower --learning_rate, more --warmup_steps or a lower --gradient_clip_norm above 0: "
+        f"the same command with another value continues from {run}/last.keras"
     )
     assert int(checkpoint.load(run / "last.keras").step) == 1
     changes = ["--learning_rate=0.001", "--gradient_clip_norm=1", "--warmup_steps=1"]

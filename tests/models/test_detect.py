@@ -36,13 +36,14 @@ def assert_same(found, expected):
 # --- one image or several -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["array", "tensor", "path", "name", "PIL", "PIL file"])
+@pytest.mark.parametrize("form", ["array", "tensor", "variable", "path", "name", "PIL", "PIL file"])
 def test_one_image_needs_no_list(form, model, image, expected, tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(image).save(path)
     given = {
         "array": lambda: image,
         "tensor": lambda: tf.constant(image),
+        "variable": lambda: tf.Variable(image),
         "path": lambda: path,
         "name": lambda: str(path),
         "PIL": lambda: Image.fromarray(image),
@@ -63,6 +64,18 @@ def test_several_images_give_as_many_results(pack, model, image, expected):
     for found in batch:
         assert_same(found, expected)
     assert len(model.detect(pack([image]))) == 1
+
+
+def test_a_column_of_a_table_is_a_list(model, image, expected, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(image).save(path)
+    objects = np.empty(2, object)
+    objects[:] = [image, path]
+    for column in (np.array([str(path)] * 2), objects):
+        batch = model.detect(column)
+        assert len(batch) == 2
+        for found in batch:
+            assert_same(found, expected)
 
 
 def test_a_list_may_mix_all_forms(model, image, expected, tmp_path):
@@ -91,6 +104,8 @@ def test_a_list_may_mix_all_forms(model, image, expected, tmp_path):
         (np.zeros((2, 8, 8, 6), np.uint8), r"images\[0\]: .* Received: uint8 \[8, 8, 6\]"),
         ([np.zeros((8, 8, 3), np.uint8), [[1], [1, 2]]], r"images\[1\]: an image must be"),
         ("gone.jpg", "^gone.jpg: unreadable image: there is no such file"),
+        (np.array([], str), "detect needs at least one image"),
+        (np.array([1, 2]), r"images\[0\]: an image must be .* Received: int64 \[\]"),
         (["gone.jpg", "gone.png"], "^gone.jpg: unreadable image: there is no such file"),
         (Image.new("F", (8, 8)), "a PIL image of mode F: .* convert it to mode RGB"),
         ([Image.new("F", (8, 8))] * 2, r"images\[0\]: a PIL image of mode F"),

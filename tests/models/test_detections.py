@@ -111,6 +111,12 @@ def test_a_file_is_read_for_its_drawing_and_turned_as_it_was(tmp_path):
         found.draw()
 
 
+@pytest.mark.parametrize("threshold", [np.nan, -0.1, 2, "0.5"])
+def test_an_impossible_threshold_of_a_drawing_is_refused(threshold, found):
+    with pytest.raises(ValueError, match="score_threshold must be a number between 0 and 1"):
+        found.draw(threshold)
+
+
 def test_there_is_no_drawing_without_an_image(found):
     with pytest.raises(ValueError, match="draw needs the image"):
         found.draw()
@@ -139,6 +145,11 @@ def test_categories_may_have_ids_of_their_own(found, ids):
 def test_a_class_without_a_category_is_an_error(found, ids):
     with pytest.raises(ValueError, match="each of the classes cat, dog, bus. Received: 2 of them"):
         found.to_coco(1, ids)
+
+
+def test_a_category_that_is_no_whole_number_is_refused_and_not_rounded(found):
+    with pytest.raises(TypeError):
+        found.to_coco(1, [1.0, 2.5, 3.0])
 
 
 def test_supervision_gets_xyxy_and_the_class_names(found, nothing, monkeypatch):

@@ -14,8 +14,8 @@ from keras_frcnn.weights import checkpoint
 from tests.training.checkpoint_state import state_of
 
 ADVICE = (
-    "Try a lower --learning_rate, more --warmup_steps or a smaller --gradient_clip_norm: the same "
-    "command with another value "
+    "Try a lower --learning_rate, more --warmup_steps or a lower --gradient_clip_norm above 0: the "
+    "same command with another value "
 )
 
 
@@ -25,7 +25,7 @@ def test_losses_that_are_not_finite_are_named_with_advice(value, tmp_path):
     with pytest.raises(ValueError) as caught:
         divergence.check_losses(losses, 3, 4, tmp_path)
     assert str(caught.value) == (
-        "Training stopped: roi_box_loss, loss is not finite between steps 3 and 4. "
+        "Training stopped: roi_box_loss, loss are not finite between steps 3 and 4. "
         f"{ADVICE}starts again"
     )
     (tmp_path / "last.keras").touch()
@@ -33,6 +33,15 @@ def test_losses_that_are_not_finite_are_named_with_advice(value, tmp_path):
         divergence.check_losses(losses, 3, 4, str(tmp_path))
     assert str(caught.value).endswith(f"{ADVICE}continues from {tmp_path}/last.keras")
     divergence.check_losses(losses | {"loss": 1.0}, 3, 4, tmp_path)
+
+
+@pytest.mark.parametrize("latest", ["step1.keras", "unshared.keras", "step3.keras"])
+def test_a_later_phase_goes_on_from_the_result_of_the_one_before(latest, tmp_path):
+    (tmp_path / "step1.keras").touch()
+    (tmp_path / latest).touch()
+    (tmp_path / "best.keras").touch()  # of a run whose other files were deleted
+    with pytest.raises(ValueError, match=f"continues from {tmp_path}/{latest}$"):
+        divergence.check_losses({"loss": np.nan}, 3, 4, tmp_path)
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ MEANINGS = {
         "no box of the RPN fits",
         "The anchors may not suit the objects: see keras-frcnn anchor-fit.",
     ),
-    Fate.SMALL: ("the boxes that fit are too small for a proposal", "Lower --min_size."),
     Fate.LOW_RANK: (
         "the RPN scores the boxes that fit too low",
         "Raise --test_pre_nms_top_k, or train the RPN longer.",
     ),
+    Fate.SMALL: ("the boxes that fit are too small for a proposal", "Lower --min_size."),
     Fate.PROPOSAL_SUPPRESSED: (
         "proposals that do not fit suppressed the boxes that do",
         "Raise --rpn_nms_iou_threshold.",
@@ -40,6 +40,10 @@ MEANINGS = {
         "Train longer or on more such objects, or lower --score_threshold.",
     ),
     Fate.CONFUSED: ("the box head takes it for another class", "Add examples of both classes."),
+    Fate.LOW_SCORE: (
+        "the box head prefers the right class, but its score is too low",
+        "Lower --score_threshold, or train longer.",
+    ),
     Fate.SUPPRESSED: (
         "a detection of the same class that does not fit suppressed it",
         "Raise --nms_iou_threshold.",
@@ -115,7 +119,7 @@ def explain_images(
             None if ignored else one for one, ignored in zip(found, record.difficult, strict=True)
         ]
         positives = positive_anchors(model, trace, gt_boxes, record.difficult)
-        words = _Words(trace, dataset.class_names, limits)
+        words = _Words(trace, dataset.class_names)
         yield ImageExplanation(
             record,
             record.labels,
@@ -206,8 +210,8 @@ def _rounded(box: np.ndarray) -> list[float]:
 class _Words:
     """Puts the numbers of one image into sentences."""
 
-    def __init__(self, trace: Trace, class_names: Sequence[str], limits: Limits):
-        self._trace, self._names, self._limits = trace, class_names, limits
+    def __init__(self, trace: Trace, class_names: Sequence[str]):
+        self._trace, self._names = trace, class_names
 
     def of_object(self, one: Explanation, box, label: int, positives: int) -> list[str]:
         trace = self._trace
@@ -228,14 +232,16 @@ class _Words:
                 f"A proposal with score {trace.rpn_scores[one.rpn_suppressor]:.3f} suppressed that "
                 f"box; its own IoU with the object is {iou(box[np.newaxis], suppressor)[0, 0]:.2f}."
             )
-        if one.proposal >= 0:
+        if one.candidate >= 0:
+            lines.append(
+                f"The best proposal has IoU {one.proposal_iou:.2f}. The best box for "
+                f"{self._names[label]} that fits has a score of {one.score:.3f}; the box head says "
+                f"{self._classes(one.candidate)}."
+            )
+        elif one.proposal >= 0:
             lines.append(
                 f"The best proposal has IoU {one.proposal_iou:.2f}; the box head says "
                 f"{self._classes(one.proposal)}."
-            )
-        if one.candidate >= 0:
-            lines.append(
-                f"The best box for {self._names[label]} that fits has a score of {one.score:.3f}."
             )
         if one.suppressor >= 0:
             proposal, _ = trace.detections[one.suppressor]

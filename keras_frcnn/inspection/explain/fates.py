@@ -4,17 +4,18 @@ A box *fits* an object if its IoU with the object is at least the threshold of t
 is the last of these stages that the object did not pass:
 
 1. uncovered: no box of the RPN fits, although every anchor is regressed.
-2. small: the boxes that fit are smaller than ``min_size``.
-3. low rank: a box fits, but more than ``pre_nms_top_k`` anchors of its level score better.
+2. low rank: a box fits, but ``pre_nms_top_k`` anchors of its level score better.
+3. small: the boxes that fit are smaller than ``min_size``.
 4. proposal suppressed: proposals that do not fit have suppressed all boxes that do.
-5. proposal cut: boxes that fit survive, but ``post_nms_top_k`` proposals score better.
+5. proposal cut: no proposal suppresses a box that fits, but ``post_nms_top_k`` score better.
 6. moved away: a proposal fits, but the box head's regression moves it off the object.
-7. background, 8. confused: the box head's box fits, but its score for the object's class is not
-   above ``score_threshold``. The highest score is that of background, or of another class.
-9. suppressed: a detection of the same class that does not fit has suppressed those that do.
-10. cut: detections that fit survive, but ``max_detections`` others score better.
-11. taken: a detection fits, but it counts for another object.
-12. found.
+7. background, 8. confused, 9. low score: the box head's box fits, but its score for the object's
+   class is not above ``score_threshold``. The highest score is that of background, of another
+   class, or of the object's own class.
+10. suppressed: detections of the same class that do not fit have suppressed all boxes that do.
+11. cut: no detection suppresses a box that fits, but ``max_detections`` score better.
+12. taken: a detection fits, but it counts for another object.
+13. found.
 
 An object may be found without passing the earlier stages, for example by a proposal that fits only
 after the box head has moved it. That is why the stages are examined from the last to the first.
@@ -33,13 +34,14 @@ class Fate(enum.StrEnum):
     """What became of an object, in the order of the stages."""
 
     UNCOVERED = "uncovered"
-    SMALL = "small"
     LOW_RANK = "low rank"
+    SMALL = "small"
     PROPOSAL_SUPPRESSED = "proposal suppressed"
     PROPOSAL_CUT = "proposal cut"
     MOVED_AWAY = "moved away"
     BACKGROUND = "background"
     CONFUSED = "confused"
+    LOW_SCORE = "low score"
     SUPPRESSED = "suppressed"
     CUT = "cut"
     TAKEN = "taken"
@@ -129,18 +131,22 @@ def _explain(trace, box, label, is_found, anchor_ious, rpn_ious, limits):
     final_ious = iou(box[np.newaxis], trace.class_boxes[:, label])[0]
     scores = trace.class_scores[:, label]
     candidates = np.flatnonzero(final_ious >= limits.iou_threshold)
+    candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
     detections = np.flatnonzero(trace.detections[:, 1] == label)
     detection_ious = final_ious[trace.detections[detections, 0]]
 
     best_rpn = fits[np.argmax(trace.rpn_scores[fits])] if len(fits) else -1
-    candidate = candidates[np.argmax(scores[candidates])] if len(candidates) else -1
+    candidate = candidates[0] if len(candidates) else -1
     detection = -1
     if len(detections) and detection_ious.max() >= limits.iou_threshold:
         detection = detections[np.argmax(detection_ious)]
-    suppressor = -1
-    if candidate >= 0 and detection < 0 and scores[candidate] > limits.score_threshold:
-        suppressor = _suppressor(trace, candidate, label, limits)
-    rpn_suppressor = -1 if best_rpn < 0 else _rpn_suppressor(trace, best_rpn, limits)
+    suppressors = []  # of the boxes that could have been detections
+    if detection < 0:
+        eligible = candidates[scores[candidates] > limits.score_threshold]
+        suppressors = [_suppressor(trace, row, label, limits) for row in eligible]
+    rpn_suppressor = -1
+    if best_rpn >= 0 and trace.large[best_rpn] and trace.ranks[best_rpn] < limits.pre_nms_top_k:
+        rpn_suppressor = _rpn_suppressor(trace, best_rpn, limits)
     has_proposals = len(proposal_ious) > 0
     proposal = int(np.argmax(proposal_ious)) if has_proposals else -1
 
@@ -148,12 +154,10 @@ def _explain(trace, box, label, is_found, anchor_ious, rpn_ious, limits):
         fate = Fate.FOUND
     elif detection >= 0:
         fate = Fate.TAKEN
-    elif candidate >= 0 and scores[candidate] > limits.score_threshold:
-        fate = Fate.SUPPRESSED if suppressor >= 0 else Fate.CUT
+    elif suppressors:
+        fate = Fate.SUPPRESSED if min(suppressors) >= 0 else Fate.CUT
     elif candidate >= 0:
-        others = trace.class_scores[candidate]
-        is_background = 1 - others.sum() >= others.max()
-        fate = Fate.BACKGROUND if is_background else Fate.CONFUSED
+        fate = _fate_of_scores(trace.class_scores[candidate], label)
     elif has_proposals and proposal_ious[proposal] >= limits.iou_threshold:
         fate = Fate.MOVED_AWAY
     else:
@@ -170,21 +174,29 @@ def _explain(trace, box, label, is_found, anchor_ious, rpn_ious, limits):
         proposal_iou=float(proposal_ious.max(initial=0)),
         candidate=int(candidate),
         score=float(scores[candidate]) if candidate >= 0 else np.nan,
-        suppressor=int(suppressor),
+        suppressor=suppressors[0] if suppressors else -1,
         detection=int(detection),
     )
+
+
+def _fate_of_scores(scores: np.ndarray, label: int) -> Fate:
+    """Returns why a box with these scores [C], without background, is not detected as a class."""
+    best = int(np.argmax(np.append(scores, 1 - scores.sum())))
+    if best == label:
+        return Fate.LOW_SCORE
+    return Fate.BACKGROUND if best == len(scores) else Fate.CONFUSED
 
 
 def _fate_in_rpn(trace: Trace, fits: np.ndarray, limits: Limits) -> Fate:
     """Returns why none of the RPN's boxes that fit became a proposal."""
     if not len(fits):
         return Fate.UNCOVERED
-    fits = fits[trace.large[fits]]
-    if not len(fits):
-        return Fate.SMALL
     fits = fits[trace.ranks[fits] < limits.pre_nms_top_k]
     if not len(fits):
         return Fate.LOW_RANK
+    fits = fits[trace.large[fits]]
+    if not len(fits):
+        return Fate.SMALL
     if all(_rpn_suppressor(trace, row, limits) >= 0 for row in fits):
         return Fate.PROPOSAL_SUPPRESSED
     return Fate.PROPOSAL_CUT

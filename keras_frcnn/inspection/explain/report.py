@@ -65,6 +65,7 @@ def write_page(
     """
     gallery = Gallery(path)
     fates, rows = _rows(images, class_names)
+    kinds = {one["kind"] for image in shown for one in image.wrong}
     page.write(
         path,
         _TEMPLATE,
@@ -78,6 +79,8 @@ def write_page(
             for image in with_progress(shown, "Drawing the page", len(shown))
         ],
         num_images=len(images),
+        legend=[(kind, kind) for kind in COLORS if kind in kinds],
+        colors=COLORS,
     )
 
 

@@ -60,8 +60,8 @@ LOST_IN_HEAD = {"rpn": GOOD, "proposals": (0,)}
     ("fate", "made"),
     [
         (Fate.UNCOVERED, trace([(OFF, 0.9), (FAR, 0.5)])),
-        (Fate.SMALL, trace(GOOD, large=np.array([False, True]))),
         (Fate.LOW_RANK, trace([(NEAR, 0.1), *[(FAR, 0.5)] * 3], (1,), [(FAR, (0, 0))])),
+        (Fate.SMALL, trace(GOOD, large=np.array([False, True]))),
         (
             Fate.PROPOSAL_SUPPRESSED,
             trace([(OFF, 0.9), (HALF, 0.5)], (0,), [(FAR, (0.0, 0.0))]),
@@ -70,6 +70,7 @@ LOST_IN_HEAD = {"rpn": GOOD, "proposals": (0,)}
         (Fate.MOVED_AWAY, trace(**LOST_IN_HEAD, heads=[(OFF, (0.9, 0.0))])),
         (Fate.BACKGROUND, trace(**LOST_IN_HEAD, heads=[(NEAR, (0.3, 0.1))])),
         (Fate.CONFUSED, trace(**LOST_IN_HEAD, heads=[(NEAR, (0.2, 0.7))])),
+        (Fate.LOW_SCORE, trace(**LOST_IN_HEAD, heads=[(NEAR, (0.39, 0.31))])),
         (
             Fate.SUPPRESSED,
             trace([(NEAR, 0.9), (OFF, 0.8)], (0, 1), [(HALF, (0.5, 0)), (OFF, (0.6, 0))], (1,)),
@@ -94,6 +95,25 @@ def test_a_poor_proposal_that_the_head_improves_is_not_lost_in_the_rpn():
     one = explained(made)
     assert (one.fate, one.rank, one.proposal_iou) == (Fate.BACKGROUND, 0, pytest.approx(0.4))
     assert np.isnan(one.rpn_score)
+
+
+def test_a_small_box_of_low_rank_is_lost_at_its_rank_because_the_best_are_chosen_first():
+    low = [(NEAR, 0.1), *[(FAR, 0.5)] * 3]
+    assert explained(trace(low, large=np.array([False, True, True, True]))).fate == Fate.LOW_RANK
+
+
+def test_a_box_that_no_proposal_suppresses_is_cut_though_the_best_one_is_suppressed():
+    heads = [(HALF, (0.5, 0)), (OFF, (0.9, 0)), ([0, 0, 10, 20], (0.45, 0))]
+    made = trace([(NEAR, 0.9), (OFF, 0.8), (NEAR, 0.7)], (0, 1, 2), heads, detections=(1,))
+    assert explained(made).fate == Fate.CUT
+
+
+def test_nothing_suppresses_what_never_entered_suppression():
+    rpn, small = [(OFF, 0.9), (HALF, 0.5)], np.array([True, False])
+    assert explained(trace(rpn, (0,), [(FAR, (0, 0))])).rpn_suppressor == 0
+    assert explained(trace(rpn, (0,), [(FAR, (0, 0))], large=small)).rpn_suppressor == -1
+    low = [(HALF, 0.1), (OFF, 0.9), *[(FAR, 0.5)] * 2]
+    assert explained(trace(low, (1,), [(FAR, (0, 0))])).rpn_suppressor == -1
 
 
 def test_who_suppressed_a_box_of_the_rpn():

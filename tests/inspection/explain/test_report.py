@@ -56,11 +56,23 @@ def test_objects_are_counted_by_class_and_fate(images):
 def test_the_sentences_hold_the_numbers(images):
     assert " ".join(images[1].sentences[0]) == (
         "The best anchor has IoU 0.80 with it; in training it has 1 positive anchor. The RPN gives "
-        "the best box that fits a score of 0.900: rank 1 of 2. The best proposal has IoU 0.80; the "
-        "box head says c 0.70, a <b> 0.20, background 0.10. The best box for a <b> that fits has a "
-        "score of 0.200."
+        "the best box that fits a score of 0.900: rank 1 of 2. The best proposal has IoU 0.80. The "
+        "best box for a <b> that fits has a score of 0.200; the box head says c 0.70, a <b> 0.20, "
+        "background 0.10."
     )
     assert images[1].sentences[1] == ["The metric ignores this object, because it is difficult."]
+
+
+def test_the_scores_are_those_of_the_box_that_decides_the_fate(model, tmp_path):
+    nothing = np.zeros(1, int), np.zeros(1, bool)
+    record = Record("one", "gone.png", 100, 100, np.array([OBJECT], np.float32), *nothing)
+    heads = [(OFF, (0.1, 0.8)), (NEAR, (0.2, 0.1))]  # the box of the best proposal is moved away
+    made = trace([(NEAR, 0.9), (OFF, 0.5)], (0, 1), heads)
+    (image,) = explanations.explain_images(model, Dataset(NAMES, [record]), [made])
+    assert image.explanations[0].fate == Fate.BACKGROUND
+    text = " ".join(image.sentences[0])
+    assert "IoU 0.80. The best box for a <b> that fits has a score of 0.200; the box head" in text
+    assert text.endswith("the box head says background 0.70, a <b> 0.20, c 0.10.")
 
 
 def test_a_wrong_detection_is_explained(images):
@@ -89,6 +101,15 @@ def test_the_json(images, tmp_path):
     assert found["box_yxyx"] == OBJECT and found["score"] == 0.9
     assert [item["fate"] for item in two["objects"]] == ["confused", "ignored"]
     assert one["wrong_detections"][0]["kind"] == "localisation"
+
+
+def test_the_page_names_the_colors_of_the_wrong_detections_on_it(images, tmp_path):
+    for shown, names in ((images, ["localisation"]), (images[1:], [])):
+        report.write_page(images, shown, NAMES, tmp_path / "index.html")
+        (legend,) = markup.parse(tmp_path / "index.html").findall(".//div[@class='legend']")
+        assert [entry.get("class") for entry in legend.iter("span")] == names
+        style = (tmp_path / "index.html").read_text(encoding="utf-8")
+        assert ".localisation { color: var(--localisation); }" in style
 
 
 def test_the_page(images, tmp_path):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.inspection.explain import trace
 from tests import fakes
 from tests.models import test_levels
@@ -86,7 +88,13 @@ def test_positive_anchors_are_those_of_training():
     assert trace.positive_anchors(model, made, boxes[:0], ignore[:0]).tolist() == []
 
 
-@pytest.mark.parametrize("changes", [{"test_proposals": "dense"}, {"test_ranked_proposals": False}])
-def test_a_detector_without_ranked_proposals_is_refused(changes):
-    with pytest.raises(ValueError, match="the proposals that the RPN ranks"):
-        trace.check(fakes.detector(**changes))
+def test_an_image_is_traced_without_padding(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, bool)
+    dataset = Dataset(fakes.CLASS_NAMES, [Record("a", str(tmp_path / "a.png"), 60, 60, *nothing)])
+    model = fakes.detector()
+    (made,) = trace.trace_dataset(model, dataset, model.config.replace(jit_compile=True))
+    assert made.image_shape.tolist() == [64, 64]
+    assert len(made.anchors) == 9 * 4 * 4
+    assert len(made.detections) == len(model.detect(image)) > 3

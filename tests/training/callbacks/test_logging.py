@@ -65,8 +65,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(log_every, config, train, tmp_pa
         train(settings)
     message = str(caught.value)
     assert message.startswith("Training stopped: ")
-    assert " loss is not finite between steps 1 and " in message
+    assert " loss are not finite between steps 1 and " in message
     assert message.endswith(
-        "--gradient_clip_norm: the same command with another value starts again"
+        "--gradient_clip_norm above 0: the same command with another value starts again"
     )
     assert not (tmp_path / "last.keras").exists()  # of no use to anyone
