@@ -37,6 +37,8 @@ def check_losses(
         names = [name for name, value in losses.items() if not math.isfinite(value)]
         subject = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
         steps = f"between steps {first_step} and {last_step}"
+        if first_step == last_step:
+            steps = f"at step {last_step}"
         raise ValueError(f"Training stopped: {subject} not finite {steps}. {_advice(folder)}")
 
 

@@ -40,8 +40,9 @@ def test_a_later_phase_goes_on_from_the_result_of_the_one_before(latest, tmp_pat
     (tmp_path / "step1.keras").touch()
     (tmp_path / latest).touch()
     (tmp_path / "best.keras").touch()  # of a run whose other files were deleted
-    with pytest.raises(ValueError, match=f"continues from {tmp_path}/{latest}$"):
-        divergence.check_losses({"loss": np.nan}, 3, 4, tmp_path)
+    with pytest.raises(ValueError, match=f"continues from {tmp_path}/{latest}$") as caught:
+        divergence.check_losses({"loss": np.nan}, 4, 4, tmp_path)
+    assert str(caught.value).startswith("Training stopped: loss is not finite at step 4. ")
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def explain_images(
             record.boxes,
             found,
             [
-                ["The metric ignores this object, because it is difficult."]
+                ["The metric ignores this object: it is marked as difficult, or as a crowd."]
                 if one is None
                 else words.of_object(one, box, label, number)
                 for one, box, label, number in zip(

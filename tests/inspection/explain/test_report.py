@@ -60,7 +60,9 @@ def test_the_sentences_hold_the_numbers(images):
         "best box for a <b> that fits has a score of 0.200; the box head says c 0.70, a <b> 0.20, "
         "background 0.10."
     )
-    assert images[1].sentences[1] == ["The metric ignores this object, because it is difficult."]
+    assert images[1].sentences[1] == [
+        "The metric ignores this object: it is marked as difficult, or as a crowd."
+    ]
 
 
 def test_the_scores_are_those_of_the_box_that_decides_the_fate(model, tmp_path):
