@@ -26,7 +26,7 @@ from PIL import Image
 from keras_frcnn import data
 from keras_frcnn.cli.command import Command, parse
 from keras_frcnn.config import Config
-from keras_frcnn.config.flags import write_flagfile
+from keras_frcnn.config.flags import SETTINGS, write_flagfile
 from keras_frcnn.data import dataset as records
 from keras_frcnn.data import proposals_file, splits
 from keras_frcnn.data.images import graph_decoder
@@ -54,7 +54,8 @@ class Guard:
 
     def __init__(self):
         self.inside, self.found = None, []
-        places = [sys.prefix, sys.base_prefix, Path(__file__).parents[2] / "keras_frcnn"]
+        root = Path(__file__).parents[2]
+        places = [sys.prefix, sys.base_prefix, root / "keras_frcnn", root / "configs"]
         places += sysconfig.get_paths().values()
         self.own = tuple({os.path.realpath(place) + os.sep for place in places})
         sys.addaudithook(self._note)  # there is no way to take it off again
@@ -358,6 +359,9 @@ def voc_results(folder):
 
 
 def flagfile(folder):
+    # A command tries to write to its outputs, wherever they are. This one has none.
+    settings = [name for name, option in SETTINGS.items() if not option.output]
+    command = Command("train", "Trains.", settings=tuple(settings))
     path = folder / "own.cfg"
     write_flagfile(Config(data_dir="x", output_dir="y"), path)
     (folder / "other.cfg").write_text("--seed=3\n")
@@ -371,7 +375,7 @@ def flagfile(folder):
         path.write_bytes(content)  # a flagfile may name any other; here it names those beside it
         try:
             with contextlib.redirect_stderr(io.StringIO()) as said:
-                parse(Command("train", "Trains."), [f"--flagfile={path}"])
+                parse(command, [f"--flagfile={path}"])
         except SystemExit as error:
             if error.code != 2 or not said.getvalue().startswith("keras-frcnn train: "):
                 raise AssertionError(said.getvalue()) from error

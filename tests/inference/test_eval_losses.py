@@ -35,8 +35,11 @@ def model(shared_model, monkeypatch):
     return shared_model
 
 
+SETTINGS = fakes.SMALL.replace(eval_loss_images=100)
+
+
 def losses(model, dataset, **changes):
-    return list(EvalLosses(model, dataset, fakes.SMALL.replace(**changes)).of_images())
+    return list(EvalLosses(model, dataset, SETTINGS.replace(**changes)).of_images())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_the_losses_are_those_of_the_images_as_they_are(model, dataset):
 
 
 def test_they_are_the_same_every_time_and_at_every_step(model, dataset):
-    measured = EvalLosses(model, dataset, fakes.SMALL)
+    measured = EvalLosses(model, dataset, SETTINGS)
     first = list(measured.of_images())
     model.step.assign(7)
     assert list(measured.of_images()) == first == losses(model, dataset)
@@ -99,7 +102,7 @@ def test_a_graph_gives_the_same(shared_model, dataset):
     with pytest.MonkeyPatch.context() as patch:
         fakes.run_eagerly(patch)
         eager = losses(shared_model, dataset)
-    measured = EvalLosses(shared_model, dataset, fakes.SMALL)
+    measured = EvalLosses(shared_model, dataset, SETTINGS)
     for one, other in zip(measured.of_images(), eager, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
     assert list(measured.of_images()) == list(measured.of_images())

@@ -60,7 +60,8 @@ def test_what_is_wrong_is_found_by_image(report):
     assert (broken.file, broken.kind) == (file, "broken_image")
 
 
-def test_the_page_shows_the_images(report, tmp_path):
+def test_the_page_shows_the_images(report, tmp_path, monkeypatch):
+    monkeypatch.setattr(check_page, "_SAMPLED", 0)  # only what was found, no random sample
     check_page.write(report, tmp_path / "check.html")
     page = (tmp_path / "check.html").read_text()
     assert page.count('<img alt="twin" src="data:image/jpeg;base64,') == 1
