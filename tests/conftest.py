@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 
 # TensorFlow reads these only once, when it is imported.
@@ -11,6 +12,10 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_name, _threads)
+
+# Tests send this signal, which is ignored if the tests themselves run under nohup.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import numpy as np  # noqa: E402  (the settings above must come first)
 import pytest  # noqa: E402
