@@ -1,6 +1,7 @@
 """The paper command: its flags, and rows made from beginning to end by the other commands."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,7 +143,8 @@ def in_this_process(monkeypatch):
         def send_signal(self, number):
             raise NotImplementedError
 
-    monkeypatch.setattr(run.subprocess, "Popen", Process)
+    # Only for the runner: loading TensorFlow starts a process, too.
+    monkeypatch.setattr(run, "subprocess", SimpleNamespace(Popen=Process))
     fakes.run_eagerly(monkeypatch)
     monkeypatch.setattr(dry_run, "dry_run", a_second_a_step)
     monkeypatch.setitem(backbones.BACKBONES, "zf", "tests.fakes:small_vgg16")
