@@ -30,18 +30,16 @@ SETTINGS = (
 )
 """Settings of a command that reads a data set and writes it in another format."""
 
+OUTPUT_DIR = Option(
+    "output_dir", str, "", "New or empty folder to write to.", required=True, output="folder"
+)
+"""The folder of such a command."""
+
 COMMAND = Command(
     "write-tfrecords",
     __doc__,
     options=(
-        Option(
-            "output_dir",
-            str,
-            "",
-            "New or empty folder to write to.",
-            required=True,
-            output="folder",
-        ),
+        OUTPUT_DIR,
         Option("shard_megabytes", int, 128, "Approximate size of a file, in millions of bytes."),
     ),
     settings=SETTINGS,

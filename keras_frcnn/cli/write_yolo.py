@@ -11,23 +11,13 @@ written.
 """
 
 from keras_frcnn.cli.command import Command, parse, user_errors
-from keras_frcnn.cli.write_tfrecords import SETTINGS, read_splits
-from keras_frcnn.config.setting import Option
+from keras_frcnn.cli.write_tfrecords import OUTPUT_DIR, SETTINGS, read_splits
 from keras_frcnn.console import say
 
 COMMAND = Command(
     "write-yolo",
     __doc__,
-    options=(
-        Option(
-            "output_dir",
-            str,
-            "",
-            "New or empty folder to write to.",
-            required=True,
-            output="folder",
-        ),
-    ),
+    options=(OUTPUT_DIR,),
     settings=SETTINGS,
 )
 

@@ -5,10 +5,13 @@ import os
 import urllib.parse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from keras_frcnn.drawing import thumbnails
+from keras_frcnn.drawing.canvas import Canvas
 
 SIDE = 640
 """Pixels of the longer side of an image; enough to enlarge it."""
@@ -40,6 +43,25 @@ class Figure:
 
     images: Sequence[Shown]
     caption: str
+
+
+def own_file(image: Any) -> str | None:
+    """Returns the file of a record or sample; None if the image lies in a file with others."""
+    return image.path if image.span is None else None
+
+
+def small_copy(record: Any) -> tuple[Canvas, np.ndarray]:
+    """Reads a record's image for a page.
+
+    Returns:
+        A canvas with the image, and [4], the factors that turn the record's boxes into its pixels.
+
+    Raises:
+        ValueError: If the image cannot be read; the message names the file.
+    """
+    image = thumbnails.read(record.path, SIDE, record.orientation != 1, record.span)
+    scale = np.array([image.height / record.height, image.width / record.width] * 2)
+    return Canvas(np.asarray(image)), scale
 
 
 class Gallery:

@@ -24,6 +24,20 @@ class RPNPredictions(NamedTuple):
     deltas: tf.Tensor
     anchors: Anchors
 
+    def to_propose_from(self, image_shape, scale=None):
+        """Returns the arguments of a ``ProposalGenerator``, from those of a call of the network."""
+        anchors = self.anchors
+        return (
+            self.objectness_logits,
+            self.deltas,
+            anchors.boxes,
+            image_shape,
+            anchors.valid,
+            scale,
+            anchors.level_sizes,
+            anchors.ids,
+        )
+
 
 class Proposals(NamedTuple):
     """Regions for the second stage.
@@ -215,19 +229,9 @@ class RegionProposalNetwork(keras.layers.Layer):
     def propose(self, predictions, image_shape, scale=None, training=False):
         """Turns ``RPNPredictions`` into ``Proposals``; the other arguments are those of a call."""
         generator = self.train_generator if training else self.test_generator
-        anchors = predictions.anchors
-        proposals = generator(
-            predictions.objectness_logits,
-            predictions.deltas,
-            anchors.boxes,
-            image_shape,
-            anchors.valid,
-            scale,
-            anchors.level_sizes,
-            anchors.ids,
-        )
+        proposals = generator(*predictions.to_propose_from(image_shape, scale))
         is_dense = isinstance(generator, layers.DenseProposals)
-        return Proposals(*proposals, anchors.ids if is_dense else None)
+        return Proposals(*proposals, predictions.anchors.ids if is_dense else None)
 
     def call(self, levels, image_shape, scale=None, training=False):
         return self.propose(self.predict(levels), image_shape, scale, training)

@@ -13,7 +13,7 @@ from keras_frcnn.console import with_progress
 from keras_frcnn.drawing import page, thumbnails
 from keras_frcnn.drawing.canvas import Canvas
 from keras_frcnn.drawing.detections import draw_objects
-from keras_frcnn.drawing.gallery import SIDE, Figure, Gallery, Shown
+from keras_frcnn.drawing.gallery import SIDE, Figure, Gallery, Shown, own_file
 from keras_frcnn.inspection.check_data import report as check_report
 from keras_frcnn.inspection.check_data.findings import KINDS, Finding, Report
 from keras_frcnn.inspection.check_data.samples import Object, Sample
@@ -160,8 +160,7 @@ def _figure(group: list[Finding], gallery: Gallery) -> Figure:
 
 
 def _show(sample: Sample, gallery: Gallery, draw: Callable[[], Image.Image]) -> Shown:
-    file = sample.path if sample.span is None else None
-    return gallery.show(sample.image_id, file, draw)
+    return gallery.show(sample.image_id, own_file(sample), draw)
 
 
 def _draw(sample: Sample, numbers: set[int]) -> Image.Image:

@@ -12,9 +12,8 @@ from rich.table import Table
 
 from keras_frcnn import files
 from keras_frcnn.console import Console, with_progress
-from keras_frcnn.drawing import page, thumbnails
-from keras_frcnn.drawing.canvas import Canvas
-from keras_frcnn.drawing.gallery import SIDE, Figure, Gallery
+from keras_frcnn.drawing import page
+from keras_frcnn.drawing.gallery import Figure, Gallery, own_file, small_copy
 from keras_frcnn.evaluation.report.error_kinds import COLORS
 from keras_frcnn.inspection.explain import explanations
 from keras_frcnn.inspection.explain.explanations import MEANINGS, ImageExplanation
@@ -108,8 +107,7 @@ def _image(image: ImageExplanation, class_names, gallery: Gallery) -> dict[str, 
     pairs = zip(names, fates, strict=True)
     tags = [f"{number} {name}: {fate}" for number, (name, fate) in enumerate(pairs, start=1)]
     draw = functools.partial(_draw, image, tags)
-    file = record.path if record.span is None else None
-    shown = gallery.show(str(record.image_id), file, draw)
+    shown = gallery.show(str(record.image_id), own_file(record), draw)
     lost = f"{image.num_lost} of {len(names)} objects not found" if names else "no objects"
     caption = f"{lost}, {len(image.wrong)} wrong detections"
     wrong = [
@@ -124,10 +122,7 @@ def _image(image: ImageExplanation, class_names, gallery: Gallery) -> dict[str, 
 
 
 def _draw(image: ImageExplanation, tags: Sequence[str]) -> Image.Image:
-    record = image.record
-    small = thumbnails.read(record.path, SIDE, record.orientation != 1, record.span)
-    scale = np.array([small.height / record.height, small.width / record.width] * 2)
-    canvas = Canvas(np.asarray(small))
+    canvas, scale = small_copy(image.record)
     colors = [
         _IGNORED if one is None else _FOUND if one.fate == Fate.FOUND else _LOST
         for one in image.explanations

@@ -120,16 +120,7 @@ def _run(model: FasterRCNN, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor
     deltas = predictions.deltas * float(generator.regressed)
     rpn_boxes = box_ops.clip(box_ops.decode(anchors.boxes, deltas), shape)
     scale = resize_scale(inputs)
-    rois, _, valid, rows = generator.choose(
-        predictions.objectness_logits,
-        predictions.deltas,
-        anchors.boxes,
-        shape,
-        anchors.valid,
-        scale,
-        anchors.level_sizes,
-        anchors.ids,
-    )
+    rois, _, valid, rows = generator.choose(*predictions.to_propose_from(shape, scale))
     outputs = model.roi_head.classify(levels, rois)
     decoder = model.roi_head.detection_decoder
     class_boxes, class_scores = decoder.candidates(rois, valid, *outputs, shape)

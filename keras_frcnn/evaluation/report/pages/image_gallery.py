@@ -8,9 +8,8 @@ from PIL import Image
 
 from keras_frcnn.console import with_progress
 from keras_frcnn.data.dataset import Record
-from keras_frcnn.drawing import thumbnails
-from keras_frcnn.drawing.canvas import Canvas, Color
-from keras_frcnn.drawing.gallery import SIDE, Figure, Gallery
+from keras_frcnn.drawing.canvas import Color
+from keras_frcnn.drawing.gallery import Figure, Gallery, own_file, small_copy
 from keras_frcnn.evaluation.analysis import breakdown
 from keras_frcnn.evaluation.analysis.errors import ERRORS, MISSED, ErrorSplit
 from keras_frcnn.evaluation.report.error_kinds import COLORS, COUNTED, kind_name
@@ -110,15 +109,12 @@ class ErrorImages:
         self, row: int, caption: str, detections: Collection[int], objects: Collection[int]
     ) -> Figure:
         image_id, record = str(self._split.truth.image_ids[row]), self._records[row]
-        file = record.path if record.span is None else None
         draw = functools.partial(self._draw, row, detections, objects)
-        return Figure([self._gallery.show(image_id, file, draw)], caption)
+        return Figure([self._gallery.show(image_id, own_file(record), draw)], caption)
 
     def _draw(self, row: int, detections: Collection[int], objects: Collection[int]) -> Image.Image:
-        split, record = self._split, self._records[row]
-        image = thumbnails.read(record.path, SIDE, record.orientation != 1, record.span)
-        scale = np.array([image.height / record.height, image.width / record.width] * 2)
-        canvas = Canvas(np.asarray(image))
+        split = self._split
+        canvas, scale = small_copy(self._records[row])
         # The first detections are drawn on top, and their tags are placed first: errors come before
         # correct detections, and higher scores before lower ones. Correct detections have tags only
         # in images that show nothing else, because there may be many.
