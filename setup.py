@@ -28,12 +28,13 @@ setup(
     ],
     package_dir={"keras_frcnn.configs": "configs"},
     # The templates are the markup, style and script of the HTML pages.
-    package_data={"": ["templates/*", "*.cfg"]},
+    package_data={"": ["templates/*", "*.cfg", "detectors/*"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
         "tensorboard>=2.21,<2.22",
         "numpy>=2.0,<3",
+        "h5py>=3.12,<4",
         "absl-py>=2.1,<3",
         "Pillow>=11,<14",
         "defusedxml>=0.7.1,<1",

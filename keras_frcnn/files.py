@@ -19,12 +19,22 @@ def write_text(path: str | os.PathLike, text: str, errors: str = "strict") -> No
     Args:
         path: the file.
         text: its content.
-        errors: how characters that UTF-8 cannot hold are written, as for ``open``.
+        errors: how characters that UTF-8 cannot hold are written, as for ``str.encode``.
+    """
+    write_bytes(path, text.encode("utf-8", errors))
+
+
+def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
+    """Writes a file. An existing file is replaced once the new one is complete.
+
+    Args:
+        path: the file.
+        content: its content.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.part")  # the same name for every run, so that one remains
     try:
-        part.write_text(text, encoding="utf-8", errors=errors)
+        part.write_bytes(content)
         os.replace(part, path)
     except BaseException as error:
         if isinstance(error, OSError):  # it names the other file, or none if the disk is full

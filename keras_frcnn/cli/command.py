@@ -31,6 +31,7 @@ from keras_frcnn.config.flagfile import Reader, UsageError
 from keras_frcnn.config.flags import GROUPS, SETTINGS
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import say
+from keras_frcnn.weights import shipped
 
 _WORDS = ("none", "imagenet", "rpn", "dense")  # values that may stand instead of a file's name
 _USAGE = "Usage: keras-frcnn {name} [--flagfile=FILE] [--name=value ...]"
@@ -191,7 +192,8 @@ def check_files(config: Config, *names: str) -> None:
     """
     for name in names:
         value = getattr(config, name)
-        if value not in ("", *_WORDS) and not os.path.isfile(value):
+        words = shipped.names() if name == "start_checkpoint" else _WORDS
+        if value not in ("", *words) and not os.path.isfile(value):
             raise ValueError(f"--{name} must be an existing file. Received: {value!r}")
 
 

@@ -1,9 +1,12 @@
 """Finds the objects in images, draws them, and writes them to detections.json.
 
 Examples:
-  keras-frcnn detect --checkpoint=runs/voc07/best.keras --images=photos --output_dir=detected
+  keras-frcnn detect --images=photo.jpg --output_dir=detected
+  keras-frcnn detect --checkpoint=runs/mine/best.keras --images=photos --output_dir=detected
   python detect.py --checkpoint=best.keras --images=a.jpg,'trip/*.jpg' --output_dir=detected
   python detect.py --checkpoint=best.keras --images=a.jpg --output_dir=detected --draw_threshold=0.8
+
+Without --checkpoint, the detector voc07 of the package finds the 20 classes of PASCAL VOC.
 
 detections.json holds all detections with a score of at least --score_threshold; only those with a
 score of at least --draw_threshold are drawn. Settings that are not given are taken from the
@@ -24,6 +27,7 @@ from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import FRACTION, Option
 from keras_frcnn.console import COMPILING, say, with_progress
+from keras_frcnn.weights import shipped
 
 _RESULTS = "detections.json"
 
@@ -31,7 +35,12 @@ COMMAND = Command(
     "detect",
     __doc__,
     options=(
-        Option("checkpoint", str, "", "The .keras file of a run.", required=True),
+        Option(
+            "checkpoint",
+            str,
+            shipped.DEFAULT,
+            "The .keras file of a run, or the name of a detector of the package.",
+        ),
         Option(
             "images",
             tuple[str, ...],
@@ -130,7 +139,8 @@ def _settings(config: Config, options: SimpleNamespace) -> str:
     """Returns everything on which the results of an image depend, as a text."""
     settings = {name: getattr(config, name) for name in COMMAND.settings}
     settings |= {"draw_threshold": options.draw_threshold}
-    settings |= {"checkpoint": [options.checkpoint, Path(options.checkpoint).stat().st_mtime_ns]}
+    file = shipped.find(options.checkpoint)
+    settings |= {"checkpoint": [options.checkpoint, file.stat().st_mtime_ns]}
     return json.dumps(settings, sort_keys=True)
 
 

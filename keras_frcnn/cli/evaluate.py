@@ -25,6 +25,7 @@ results/VOC2012/Main/ holds the files of voc/.
 run or the detections of any tool; both must belong to the same images and objects.
 """
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -343,6 +344,10 @@ def _base(options: SimpleNamespace) -> Config:
             "--checkpoint is missing. Give --checkpoint, --detections or --compare: see --help"
         )
     config = checkpoint_settings(options)
+    if not options.output_dir and not os.path.isfile(options.checkpoint):
+        raise ValueError(
+            "--output_dir is missing: the folder for the results of a detector of the package"
+        )
     if not options.output_dir:
         name = "detections" if options.detections_only else "evaluation"
         options.output_dir = str(Path(options.checkpoint).parent / name)

@@ -26,6 +26,7 @@ from keras_frcnn.config.setting import Option
 from keras_frcnn.console import Console, say
 from keras_frcnn.models import precision
 from keras_frcnn.training import run_folder
+from keras_frcnn.weights import checkpoint, shipped
 
 COMMAND = Command(
     "train",
@@ -63,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     config, options = parse(COMMAND, argv)
+    if config.start_checkpoint:
+        config, options = parse(COMMAND, argv, base=lambda options: _started(config))
     with user_errors(COMMAND, config.output_dir):
         _check(config, options.dry_run)
         from keras_frcnn.training import run_data
@@ -110,6 +113,15 @@ def _is_resumed(config):
     return (folder / run_folder.CONFIG).exists() and any(folder.glob("*.keras"))
 
 
+def _started(config):
+    """Returns the settings of a run with a start checkpoint, where no flag gives another value."""
+    if _is_resumed(config):  # The start checkpoint need not be there any more.
+        return Config.started_from(_recorded(config))
+    if not shipped.find(config.start_checkpoint).is_file():
+        return Config()
+    return Config.started_from(checkpoint.read_settings(config.start_checkpoint)[0])
+
+
 def _record_settings(config):
     """Writes the settings into the run folder; refuses to resume a run with other settings."""
     changes = _check_changes(config)
@@ -144,9 +156,7 @@ def _check_changes(config):
 
 def _changes(config):
     """Describes the settings that differ from those of the run, by name."""
-    path = Path(config.output_dir) / run_folder.CONFIG
-    # The folder may have moved since, so the recorded one need not be there.
-    recorded, _ = parse(COMMAND, [f"--flagfile={path}", "--output_dir="])
+    recorded = _recorded(config)
     values = ((f, getattr(recorded, f.name), getattr(config, f.name)) for f in fields(Config))
     return {
         field.name: f"--{field.name} was {old}, is {new}"
@@ -155,13 +165,20 @@ def _changes(config):
     }
 
 
+def _recorded(config):
+    """Returns the settings that the run in the folder has recorded."""
+    path = Path(config.output_dir) / run_folder.CONFIG
+    # The folder may have moved since, so the recorded one need not be there.
+    return parse(COMMAND, [f"--flagfile={path}", "--output_dir="])[0]
+
+
 def _print_next_commands(folder):
-    title, checkpoint = "Best", folder / run_folder.BEST_CHECKPOINT
-    if not checkpoint.exists():
-        title, checkpoint = "Last", folder / run_folder.LAST_CHECKPOINT
-    flag = f"--checkpoint={checkpoint}"
+    title, path = "Best", folder / run_folder.BEST_CHECKPOINT
+    if not path.exists():
+        title, path = "Last", folder / run_folder.LAST_CHECKPOINT
+    flag = f"--checkpoint={path}"
     say(
-        f"\n{title} checkpoint: {checkpoint}"
+        f"\n{title} checkpoint: {path}"
         f"\nTensorBoard:     {shlex.join(['tensorboard', f'--logdir={folder}'])}"
         f"\nEvaluate:        {command_line('evaluate', flag)}"
         f"\nDetect:          {command_line('detect', flag, '--images=IMAGE', '--output_dir=found')}"

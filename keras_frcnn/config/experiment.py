@@ -17,6 +17,12 @@ FORMAT = 2
 """The format number of checkpoints. Version 0.1, whose detector had other parts, wrote format 1."""
 
 _START = {"backbone_weights", "start_checkpoint"}  # what training starts from
+# The settings of a model that belong to its training, and not to what it has become.
+_OF_TRAINING = {
+    *("seed", "precision", "frozen_blocks", "scheme", "train_proposals", "test_proposals"),
+    *("test_ranked_proposals", "test_regressed_proposals"),
+    *("weight_decay", "decay_biases", "bias_lr_factor"),
+}
 _WITHOUT_IMAGENET = ("zf",)  # backbones that keras.applications lacks
 
 
@@ -102,6 +108,15 @@ class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, 
             # are dropped, because the defaults are valid.
             for name in problems[0].names & kept.keys() or tuple(kept):
                 del kept[name]
+
+    @classmethod
+    def started_from(cls, start: ModelConfig) -> "Config":
+        """Returns the default settings of a run that starts from a detector with these settings.
+
+        The detector's image sizes, parts, anchors, sampling, losses and thresholds are kept.
+        """
+        kept = ModelConfig.options().keys() - _OF_TRAINING
+        return cls(**{name: getattr(start, name) for name in kept})
 
     def sources(self, splits: tuple[str, ...]) -> tuple[DataSource, ...]:
         """Returns ``DataConfig.sources`` with the seed and the file of a plain folder's splits."""

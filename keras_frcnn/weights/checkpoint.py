@@ -4,7 +4,8 @@ A checkpoint may come from anywhere, so nothing in it is executed. Its settings 
 JSON and checked like a user's flags, and only numbers are loaded into the model that they describe.
 A detector that was composed in Python has no settings. Keras rebuilds it, in its safe mode.
 
-Reading the settings does not need TensorFlow, which is imported only when weights are loaded.
+Reading the settings does not need TensorFlow, which is imported only when weights are loaded. Where
+a checkpoint is read, the name of a detector of the package may stand for its file.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keras_frcnn.config import Config
 from keras_frcnn.config.experiment import FORMAT
+from keras_frcnn.weights import shipped
 
 if TYPE_CHECKING:
     from keras_frcnn.models.faster_rcnn import FasterRCNN
@@ -62,7 +64,7 @@ def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:
     """Reads a checkpoint's settings and class names, without its weights.
 
     Args:
-        path: a ``.keras`` file.
+        path: a ``.keras`` file, or the name of a detector of the package.
 
     Returns:
         ``(config, class_names)``. Settings that this version does not know are left out, and so
@@ -86,7 +88,7 @@ def load(path: str | os.PathLike, config: Config | None = None) -> "FasterRCNN":
     """Loads a detector.
 
     Args:
-        path: a ``.keras`` file.
+        path: a ``.keras`` file, or the name of a detector of the package, such as ``"voc07"``.
         config: settings to use instead of the checkpoint's own, usually a changed copy of them:
             another ``score_threshold``, another ``precision``.
 
@@ -101,7 +103,7 @@ def load(path: str | os.PathLike, config: Config | None = None) -> "FasterRCNN":
     from keras_frcnn.models.build import build_detector  # registers all layers with Keras, too
 
     if content.settings is None:
-        return _load_composed(path)
+        return _load_composed(shipped.find(path))
     model = build_detector(config or content.settings, content.class_names)
     load_weights(model, path)
     return model
@@ -114,7 +116,7 @@ def load_weights(model: "FasterRCNN", path: str | os.PathLike) -> None:
         ValueError: naming the file, if it has other classes than the model, or weights that do not
             fit or are not finite.
     """
-    content = _read(path)
+    content, path = _read(path), shipped.find(path)
     if content.class_names != model.class_names:
         raise ValueError(
             f"The checkpoint {path} has other classes than the model. "
@@ -133,10 +135,13 @@ def load_weights(model: "FasterRCNN", path: str | os.PathLike) -> None:
 
 
 def _read(path) -> _Content:
-    if not os.path.isfile(path):
-        raise ValueError(f"There is no checkpoint {path}")
+    file = shipped.find(path)
+    if not file.is_file():
+        is_like_a_name = file.parts == (file.stem,)
+        hint = f". Detectors of the package: {', '.join(shipped.names())}" * is_like_a_name
+        raise ValueError(f"There is no checkpoint {path}{hint}")
     try:
-        values = _model_config(path)
+        values = _model_config(file)
         number = values.get("format", 1)
         if type(number) is not int or number < 1:
             raise ValueError(f"its format must be a positive integer. Received: {number!r}")

@@ -228,6 +228,31 @@ def test_a_schedule_may_be_lengthened_with_its_run(train, capsys):
     assert "Changed since the run began: --lr_decay_factor was 0.1, is 0.5\n" in output
 
 
+def test_a_start_checkpoint_supplies_the_settings_of_the_model(
+    train, flagfile, data_dir, tmp_path, refusal, capsys
+):
+    train("--roi_pooling=align", "--min_size=3", "--steps=1", f"--output_dir={tmp_path / 'first'}")
+    start = tmp_path / "first" / "last.keras"
+    needed = ("train_split", "eval_split", "batch_size", "check_images", "eval_every", "num_images")
+    lines = [
+        line
+        for line in flagfile.read_text().splitlines()
+        if line.removeprefix("--").partition("=")[0] in needed
+    ]
+    short = tmp_path / "short.cfg"
+    short.write_text("\n".join([*lines, f"--start_checkpoint={start}", f"--data_dir={data_dir}"]))
+    command = [f"--flagfile={short}", "--steps=1", "--min_size=5", f"--output_dir={tmp_path / 'b'}"]
+    main(command)
+    expected, _ = checkpoint.read_settings(start)
+    config, _ = checkpoint.read_settings(tmp_path / "b" / "last.keras")
+    assert (config.roi_pooling, config.scales) == ("align", expected.scales)
+    assert (config.min_size, config.weight_decay) == (5, 0.0005)
+    # The settings stay those of the run when the start checkpoint has gone.
+    start.unlink()
+    main(command)
+    assert "Nothing to do" in capsys.readouterr().out
+
+
 def test_alternating_training_by_command(train, refusal, tmp_path, capsys):
     run, flags = tmp_path / "run", ("--scheme=alternating", "--alternating_steps=1,1,1,1")
     assert train(*flags) == 0

@@ -293,6 +293,13 @@ def test_the_models_settings_alone_make_a_config_that_starts_from_the_checkpoint
     assert dropped == tuple(sorted(others))
 
 
+def test_a_run_that_starts_from_a_detector_keeps_what_the_detector_is():
+    kept = {"roi_pooling": "align", "scales": (64, 128), "shorter_side": 400, "max_detections": 7}
+    trained = {"weight_decay": 0.0, "scheme": "alternating", "seed": 3, "frozen_blocks": 4}
+    start = ModelConfig(**kept, **trained, train_proposals="a.npz", precision="float32")
+    assert Config.started_from(start) == Config(**kept)
+
+
 def test_a_run_too_short_for_the_default_warm_up_is_read():
     model = ModelConfig(scheme="alternating").to_dict()
     values = {**model, "alternating_steps": [5, 5, 5, 5], "warmup_steps": -1}
