@@ -1,11 +1,9 @@
 # `make` lists the targets. All of them run in .venv, which is created from setup.py when it is first needed.
 
-# The quick start: a small run on drawn shapes.
+# The quick start: a detector of the package, fine-tuned on blood cells.
 QUICKSTART := runs/quickstart
-QUICKSTART_TRAIN := 1200
-QUICKSTART_VAL := 100
-QUICKSTART_TEST := 100
-QUICKSTART_UNSEEN := $(QUICKSTART)/data/JPEGImages/test_*.jpg
+QUICKSTART_PHOTOS := examples/photos
+QUICKSTART_TEST := examples/blood_cells/JPEGImages/BloodImage_00[34]*.jpg
 
 # The parts that `make bench` times, and its flags. See make bench BENCH=--help.
 PARTS :=
@@ -27,21 +25,21 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-quickstart: $(READY) ## Draw a small data set, then train, evaluate, export and detect
-	$(PY) -m keras_frcnn.cli.main make-shapes --output_dir=$(QUICKSTART)/data \
-		--num_train=$(QUICKSTART_TRAIN) --num_val=$(QUICKSTART_VAL) --num_test=$(QUICKSTART_TEST)
+quickstart: $(READY) ## Detect in photographs, then fine-tune on blood cells, evaluate, export and detect
+	$(PY) detect.py --images=$(QUICKSTART_PHOTOS) --output_dir=$(QUICKSTART)_photos
 	$(PY) train.py --flagfile=configs/quickstart.cfg
 	$(PY) evaluate.py --checkpoint=$(QUICKSTART)/best.keras --eval_split=test
-	$(PY) export.py --checkpoint=$(QUICKSTART)/best.keras --output_dir=$(QUICKSTART)/saved_model \
-		--images='$(QUICKSTART_UNSEEN)'
-	$(PY) detect.py --checkpoint=$(QUICKSTART)/best.keras \
-		--images='$(QUICKSTART_UNSEEN)' --output_dir=$(QUICKSTART)/detections
+	$(PY) export.py --checkpoint=$(QUICKSTART)/best.keras --output_dir=$(QUICKSTART)/saved_model
+	$(PY) detect.py --checkpoint=$(QUICKSTART)/best.keras --images='$(QUICKSTART_TEST)' \
+		--output_dir=$(QUICKSTART)/detections
 	@echo
 	@echo "Done. You now have"
-	@echo "  the checkpoint        $(QUICKSTART)/best.keras"
-	@echo "  the SavedModel        $(QUICKSTART)/saved_model"
-	@echo "  the drawn detections  $(QUICKSTART)/detections"
-	@echo "  curves and images     $(VENV)/bin/tensorboard --logdir=$(QUICKSTART)"
+	@echo "  objects in photographs  $(QUICKSTART)_photos"
+	@echo "  a detector of cells     $(QUICKSTART)/best.keras"
+	@echo "  its evaluation          $(QUICKSTART)/evaluation/report.html"
+	@echo "  its SavedModel          $(QUICKSTART)/saved_model"
+	@echo "  the cells that it found $(QUICKSTART)/detections"
+	@echo "  curves and images       $(VENV)/bin/tensorboard --logdir=$(QUICKSTART)"
 	@echo "Next, train on your own images: see docs/own_data.md."
 
 test: $(READY) ## Run all tests

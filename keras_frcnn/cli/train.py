@@ -4,7 +4,7 @@ Examples:
   keras-frcnn train --flagfile=configs/voc07.cfg --data_dir=VOCdevkit
   python train.py --flagfile=configs/bccd.cfg --data_dir=bccd --steps=2000 --output_dir=runs/short
   python train.py --flagfile=configs/voc07.cfg --data_dir=VOCdevkit --dry_run
-  python train.py --flagfile=configs/quickstart.cfg --scheme=alternating --output_dir=runs/steps
+  python train.py --flagfile=configs/shapes.cfg --scheme=alternating --output_dir=runs/steps
 
 The run folder (--output_dir) holds the checkpoints best.keras and last.keras, every setting in
 config.cfg, and the logs for TensorBoard. With --scheme=alternating it also holds the checkpoint of
