@@ -1,12 +1,16 @@
 """Compares the speed of torchvision's Faster R-CNN and of this package's, on the CPU.
 
     python -m benchmarks.peers [--what=inference,train_step] [--precision=float32,bfloat16]
-        [--size=600x800] [--batch=1,2] [--pairs=10] [--check] [--json=FILE] [--torch_python=PATH]
+        [--size=600x800] [--sizes_of=FOLDER] [--batch=1,2] [--pairs=10] [--check] [--json=FILE]
+        [--torch_python=PATH]
 
 Both have VGG16, the same settings, images and weights. Each side runs in its own process, warmed
 up, with the same cores and threads. They are called in turn, so that the load of the machine
 affects both alike. A ratio of 2 means that keras_frcnn took half of torchvision's time. --check
 first checks that both find the same features, proposals and detections.
+
+Images that are all of one size flatter both sides, which prepare once for each size. With
+--sizes_of, each pair of calls has the size of another image of a folder, as a run has.
 
 torchvision is not a dependency of this package: without it the command explains how to install it.
 """
@@ -18,6 +22,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -26,6 +31,8 @@ from benchmarks.arguments import count, list_of, one_of, size
 from benchmarks.peers import workload
 from benchmarks.peers.comparison import OURS, PEER, check, compare
 from keras_frcnn.config import Config
+from keras_frcnn.data.images.files import find_images
+from keras_frcnn.data.images.headers import image_header
 
 _WIDTH = 150  # without a terminal
 _INSTALL = """Install it into its own environment and give the path of that Python:
@@ -72,13 +79,17 @@ def _compare(options, document, console):
     threads = len(environment.cores())
     document["settings"] = settings
 
+    streams = [(size,) for size in options.size]
+    if options.sizes_of:
+        streams = [real_sizes(options.sizes_of, options.pairs)]
+
     def jobs(whats, precisions):
-        for values in itertools.product(whats, precisions, options.size, options.batch):
+        for values in itertools.product(whats, precisions, streams, options.batch):
             yield workload.Job(*values, threads, options.keep_memory, settings)
 
     for job in jobs(["inference"], ["float32"]) if options.check else ():
         agreement = check(job, options.torch_python)
-        document["checks"].append({"size": job.size, "batch": job.batch, **agreement})
+        document["checks"].append({"size": job.sizes[0], "batch": job.batch, **agreement})
         words = ", ".join(f"{name} {value:.2g}" for name, value in agreement.items())
         console.print(f"\n{job.label}, same answers: {words}")
     comparisons = []
@@ -103,6 +114,20 @@ def make_settings(clip_norm: float) -> dict:
     )
 
 
+def real_sizes(folder: str, number: int) -> list[tuple[int, int]]:
+    """Returns the sizes of images of a folder as the detector sees them, drawn with a fixed seed.
+
+    Raises:
+        ValueError: naming the folder, if it has no images.
+    """
+    from keras_frcnn.data.images.transforms import target_shape  # TensorFlow's, as in training
+
+    paths, config = find_images([folder]), Config()
+    drawn = np.random.default_rng(0).choice(paths, number, replace=number > len(paths))
+    sizes = np.array([image_header(path)[:2] for path in drawn])
+    return np.transpose(target_shape(*sizes.T, config.shorter_side, config.longer_side)).tolist()
+
+
 def why_torch_is_missing(python: str) -> str:
     """Returns why a Python cannot import torch and torchvision; empty if it can."""
     command = [python, "-c", "import torch, torchvision.models.detection"]
@@ -121,7 +146,8 @@ def _pairs(comparison):
             f"ratio {b / a:.2f}"
         )
     for name in (PEER, OURS):
-        words = [f"{number} {what}" for what, number in comparison.counts[name].items()]
+        words = [f"{comparison.images_per_second[name]:.2f} images/s"]
+        words += [f"{number} {what}" for what, number in comparison.counts[name].items()]
         words.append(f"{comparison.idle_cores[name]:.3f} cores busy in the other's turns")
         yield f"{name}: {', '.join(words).replace('_', ' ')}"
     if comparison.differences:
@@ -170,6 +196,11 @@ def _parser():
         type=list_of(one_of("float32", "bfloat16")),
     )
     add("size", "600x800", "Heights and widths of the images.", type=list_of(size))
+    parser.add_argument(
+        "--sizes_of",
+        metavar="FOLDER",
+        help="Use the sizes of this folder's images, resized to 600 x 1000, one after the other.",
+    )
     add("batch", "1,2", "Images in a call.", type=list_of(count))
     add("pairs", 10, "Timed calls of each side.", type=count)
     add(

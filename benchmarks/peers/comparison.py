@@ -129,6 +129,14 @@ class Comparison:
         return self.timings[PEER].spread.fastest / self.timings[OURS].spread.fastest
 
     @property
+    def images_per_second(self) -> dict[str, float]:
+        """Images per second of each side over all calls."""
+        return {
+            name: 1000 * self.job.batch * len(timing.samples) / sum(timing.samples)
+            for name, timing in self.timings.items()
+        }
+
+    @property
     def differences(self) -> list[str]:
         """Names of the counts that show that the work was not the same."""
         ours, peer = self.counts[OURS], self.counts[PEER]
@@ -142,6 +150,7 @@ class Comparison:
             **job,
             "ratio": dataclasses.asdict(self.ratio),
             "ratio_of_fastest": self.ratio_of_fastest,
+            "images_per_second": self.images_per_second,
             "milliseconds": {name: timing.samples for name, timing in self.timings.items()},
             "counts": self.counts,
             "versions": self.versions,

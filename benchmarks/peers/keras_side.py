@@ -1,5 +1,8 @@
 """keras_frcnn's side of the comparison: what ``model.predict`` and ``model.fit`` run."""
 
+import functools
+import itertools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -29,26 +32,43 @@ class Side:
         class_names = [f"class {number}" for number in range(workload.NUM_CLASSES)]
         self.model = build_detector(config, class_names)
         self._load(workload.weights(job.settings))
-        image_shape = np.tile(np.array(job.size, np.int32), (job.batch, 1))
-        boxes, labels = workload.objects(job)
-        self.inputs = {
-            "images": tf.constant(workload.images(job)),
-            "image_shape": tf.constant(image_shape),
-        }
-        self.targets = {
-            "boxes": tf.constant(boxes),
-            "labels": tf.constant(labels, tf.int32),
-            "ignore": tf.zeros(labels.shape, tf.bool),
-        }
+        self._images = workload.images(job)
         if job.what == "train_step":
             self.model.compile(make_optimizer(config))
             self.model.optimizer.build(self.model.trainable_variables)
             self.model.make_train_function()
-            data = tf.data.Dataset.from_tensors((self.inputs, self.targets)).repeat()
-            self._batches = iter(data)
+            self._batches = iter(self._stream())
             self.call = self._train_step
         else:
-            self.call = self._predict
+            sizes = itertools.cycle(job.sizes)
+            self.call = lambda: self._predict(*next(sizes))
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - a side lives as long as its process
+    def _batch(self, height, width):
+        """Returns inputs and targets of one size."""
+        size = height, width
+        boxes, labels = workload.objects(self.job, size)
+        inputs = {
+            "images": tf.constant(self._images[:, :height, :width]),
+            "image_shape": tf.constant(np.tile(np.array(size, np.int32), (self.job.batch, 1))),
+        }
+        targets = {
+            "boxes": tf.constant(boxes),
+            "labels": tf.constant(labels, tf.int32),
+            "ignore": tf.zeros(labels.shape, tf.bool),
+        }
+        return inputs, targets
+
+    def _stream(self):
+        """Returns the batches to train on. Only those of unlike sizes have an unknown size."""
+        sizes = self.job.sizes
+        first = self._batch(*sizes[0])
+        if len(sizes) == 1:
+            return tf.data.Dataset.from_tensors(first).repeat()
+        spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, first)
+        spec[0]["images"] = tf.TensorSpec((self.job.batch, None, None, 3))
+        batches = (self._batch(*size) for size in itertools.cycle(sizes))
+        return tf.data.Dataset.from_generator(lambda: batches, output_signature=spec)
 
     def _layers(self):
         """Returns the layers with weights in the order of ``workload.weights``."""
@@ -62,8 +82,8 @@ class Side:
             layer.kernel.assign(kernel)
             layer.bias.assign(bias)
 
-    def _predict(self):
-        return self.model.predict_on_batch(self.inputs)
+    def _predict(self, height, width):
+        return self.model.predict_on_batch(self._batch(height, width)[0])
 
     def _train_step(self):
         logs = self.model.train_function(self._batches)
@@ -78,18 +98,19 @@ class Side:
         return {**regions, "head_weights": sum(sizes), "trained_weights": trained}
 
     def _count_test(self):
-        answer = self._predict()
+        answer = self._predict(*self.job.sizes[0])
         valid = int(np.sum(np.any(answer["proposals"] != 0, axis=-1)))
         detections = int(np.sum(answer["num_detections"]))
         return {"proposals": valid, "regions": valid, "detections": detections}
 
     def _count_training(self):
-        proposals = self.model.propose(self.inputs, training=True)
+        inputs, targets = self._batch(*self.job.sizes[0])
+        proposals = self.model.propose(inputs, training=True)
         sampled = self.model.roi_head.proposal_sampler(
             proposals.boxes,
             proposals.valid,
-            self.targets["boxes"],
-            self.targets["labels"],
+            targets["boxes"],
+            targets["labels"],
             tf.constant([0, 0]),
         )
         return {
@@ -99,7 +120,8 @@ class Side:
 
     def outputs(self) -> dict[str, np.ndarray]:
         """Returns the results of a prediction, as ``benchmarks.peers.worker`` describes them."""
-        (level,), answer = self.model.features(self.inputs), self._predict()
+        size = self.job.sizes[0]
+        (level,), answer = self.model.features(self._batch(*size)[0]), self._predict(*size)
         return {
             "features": tf.cast(level.features, tf.float32).numpy(),
             "objectness": scene.objectness(self.model.rpn.predict([level])).numpy(),

@@ -7,6 +7,8 @@ losses are computed by torchvision's own code.
 """
 
 import contextlib
+import functools
+import itertools
 import math
 
 import numpy as np
@@ -35,11 +37,8 @@ class Side:
         self.model = make_detector(job).train(self.training)
         load(self.model, workload.weights(job.settings))
         self.model.to(memory_format=torch.channels_last)
-        images = torch.from_numpy(workload.images(job)).permute(0, 3, 1, 2)
-        self.images = images.contiguous(memory_format=torch.channels_last)
-        boxes, labels = (torch.from_numpy(array) for array in workload.objects(job))
-        boxes = boxes[..., Y_FIRST]
-        self.targets = [{"boxes": b, "labels": c + 1} for b, c in zip(boxes, labels, strict=True)]
+        self._images = torch.from_numpy(workload.images(job))
+        self._sizes = itertools.cycle(job.sizes)
         if self.training:
             self.optimizer = make_optimizer(self.model, job.settings)
         elif job.precision == "bfloat16":
@@ -50,15 +49,30 @@ class Side:
 
     def call(self):
         """Makes one prediction or one training step."""
-        return self._train_step() if self.training else self._predict()
+        return self._call(next(self._sizes))
 
-    def _predict(self):
+    def _call(self, size):
+        images, targets = self._batch(*size)
+        return self._train_step(images, targets) if self.training else self._predict(images)
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - a side lives as long as its process
+    def _batch(self, height, width):
+        """Returns images and targets of one size."""
+        images = self._images[:, :height, :width].permute(0, 3, 1, 2)
+        boxes, labels = (
+            torch.from_numpy(array) for array in workload.objects(self.job, (height, width))
+        )
+        boxes = boxes[..., Y_FIRST]
+        targets = [{"boxes": b, "labels": c + 1} for b, c in zip(boxes, labels, strict=True)]
+        return images.contiguous(memory_format=torch.channels_last), targets
+
+    def _predict(self, images):
         with torch.inference_mode(), self._autocast():
-            return self.model(self.images)
+            return self.model(images)
 
-    def _train_step(self):
+    def _train_step(self, images, targets):
         with self._autocast():
-            losses = self.model(self.images, self.targets)
+            losses = self.model(images, targets)
             loss = sum(losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -112,7 +126,7 @@ class Side:
             module.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
             for name, module in watched.items()
         ]
-        answer = self.call()
+        answer = self._call(self.job.sizes[0])
         for hook in hooks:
             hook.remove()
         return answer, seen

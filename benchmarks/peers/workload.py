@@ -4,7 +4,7 @@ It needs NumPy only, because the other framework may be installed in its own env
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class Job:
     Attributes:
         what: ``inference`` or ``train_step``.
         precision: ``float32`` or ``bfloat16``.
-        size: height and width of the images.
+        sizes: heights and widths of the images of one call after the other, from the start again.
         batch: images in a call.
         threads: number of threads of each side.
         keep_memory: whether both sides keep memory that they have freed.
@@ -33,7 +33,7 @@ class Job:
 
     what: str
     precision: str
-    size: tuple[int, int]
+    sizes: Sequence[tuple[int, int]]
     batch: int
     threads: int
     keep_memory: bool
@@ -42,21 +42,22 @@ class Job:
     @property
     def label(self) -> str:
         """The job in a few words."""
-        height, width = self.size
-        return f"{self.what}, {self.precision}, {height}x{width}, batch {self.batch}"
+        height, width = self.sizes[0]
+        sizes = f"{height}x{width}" if len(self.sizes) == 1 else "real sizes"
+        return f"{self.what}, {self.precision}, {sizes}, batch {self.batch}"
 
 
 def images(job: Job) -> np.ndarray:
-    """Makes normalised images of noise, float32 [B, H, W, 3]."""
+    """Makes normalised images of noise, float32 [B, H, W, 3]: as large as the largest sizes."""
     rng = np.random.default_rng(1)
-    return rng.standard_normal((job.batch, *job.size, 3), np.float32)
+    return rng.standard_normal((job.batch, *np.max(job.sizes, axis=0), 3), np.float32)
 
 
-def objects(job: Job) -> tuple[np.ndarray, np.ndarray]:
+def objects(job: Job, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Makes boxes [B, G, 4] (yxyx pixels, inside the image) and labels [B, G] (0 to C - 1)."""
     rng = np.random.default_rng(2)
-    sides = rng.uniform(0.1, 0.5, (job.batch, NUM_OBJECTS, 2)) * job.size
-    corners = rng.uniform(0, 1, sides.shape) * (job.size - sides)
+    sides = rng.uniform(0.1, 0.5, (job.batch, NUM_OBJECTS, 2)) * size
+    corners = rng.uniform(0, 1, sides.shape) * (size - sides)
     boxes = np.concatenate([corners, corners + sides], axis=-1).astype(np.float32)
     return boxes, rng.integers(0, NUM_CLASSES, (job.batch, NUM_OBJECTS))
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, nullcontext
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import timing
 from benchmarks.environment import ROOT
@@ -25,7 +26,7 @@ SMALL = SMALL_VGG16.replace(backbone_weights="imagenet", frozen_blocks=2, roi_nu
 
 def job(**changes) -> workload.Job:
     """A job of a moment."""
-    values = {"what": "inference", "precision": "float32", "size": (64, 96), "batch": 1}
+    values = {"what": "inference", "precision": "float32", "sizes": [(64, 96)], "batch": 1}
     fixed = {"threads": 1, "keep_memory": True, "settings": SMALL.to_dict()}
     return workload.Job(**{**values, **fixed, **changes})
 
@@ -87,19 +88,19 @@ def test_every_combination_is_compared_and_a_failure_is_told(monkeypatch, capsys
     asked = []
 
     def compare(job, pairs, torch_python):
-        asked.append((job.what, job.precision, job.size, job.batch, pairs, torch_python))
+        asked.append((job.what, job.precision, job.sizes, job.batch, pairs, torch_python))
         if len(asked) == 9:
             raise RuntimeError("the torchvision side ended with status 1")
         return made_comparison(job=job)
 
     monkeypatch.setattr(cli, "why_torch_is_missing", lambda python: "")
     monkeypatch.setattr(cli, "compare", compare)
-    monkeypatch.setattr(cli, "check", lambda job, python: {"features": job.size[0] / 1e9})
+    monkeypatch.setattr(cli, "check", lambda job, python: {"features": job.sizes[0][0] / 1e9})
     python = sys.executable
     arguments = ["--size=600x800,600x1000", "--batch=2", "--pairs=3", "--check"]
     assert cli.main(arguments) == 0
     assert asked == [
-        (what, precision, (600, width), 2, 3, python)
+        (what, precision, ((600, width),), 2, 3, python)
         for what in ("inference", "train_step")
         for precision in ("float32", "bfloat16")
         for width in (800, 1000)
@@ -179,7 +180,9 @@ def test_a_comparison_can_be_written_as_json():
     values = json.loads(json.dumps(made_comparison().to_dict()))
     assert values["ratio"]["median"] == 2.5
     assert values["milliseconds"] == {PEER: [200, 300, 500], OURS: [100, 100, 200]}
-    assert (values["what"], values["size"]) == ("inference", [64, 96])
+    assert (values["what"], values["sizes"]) == ("inference", [[64, 96]])
+    # 3 images in 1.0 and in 0.4 seconds
+    assert values["images_per_second"] == pytest.approx({PEER: 3.0, OURS: 7.5})
     assert "settings" not in values
 
 
@@ -334,9 +337,9 @@ def test_a_side_says_how_busy_it_was_while_waiting():
 
 
 def test_images_and_objects_fit():
-    asked = job(size=(64, 96), batch=3)
-    images, (boxes, labels) = workload.images(asked), workload.objects(asked)
-    assert images.shape == (3, 64, 96, 3)
+    asked = job(sizes=[(64, 80), (48, 96)], batch=3)
+    images, (boxes, labels) = workload.images(asked), workload.objects(asked, (64, 96))
+    assert images.shape == (3, 64, 96, 3)  # the largest height and width
     assert (images.mean(), images.std()) == pytest.approx((0, 1), abs=0.02)
     assert boxes.shape == (3, workload.NUM_OBJECTS, 4)
     assert boxes.dtype == np.float32
@@ -364,6 +367,25 @@ def test_weights_are_those_of_the_detector():
     assert drawn[13][0].std() == pytest.approx(0.01, rel=0.02)
     again = list(workload.weights({**SMALL.to_dict(), "head_units": [16, 8]}))
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(drawn, again, strict=True))
+
+
+def test_real_sizes_are_those_of_a_folder_as_the_detector_sees_them(tmp_path):
+    for number, size in enumerate([(500, 375), (375, 500), (1000, 250)]):
+        Image.new("RGB", size).save(tmp_path / f"{number}.jpg")
+    sizes = cli.real_sizes(str(tmp_path), 3)
+    assert sorted(sizes) == [[250, 1000], [600, 800], [800, 600]]
+    assert len(cli.real_sizes(str(tmp_path), 7)) == 7
+    assert job(sizes=sizes).label == "inference, float32, real sizes, batch 1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["inference", "train_step"])
+def test_our_side_takes_images_of_many_sizes(what):
+    arguments = json.dumps(dataclasses.asdict(job(what=what, sizes=[(64, 96), (96, 64), (80, 80)])))
+    command = [sys.executable, "-m", "benchmarks.peers.worker", "keras_side", arguments]
+    with comparison.started(OURS, command, threads=1) as ours:
+        ours.call()
+        assert ours.start["counts"]["regions"] > 0
 
 
 @pytest.mark.slow
