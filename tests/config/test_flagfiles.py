@@ -1,9 +1,13 @@
 """The flagfiles of configs/: that they are what they say they are."""
 
+import re
 from pathlib import Path
+
+import pytest
 
 from keras_frcnn.cli.command import Command, parse
 from keras_frcnn.config import Config
+from keras_frcnn.weights import checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,9 +44,12 @@ def test_voc_goes_on_from_coco():
         assert getattr(both, name) == getattr(voc, name)
 
 
-def test_own_data_may_go_on_from_voc():
-    voc, own = map(config_of, ("voc07.cfg", "finetune.cfg"))
-    for name in ("backbone", "head_units", "pool_size", "pixel_std", "box_delta_std"):
-        assert getattr(own, name) == getattr(voc, name)
-    assert len(own.scales) * len(own.ratios) == len(voc.scales) * len(voc.ratios)
-    assert own.resolved_frozen_blocks == 2
+@pytest.mark.parametrize("name", ["finetune.cfg", "quickstart.cfg"])
+def test_fine_tuning_starts_from_the_packages_detector_and_keeps_its_parts(name):
+    config, (start, _) = config_of(name), checkpoint.read_settings("voc07")
+    assert config.start_checkpoint == "voc07"
+    text = (ROOT / "configs" / name).read_text(encoding="utf-8")
+    parts = {"backbone", "head_units", "pool_size", "pixel_std", "box_delta_std", "ratios"}
+    assert not parts & set(re.findall(r"^--(\w+)", text, re.MULTILINE))
+    if re.search("^--scales", text, re.MULTILINE):
+        assert len(config.scales) == len(start.scales)
