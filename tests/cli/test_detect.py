@@ -253,6 +253,25 @@ def test_the_same_command_continues_after_a_stop(run, loaded, make_image, read_i
     assert read_images.names[4:] == ["a.png", "b.png", "c.png"]
 
 
+def test_a_second_signal_does_not_lose_what_was_found(
+    run, loaded, make_image, read_images, tmp_path, monkeypatch
+):
+    for name in "ab":
+        make_image(f"x/{name}.png")
+    read_images.stop_at = "b.png"
+    write = detect._write
+
+    def interrupted(*args):
+        if read_images.names:
+            os.kill(os.getpid(), signal.SIGINT)
+        write(*args)
+
+    monkeypatch.setattr(detect, "_write", interrupted)
+    stopped(run, "x")
+    results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
+    assert [image["drawing"] for image in results["images"]] == ["a.png"]
+
+
 def test_what_depends_on_other_settings_is_repeated(run, loaded, make_image, read_images, tmp_path):
     for name in "ab":
         make_image(f"x/{name}.png")
@@ -300,6 +319,17 @@ def test_folders_with_other_content_are_refused(refusal, make_image, tmp_path):
     (tmp_path / "images" / "detections.json").touch()
     message = refusal(images, f"--output_dir={tmp_path / 'mine' / '..' / 'images'}")
     assert "must not be a folder that holds --images" in message
+
+
+def test_a_folder_with_the_name_of_a_drawing_is_refused_before_the_work(
+    refusal, make_image, tmp_path
+):
+    make_image("x/a.png")
+    make_image("y/a.png")
+    (tmp_path / "out" / "a_2.png").mkdir(parents=True)
+    (tmp_path / "out" / "detections.json").touch()
+    message = refusal(f"--images={tmp_path}/x,{tmp_path}/y", f"--output_dir={tmp_path}/out")
+    assert f"a folder with the name of a drawing. Received: {tmp_path}/out/a_2.png" in message
 
 
 @pytest.mark.parametrize("value", ["1.5", "-0.1", "nan"])
