@@ -204,7 +204,8 @@ def _detect_all(
             results["unreadable"].append({"file": str(path), "error": str(error)})
             continue
         found = model.detect(image)
-        found.draw(results["draw_threshold"]).save(folder / drawing)
+        with files.replacing(folder / drawing) as part:
+            found.draw(results["draw_threshold"]).save(part, "PNG")
         entry = {"file": str(path), "drawing": drawing}
         entry |= {"height": image.shape[0], "width": image.shape[1]}
         entry["detections"] = [_entry(one.class_name, one.score, one.box.tolist()) for one in found]

@@ -1,5 +1,6 @@
 """``keras-frcnn detect``: from a checkpoint and images to drawings and detections.json."""
 
+import errno
 import json
 import os
 import shutil
@@ -185,6 +186,26 @@ def test_drawings_never_share_a_name(run, loaded, make_image, tmp_path):
     for name, image in shades.items():
         drawing = tmp_path / "out" / drawings[str(tmp_path / name)]
         np.testing.assert_array_equal(np.array(Image.open(drawing)), image)
+
+
+def test_a_drawing_that_cannot_be_written_keeps_the_one_before(
+    run, loaded, make_image, tmp_path, monkeypatch, capsys
+):
+    make_image("a.png")
+    run("a.png")
+    drawing = tmp_path / "out" / "a.png"
+    before = drawing.read_bytes()
+
+    def fill_the_disk(image, path, *args):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    with pytest.raises(SystemExit):
+        run("a.png")
+    assert f"{drawing} cannot be read or written: No space left" in capsys.readouterr().err
+    assert drawing.read_bytes() == before
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "detections.json"]
 
 
 def test_what_was_found_is_kept_when_the_user_stops(run, loaded, make_image, tmp_path, monkeypatch):
