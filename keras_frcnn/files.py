@@ -1,8 +1,10 @@
 """Writing files: whole or not at all, only to places that can be written to, and what failed."""
 
+import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # What can be wrong with the place of a file, as opposed to the program that uses it.
@@ -13,28 +15,20 @@ _FAULTS = (
 _FAULTS_OF_A_NAME = (*_FAULTS, errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY)
 
 
-def write_text(path: str | os.PathLike, text: str, errors: str = "strict") -> None:
-    """Writes a text file in UTF-8. An existing file is replaced once the new one is complete.
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a hidden file to write to, which replaces a file once it is complete.
+
+    If anything fails, an existing file stays as it was, and nothing else is left behind.
 
     Args:
-        path: the file.
-        text: its content.
-        errors: how characters that UTF-8 cannot hold are written, as for ``str.encode``.
-    """
-    write_bytes(path, text.encode("utf-8", errors))
-
-
-def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
-    """Writes a file. An existing file is replaced once the new one is complete.
-
-    Args:
-        path: the file.
-        content: its content.
+        path: the file to replace.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")  # the same name for every run, so that one remains
+    # The same name for every run, so that one remains; short enough at four bytes a character.
+    part = path.with_name(f".{path.name[:50]}.part")
     try:
-        part.write_bytes(content)
+        yield part
         os.replace(part, path)
     except BaseException as error:
         if isinstance(error, OSError):  # it names the other file, or none if the disk is full
@@ -42,6 +36,18 @@ def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
         if part.is_file():
             part.unlink()
         raise
+
+
+def write_text(path: str | os.PathLike, text: str, errors: str = "strict") -> None:
+    """Writes a text file in UTF-8. An existing file is replaced once the new one is complete.
+
+    Args:
+        path: the file.
+        text: its content.
+        errors: how characters that UTF-8 cannot hold are written, as for ``open``.
+    """
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", errors=errors)
 
 
 def unwritable(path: str | os.PathLike, is_folder: bool = True) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 def handled(handler: Callable) -> Iterator[None]:
     """Calls a handler for these signals inside a ``with`` block.
 
-    SIGHUP stays ignored where it is ignored, as under ``nohup``. Python receives signals only in
-    the main thread, so nothing changes in other threads.
+    SIGHUP stays ignored where it is ignored, as under ``nohup``. It is handled only once, because
+    a terminal that is closed sends it twice. Python receives signals only in the main thread, so
+    nothing changes in other threads.
 
     Args:
         handler: called with the signal's number and the stack frame, as by ``signal.signal``.
@@ -21,7 +22,13 @@ def handled(handler: Callable) -> Iterator[None]:
         numbers.append(signal.SIGHUP)
     if threading.current_thread() is not threading.main_thread():
         numbers = []
-    before = {number: signal.signal(number, handler) for number in numbers}
+
+    def handle(number, frame):
+        if number not in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        handler(number, frame)
+
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

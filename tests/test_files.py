@@ -36,6 +36,19 @@ def test_a_text_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+def test_a_file_that_fails_half_way_keeps_what_was_there(tmp_path):
+    path = tmp_path / ("ä" * 125 + ".png")  # the longest name that file systems allow, nearly
+    for content in (b"old", b"new"):
+        with files.replacing(path) as part:
+            part.write_bytes(content)
+    with pytest.raises(OSError, match="No space left") as caught, files.replacing(path) as part:
+        part.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == [path.name]
+
+
 @pytest.mark.parametrize("name", ["", "new", "new/a/b"])
 def test_folders_that_are_there_or_can_be_made_are_fine(name, tmp_path):
     assert files.unwritable(tmp_path / name) == ""

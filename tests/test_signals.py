@@ -31,6 +31,15 @@ def test_a_hangup_that_is_ignored_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_terminal_that_is_closed_hangs_up_twice_but_interrupts_once():
+    before, received = signal.getsignal(signal.SIGHUP), []
+    with signals.handled(lambda number, frame: received.append(number)):
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+    assert received == [signal.SIGHUP, signal.SIGTERM, signal.SIGTERM]
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
 def test_in_another_thread_nothing_changes():
     seen = []
 

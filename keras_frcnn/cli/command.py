@@ -148,15 +148,27 @@ def user_errors(command: Command, output: str = "") -> Iterator[None]:
         _complain(command, "stopped")
         raise SystemExit(128 + number) from None
     except BrokenPipeError:
-        with open(os.devnull, "w") as nowhere:  # Python itself flushes the output once more
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        _can_print()
         raise SystemExit(128 + signal.SIGPIPE) from None
     except Exception as error:
-        message = str(error) if isinstance(error, ValueError) else files.fault(error, output)
+        place = output if _can_print() else "standard output"
+        message = str(error) if isinstance(error, ValueError) else files.fault(error, place)
         if not message:
             raise
         _complain(command, message)
         raise SystemExit(2) from None
+
+
+def _can_print() -> bool:
+    """Returns whether the output can be written. If not, what is left of it is dropped."""
+    try:
+        if sys.stdout is not None:  # as after >&-
+            sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nowhere:  # Python itself flushes the output once more
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _interrupt(number: int, frame: object) -> None:

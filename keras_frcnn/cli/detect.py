@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from keras_frcnn import files
+from keras_frcnn import files, signals
 from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
 from keras_frcnn.cli.output import distinct
 from keras_frcnn.cli.startup import load_tensorflow
@@ -117,8 +117,9 @@ def main(argv: list[str] | None = None) -> int:
         try:
             _detect_all(model, find_images(options.images), folder, results, found_before)
             del results[_UNFINISHED]
-        finally:  # the results so far are written even if the user interrupts
-            _write(results, folder)
+        finally:  # the results so far are written even if the user interrupts, also twice
+            with signals.handled(lambda number, frame: None):
+                _write(results, folder)
         count = sum(len(image["detections"]) for image in results["images"])
         say(f"Images: {len(results['images'])}, detections: {count}. Results: {folder / _RESULTS}")
         for image in results["unreadable"]:
@@ -169,11 +170,21 @@ def _check_folder(folder: Path, paths: list[Path]) -> None:
             "--output_dir must be new, empty, or written by an earlier detect command. Received: "
             f"{folder}, which holds other files and no {_RESULTS}"
         )
-    for path in paths:
+    for path, drawing in zip(paths, _drawings(paths), strict=True):
+        if (folder / drawing).is_dir():
+            raise ValueError(
+                "--output_dir must not hold a folder with the name of a drawing. Received: "
+                f"{folder / drawing}"
+            )
         if path.resolve().parent == folder.resolve():
             raise ValueError(
                 f"--output_dir must not be a folder that holds --images. Received: {folder}"
             )
+
+
+def _drawings(paths: list[Path]) -> list[str]:
+    """Returns the file name of each image's drawing."""
+    return [f"{stem}.png" for stem in distinct(path.stem for path in paths)]
 
 
 def _detect_all(
@@ -192,8 +203,8 @@ def _detect_all(
 
     say(COMPILING)
     watched = with_progress(paths, "Detecting", len(paths))
-    for path, stem in zip(watched, distinct(path.stem for path in paths), strict=True):
-        drawing, before = f"{stem}.png", found_before.get(str(path))
+    for path, drawing in zip(watched, _drawings(paths), strict=True):
+        before = found_before.get(str(path))
         if before and before["drawing"] == drawing and (folder / drawing).is_file():
             results["images"].append(before)
             continue
@@ -203,7 +214,8 @@ def _detect_all(
             results["unreadable"].append({"file": str(path), "error": str(error)})
             continue
         found = model.detect(image)
-        found.draw(results["draw_threshold"]).save(folder / drawing)
+        with files.replacing(folder / drawing) as part:
+            found.draw(results["draw_threshold"]).save(part, "PNG")
         entry = {"file": str(path), "drawing": drawing}
         entry |= {"height": image.shape[0], "width": image.shape[1]}
         entry["detections"] = [_entry(one.class_name, one.score, one.box.tolist()) for one in found]

@@ -26,6 +26,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.config.flags import settings_of
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import say, with_progress
+from keras_frcnn.files import replacing
 
 COMMAND = Command(
     "visualize",
@@ -162,4 +163,5 @@ def _write(panels: dict[str, Any], folder: Path, stem: str, title: str) -> None:
     if "6_detections" in panels:
         files["6_detections"] = sheet([panels["1_ground_truth"], panels["6_detections"]], 2)
     for name, image in files.items():
-        image.save(folder / f"{stem}_{name}.jpg", quality=_QUALITY)
+        with replacing(folder / f"{stem}_{name}.jpg") as part:
+            image.save(part, "JPEG", quality=_QUALITY)

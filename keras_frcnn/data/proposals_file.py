@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn import files
 from keras_frcnn.console import with_progress
 from keras_frcnn.data import proposals_json
 from keras_frcnn.data.dataset import MAX_OVERHANG, Record
@@ -69,17 +70,11 @@ def write(
         "scores": np.concatenate([np.zeros(0, np.float32), *scores]).astype(np.float32),
     }
     _check(content, path)
-    path = Path(path)
-    unfinished = path.with_suffix(".writing")
-    try:
-        with unfinished.open("wb") as file:
-            if _is_json(path):
-                proposals_json.write(file, content)
-            else:
-                np.savez(file, **content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with files.replacing(path) as part, part.open("wb") as file:
+        if _is_json(path):
+            proposals_json.write(file, content)
+        else:
+            np.savez(file, **content)
 
 
 def write_in_parts(

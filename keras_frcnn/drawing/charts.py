@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 from markupsafe import Markup
 
+from keras_frcnn import files
 from keras_frcnn.drawing import page
 
 TEMPLATE = "drawing/templates/charts.html"
@@ -237,7 +238,7 @@ def write_svg(
     taller = dataclasses.replace(
         chart, box=(left, top, width, height + _LEGEND_LINE * len(legend) + 6)
     )
-    path.write_text(page.macros(TEMPLATE).file(taller, entries, colors), encoding="utf-8")
+    files.write_text(path, page.macros(TEMPLATE).file(taller, entries, colors))
 
 
 def _plot(description: str, x: Axis, y: Axis, blocks: list[dict], drawn: Sequence[Line]) -> Chart:

@@ -86,6 +86,13 @@ def _print_description(model, phase, origin, console):
             f"warm-up: {config.resolved_warmup_steps} steps instead of --warmup_steps="
             f"{config.warmup_steps}, because training takes only {config.steps} steps"
         )
+    late = [step for step in config.lr_boundaries if step >= config.steps]
+    if late and config.lr_schedule == "piecewise":
+        flag = "alternating_lr_boundaries" if config.alternating_lr_boundaries else "lr_boundaries"
+        console.print(
+            f"learning rate: it does not drop at step {', '.join(map(str, late))} of --{flag}, "
+            f"because training takes only {config.steps} steps"
+        )
     console.print(
         f"model: {config.backbone}, {config.precision}, {model.count_params() / 1e6:.1f} M "
         f"weights; {origin}; frozen: {', '.join(model.backbone.frozen) or 'nothing'}"

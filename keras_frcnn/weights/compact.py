@@ -40,12 +40,10 @@ def write(source: str | os.PathLike, path: str | os.PathLike) -> None:
         with archive.open(_WEIGHTS) as weights:
             weights = _compact_weights(weights, source)
         metadata = archive.read("metadata.json")
-    copy = io.BytesIO()
-    with zipfile.ZipFile(copy, "w") as archive:
+    with files.replacing(path) as part, zipfile.ZipFile(part, "w") as archive:
         archive.writestr("metadata.json", metadata)
         archive.writestr("config.json", json.dumps(description))
         archive.writestr(_WEIGHTS, weights)
-    files.write_bytes(path, copy.getbuffer())
 
 
 def _compact_weights(weights, source):

@@ -488,6 +488,17 @@ def test_a_place_that_fails_later_is_one_sentence(capsys):
     assert capsys.readouterr().err == "keras-frcnn train: a.xml: Permission denied: give another\n"
 
 
+def test_a_full_disk_under_the_output_is_not_blamed_on_the_folder(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as caught, user_errors(TRAIN, "runs/a"):
+            print("results")
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "keras-frcnn train: standard output cannot be read or written: No space left on device\n"
+    )
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("a bug"), OSError("a bug")])
 def test_a_bug_keeps_its_traceback(error):
     with pytest.raises(type(error)) as caught, user_errors(TRAIN):
@@ -536,7 +547,7 @@ def test_help_that_cannot_be_printed_ends_without_a_traceback(name, show, monkey
                 show()
             assert caught.value.code == code
     assert capsys.readouterr().err == (
-        f"keras-frcnn {name}: A file cannot be read or written: No space left on device\n"
+        f"keras-frcnn {name}: standard output cannot be read or written: No space left on device\n"
     )
 
 

@@ -1,5 +1,6 @@
 """``keras-frcnn detect``: from a checkpoint and images to drawings and detections.json."""
 
+import errno
 import json
 import os
 import shutil
@@ -187,6 +188,26 @@ def test_drawings_never_share_a_name(run, loaded, make_image, tmp_path):
         np.testing.assert_array_equal(np.array(Image.open(drawing)), image)
 
 
+def test_a_drawing_that_cannot_be_written_keeps_the_one_before(
+    run, loaded, make_image, tmp_path, monkeypatch, capsys
+):
+    make_image("a.png")
+    run("a.png")
+    drawing = tmp_path / "out" / "a.png"
+    before = drawing.read_bytes()
+
+    def fill_the_disk(image, path, *args):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    with pytest.raises(SystemExit):
+        run("a.png")
+    assert f"{drawing} cannot be read or written: No space left" in capsys.readouterr().err
+    assert drawing.read_bytes() == before
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "detections.json"]
+
+
 def test_what_was_found_is_kept_when_the_user_stops(run, loaded, make_image, tmp_path, monkeypatch):
     make_image("x/a.png")
     make_image("x/b.png")
@@ -253,6 +274,25 @@ def test_the_same_command_continues_after_a_stop(run, loaded, make_image, read_i
     assert read_images.names[4:] == ["a.png", "b.png", "c.png"]
 
 
+def test_a_second_signal_does_not_lose_what_was_found(
+    run, loaded, make_image, read_images, tmp_path, monkeypatch
+):
+    for name in "ab":
+        make_image(f"x/{name}.png")
+    read_images.stop_at = "b.png"
+    write = detect._write
+
+    def interrupted(*args):
+        if read_images.names:
+            os.kill(os.getpid(), signal.SIGINT)
+        write(*args)
+
+    monkeypatch.setattr(detect, "_write", interrupted)
+    stopped(run, "x")
+    results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
+    assert [image["drawing"] for image in results["images"]] == ["a.png"]
+
+
 def test_what_depends_on_other_settings_is_repeated(run, loaded, make_image, read_images, tmp_path):
     for name in "ab":
         make_image(f"x/{name}.png")
@@ -300,6 +340,17 @@ def test_folders_with_other_content_are_refused(refusal, make_image, tmp_path):
     (tmp_path / "images" / "detections.json").touch()
     message = refusal(images, f"--output_dir={tmp_path / 'mine' / '..' / 'images'}")
     assert "must not be a folder that holds --images" in message
+
+
+def test_a_folder_with_the_name_of_a_drawing_is_refused_before_the_work(
+    refusal, make_image, tmp_path
+):
+    make_image("x/a.png")
+    make_image("y/a.png")
+    (tmp_path / "out" / "a_2.png").mkdir(parents=True)
+    (tmp_path / "out" / "detections.json").touch()
+    message = refusal(f"--images={tmp_path}/x,{tmp_path}/y", f"--output_dir={tmp_path}/out")
+    assert f"a folder with the name of a drawing. Received: {tmp_path}/out/a_2.png" in message
 
 
 @pytest.mark.parametrize("value", ["1.5", "-0.1", "nan"])

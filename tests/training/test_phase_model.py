@@ -49,6 +49,15 @@ def test_a_warm_up_that_was_shortened_is_said(config, build):
     assert words in build(config.replace(warmup_steps=20, steps=20))[1]
 
 
+def test_a_drop_that_never_comes_is_said(config, build):
+    steps = {"steps": 6, "lr_boundaries": (5,)}
+    assert "does not drop" not in build(config.replace(**steps))[1]
+    steps["lr_boundaries"] = (3, 6, 50000)
+    words = "it does not drop at step 6, 50000 of --lr_boundaries, because training takes only 6 "
+    assert words in build(config.replace(**steps))[1]
+    assert "does not drop" not in build(config.replace(lr_schedule="cosine", **steps))[1]
+
+
 @pytest.mark.parametrize(
     ("backbone", "frozen_blocks", "names"),
     [

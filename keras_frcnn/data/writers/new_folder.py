@@ -28,12 +28,14 @@ def appearing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     part = folder.absolute().with_name(f".{folder.absolute().name}.keras_frcnn_part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     try:
+        part.mkdir(parents=True)
         yield part
         if folder.exists():
             folder.rmdir()
         part.rename(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError) and str(part) in str(error.filename2 or error.filename):
+            error.filename, error.filename2 = str(folder), None  # nobody knows the hidden folder
         raise

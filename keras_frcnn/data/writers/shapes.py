@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image, ImageDraw
 
+from keras_frcnn import files
 from keras_frcnn.console import with_progress
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
@@ -78,7 +79,7 @@ def make(
         )
     counts = {"train": num_train, "val": num_val, "test": num_test}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).write_text(json.dumps({"seed": seed, **counts}) + "\n")
+    files.write_text(folder / _MARK, json.dumps({"seed": seed, **counts}) + "\n")
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -94,12 +95,13 @@ def make(
         if rng.random() < _PORTRAIT_SHARE:
             height, width = width, height
         image, objects = compose(rng, height, width)
-        Image.fromarray(image).save(folder / "JPEGImages" / f"{name}.jpg", quality=92)
+        with files.replacing(folder / "JPEGImages" / f"{name}.jpg") as part:
+            Image.fromarray(image).save(part, "JPEG", quality=92)
         _write_annotation(folder, name, height, width, objects)
     splits["trainval"] = splits["train"] + splits["val"]
     for split, names in splits.items():
         text = "".join(f"{name}\n" for name in names)
-        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(text)
+        files.write_text(folder / "ImageSets" / "Main" / f"{split}.txt", text)
     return folder
 
 
@@ -252,7 +254,8 @@ def _write_annotation(
             ymax=item.ymax,
         )
     ElementTree.indent(root, "\t")
-    ElementTree.ElementTree(root).write(folder / "Annotations" / f"{name}.xml")
+    text = ElementTree.tostring(root, encoding="unicode")
+    files.write_text(folder / "Annotations" / f"{name}.xml", text)
 
 
 def _add(parent: ElementTree.Element, **texts: str | int) -> None:

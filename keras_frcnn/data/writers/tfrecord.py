@@ -35,7 +35,8 @@ def write(datasets: Mapping[str, Dataset], folder: str, shard_megabytes: int = 1
         The names of the files.
 
     Raises:
-        ValueError: If the folder is not empty or cannot be written to, or an image cannot be read.
+        ValueError: If the folder is not empty, or the classes differ.
+        OSError, tf.errors.OpError: If the folder cannot be written to, or an image cannot be read.
     """
     check_folder(folder)
     if shard_megabytes < 1:
@@ -69,18 +70,13 @@ def write_folder(
         The names of the files.
 
     Raises:
-        ValueError: If the folder cannot be written to.
+        OSError, tf.errors.OpError: If the folder cannot be written to.
     """
-    import tensorflow as tf  # slow to import, so only loaded for writing
-
     names = []
-    try:
-        with appearing(folder) as part:
-            for split, payloads in splits.items():
-                names += _write_split(part, split, payloads, shard_megabytes * _MEGABYTE)
-            categories.write_label_map(part / LABEL_MAP, label_map)
-    except (OSError, tf.errors.OpError) as error:
-        raise ValueError(f"{folder}: could not be written: {error}") from error
+    with appearing(folder) as part:
+        for split, payloads in splits.items():
+            names += _write_split(part, split, payloads, shard_megabytes * _MEGABYTE)
+        categories.write_label_map(part / LABEL_MAP, label_map)
     return names
 
 

@@ -32,8 +32,8 @@ def write(datasets: Mapping[str, Dataset], folder: str) -> dict[str, int]:
         The number of objects that were left out, for each split.
 
     Raises:
-        ValueError: If the folder is not empty or cannot be written to, an image cannot be read, or
-            an image id or a class name cannot be written.
+        ValueError: If the folder is not empty, or an image id or a class name cannot be written.
+        OSError: If the folder cannot be written to, or an image cannot be read.
     """
     check_folder(folder)
     class_names = {dataset.class_names for dataset in datasets.values()}
@@ -44,15 +44,12 @@ def write(datasets: Mapping[str, Dataset], folder: str) -> dict[str, int]:
     if unprintable:
         raise ValueError(f"expected printable class names. Received: {unprintable[0]!r}")
     content = {split: f"images/{split}" for split in datasets} | {"names": dict(enumerate(names))}
-    try:
-        with appearing(pathlib.Path(folder)) as part:
-            left_out = {
-                split: _write_split(part, split, dataset) for split, dataset in datasets.items()
-            }
-            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-            (part / DATA_FILE).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{folder}: could not be written: {error}") from error
+    with appearing(pathlib.Path(folder)) as part:
+        left_out = {
+            split: _write_split(part, split, dataset) for split, dataset in datasets.items()
+        }
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        (part / DATA_FILE).write_text(text, encoding="utf-8")
     return left_out
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_frcnn import files
 from keras_frcnn.data.readers.coco_json import is_number
 from keras_frcnn.evaluation.metrics.detections import Detections, check_detections
 
@@ -50,7 +51,7 @@ def write_voc(
             lines[label].append(f"{image_id} {score:.9g} {box}\n")
     Path(folder).mkdir(parents=True, exist_ok=True)
     for path, of_class in zip(paths, lines, strict=True):
-        path.write_text("".join(of_class), encoding="utf-8")
+        files.write_text(path, "".join(of_class))
 
 
 def check_names(image_ids: Iterable[str | int], class_names: Sequence[str], split: str) -> None:

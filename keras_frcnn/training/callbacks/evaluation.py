@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn import files
 from keras_frcnn.console import COMPILING
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.files import to_image
@@ -162,10 +163,9 @@ class Evaluator(keras.callbacks.Callback):
 
 def _link_or_copy(source: Path, target: Path) -> None:
     """Replaces a file atomically by another, with a hard link if the file system supports it."""
-    temporary = target.with_name("new.keras")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    with files.replacing(target) as part:
+        part.unlink(missing_ok=True)  # of a run that was killed
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)

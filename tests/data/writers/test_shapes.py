@@ -189,7 +189,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 
 
 def test_a_folder_that_a_stopped_call_left_may_be_written(tmp_path, monkeypatch):
-    def interrupt(*args):
+    def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     for place in ((shapes.pathlib.Path, "write_text"), (shapes, "compose")):

@@ -177,9 +177,9 @@ def confusions(used: ErrorSplit) -> dict[str, Any]:
 
     Returns:
         ``pairs`` of (count, actual class, detected class), most frequent first; the ``names`` of
-        the columns of the matrix; its ``rows`` of (name, cells). The last row and column hold the
-        sums, those before them the background. A cell is (text, color, strength of the color in
-        percent).
+        the columns of the matrix; its ``rows`` of (name, cells); the name ``background``. The last
+        row and column hold the sums, those before them the background. A cell is (text,
+        color, strength of the color in percent).
     """
     matrix = confusion.confusion_matrix(used)
     mistaken = matrix[:-1, :-1].copy()
@@ -200,8 +200,10 @@ def confusions(used: ErrorSplit) -> dict[str, Any]:
         cells = [_cell(*of, num_gt) for of in zip(counts, colors, strict=True)]
         rows.append([*cells, _sum(num_gt)])
     rows.append([*map(_sum, matrix.sum(axis=0).tolist()), _sum(int(matrix.sum()))])
-    names = [*names, BACKGROUND, "sum"]
-    return {"pairs": pairs, "names": names, "rows": list(zip(names, rows, strict=True))}
+    background, total = (_apart_from(names, word) for word in (BACKGROUND, "sum"))
+    names = [*names, background, total]
+    rows = list(zip(names, rows, strict=True))
+    return {"pairs": pairs, "names": names, "rows": rows, "background": background}
 
 
 def _class_figures(result: voc.Result | coco.Result) -> list[tuple[str, str, list[float]]]:
@@ -228,6 +230,11 @@ def _means(result: voc.Result | coco.Result) -> list[float]:
 def _cell(count: int, color: str, num_gt: int) -> tuple[str, str, int]:
     strength = round(100 * min(0.5, 0.1 + 0.4 * count / max(1, num_gt)))
     return f"{count:,}" if count else "", color, strength
+
+
+def _apart_from(names: Sequence[str], word: str) -> str:
+    """Returns a word, in parentheses if it is also the name of a class."""
+    return f"({word})" if word in {name.lower() for name in names} else word
 
 
 def _sum(count: int) -> tuple[str, str, int]:

@@ -190,6 +190,16 @@ def test_confusions_name_the_true_class_first(page):
     assert foot == [["background", "", "", "", "0"], ["sum", "1", "3", "2", "6"]]
 
 
+def test_a_class_is_not_taken_for_the_background_or_the_sums(images, write):
+    names = ("Background", "sum")
+    _, root = write(images(("a", (A, 0), (B, 1)), class_names=names), {"a": found((A, 0.9))})
+    (table,) = find(root, "confusions", "table")
+    heads = [markup.text(head) for head in table.find("thead/tr")]
+    assert heads == ["", *names, "(background)", "(sum)"]
+    texts = map(markup.text, section(root, "confusions"))
+    assert any('The row "(background)" counts' in text for text in texts)
+
+
 def test_sizes_are_counted(page):
     _, root = page
     (table,) = find(root, "sizes", "table")
