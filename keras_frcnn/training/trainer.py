@@ -100,6 +100,7 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
         if phase.is_final:
             bar.console.print(f"Nothing to do: {config.output_dir} has finished all {step} steps")
         return
+    checkpoint.check_space(model, config.output_dir)
     if phase.proposals_file and not write_proposals(model, phase, train_data, bar, stop):
         return
     if stop.received:

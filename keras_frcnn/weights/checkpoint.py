@@ -9,6 +9,7 @@ a checkpoint is read, the name of a detector of the package may stand for its fi
 """
 
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -58,6 +59,29 @@ def save(model: "FasterRCNN", path: str | os.PathLike) -> None:
         os.replace(archive_path, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_space(model: "FasterRCNN", folder: str | os.PathLike) -> None:
+    """Checks that a checkpoint fits on the disk, before the steps that lead to it.
+
+    Args:
+        model: the detector, with the optimizer whose state is saved with it.
+        folder: the folder of the checkpoint.
+
+    Raises:
+        ValueError: If it does not fit. The error names the folder.
+    """
+    import tensorflow as tf  # see above
+
+    variables = [*model.variables, *model.optimizer.variables]
+    num_bytes = sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
+    num_bytes *= 2  # while it is written, the archive is beside its content
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise ValueError(
+            f"{folder} must have {num_bytes / 1e6:.1f} MB free for a checkpoint. Received: "
+            f"{free / 1e6:.1f} MB"
+        )
 
 
 def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -100,6 +101,22 @@ def test_a_half_written_checkpoint_is_never_visible(config, train, tmp_path, mon
     assert "Resuming from step 2 of" in train(settings)
     assert int(checkpoint.load(tmp_path / "last.keras").step) == 6
     assert not list(tmp_path.glob("*/model.weights.h5"))
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_said_before_the_first_step(
+    config, train, unbroken, tmp_path, monkeypatch
+):
+    size = (unbroken.folder / "last.keras").stat().st_size
+    usage = shutil.disk_usage(tmp_path)
+    free = {"bytes": size // 2}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free["bytes"]))
+    settings = config.replace(output_dir=str(tmp_path), steps=1, eval_every=0)
+    with pytest.raises(ValueError, match="must have .* MB free for a checkpoint. Received: "):
+        train(settings)
+    assert not (tmp_path / "last.keras").exists()
+    free["bytes"] = 3 * size
+    train(settings)
+    assert (tmp_path / "last.keras").exists()
 
 
 def test_the_checkpoint_is_safe_before_its_evaluation_begins(config, train, tmp_path, monkeypatch):

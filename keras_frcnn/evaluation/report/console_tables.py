@@ -181,7 +181,9 @@ def _description(metric: str, result: voc.Result | coco.Result, ignored: str) ->
     ]
     num_classes = len(result.classes)
     num_with_gt = sum(c.num_gt > 0 for c in result.classes)
-    if num_with_gt < num_classes:
+    if not num_with_gt:
+        parts.append("average precision is undefined without objects")
+    elif num_with_gt < num_classes:
         parts.append(f"mean of {num_with_gt} of {num_classes} classes: the others have no objects")
     return "; ".join(parts)
 

@@ -71,7 +71,9 @@ def test_table_says_which_classes_the_mean_leaves_out():
 
 
 def test_table_without_any_ground_truth():
-    assert cells(printed(result()), "mean") == ["mean", "0", "0", "-", "-"]
+    text = printed(result())
+    assert cells(text, "mean") == ["mean", "0", "0", "-", "-"]
+    assert "; average precision is undefined without objects" in text
 
 
 def test_class_names_are_not_markup():
