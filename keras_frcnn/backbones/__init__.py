@@ -13,6 +13,7 @@ _HOMES = {
     "FeatureLevel": "keras_frcnn.backbones.backbone:FeatureLevel",
     "PretrainedWeights": "keras_frcnn.backbones.backbone:PretrainedWeights",
     "load_pretrained": "keras_frcnn.backbones.pretrained:load_pretrained",
+    "with_pyramid": "keras_frcnn.backbones.feature_pyramid:with_pyramid",
     **{path.partition(":")[2]: path for path in BACKBONES.values()},
 }
 __all__ = [*_HOMES, "BACKBONES", "make", "preprocessing_of", "strides_of"]

@@ -43,7 +43,7 @@ def MobileNetV3Large(
     Returns:
         A ``Backbone`` with one level of 112 channels.
     """
-    network = _network([_LAST], dtype, norm_epsilon)
+    network = _network(_LAST, dtype, norm_epsilon)
     arguments = {"strides": STRIDES, "rpn_channels": 256}
     return _backbone(network, network, weights, frozen_blocks, dtype, name, **arguments)
 
@@ -67,21 +67,25 @@ def MobileNetV3LargeFPN(
     Returns:
         A ``Backbone`` with the levels P2 to P6, of strides 4 to 64 and 256 channels.
     """
-    stages = _network([*_ENDS, None], dtype, norm_epsilon)
+    stages = _network([*_ENDS, ""], dtype, norm_epsilon)
     network = feature_pyramid.with_pyramid(stages, norm=pyramid_norm, dtype=dtype)
     arguments = feature_pyramid.BACKBONE_ARGUMENTS
     return _backbone(network, stages, weights, frozen_blocks, dtype, name, **arguments)
 
 
 def _network(ends, dtype, norm_epsilon):
-    """Makes the network from the image to the named layers; None is the last one."""
+    """Makes the network from the image to the map, or the list of maps, of the named layers; ""
+    names the last one.
+    """
     original = keras.applications.MobileNetV3Large(
         input_shape=(None, None, 3),
         include_top=False,
         include_preprocessing=False,
         weights=None,
     )
-    outputs = [original.get_layer(end).output if end else original.output for end in ends]
+    outputs = keras.tree.map_structure(
+        lambda end: original.get_layer(end).output if end else original.output, ends
+    )
     shared = keras.Model(original.input, outputs, name="mobilenet_v3_large")
     change = functools.partial(_changed, norm_epsilon=norm_epsilon)
     return applications.rebuild(shared, dtype, change, _padded_call)

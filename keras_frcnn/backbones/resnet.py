@@ -76,7 +76,7 @@ def _resnet(
     ends = {layer.name.partition("_")[0]: layer.output for layer in original.layers}
     change = functools.partial(_changed, norm_epsilon=norm_epsilon)
     in_3x3 = bottleneck_stride == "3x3"
-    outputs = [ends[f"conv{stage}"] for stage in ((2, 3, 4, 5) if has_pyramid else (4,))]
+    outputs = [ends[f"conv{n}"] for n in (2, 3, 4, 5)] if has_pyramid else ends["conv4"]
     network = applications.rebuild(
         keras.Model(original.input, outputs, name=label),
         dtype,
@@ -87,7 +87,7 @@ def _resnet(
         network = feature_pyramid.with_pyramid(network, norm=pyramid_norm, dtype=dtype)
         arguments = feature_pyramid.BACKBONE_ARGUMENTS
     else:
-        stage5 = keras.Model(outputs[0], original.output, name=f"{label}_stage5")
+        stage5 = keras.Model(outputs, original.output, name=f"{label}_stage5")
         head = applications.rebuild(stage5, dtype, lambda s: _without_stride(change(s)))
         arguments = {"strides": STRIDES, "rpn_channels": 512, "head_network": head}
     backbone = Backbone(

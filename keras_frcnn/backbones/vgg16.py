@@ -28,7 +28,7 @@ def VGG16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> Backbon
         A ``Backbone`` with one level of 512 channels.
     """
     arguments = {"strides": STRIDES, "rpn_channels": 512}
-    network = _network(["block5_conv3"], dtype)
+    network = _network("block5_conv3", dtype)
     return _backbone(network, weights, frozen_blocks, dtype, name, **arguments)
 
 
@@ -52,8 +52,9 @@ def VGG16FPN(
 
 
 def _network(ends, dtype):
+    """Makes the network from the image to the map, or the list of maps, of the named layers."""
     original = keras.applications.VGG16(include_top=False, weights=None)
-    outputs = [original.get_layer(end).output for end in ends]
+    outputs = keras.tree.map_structure(lambda end: original.get_layer(end).output, ends)
     return applications.rebuild(keras.Model(original.input, outputs, name="vgg16"), dtype)
 
 

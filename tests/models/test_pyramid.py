@@ -97,13 +97,11 @@ def test_each_level_proposes_its_best_and_the_best_of_all_remain(model, images):
 
 
 @pytest.mark.parametrize("pooling", ["align", "max"])
-@pytest.mark.parametrize("use_xla", [False, True])
-def test_regions_are_pooled_from_p2_to_p5_by_their_size(pooling, use_xla, images):
+def test_regions_are_pooled_from_p2_to_p5_by_their_size(pooling, images):
     model = make(roi_pooling=pooling)
     levels = model.features(fakes.inputs_of(images))
     chosen = level_of(ROIS, [4, 8, 16, 32]).numpy()
     np.testing.assert_array_equal(chosen, [[0, 3, 2, 0, 2], [0, 2, 3, 1, 0]])
-    model.roi_head.use_xla(use_xla)
     pooled = model.roi_head.pool(levels, ROIS).numpy()
     assert len(model.roi_head.poolings) == 4
     for number, layer in enumerate(model.roi_head.poolings):
@@ -112,6 +110,9 @@ def test_regions_are_pooled_from_p2_to_p5_by_their_size(pooling, use_xla, images
         rows = chosen == number
         assert np.any(alone[rows])
         np.testing.assert_array_equal(pooled[rows], alone[rows])
+    model.roi_head.use_xla(True)
+    compiled = tf.function(model.roi_head.pool, jit_compile=True)(levels, ROIS)
+    np.testing.assert_allclose(compiled, pooled, atol=1e-4)
 
 
 def test_the_gradient_of_pooling_reaches_the_cells_of_a_regions_own_level(model, images):
