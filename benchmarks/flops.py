@@ -45,7 +45,8 @@ def backbone(layer, size: tuple[int, int], batch: int) -> Count:
 def rpn_head(layer, feature_shape: tuple[int, int], batch: int, gradient_before: bool) -> Count:
     """Counts an ``RPNHead`` on feature maps of ``feature_shape`` rows and columns."""
     cells = batch * math.prod(feature_shape)
-    count = chain([(layer.conv, cells)], gradient_before)
+    convs = (layer.conv, *layer.further_convs)
+    count = chain([(conv, cells) for conv in convs], gradient_before)
     for sibling in (layer.objectness, layer.deltas):
         count += chain([(sibling, cells)], gradient_before=True)
     return count
@@ -53,7 +54,10 @@ def rpn_head(layer, feature_shape: tuple[int, int], batch: int, gradient_before:
 
 def box_head(layer, num_rois: int, gradient_before: bool) -> Count:
     """Counts a ``BoxHead`` on the regions of all images together."""
-    count = chain([(hidden, num_rois) for hidden in layer.hidden], gradient_before)
+    cells = num_rois * math.prod(layer.pooled_shape[:2])
+    layers = [(conv, cells) for conv in layer.convs]
+    layers += [(hidden, num_rois) for hidden in layer.hidden]
+    count = chain(layers, gradient_before)
     if layer.stage is not None:
         count += chain(_positions(layer.stage, (num_rois, *layer.pooled_shape)), gradient_before)
     for sibling in (layer.classes, layer.boxes):

@@ -33,9 +33,8 @@ _LOGITS, _DELTAS = 2.0, 0.2
 
 def make_config(case: Case) -> Config:
     """Returns the settings of a case, under which images of ``case.size`` keep their size."""
-    config = SETTINGS.replace(
+    config = SETTINGS.with_backbone(case.backbone).replace(
         precision=case.precision,
-        backbone=case.backbone,
         # Blocks are only frozen with pretrained weights, which are named here but never loaded.
         backbone_weights="none" if case.backbone == "zf" else "imagenet",
         shorter_side=min(case.size),

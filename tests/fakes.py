@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_frcnn import backbones
+from keras_frcnn.backbones import feature_pyramid
 from keras_frcnn.backbones.vgg16 import PRETRAINED
 from keras_frcnn.config import Config
 from keras_frcnn.data.images.preprocessing import CAFFE
@@ -50,6 +51,11 @@ SMALL = Config(
 )
 """Settings that make tests fast; change some of them with ``SMALL.replace(...)``."""
 
+SMALL_FPN = SMALL.replace(
+    backbone="vgg16_fpn", scales=(8.0, 16.0, 32.0, 64.0, 128.0), roi_pooling="align"
+)
+"""The same with a feature pyramid."""
+
 SMALL_VGG16 = Config(
     backbone_weights="none",
     head_units=(32,),
@@ -70,22 +76,9 @@ STRIDES = (16,)
 
 def small_vgg16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> backbones.Backbone:
     """Makes a backbone of two convolutions, each with a pooling by 4: stride 16, as in VGG16."""
-    policy = keras.dtype_policies.get(dtype)
-    images = x = keras.Input((None, None, 3), dtype=policy.compute_dtype)
-    for block, channels in ((1, 8), (2, 16)):
-        x = keras.layers.Conv2D(
-            channels,
-            3,
-            padding="same",
-            activation="relu",
-            kernel_initializer="he_normal",
-            name=f"block{block}_conv1",
-            dtype=policy,
-        )(x)
-        x = keras.layers.MaxPooling2D(4, name=f"block{block}_pool", dtype=policy)(x)
-    network = keras.Model(images, x, name="small_vgg16")
+    images, (_, last) = _small_blocks([(8, 4), (16, 4)], dtype)
     backbone = backbones.Backbone(
-        network,
+        keras.Model(images, last, name="small_vgg16"),
         STRIDES,
         PREPROCESSING,
         freeze_groups=[[f"block{block}_conv1"] for block in (1, 2)] + [()] * 3,  # five, as VGG16
@@ -100,24 +93,67 @@ def small_vgg16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> b
     return backbone
 
 
+def small_vgg16_fpn(
+    weights=None, frozen_blocks=0, dtype=None, name="backbone", pyramid_norm=False
+) -> backbones.Backbone:
+    """Makes a feature pyramid of 8 channels on four convolutions, each with a pooling."""
+    images, maps = _small_blocks([(4, 4), (6, 2), (8, 2), (8, 2)], dtype)
+    network = keras.Model(images, maps, name="small_vgg16")
+    backbone = backbones.Backbone(
+        feature_pyramid.with_pyramid(network, 8, pyramid_norm, dtype),
+        preprocessing=PREPROCESSING,
+        freeze_groups=[[f"block{block}_conv1"] for block in (1, 2, 3, 4)] + [()],
+        frozen_blocks=frozen_blocks,
+        pretrained=PRETRAINED,
+        name=name,
+        dtype=dtype,
+        **{**feature_pyramid.BACKBONE_ARGUMENTS, "rpn_channels": 8},
+    )
+    if weights is not None:
+        backbones.load_pretrained(backbone, weights)
+    return backbone
+
+
+def _small_blocks(blocks, dtype):
+    """Returns an input, and the map after each convolution of some channels and its pooling."""
+    policy = keras.dtype_policies.get(dtype)
+    images = x = keras.Input((None, None, 3), dtype=policy.compute_dtype)
+    maps = []
+    for block, (channels, size) in enumerate(blocks, start=1):
+        x = keras.layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"block{block}_conv1",
+            dtype=policy,
+        )(x)
+        x = keras.layers.MaxPooling2D(size, name=f"block{block}_pool", dtype=policy)(x)
+        maps.append(x)
+    return images, maps
+
+
 @contextlib.contextmanager
 def small_backbone():
-    """Replaces VGG16 by the small backbone inside its ``with`` block."""
-    with mock.patch.dict(backbones.BACKBONES, vgg16="tests.fakes:small_vgg16"):
+    """Replaces VGG16, also with a feature pyramid, by the small one inside its ``with`` block."""
+    small = {f"vgg16{end}": f"tests.fakes:small_vgg16{end}" for end in ("", "_fpn")}
+    with mock.patch.dict(backbones.BACKBONES, small):
         yield
 
 
-def detector(class_names=CLASS_NAMES, **changes) -> FasterRCNN:
+def detector(class_names=CLASS_NAMES, settings=SMALL, **changes) -> FasterRCNN:
     """Makes a small detector with random weights and biases that are far from 0.
 
     New heads give nearly the same output everywhere, which would hide mistakes from a test.
 
     Args:
         class_names: the classes of the detector.
-        **changes: settings that differ from ``SMALL``.
+        settings: ``SMALL`` or others.
+        **changes: settings that differ from these.
     """
     with small_backbone():
-        model = build_detector(SMALL.replace(**changes), class_names)
+        model = build_detector(settings.replace(**changes), class_names)
     randomize(model)
     return model
 
@@ -128,7 +164,8 @@ def randomize(model, seed=0) -> None:
     for weight in model.weights:
         if weight.dtype == "float32":
             fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 25
-            weight.assign(rng.normal(0, 1 / np.sqrt(fan_in), weight.shape))
+            values = rng.normal(0, 1 / np.sqrt(fan_in), weight.shape)
+            weight.assign(np.abs(values) if weight.path.endswith("moving_variance") else values)
 
 
 def run_eagerly(monkeypatch) -> None:

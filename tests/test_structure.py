@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "config": set(),
     "ops": set(),
     "layers": {"ops"},
-    "backbones": {"config", "ops", "data.images"},
+    "backbones": {"config", "ops", "layers", "data.images"},
     "models": MODELS | {"drawing"},
     "weights": WEIGHTS,
     "data": DATA,

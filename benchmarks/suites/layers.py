@@ -19,7 +19,11 @@ from keras_frcnn.ops import sampling
 _STRIDE, _CHANNELS = 16, 512
 # Everything that the two stages need from a backbone.
 _BACKBONE = SimpleNamespace(
-    strides=(_STRIDE,), channels=(_CHANNELS,), rpn_channels=_CHANNELS, make_head=lambda: None
+    strides=(_STRIDE,),
+    channels=(_CHANNELS,),
+    rpn_channels=_CHANNELS,
+    num_roi_levels=1,
+    make_head=lambda: None,
 )
 _SIDES = (30.0, 300.0)  # of random regions, pixels
 _NUM_OBJECTS = 10

@@ -5,14 +5,15 @@ They are imported when first used, so that other commands do not wait for Tensor
 
 import importlib
 
-from keras_frcnn.config.model import BACKBONES
+from keras_frcnn.config.network import BACKBONES, PYRAMIDS
 from keras_frcnn.data.images.preprocessing import Preprocessing
 
 _HOMES = {
     "Backbone": "keras_frcnn.backbones.backbone:Backbone",
-    "FeatureLevel": "keras_frcnn.backbones.levels:FeatureLevel",
+    "FeatureLevel": "keras_frcnn.backbones.backbone:FeatureLevel",
     "PretrainedWeights": "keras_frcnn.backbones.backbone:PretrainedWeights",
     "load_pretrained": "keras_frcnn.backbones.pretrained:load_pretrained",
+    "with_pyramid": "keras_frcnn.backbones.feature_pyramid:with_pyramid",
     **{path.partition(":")[2]: path for path in BACKBONES.values()},
 }
 __all__ = [*_HOMES, "BACKBONES", "make", "preprocessing_of", "strides_of"]
@@ -23,7 +24,8 @@ def make(name: str, /, **kwargs):
 
     Args:
         name: a key of ``BACKBONES``.
-        **kwargs: arguments of its function: ``weights``, ``frozen_blocks``, ``dtype``, ``name``.
+        **kwargs: arguments of its function: ``weights``, ``frozen_blocks``, ``dtype``, ``name``
+            and others that only some have.
 
     Returns:
         A ``Backbone``.
@@ -43,7 +45,7 @@ def preprocessing_of(name: str, pixel_std: float = 1.0) -> Preprocessing:
 
 def strides_of(name: str) -> tuple[int, ...]:
     """Returns the stride of each level of a backbone without building it."""
-    return _module(BACKBONES[name]).STRIDES
+    return PYRAMIDS.get(name) or _module(BACKBONES[name]).STRIDES
 
 
 def _module(path):

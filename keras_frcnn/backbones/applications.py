@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_frcnn.backbones.normalization import FrozenNormalization
+from keras_frcnn.layers.frozen_normalization import FrozenNormalization
 
 
 def rebuild(

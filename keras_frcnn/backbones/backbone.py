@@ -9,10 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.backbones.levels import FeatureLevel
-from keras_frcnn.backbones.normalization import FrozenNormalization
 from keras_frcnn.backbones.padding_exact import PaddingExactNetwork
 from keras_frcnn.data.images.preprocessing import Preprocessing
+from keras_frcnn.layers.frozen_normalization import FrozenNormalization
 
 
 class PretrainedWeights(NamedTuple):
@@ -28,6 +27,36 @@ class PretrainedWeights(NamedTuple):
     application: str
     url: str
     top_layers: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureLevel:
+    """One feature map of a batch of images.
+
+    It is not a tuple, because Keras refuses arguments of layers that mix tensors and numbers. It
+    can be passed to layers by keyword.
+
+    Attributes:
+        features: [B, h, w, C], zero outside each image's true rows and columns.
+        shape: [B, 2] int32, the true rows and columns of each image's map, at least 1.
+        stride: the number of image pixels from one cell to the next.
+    """
+
+    features: tf.Tensor
+    shape: tf.Tensor
+    stride: int
+
+    def frozen(self):
+        """Returns the same level without gradient."""
+        return dataclasses.replace(self, features=tf.stop_gradient(self.features))
+
+    def __tf_flatten__(self):
+        """Splits a level into stride and tensors, so that TensorFlow functions can take levels."""
+        return (self.stride,), (self.features, self.shape)
+
+    @classmethod
+    def __tf_unflatten__(cls, metadata, components):
+        return cls(*components, *metadata)
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
@@ -55,6 +84,8 @@ class Backbone(keras.layers.Layer):
         head_network: a model, or its serialised form, from pooled regions [N, p, p, C] to
             [N, q, q, D], whose copies replace the dense layers of the box head. Default None.
         pretrained: where keras.applications has weights for the network. Default None: nowhere.
+        num_roi_levels: how many of the levels, from the finest on, regions are pooled from. Default
+            None: all.
         name: the name of the layer. Default "backbone".
         dtype: a Keras dtype policy or its name, of the features. Default None: the network's.
 
@@ -84,6 +115,7 @@ class Backbone(keras.layers.Layer):
         rpn_channels: int = 512,
         head_network: keras.Model | dict | None = None,
         pretrained: PretrainedWeights | None = None,
+        num_roi_levels: int | None = None,
         name: str = "backbone",
         dtype=None,
         **kwargs,
@@ -105,6 +137,7 @@ class Backbone(keras.layers.Layer):
         self._head = head_network
         self._head_weights = None
         self.pretrained = pretrained
+        self.num_roi_levels = num_roi_levels or len(self._strides)
         self.built = True
 
     def _check_strides(self):
@@ -220,6 +253,7 @@ class Backbone(keras.layers.Layer):
             "rpn_channels": self.rpn_channels,
             "head_network": copy.deepcopy(self._head),
             "pretrained": self.pretrained and list(self.pretrained),
+            "num_roi_levels": self.num_roi_levels,
         }
 
     @classmethod

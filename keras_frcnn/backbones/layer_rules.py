@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_frcnn.backbones.normalization import FrozenNormalization
+from keras_frcnn.backbones.feature_pyramid import TopDown
+from keras_frcnn.layers.frozen_normalization import FrozenNormalization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Rule:
         reads_border: whether the layer reads cells outside the true area, which must be zero then.
         pads_zeros: whether the padding of the result is zero if that of the input is.
         averages: whether the layer averages the whole true area, which leaves one vector per image.
+        enlarges: whether the layer brings its first map, whose true size it is told, to the size of
+            its second one.
         padding: rows and columns of zeros that the layer adds to the map.
         window: rows and columns that the layer reads for one cell of its result.
         stride: rows and columns from one window to the next.
@@ -33,6 +36,7 @@ class Rule:
     reads_border: bool = False
     pads_zeros: bool = False
     averages: bool = False
+    enlarges: bool = False
     padding: tuple[int, int] = (0, 0)
     window: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
@@ -82,6 +86,8 @@ def rule_of(operation: keras.Operation, arguments: Mapping[str, Any]) -> Rule:
         _check_channels_last(operation)
         padding = tuple(sum(sides) for sides in operation.padding)
         return Rule(reads_border=True, pads_zeros=True, padding=padding)
+    if kind is TopDown:
+        return Rule(enlarges=True)
     if kind is keras.layers.GlobalAveragePooling2D:
         _check_channels_last(operation)
         if not operation.keepdims:

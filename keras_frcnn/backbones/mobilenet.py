@@ -1,8 +1,10 @@
 """MobileNetV3 (Howard et al. 2019, "Searching for MobileNetV3")."""
 
+import functools
+
 import keras
 
-from keras_frcnn.backbones import applications, pretrained
+from keras_frcnn.backbones import applications, feature_pyramid, pretrained
 from keras_frcnn.backbones.backbone import Backbone, PretrainedWeights
 from keras_frcnn.data.images.preprocessing import Preprocessing
 
@@ -13,13 +15,16 @@ PRETRAINED = PretrainedWeights(
     f"{pretrained.KERAS_URL}/mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
 )
 _LAST = "expanded_conv_11_add"  # the end of the blocks with stride 16
-_FIRST_BLOCKS = (1, 3, 6)  # the blocks that halve the map; each begins a group
+_ENDS = ["expanded_conv_2_add", "expanded_conv_5_add", _LAST]  # of the strides 4, 8 and 16
+_FIRST_BLOCKS = (1, 3, 6, 12)  # the blocks that halve the map; each begins a group
 # He initialisation makes up for an activation. Projections have none, but these follow a gate of
 # squeeze-and-excitation, which starts at one half.
-_AFTER_GATES = [f"expanded_conv_{block}_project" for block in (3, 4, 5, 10, 11)]
+_AFTER_GATES = [f"expanded_conv_{block}_project" for block in (3, 4, 5, 10, 11, 12, 13, 14)]
 
 
-def MobileNetV3Large(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> Backbone:
+def MobileNetV3Large(
+    weights=None, frozen_blocks=0, dtype=None, name="backbone", norm_epsilon=None
+) -> Backbone:
     """Makes the first twelve blocks of MobileNetV3-Large, stride 16.
 
     1. Batch normalisation is frozen.
@@ -33,9 +38,44 @@ def MobileNetV3Large(weights=None, frozen_blocks=0, dtype=None, name="backbone")
             are not trained, counted from the image.
         dtype: a Keras dtype policy or its name. None: the global policy.
         name: the name of the layer.
+        norm_epsilon: replaces the epsilon of batch normalisation. Default None: 0.001, Keras' own.
 
     Returns:
         A ``Backbone`` with one level of 112 channels.
+    """
+    network = _network(_LAST, dtype, norm_epsilon)
+    arguments = {"strides": STRIDES, "rpn_channels": 256}
+    return _backbone(network, network, weights, frozen_blocks, dtype, name, **arguments)
+
+
+def MobileNetV3LargeFPN(
+    weights=None,
+    frozen_blocks=0,
+    dtype=None,
+    name="backbone",
+    norm_epsilon=None,
+    pyramid_norm=False,
+) -> Backbone:
+    """Makes MobileNetV3-Large with a feature pyramid on the last maps of strides 4 to 32.
+
+    Args:
+        weights, dtype, name, norm_epsilon: as for ``MobileNetV3Large``.
+        frozen_blocks: as for ``MobileNetV3Large``, with a fifth group of stride 32.
+        pyramid_norm: whether each convolution of the pyramid is followed by batch normalisation,
+            which is frozen. Default False.
+
+    Returns:
+        A ``Backbone`` with the levels P2 to P6, of strides 4 to 64 and 256 channels.
+    """
+    stages = _network([*_ENDS, ""], dtype, norm_epsilon)
+    network = feature_pyramid.with_pyramid(stages, norm=pyramid_norm, dtype=dtype)
+    arguments = feature_pyramid.BACKBONE_ARGUMENTS
+    return _backbone(network, stages, weights, frozen_blocks, dtype, name, **arguments)
+
+
+def _network(ends, dtype, norm_epsilon):
+    """Makes the network from the image to the map, or the list of maps, of the named layers; ""
+    names the last one.
     """
     original = keras.applications.MobileNetV3Large(
         input_shape=(None, None, 3),
@@ -43,28 +83,34 @@ def MobileNetV3Large(weights=None, frozen_blocks=0, dtype=None, name="backbone")
         include_preprocessing=False,
         weights=None,
     )
-    shared = keras.Model(
-        original.input, original.get_layer(_LAST).output, name="mobilenet_v3_large"
+    outputs = keras.tree.map_structure(
+        lambda end: original.get_layer(end).output if end else original.output, ends
     )
-    network = applications.rebuild(shared, dtype, _changed, _padded_call)
+    shared = keras.Model(original.input, outputs, name="mobilenet_v3_large")
+    change = functools.partial(_changed, norm_epsilon=norm_epsilon)
+    return applications.rebuild(shared, dtype, change, _padded_call)
+
+
+def _backbone(network, stages, weights, frozen_blocks, dtype, name, **arguments):
     backbone = Backbone(
         network,
-        STRIDES,
-        PREPROCESSING,
-        freeze_groups=_groups(network),
+        preprocessing=PREPROCESSING,
+        freeze_groups=_groups(stages),
         frozen_blocks=frozen_blocks,
-        rpn_channels=256,
         pretrained=PRETRAINED,
         name=name,
         dtype=dtype,
+        **arguments,
     )
     if weights is not None:
         pretrained.load_pretrained(backbone, weights)
     return backbone
 
 
-def _changed(settings):
-    """Changes a layer's settings: the first convolution's padding, some initialisers."""
+def _changed(settings, norm_epsilon):
+    """Changes a layer's settings: the first convolution's padding, some initialisers, epsilon."""
+    if norm_epsilon is not None and "epsilon" in settings:
+        settings["epsilon"] = norm_epsilon
     if settings["name"] == "conv":
         settings["padding"] = "valid"
     if settings["name"].endswith("_project") and settings["name"] not in _AFTER_GATES:

@@ -1,22 +1,7 @@
-"""Normalisation layers of detection backbones: frozen statistics, and ZF's local response."""
+"""The local response normalisation of ZF."""
 
 import keras
 import tensorflow as tf
-
-
-@keras.saving.register_keras_serializable("keras_frcnn")
-class FrozenNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation whose statistics, scales and offsets are never trained.
-
-    A detector's batch holds too few images for statistics of its own.
-    """
-
-    trainable = property(lambda self: False, lambda self, value: None)
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        for weight in self.weights:
-            weight.trainable = False
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")

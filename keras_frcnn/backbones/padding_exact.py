@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_frcnn.backbones.layer_rules import refusal, rule_of
 from keras_frcnn.backbones.network_graph import IMAGES, read_graph
+from keras_frcnn.ops.padding import clear_padding
 
 _PROBED_SIZES = np.arange(1, 2049, dtype=np.int32)  # of images, to compare the sizes of maps
 
@@ -68,7 +69,8 @@ class PaddingExactNetwork:
                 (key,) = call.inputs
                 maps[call.key] = _mean(maps[key], shapes[key])
             else:
-                maps[call.key] = call.run(maps, **rule.arguments)
+                known = {"coarse_shape": shapes[call.inputs[0]]} if rule.enlarges else {}
+                maps[call.key] = call.run(maps, **rule.arguments, **known)
             if rule.pads_zeros:
                 zero_padded.add(call.key)
         for key in self._outputs:
@@ -92,7 +94,7 @@ class PaddingExactNetwork:
         shapes = {IMAGES: image_shape}
         for call, rule in self._steps:
             maps = [shapes[key] for key in call.inputs if shapes[key] is not None]
-            shapes[call.key] = rule.size(maps[0]) if maps and not rule.averages else None
+            shapes[call.key] = rule.size(maps[-1]) if maps and not rule.averages else None
         return shapes
 
     def _check(self):
@@ -106,7 +108,11 @@ class PaddingExactNetwork:
                     "it reads neighbouring cells, but its input is one vector for each image",
                     "give it a map of the image",
                 )
-            if not all(np.array_equal(maps[0], one) for one in maps[1:]):
+            if rule.enlarges:
+                fits = len(maps) == 2 and np.all(np.abs(2 * maps[0] - maps[1]) <= 1)
+            else:
+                fits = all(np.array_equal(maps[0], one) for one in maps[1:])
+            if not fits:
                 raise refusal(
                     call.operation,
                     "the true sizes of its inputs differ for some image sizes",
@@ -118,18 +124,6 @@ class PaddingExactNetwork:
                     "The network must give maps [B, h, w, C]. Received: one vector "
                     f"for each image, of the layer {key[-3]!r}"
                 )
-
-
-def clear_padding(x: tf.Tensor, shape: tf.Tensor, is_padded: tf.Tensor) -> tf.Tensor:
-    """Sets the cells outside each map's true ``shape`` [B, 2] to zero if the batch has padding."""
-
-    def clear():
-        rows = tf.range(tf.shape(x)[1]) < shape[:, :1]
-        columns = tf.range(tf.shape(x)[2]) < shape[:, 1:]
-        true = rows[:, :, tf.newaxis] & columns[:, tf.newaxis, :]
-        return x * tf.cast(true, x.dtype)[..., tf.newaxis]
-
-    return tf.cond(is_padded, clear, lambda: x)
 
 
 def _mean(x, shape):

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_frcnn.backbones import applications, pretrained
+from keras_frcnn.backbones import applications, feature_pyramid, pretrained
 from keras_frcnn.backbones.backbone import Backbone, PretrainedWeights
 from keras_frcnn.data.images.preprocessing import CAFFE
 
@@ -27,19 +27,47 @@ def VGG16(weights=None, frozen_blocks=0, dtype=None, name="backbone") -> Backbon
     Returns:
         A ``Backbone`` with one level of 512 channels.
     """
+    arguments = {"strides": STRIDES, "rpn_channels": 512}
+    network = _network("block5_conv3", dtype)
+    return _backbone(network, weights, frozen_blocks, dtype, name, **arguments)
+
+
+def VGG16FPN(
+    weights=None, frozen_blocks=0, dtype=None, name="backbone", pyramid_norm=False
+) -> Backbone:
+    """Makes VGG16 with a feature pyramid on its blocks 3 to 5 and its last pooling.
+
+    Args:
+        weights, frozen_blocks, dtype, name: as for ``VGG16``.
+        pyramid_norm: whether each convolution of the pyramid is followed by batch normalisation,
+            which is frozen. Default False.
+
+    Returns:
+        A ``Backbone`` with the levels P2 to P6, of strides 4 to 64 and 256 channels.
+    """
+    ends = ["block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"]
+    network = feature_pyramid.with_pyramid(_network(ends, dtype), norm=pyramid_norm, dtype=dtype)
+    arguments = feature_pyramid.BACKBONE_ARGUMENTS
+    return _backbone(network, weights, frozen_blocks, dtype, name, **arguments)
+
+
+def _network(ends, dtype):
+    """Makes the network from the image to the map, or the list of maps, of the named layers."""
     original = keras.applications.VGG16(include_top=False, weights=None)
-    last = original.get_layer("block5_conv3").output
-    network = applications.rebuild(keras.Model(original.input, last, name="vgg16"), dtype)
+    outputs = keras.tree.map_structure(lambda end: original.get_layer(end).output, ends)
+    return applications.rebuild(keras.Model(original.input, outputs, name="vgg16"), dtype)
+
+
+def _backbone(network, weights, frozen_blocks, dtype, name, **arguments):
     backbone = Backbone(
         network,
-        STRIDES,
-        PREPROCESSING,
+        preprocessing=PREPROCESSING,
         freeze_groups=applications.groups_by_prefix(network, [f"block{n}_" for n in range(1, 6)]),
         frozen_blocks=frozen_blocks,
-        rpn_channels=512,
         pretrained=PRETRAINED,
         name=name,
         dtype=dtype,
+        **arguments,
     )
     if weights is not None:
         pretrained.load_pretrained(backbone, weights)

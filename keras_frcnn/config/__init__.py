@@ -5,12 +5,14 @@ from keras_frcnn.config.concern import SettingsError
 from keras_frcnn.config.data import DATASETS, DataConfig, DataSource
 from keras_frcnn.config.evaluation import EvaluationConfig
 from keras_frcnn.config.experiment import Config
-from keras_frcnn.config.model import BACKBONES, ModelConfig
+from keras_frcnn.config.model import ModelConfig
+from keras_frcnn.config.network import BACKBONES, PYRAMIDS
 from keras_frcnn.config.training import TrainingConfig
 
 __all__ = [
     "BACKBONES",
     "DATASETS",
+    "PYRAMIDS",
     "AugmentationConfig",
     "Config",
     "DataConfig",

@@ -59,7 +59,10 @@ def summary(option: Option) -> str:
     if option.required:
         return f"{expected}; required"
     source = f", from {option.source}" if option.source else ""
-    return f"{expected}; default {_text(option.default) or 'empty'}{source}"
+    text = f"{expected}; default {_text(option.default) or 'empty'}{source}"
+    if option.pyramid is None:
+        return text
+    return f"{text}; {_text(option.pyramid)} with a feature pyramid"
 
 
 def parse(option: Option, text: str) -> Any:
@@ -142,8 +145,9 @@ def to_config(
             line of its own.
     """
     given = {n: flag_values[n].value for n in names if not flag_values[n].using_default_value}
+    base = base or Config()
     try:
-        return (base or Config()).replace(**given).validate()
+        return base.with_backbone(given.get("backbone", base.backbone)).replace(**given).validate()
     except SettingsError as error:
         raise UsageError("\n".join(p.text(dashes="--") for p in error.problems)) from None
 

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 
-from keras_frcnn.config.concern import Concern, Problem
+from keras_frcnn.config.concern import Problem
+from keras_frcnn.config.network import NetworkConfig
 from keras_frcnn.config.setting import (
     CODE,
     FRACTION,
@@ -14,18 +15,6 @@ from keras_frcnn.config.setting import (
     setting,
 )
 
-# The class of every backbone. Adding a backbone takes one class, and one line here.
-BACKBONES = {
-    "vgg16": "keras_frcnn.backbones.vgg16:VGG16",
-    "zf": "keras_frcnn.backbones.zf:ZF",
-    "resnet50": "keras_frcnn.backbones.resnet:ResNet50",
-    "resnet101": "keras_frcnn.backbones.resnet:ResNet101",
-    "mobilenet_v3_large": "keras_frcnn.backbones.mobilenet:MobileNetV3Large",
-}
-
-_POSITIVE_LIST = Limits(above=0, nonempty=True)
-
-_model = functools.partial(setting, group="model")
 _rpn = functools.partial(setting, group="rpn")
 _roi = functools.partial(setting, group="roi")
 _loss = functools.partial(setting, group="loss")
@@ -33,7 +22,7 @@ _detections = functools.partial(setting, group="detections")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(Concern):
+class ModelConfig(NetworkConfig):
     """The structure of a detector, and how it detects. Every checkpoint holds these settings."""
 
     seed: int = setting(
@@ -71,66 +60,6 @@ class ModelConfig(Concern):
         "ImageNet weights, and about 58 to train from random weights.",
         group="data",
         limits=POSITIVE,
-    )
-
-    # --- the detector
-    backbone: str = _model(
-        "vgg16",
-        "Convolutional network that both stages share: the paper's VGG16 or ZF, the first four "
-        "stages of a ResNet (the fifth is its box head), or MobileNetV3-Large. ResNets and "
-        "MobileNet do not train batch normalisation and should start from pretrained weights.",
-        choices=tuple(BACKBONES),
-        common=True,
-    )
-    frozen_blocks: int = _model(
-        -1,
-        "Number of convolution blocks, counted from the input, that are not trained. -1 means 2 "
-        "with pretrained weights or a start_checkpoint, as in the released code, and 0 otherwise.",
-        limits=Limits(at_least=-1, at_most=5),
-    )
-    scales: tuple[float, ...] = _model(
-        (128.0, 256.0, 512.0),
-        "Scales of the anchors: the square roots of their areas, in pixels of the resized image.",
-        limits=_POSITIVE_LIST,
-        source=PAPER,
-        common=True,
-    )
-    ratios: tuple[float, ...] = _model(
-        (0.5, 1.0, 2.0),
-        "Aspect ratios of the anchors, height / width.",
-        limits=_POSITIVE_LIST,
-        source=PAPER,
-        common=True,
-    )
-    roi_pooling: str = _model(
-        "max",
-        "Pooling of the regions: 'max' is the paper's quantised max pooling; 'align' is RoIAlign, "
-        "which works better on small objects.",
-        choices=("max", "align"),
-    )
-    pool_size: int = _model(
-        7, "Number of cells along each side of a pooled region.", limits=POSITIVE
-    )
-    sampling_ratio: int = _model(
-        2, "Number of samples that RoIAlign takes per cell, along each axis.", limits=POSITIVE
-    )
-    head_units: tuple[int, ...] = _model(
-        (4096, 4096),
-        "Sizes of the box head's dense layers, fc6 and fc7 in the paper. ResNets have none.",
-        limits=_POSITIVE_LIST,
-        source=PAPER,
-    )
-    head_dropout: float = _model(
-        0.5,
-        "Dropout rate after each dense layer of the box head during training.",
-        limits=Limits(at_least=0, below=1),
-        source=CODE,
-    )
-    box_delta_std: tuple[float, ...] = _model(
-        (0.1, 0.1, 0.2, 0.2),
-        "Numbers (ty, tx, th, tw) by which the box head's regression targets are divided.",
-        limits=Limits(above=0, lengths=(4,)),
-        source=CODE,
     )
     scheme: str = setting(
         "joint",
@@ -172,6 +101,7 @@ class ModelConfig(Concern):
         False,
         "Whether anchors that cross the image border are used in the RPN's losses.",
         source=PAPER,
+        pyramid=True,
     )
     rpn_nms_iou_threshold: float = _rpn(
         0.7,
@@ -181,27 +111,34 @@ class ModelConfig(Concern):
     )
     train_pre_nms_top_k: int = _rpn(
         12000,
-        "Number of highest-scoring boxes per image that enter suppression in training.",
+        "Number of highest-scoring boxes per feature level that enter suppression in training.",
         limits=POSITIVE,
         source=CODE,
+        pyramid=2000,
     )
     train_post_nms_top_k: int = _rpn(
         2000, "Largest number of proposals per image in training.", limits=POSITIVE, source=PAPER
     )
     test_pre_nms_top_k: int = _rpn(
         6000,
-        "Number of highest-scoring boxes per image that enter suppression at test time.",
+        "Number of highest-scoring boxes per feature level that enter suppression at test time.",
         limits=POSITIVE,
         source=CODE,
+        pyramid=1000,
     )
     test_post_nms_top_k: int = _rpn(
-        300, "Largest number of proposals per image at test time.", limits=POSITIVE, source=PAPER
+        300,
+        "Largest number of proposals per image at test time.",
+        limits=POSITIVE,
+        source=PAPER,
+        pyramid=1000,
     )
     min_size: float = _rpn(
         16.0,
         "Proposals with a side shorter than this, in pixels of the original image, are dropped.",
         limits=NOT_NEGATIVE,
         source=CODE,
+        pyramid=0.0,
     )
     train_proposals: str = _rpn(
         "rpn",
@@ -251,6 +188,7 @@ class ModelConfig(Concern):
         "Number of regions that are sampled per image for the box head's losses.",
         limits=POSITIVE,
         source=CODE,
+        pyramid=512,
     )
     roi_fg_fraction: float = _roi(
         0.25, "Largest fraction of foreground among the regions.", limits=FRACTION, source=CODE
@@ -316,6 +254,7 @@ class ModelConfig(Concern):
         "A detection is suppressed if its IoU with a better one of its class is above this.",
         limits=FRACTION,
         source=CODE,
+        pyramid=0.5,
     )
     max_detections: int = _detections(
         100, "Largest number of detections per image, in total.", limits=POSITIVE, source=CODE

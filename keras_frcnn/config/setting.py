@@ -107,6 +107,7 @@ class Option:
         choices: The allowed strings; empty allows any string.
         limits: The allowed numbers, lengths and order.
         source: Where the default comes from; empty if it is our own choice.
+        pyramid: The default with a feature pyramid; None if it is the same.
         former: Former names, which flags, flagfiles and checkpoints may still use.
         common: Whether most users set it. Common options come first in their section.
         required: Whether the command refuses to run without it.
@@ -121,6 +122,7 @@ class Option:
     choices: tuple[str, ...] = ()
     limits: Limits = Limits()
     source: str = ""
+    pyramid: Any = None
     former: tuple[str, ...] = ()
     common: bool = False
     required: bool = False
@@ -175,6 +177,7 @@ def setting(
     choices: tuple[str, ...] = (),
     limits: Limits = Limits(),
     source: str = "",
+    pyramid: Any = None,
     former: tuple[str, ...] = (),
     common: bool = False,
     output: str = "",
@@ -186,6 +189,7 @@ def setting(
         "choices": choices,
         "limits": limits,
         "source": source,
+        "pyramid": pyramid,
         "former": former,
         "common": common,
         "output": output,

@@ -78,7 +78,7 @@ def _missing_anchors(records: Sequence[Record], config: Config) -> str:
         return [-(-shapes // stride) for stride in strides]
 
     kind = "all" if config.rpn_border_anchors else "inside"
-    grids = fit.anchor_grids(config.scales, config.ratios, strides)
+    grids = fit.anchor_grids(config.level_scales, config.ratios, strides)
     largest = [0, 0]
     learned = _only_learned(records, config)
     for start in range(0, len(learned), _CHUNK):

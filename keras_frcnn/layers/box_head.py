@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_frcnn.layers.frozen_normalization import FrozenNormalization
 from keras_frcnn.ops import sampling
 
 
@@ -12,7 +13,8 @@ from keras_frcnn.ops import sampling
 class BoxHead(keras.layers.Layer):
     """Classifies pooled RoIs and regresses their boxes, with one set of deltas for each class.
 
-    1. Flatten each RoI by rows, columns and channels, the order of Keras' VGG16 ``fc1``.
+    1. Apply the 3x3 ``convolutions``, each with batch normalisation, which is frozen, and ReLU.
+       Flatten each RoI by rows, columns and channels, the order of Keras' VGG16 ``fc1``.
     2. Apply dense layers with ReLU, each followed by dropout in training.
     3. Apply two sibling dense layers, which give class logits and per-class deltas in float32 under
        every policy.
@@ -30,6 +32,7 @@ class BoxHead(keras.layers.Layer):
         dropout: the share of hidden units that training drops. Default 0.5.
         stage: a layer or model from [N, p, p, channels] to [N, q, q, D], which replaces the hidden
             layers and their dropout. Default None.
+        convolutions: widths of the convolutions of step 1. Default (): none.
 
     Call arguments:
         pooled: [B, R, p, p, channels].
@@ -41,18 +44,28 @@ class BoxHead(keras.layers.Layer):
         background, whose deltas are not used. Deltas are (ty, tx, th, tw) in units of
         ``box_delta_std``.
 
-    Differences from the paper: none, except that ``stage`` is new.
+    Differences from the paper: none, except that ``stage`` and ``convolutions`` are new.
 
     Reference: Girshick 2015 (Fast R-CNN), sections 2.1 and 2.3; ``stage``: He et al. 2016 (Deep
     Residual Learning), appendix A.
     """
 
-    def __init__(self, num_classes, units=(4096, 4096), dropout=0.5, stage=None, **kwargs):
+    def __init__(
+        self, num_classes, units=(4096, 4096), dropout=0.5, stage=None, convolutions=(), **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.units = tuple(units) if stage is None else ()
+        self.convolutions = tuple(convolutions) if stage is None else ()
         self.stage = stage
         self.dropout = dropout
+        self.convs, self.norms = [], []
+        for i, width in enumerate(self.convolutions, start=1):
+            options = {"kernel_initializer": "he_normal", "dtype": self.dtype_policy}
+            conv = keras.layers.Conv2D(width, 3, padding="same", name=f"conv{i}", **options)
+            self.convs.append(conv)
+            norm = FrozenNormalization(epsilon=1e-5, dtype=self.dtype_policy, name=f"conv{i}_bn")
+            self.norms.append(norm)
         self.hidden = [
             keras.layers.Dense(
                 width,
@@ -72,8 +85,12 @@ class BoxHead(keras.layers.Layer):
         return keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32", name=name)
 
     def build(self, pooled_shape):
-        self.pooled_shape = tuple(pooled_shape[2:])
-        width = math.prod(self.pooled_shape)
+        self.pooled_shape = shape = tuple(pooled_shape[2:])
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            conv.build((None, *shape))
+            shape = (*shape[:2], conv.filters)
+            norm.build((None, *shape))
+        width = math.prod(shape)
         if self.stage is not None:
             self.stage.build((None, *self.pooled_shape))
             width = self.stage.compute_output_shape((None, *self.pooled_shape))[-1]
@@ -86,11 +103,13 @@ class BoxHead(keras.layers.Layer):
 
     def call(self, pooled, seed=None):
         batch_size, num_rois = tf.unstack(tf.shape(pooled)[:2])
+        x = tf.reshape(pooled, [-1, *self.pooled_shape])
         if self.stage is None:
-            x = tf.reshape(pooled, [-1, math.prod(self.pooled_shape)])
+            for conv, norm in zip(self.convs, self.norms, strict=True):
+                x = tf.nn.relu(norm(conv(x)))
+            x = tf.reshape(x, [-1, math.prod(x.shape[1:])])
         else:
-            x = self.stage(tf.reshape(pooled, [-1, *self.pooled_shape]))
-            x = tf.reduce_mean(tf.cast(x, tf.float32), axis=[1, 2])
+            x = tf.reduce_mean(tf.cast(self.stage(x), tf.float32), axis=[1, 2])
         for i, layer in enumerate(self.hidden):
             x = layer(x)
             if seed is not None and self.dropout:
@@ -107,6 +126,7 @@ class BoxHead(keras.layers.Layer):
             "units": self.units,
             "dropout": self.dropout,
             "stage": self.stage and keras.saving.serialize_keras_object(self.stage),
+            "convolutions": self.convolutions,
         }
 
     @classmethod

@@ -24,6 +24,9 @@ class RoIAlign(keras.layers.Layer):
         sampling_ratio: samples per bin and axis. Default 2.
         supports_jit: compute with matrix products, which XLA compiles. They are equal up to
             rounding, but slower without XLA. Default False.
+        sparse_gradient: without XLA, add the gradient of each sample to the cells around it, which
+            suits the large maps of a feature pyramid. Otherwise it is computed with the matrix
+            products, whose cost grows with the map. Default False.
 
     Call arguments:
         features: [B, h, w, C], any float type.
@@ -39,13 +42,22 @@ class RoIAlign(keras.layers.Layer):
     Reference: He et al. 2017 (Mask R-CNN), section 3.
     """
 
-    def __init__(self, pool_size=7, stride=16, sampling_ratio=2, supports_jit=False, **kwargs):
+    def __init__(
+        self,
+        pool_size=7,
+        stride=16,
+        sampling_ratio=2,
+        supports_jit=False,
+        sparse_gradient=False,
+        **kwargs,
+    ):
         # Keras would cast the regions' coordinates to a mixed policy's 8 or 11 bits.
         super().__init__(autocast=False, **kwargs)
         self.pool_size = pool_size
         self.stride = stride
         self.sampling_ratio = sampling_ratio
         self.supports_jit = supports_jit
+        self.sparse_gradient = sparse_gradient
 
     def call(self, features, rois, feature_shape=None):
         samples = self.pool_size * self.sampling_ratio
@@ -65,20 +77,27 @@ class RoIAlign(keras.layers.Layer):
         """Where the samples lie, rows and columns apart: [B, R, 2, samples] cells."""
         return tf.linspace(first, last, self.pool_size * self.sampling_ratio, axis=-1)
 
-    def _by_products(self, features, first, last, feature_shape):
-        """Bilinear sampling and averaging as one weight of each cell for each bin, axis by axis."""
+    def _neighbours(self, features, first, last, feature_shape):
+        """Returns for each sample, rows and columns apart, the cell before it, the share of the
+        cell after that one, and whether the sample counts: [B, R, 2, samples].
+        """
         if feature_shape is None:
             feature_shape = tf.shape(features)[tf.newaxis, 1:3]
         position, limit = self._positions(first, last), _limit(feature_shape)
         is_inside = (position >= -1.0) & (position <= limit)
         position = tf.clip_by_value(position, 0.0, limit - 1.0)
         before = tf.minimum(tf.floor(position), tf.maximum(limit - 2.0, 0.0))
+        return before, position - before, is_inside
+
+    def _by_products(self, features, first, last, feature_shape):
+        """Bilinear sampling and averaging as one weight of each cell for each bin, axis by axis."""
+        before, share, is_inside = self._neighbours(features, first, last, feature_shape)
 
         def weights(axis):  # [B, R, p, cells]
             cells = tf.range(tf.shape(features)[axis + 1], dtype=tf.float32)
             cell = before[:, :, axis, :, tf.newaxis]
-            share = position[:, :, axis, :, tf.newaxis] - cell  # of the cell after it
-            weight = tf.where(cells == cell, 1.0 - share, tf.where(cells == cell + 1.0, share, 0.0))
+            after = share[:, :, axis, :, tf.newaxis]
+            weight = tf.where(cells == cell, 1.0 - after, tf.where(cells == cell + 1.0, after, 0.0))
             weight = tf.where(is_inside[:, :, axis, :, tf.newaxis], weight, 0.0)
             shape = tf.shape(weight)
             bins = [shape[0], shape[1], self.pool_size, self.sampling_ratio, shape[3]]
@@ -87,6 +106,31 @@ class RoIAlign(keras.layers.Layer):
         # In this order, and as products of matrices, nothing has to be transposed.
         rows = tf.einsum("brph,bhwc->brpwc", weights(0), features)
         return tf.matmul(weights(1)[:, :, tf.newaxis], rows)
+
+    def _by_cells(self, features, first, last, feature_shape):
+        """As ``_by_products``, but each bin reads the cells around its samples alone."""
+        before, share, is_inside = self._neighbours(features, first, last, feature_shape)
+        cells = tf.stack([before, before + 1.0], axis=-1)
+        weights = tf.stack([1.0 - share, share], axis=-1) / self.sampling_ratio
+        weights = tf.where(is_inside[..., tf.newaxis], weights, 0.0)
+        batch_size, h, w, _ = tf.unstack(tf.shape(features))
+        extent = tf.stack([h, w])[:, tf.newaxis, tf.newaxis] - 1  # the weight past a map's end is 0
+        cells = tf.clip_by_value(tf.cast(cells, tf.int32), 0, extent)
+
+        def of_bins(values, axis):  # [B, R, p, cells that a bin reads]
+            shape = [batch_size, tf.shape(first)[1], self.pool_size, 2 * self.sampling_ratio]
+            return tf.reshape(values[:, :, axis], shape)
+
+        def pairs(of_rows, of_columns):  # [B, R, p, p, rows, columns]
+            return of_rows[:, :, :, tf.newaxis, :, tf.newaxis], (
+                of_columns[:, :, tf.newaxis, :, tf.newaxis, :]
+            )
+
+        image = tf.range(batch_size)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+        rows, columns = pairs((image * h + of_bins(cells, 0)) * w, of_bins(cells, 1))
+        row_weights, column_weights = pairs(of_bins(weights, 0), of_bins(weights, 1))
+        values = tf.gather(tf.reshape(features, [batch_size * h * w, -1]), rows + columns)
+        return tf.einsum("brpqyx,brpqyxc->brpqc", row_weights * column_weights, values)
 
     def _by_crops(self, features, first, last, feature_shape):
         """As ``_by_products``, but forward with TensorFlow's kernel, which is several times faster.
@@ -101,7 +145,8 @@ class RoIAlign(keras.layers.Layer):
             def gradient(upstream):
                 with tf.GradientTape() as tape:
                     tape.watch((features, first, last))
-                    pooled = self._by_products(features, first, last, feature_shape)
+                    pool = self._by_cells if self.sparse_gradient else self._by_products
+                    pooled = pool(features, first, last, feature_shape)
                 return tape.gradient(pooled, (features, first, last), upstream)
 
             return self._crop(features, first, last, feature_shape), gradient
@@ -149,6 +194,7 @@ class RoIAlign(keras.layers.Layer):
             "stride": self.stride,
             "sampling_ratio": self.sampling_ratio,
             "supports_jit": self.supports_jit,
+            "sparse_gradient": self.sparse_gradient,
         }
 
 

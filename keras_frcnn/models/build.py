@@ -50,8 +50,18 @@ def build_detector(config: Config, class_names) -> FasterRCNN:
 
 def build_backbone(config: Config) -> backbones.Backbone:
     """Builds the backbone, with its first blocks frozen."""
+    options = {}  # that only some backbones have; the settings have been checked
+    if config.bottleneck_stride != "1x1":
+        options["bottleneck_stride"] = config.bottleneck_stride
+    if config.norm_epsilon >= 0:
+        options["norm_epsilon"] = config.norm_epsilon
+    if config.pyramid_norm:
+        options["pyramid_norm"] = True
     backbone = backbones.make(
-        config.backbone, frozen_blocks=config.resolved_frozen_blocks, dtype=dtype_policy(config)
+        config.backbone,
+        frozen_blocks=config.resolved_frozen_blocks,
+        dtype=dtype_policy(config),
+        **options,
     )
     backbone.preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
     return backbone
@@ -60,8 +70,9 @@ def build_backbone(config: Config) -> backbones.Backbone:
 def build_rpn(config: Config) -> RegionProposalNetwork:
     """Builds the region proposal network."""
     return RegionProposalNetwork(
-        config.scales,
+        config.level_scales,
         config.ratios,
+        num_convolutions=config.rpn_convolutions,
         fg_iou_threshold=config.rpn_fg_iou_threshold,
         bg_iou_threshold=config.rpn_bg_iou_threshold,
         num_samples=config.rpn_num_samples,
@@ -92,6 +103,7 @@ def build_roi_head(config: Config, num_classes: int) -> RoIHead:
         config.roi_pooling,
         pool_size=config.pool_size,
         sampling_ratio=config.sampling_ratio,
+        convolutions=config.head_convolutions,
         units=config.head_units,
         dropout=config.head_dropout,
         fg_iou_threshold=config.roi_fg_iou_threshold,

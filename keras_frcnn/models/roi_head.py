@@ -27,6 +27,7 @@ class RoIHead(keras.layers.Layer):
         pooling: "max", the paper's quantised max pooling, or "align", RoIAlign.
         pool_size: cells per side of a pooled region. Default 7.
         sampling_ratio: RoIAlign's samples per cell and axis. Default 2.
+        convolutions: widths of the box head's 3x3 convolutions. Default (): none.
         units: widths of the box head's dense layers. Default (4096, 4096).
         dropout: the share of units that is dropped after each of these in training. Default 0.5.
         head: a layer of your own in place of ``BoxHead``: called as ``head(pooled, seed)`` with
@@ -60,6 +61,7 @@ class RoIHead(keras.layers.Layer):
         *,
         pool_size=7,
         sampling_ratio=2,
+        convolutions=(),
         units=(4096, 4096),
         dropout=0.5,
         head=None,
@@ -84,6 +86,7 @@ class RoIHead(keras.layers.Layer):
             "pooling": pooling,
             "pool_size": pool_size,
             "sampling_ratio": sampling_ratio,
+            "convolutions": convolutions,
             "units": units,
             "dropout": dropout,
             "fg_iou_threshold": fg_iou_threshold,
@@ -129,13 +132,15 @@ class RoIHead(keras.layers.Layer):
                 f"Received: {backbone.channels}"
             )
         size = self._arguments["pool_size"]
-        self.poolings = [self._pooling(stride) for stride in backbone.strides]
+        strides = backbone.strides[: backbone.num_roi_levels]
+        self.poolings = [self._pooling(stride, len(strides) > 1) for stride in strides]
         if self.box_head is None:
             self.box_head = layers.BoxHead(
                 self.num_classes,
                 self._arguments["units"],
                 self._arguments["dropout"],
                 backbone.make_head(),
+                self._arguments["convolutions"],
                 dtype=self.dtype_policy,
                 name="box_head",
             )
@@ -143,24 +148,41 @@ class RoIHead(keras.layers.Layer):
             self.box_head.build((None, None, size, size, backbone.channels[0]))
         self.built = True
 
-    def _pooling(self, stride):
+    def _pooling(self, stride, is_one_of_several):
         size = self._arguments["pool_size"]
         if self._arguments["pooling"] == "align":
-            return layers.RoIAlign(size, stride, self._arguments["sampling_ratio"])
+            ratio = self._arguments["sampling_ratio"]
+            return layers.RoIAlign(size, stride, ratio, sparse_gradient=is_one_of_several)
         return layers.RoIPooling(size, stride)
 
     def pool(self, levels, rois):
-        """Returns the pooled features [B, R, p, p, channels] of regions [B, R, 4]."""
+        """Returns the pooled features [B, R, p, p, channels] of regions [B, R, 4].
+
+        Of several levels, each pools as many regions as belong to it in any image. Their results
+        are laid side by side, and each region takes its own from there.
+        """
+        levels = levels[: len(self.poolings)]
         if len(levels) == 1:
             return self.poolings[0](levels[0].features, rois, levels[0].shape)
         chosen = level_of(rois, [level.stride for level in levels])
-        pooled = 0.0
-        for number, (pooling, level) in enumerate(zip(self.poolings, levels, strict=True)):
-            is_here = (chosen == number)[..., tf.newaxis]
-            part = pooling(level.features, tf.where(is_here, rois, 0.0), level.shape)
-            is_here = tf.cast(is_here[..., tf.newaxis, tf.newaxis], part.dtype)
-            pooled += part * is_here
-        return pooled
+        num_rois = tf.shape(rois)[1]
+        order = tf.argsort(chosen, axis=1, stable=True)  # the regions of the finest level first
+        counts = tf.reduce_sum(tf.one_hot(chosen, len(levels), dtype=tf.int32), axis=1)
+        starts = tf.cumsum(counts, axis=1, exclusive=True)
+        # XLA must know the number of regions before it sees one.
+        use_xla = self.poolings[0].supports_jit
+        widths = [num_rois] * len(levels) if use_xla else tf.unstack(tf.reduce_max(counts, axis=0))
+        parts = []
+        for start, width, pooling, level in zip(
+            tf.unstack(starts, num=len(levels), axis=1), widths, self.poolings, levels, strict=True
+        ):
+            # Where an image has fewer, regions of other levels follow, which nothing reads.
+            places = tf.minimum(start[:, tf.newaxis] + tf.range(width), num_rois - 1)
+            own = tf.gather(rois, tf.gather(order, places, batch_dims=1), batch_dims=1)
+            parts.append(pooling(level.features, own, level.shape))
+        shift = tf.cumsum(tf.stack(widths), exclusive=True) - starts
+        place = tf.argsort(order, axis=1) + tf.gather(shift, chosen, batch_dims=1)
+        return tf.gather(tf.concat(parts, axis=1), place, batch_dims=1)
 
     def classify(self, levels, rois, seed=None):
         """Classifies regions and regresses their boxes.

@@ -84,6 +84,7 @@ class RegionProposalNetwork(keras.layers.Layer):
             of scales per level. Default (128, 256, 512).
         ratios: heights over widths of the anchors. Default (0.5, 1, 2).
         channels: width of the head's 3x3 convolution. Default None: what the backbone asks for.
+        num_convolutions: number of such convolutions. Default 1.
         fg_iou_threshold, bg_iou_threshold, num_samples, fg_fraction, border_anchors: see
             ``AnchorTargetAssigner``. Defaults 0.7, 0.3, 256, 0.5, False.
         nms_iou_threshold, min_size: see ``ProposalGenerator``. Defaults 0.7 and 16.
@@ -115,6 +116,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         ratios=(0.5, 1.0, 2.0),
         channels=None,
         *,
+        num_convolutions=1,
         fg_iou_threshold=0.7,
         bg_iou_threshold=0.3,
         num_samples=256,
@@ -144,6 +146,7 @@ class RegionProposalNetwork(keras.layers.Layer):
             "scales": scales,
             "ratios": ratios,
             "channels": channels,
+            "num_convolutions": num_convolutions,
             "fg_iou_threshold": fg_iou_threshold,
             "bg_iou_threshold": bg_iou_threshold,
             "num_samples": num_samples,
@@ -213,6 +216,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         self.head = layers.RPNHead(
             self.anchor_generators[0].num_anchors,
             self.channels or backbone.rpn_channels,
+            self._arguments["num_convolutions"],
             dtype=self.dtype_policy,
             name="rpn_head",
         )
@@ -222,7 +226,8 @@ class RegionProposalNetwork(keras.layers.Layer):
 
     def predict(self, levels):
         """Returns ``RPNPredictions`` of a list of ``FeatureLevel``."""
-        logits, deltas = zip(*(self.head(level.features) for level in levels), strict=True)
+        answers = (self.head(level.features, level.shape) for level in levels)
+        logits, deltas = zip(*answers, strict=True)
         anchors = lay_anchors(self.anchor_generators, levels)
         return RPNPredictions(joined(logits, axis=1), joined(deltas, axis=1), anchors)
 

@@ -56,22 +56,23 @@ def load_start(model: FasterRCNN, path: str | os.PathLike) -> list[str]:
 
 def _hidden(model):
     head = model.roi_head.box_head
-    return [head.stage] if head.stage else head.hidden
+    return [head.stage] if head.stage else [*head.convs, *head.norms, *head.hidden]
 
 
 def _misfits(model: FasterRCNN, theirs: Config) -> list[str]:
     """Returns a line for each setting that keeps weights made with ``theirs`` from fitting."""
     ours = model.config
-    names = ["backbone", "pixel_std", "box_delta_std"]
+    names = ["backbone", "bottleneck_stride", "norm_epsilon", "pyramid_norm", "pixel_std"]
+    names += ["box_delta_std", "rpn_convolutions"]
     if ours.backbone == theirs.backbone and not model.roi_head.box_head.stage:
-        names += ["head_units", "pool_size"]
+        names += ["head_convolutions", "head_units", "pool_size"]
     lines = [
         f"--{name} is {_text(getattr(ours, name))}, the checkpoint's is "
         f"{_text(getattr(theirs, name))}"
         for name in names
         if getattr(ours, name) != getattr(theirs, name)
     ]
-    here, there = (len(config.scales) * len(config.ratios) for config in (ours, theirs))
+    here, there = ours.anchors_per_cell, theirs.anchors_per_cell
     if here != there:
         lines.append(
             f"--scales and --ratios make {here} anchors per cell, the checkpoint's make {there}: "

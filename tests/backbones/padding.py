@@ -67,3 +67,8 @@ def round_down(side, stride):
 
 def round_up(side, stride):
     return -(-side // stride)
+
+
+def round_down_but_p6(side, stride):
+    """The sizes of a pyramid's levels if the backbone rounds down: P6 has every second cell."""
+    return round_up(round_down(side, 32), 2) if stride == 64 else round_down(side, stride)

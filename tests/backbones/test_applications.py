@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_frcnn.backbones import applications
-from keras_frcnn.backbones.normalization import FrozenNormalization
+from keras_frcnn.layers.frozen_normalization import FrozenNormalization
 
 layers = keras.layers
 

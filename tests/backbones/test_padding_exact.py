@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.backbones.padding_exact import PaddingExactNetwork, clear_padding
+from keras_frcnn.backbones.padding_exact import PaddingExactNetwork
 from tests import fakes
 
 layers = keras.layers
@@ -132,14 +132,6 @@ def test_layers_are_listed_in_their_order_each_once():
     inner = model_of(lambda x: layers.ReLU(name="inner")(x))
     network = keras.Model(images, layers.ReLU(name="last")(inner(images)))
     assert [one.name for one in PaddingExactNetwork(network).layers] == ["inner", "last"]
-
-
-def test_a_batch_without_padding_is_not_cleared():
-    x = tf.ones([2, 3, 4, 1])
-    shape = tf.constant([[3, 4], [1, 2]])
-    np.testing.assert_array_equal(clear_padding(x, shape, tf.constant(False)), x)
-    cleared = clear_padding(x, shape, tf.constant(True)).numpy()
-    assert cleared[0].all() and cleared[1].sum() == 2 and cleared[1, 0, :2].all()
 
 
 def test_averages_are_of_the_true_area():

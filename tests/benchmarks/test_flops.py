@@ -5,7 +5,7 @@ import pytest
 from benchmarks import flops, scene
 from benchmarks.cases import Case
 from keras_frcnn import backbones
-from keras_frcnn.layers import RPNHead
+from keras_frcnn.layers import BoxHead, RPNHead
 
 # Multiply-adds of VGG16's convolutions on 224 x 224 pixels: size^2 * in * out * map.
 FIRST = 9 * 3 * 64 * 224**2
@@ -110,3 +110,15 @@ def test_the_detector_at_600_by_800(detector):
     assert backbone.total == pytest.approx(682, abs=0.5)
     assert flops.detector(detector, (600, 800), 1, 300).forward == pytest.approx(374, abs=0.5)
     assert flops.detector(detector, (600, 800), 1, 128).total == pytest.approx(800, abs=0.5)
+
+
+def test_heads_with_further_convolutions():
+    rpn = RPNHead(3, 8, num_convolutions=2)
+    rpn.build((None, None, None, 4))
+    count = flops.rpn_head(rpn, (5, 7), 2, gradient_before=True)
+    assert count.forward == pytest.approx(2 * 70 * (9 * 4 * 8 + 9 * 8 * 8 + 8 * 6 + 8 * 12) / 1e9)
+    head = BoxHead(2, (16,), convolutions=(5,))
+    head.build((None, None, 3, 3, 4))
+    count = flops.box_head(head, 6, gradient_before=True)
+    expected = 9 * 9 * 4 * 5 + 45 * 16 + 16 * 3 + 16 * 12  # the convolution on 9 cells
+    assert count.forward == pytest.approx(2 * 6 * expected / 1e9)

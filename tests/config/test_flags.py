@@ -99,6 +99,17 @@ def test_settings_are_ordinary_absl_flags():
     assert flags.to_config(flag_values) == expected
 
 
+def test_a_backbone_with_a_pyramid_brings_its_defaults(tmp_path):
+    flag_values = absl_flags.FlagValues()
+    flags.define(flag_values, flags.SETTINGS.values())
+    flag_values(["prog", "--backbone=resnet50_fpn", "--roi_pooling=max", "--nms_iou_threshold=0.4"])
+    expected = Config().with_backbone("resnet50_fpn")
+    expected = expected.replace(roi_pooling="max", nms_iou_threshold=0.4)
+    assert flags.to_config(flag_values) == expected
+    # A resumed or changed run keeps what it has.
+    assert flags.to_config(flag_values, expected.replace(min_size=3.0)).min_size == 3.0
+
+
 def test_settings_come_in_groups_with_the_common_ones_first():
     assert set(flags.SETTINGS) == set(Config.options())
     for group in flags.GROUPS:
@@ -129,6 +140,7 @@ def test_the_summary_names_form_default_and_source():
         "a positive integer; default 256, from the paper, section 3.1.3"
     )
     assert flags.summary(flags.SETTINGS["scales"]) == (
-        "one or more positive numbers separated by commas; default 128,256,512, from the paper"
+        "one or more positive numbers separated by commas; default 128,256,512, from the paper; "
+        "32,64,128,256,512 with a feature pyramid"
     )
     assert flags.summary(flags.SETTINGS["classes_file"]) == "a string; default empty"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_frcnn.config import BACKBONES, ModelConfig
+from keras_frcnn.config import ModelConfig
 
 
 @pytest.mark.parametrize(
@@ -205,11 +205,3 @@ def test_a_dict_of_the_model_goes_through_json_and_back():
     assert ModelConfig.from_dict(values) == config
     with pytest.raises(ValueError, match="^Unknown settings: steps$"):
         ModelConfig.from_dict({**values, "steps": 3})
-
-
-def test_every_backbone_names_its_module_and_class():
-    assert list(BACKBONES)[:4] == ["vgg16", "zf", "resnet50", "resnet101"]
-    for name, where in BACKBONES.items():
-        module, _, maker = where.partition(":")
-        assert module.startswith("keras_frcnn.backbones."), name
-        assert maker.isidentifier(), name

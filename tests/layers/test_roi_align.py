@@ -34,10 +34,12 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture(params=[False, True], ids=["crops", "products"])
+@pytest.fixture(params=["crops", "supports_jit", "sparse_gradient"])
 def make(request):
     """Makes the layer in each of its forms: ``make(pool_size, stride, sampling_ratio)``."""
-    return functools.partial(RoIAlign, supports_jit=request.param)
+    return functools.partial(
+        RoIAlign, **({} if request.param == "crops" else {request.param: True})
+    )
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ CONFIG = Config(
 class _Levels:
     """What the stages ask a backbone for."""
 
-    strides, channels, rpn_channels = (8,), (4,), 6
+    strides, channels, rpn_channels, num_roi_levels = (8,), (4,), 6, 1
 
     def make_head(self):
         return None
@@ -67,12 +67,15 @@ def assert_settings(layer, expected):
 
 def test_every_setting_of_the_rpn_reaches_its_argument():
     config = CONFIG.replace(
-        rpn_smooth_l1_beta=0.3, rpn_box_loss_weight=7.0, rpn_box_normalizer="positions"
+        rpn_smooth_l1_beta=0.3,
+        rpn_box_loss_weight=7.0,
+        rpn_box_normalizer="positions",
+        rpn_convolutions=3,
     )
     rpn, _ = stages(config)
     (anchors,) = rpn.anchor_generators
     assert_settings(anchors, {"scales": (11.0, 12.0), "ratios": (0.25, 4.0), "stride": 8})
-    assert (rpn.head.channels, rpn.head.num_anchors) == (6, 4)
+    assert (rpn.head.channels, rpn.head.num_anchors, rpn.head.num_convolutions) == (6, 4, 3)
     assert_settings(
         rpn.target_assigner,
         {
@@ -111,7 +114,9 @@ def test_every_setting_of_the_rpn_reaches_its_argument():
 
 
 def test_every_setting_of_the_roi_head_reaches_its_argument():
-    config = CONFIG.replace(head_units=(5, 6), head_dropout=0.25, roi_smooth_l1_beta=0.4)
+    config = CONFIG.replace(
+        head_units=(5, 6), head_dropout=0.25, roi_smooth_l1_beta=0.4, head_convolutions=(7,)
+    )
     _, roi_head = stages(config)
     assert_settings(
         roi_head.proposal_sampler,
@@ -139,11 +144,19 @@ def test_every_setting_of_the_roi_head_reaches_its_argument():
     )
     head = roi_head.box_head
     assert (head.num_classes, head.units, head.dropout) == (3, (5, 6), 0.25)
+    assert head.convolutions == (7,)
     assert (roi_head.num_samples, roi_head.smooth_l1_beta) == (106, 0.4)
     _, aligned = stages(CONFIG.replace(roi_pooling="align"))
     (pooling,) = aligned.poolings
     assert_settings(
-        pooling, {"pool_size": 5, "stride": 8, "sampling_ratio": 3, "supports_jit": False}
+        pooling,
+        {
+            "pool_size": 5,
+            "stride": 8,
+            "sampling_ratio": 3,
+            "supports_jit": False,
+            "sparse_gradient": False,
+        },
     )
 
 

@@ -6,8 +6,8 @@ from unittest import mock
 import keras
 
 from keras_frcnn import backbones
-from keras_frcnn.backbones.normalization import FrozenNormalization
 from keras_frcnn.data.images.preprocessing import CAFFE
+from keras_frcnn.layers.frozen_normalization import FrozenNormalization
 
 PREPROCESSING = CAFFE
 STRIDES = (16,)

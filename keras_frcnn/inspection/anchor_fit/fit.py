@@ -69,7 +69,7 @@ class Fit:
     def flags(self) -> str:
         """The suggested anchors as flags of the command line."""
         return " ".join(
-            f"--{name}={format_numbers(self.suggested[name], ',', ';')}"
+            f"--{name}={format_numbers(self.suggested[name], ',', ',')}"
             for name in ("scales", "ratios")
         )
 
@@ -125,13 +125,13 @@ def fit(
             f"{difficult} objects marked difficult and no others"
         )
     training = "all" if config.rpn_border_anchors else "inside"
-    chosen = config.scales, config.ratios
+    chosen = config.level_scales, config.ratios
 
     def best(objects: Objects, anchors: Anchors, kind: str) -> np.ndarray:
         return best_iou(objects, anchor_grids(*anchors, strides), kind)
 
     ious = {kind: best(objects, chosen, kind) for kind in ("inside", "all", "clipped")}
-    counts = num_scales or _num_scales(config.scales), num_ratios or len(config.ratios)
+    counts = num_scales or _num_scales(config.level_scales), num_ratios or len(config.ratios)
     suggested = search.suggest(objects, strides, training, *counts, chosen)
     return Fit(
         data={
@@ -141,7 +141,7 @@ def fit(
             "splits": list(config.train_split),
         },
         chosen={
-            "scales": _as_lists(config.scales),
+            "scales": _as_lists(config.level_scales),
             "ratios": list(config.ratios),
             "stride": min(strides),
             "strides": list(strides),

@@ -28,7 +28,8 @@ def lay_anchors(
     Returns:
         The ``Anchors`` of all levels.
     """
-    generators = anchor_levels.anchor_generators(config.scales, config.ratios, backbone.strides)
+    scales = config.level_scales
+    generators = anchor_levels.anchor_generators(scales, config.ratios, backbone.strides)
     levels = [
         FeatureLevel(tf.zeros([1, *shape[0].numpy(), 1]), shape, stride)
         for shape, stride in zip(backbone.level_shapes(image_shape), backbone.strides, strict=True)

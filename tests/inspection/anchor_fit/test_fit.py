@@ -234,7 +234,7 @@ def test_levels_with_their_own_scales():
     assert result.kinds["inside"]["mean_iou"] == pytest.approx((1 + 1 / 4) / 2)
     assert [len(of_level) for of_level in result.suggested["scales"]] == [1, 1]
     assert result.suggested["training"]["mean_iou"] == 1
-    assert result.flags == "--scales=8;32 --ratios=1"
+    assert result.flags == "--scales=8,32 --ratios=1"
     lines = [" ".join(line.split()) for line in printed(result).splitlines()]
     assert "scales 16; 32" in lines and lines[-1] == result.flags
     assert "the best 2 scales x 1 ratios found" in report.verdict(result)
