@@ -184,7 +184,8 @@ def test_a_network_of_vectors_is_refused():
 
 @pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_every_backbone_states_its_pixels_and_strides_without_being_built(name):
-    assert backbones.strides_of(name) == (16,)
+    expected = (4, 8, 16, 32, 64) if name.endswith("_fpn") else (16,)
+    assert backbones.strides_of(name) == expected
     whole, halved = backbones.preprocessing_of(name), backbones.preprocessing_of(name, 2.0)
     assert isinstance(whole, Preprocessing)
     assert halved.scale == tuple(2 * scale for scale in whole.scale)

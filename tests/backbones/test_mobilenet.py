@@ -103,3 +103,22 @@ def test_it_comes_back_from_its_settings(mobilenet):
     (expected,), (received,) = mobilenet(image, size), again(image, size)
     np.testing.assert_array_equal(received.features, expected.features)
     assert again.preprocessing == mobilenet.preprocessing
+
+
+def test_a_pyramid_stands_on_the_last_maps_of_four_strides(original, tmp_path):
+    path = str(tmp_path / "mobilenet.weights.h5")
+    original.save_weights(path)
+    backbone = backbones.MobileNetV3LargeFPN(weights=path, frozen_blocks=5, dtype="float32")
+    assert (backbone.strides, backbone.channels) == ((4, 8, 16, 32, 64), (256,) * 5)
+    trained = {weight.path.partition("/")[0] for weight in backbone.trainable_weights}
+    assert trained == {f"fpn_{part}{n}" for part in ("lateral", "output") for n in range(2, 6)}
+    laterals = [backbone.network.get_layer(f"fpn_lateral{n}").kernel.shape[2] for n in range(2, 6)]
+    assert laterals == [24, 40, 112, 960]
+    image = fakes.image(64, 98)[np.newaxis]
+    last = keras.Model(backbone.network.input, backbone.network.get_layer("fpn_lateral5").input)(
+        image
+    )
+    expected = original(image)
+    np.testing.assert_allclose(last, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    images = padding.images_of([(33, 62), (30, 17), (64, 80)])
+    padding.assert_padding_changes_nothing(backbone, images, padding.round_down_but_p6)

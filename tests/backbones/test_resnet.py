@@ -147,3 +147,44 @@ def test_resnet101_has_the_longer_fourth_stage():
     assert backbone.frozen == ["conv1", "batch normalisation"]
     images = padding.images_of([(64, 33), (49, 64)])
     padding.assert_padding_changes_nothing(backbone, images, padding.round_up, tolerance=1e-4)
+
+
+@pytest.mark.slow
+def test_a_pyramid_stands_on_stages_2_to_5(original, tmp_path):
+    path = str(tmp_path / "resnet50.weights.h5")
+    original.save_weights(path)
+    backbone = backbones.ResNet50FPN(weights=path, frozen_blocks=2, dtype="float32")
+    assert (backbone.strides, backbone.channels) == ((4, 8, 16, 32, 64), (256,) * 5)
+    assert backbone.frozen == ["conv1", "conv2", "batch normalisation"]
+    assert backbone.make_head() is None
+    ends = ["conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"]
+    image = 50 * fakes.image(50, 70)[np.newaxis]
+    maps = [
+        keras.Model(network.input, [network.get_layer(end).output for end in ends])(image)
+        for network in (backbone.network, original)
+    ]
+    for received, expected in zip(*maps, strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-4 * scale)
+    images = [50 * one for one in padding.images_of([(47, 70), (64, 33)])]
+    padding.assert_padding_changes_nothing(backbone, images, padding.round_up, tolerance=1e-4)
+
+
+@pytest.mark.slow
+def test_the_stride_of_a_stage_can_be_in_its_3x3_convolution():
+    backbone = backbones.ResNet50FPN(bottleneck_stride="3x3", norm_epsilon=0.0)
+    network = backbone.network
+    for layer in backbone.leaf_layers():
+        if isinstance(layer, keras.layers.Conv2D) and not layer.name.startswith(("conv1", "fpn")):
+            halves = layer.name[4] in "345" and layer.name.endswith(("k1_0_conv", "k1_2_conv"))
+            assert layer.strides == ((2, 2) if halves else (1, 1)), layer.name
+            assert (layer.padding == "valid") or not layer.name.endswith("k1_2_conv") or not halves
+    assert network.get_layer("conv3_block1_2_conv_pad").padding == ((1, 1), (1, 1))
+    norms = [layer for layer in backbone.leaf_layers() if layer.name.endswith("_bn")]
+    assert len(norms) == 53 and {norm.epsilon for norm in norms} == {0.0}
+    shapes = backbone.level_shapes([[33, 100], [64, 1]])
+    for shape, stride in zip(shapes, backbone.strides, strict=True):
+        expected = [
+            [padding.round_up(side, stride) for side in one] for one in ((33, 100), (64, 1))
+        ]
+        np.testing.assert_array_equal(shape, expected)

@@ -59,3 +59,15 @@ def test_the_sizes_of_maps_are_known_without_pixels(vgg16):
     np.testing.assert_array_equal(found, [[1, 1], [2, 2], [1, 1], [37, 62], [23, 31]])
     (level,) = vgg16(tf.zeros([2, 33, 47, 3]), shapes[:2])
     np.testing.assert_array_equal(found[:2], level.shape)
+
+
+@pytest.mark.slow
+def test_a_pyramid_stands_on_the_last_three_blocks_and_the_last_pooling():
+    backbone = backbones.VGG16FPN(frozen_blocks=2, dtype="float32")
+    assert (backbone.strides, backbone.channels) == ((4, 8, 16, 32, 64), (256,) * 5)
+    assert backbone.frozen == ["block1", "block2"]
+    laterals = [backbone.network.get_layer(f"fpn_lateral{n}").kernel.shape[2] for n in range(2, 6)]
+    assert laterals == [256, 512, 512, 512]
+    padding.randomize(backbone)
+    images = padding.images_of([(47, 70), (64, 33)])
+    padding.assert_padding_changes_nothing(backbone, images, padding.round_down_but_p6)

@@ -1,6 +1,7 @@
 import pytest
 
 from keras_frcnn.backbones import BACKBONES, strides_of
+from keras_frcnn.config import PYRAMIDS
 from keras_frcnn.inspection.check_data import statistics
 from tests.inspection.conftest import scene
 
@@ -34,7 +35,8 @@ def test_without_boxes_there_is_no_share(folder, check):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_stride_is_that_of_the_finest_level_of_the_backbone(folder, check, name):
     folder.add("a", image=scene(0))
-    assert check(backbone=name).statistics["box_sizes"]["stride"] == min(strides_of(name)) == 16
+    found = check(backbone=name, scales=(32.0,) * 5).statistics["box_sizes"]["stride"]
+    assert found == min(strides_of(name)) == (4 if name in PYRAMIDS else 16)
 
 
 def test_the_stride_decides_which_boxes_are_small(folder, check):
