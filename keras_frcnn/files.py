@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,21 @@ def write_text(path: str | os.PathLike, text: str, errors: str = "strict") -> No
             error.filename, error.filename2 = str(path), None
         if part.is_file():
             part.unlink()
+        raise
+
+
+def link_or_copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Gives a file a second name, by a hard link or else as a copy; replaces ``target`` whole."""
+    part = Path(target).with_name(f".{Path(target).name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
         raise
 
 
