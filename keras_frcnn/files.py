@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,16 @@ def write_text(path: str | os.PathLike, text: str, errors: str = "strict") -> No
     """
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", errors=errors)
+
+
+def link_or_copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Gives a file a second name, by a hard link or else as a copy; replaces ``target`` whole."""
+    with replacing(target) as part:
+        part.unlink(missing_ok=True)  # of a run that was killed
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
 
 
 def unwritable(path: str | os.PathLike, is_folder: bool = True) -> str:

@@ -138,3 +138,36 @@ def test_what_is_wrong_with_a_place_is_one_sentence(error, message):
 def test_without_any_place_it_is_a_file():
     message = "A file cannot be read or written: No space left on device"
     assert files.fault(OSError(errno.ENOSPC, "x")) == message
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_gets_a_second_name_or_is_copied(has_links, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr("os.link", refuse)
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_text("new")
+    target.write_text("old")
+    files.link_or_copy(source, target)
+    assert target.read_text() == "new" and target.samefile(source) == has_links
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_copy_that_fails_leaves_the_file_before_it(tmp_path, monkeypatch):
+    def fill_the_disk(source, part):
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def refuse(*args):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    monkeypatch.setattr("shutil.copyfile", fill_the_disk)
+    (tmp_path / "a").write_text("new")
+    (tmp_path / "b").write_text("old")
+    with pytest.raises(OSError, match="No space left"):
+        files.link_or_copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

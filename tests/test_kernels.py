@@ -73,7 +73,7 @@ def beside_a_gpu(monkeypatch):
     [
         ("float32", "max", "sgd"),
         ("mixed_bfloat16", "max", "adam"),
-        ("mixed_bfloat16", "align", "sgd"),
+        ("mixed_bfloat16", "align", "adamw"),
     ],
 )
 def test_every_operation_has_a_gpu_kernel_or_its_place(

@@ -13,6 +13,8 @@ from keras_frcnn.console import say
 
 COMMANDS = {
     "train": ("keras_frcnn.cli.train", "Train a detector."),
+    "status": ("keras_frcnn.cli.status", "Say where a run stands, and who runs it."),
+    "replay": ("keras_frcnn.cli.replay", "Take one step of a run again and keep its tensors."),
     "evaluate": ("keras_frcnn.cli.evaluate", "Measure a trained detector on an image set."),
     "detect": ("keras_frcnn.cli.detect", "Find and draw the objects in images."),
     "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),

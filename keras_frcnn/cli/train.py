@@ -13,6 +13,7 @@ each of the four steps. With --eval_split=- nothing is evaluated, so there is no
 
 import json
 import shlex
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import Console, say
 from keras_frcnn.models import precision
-from keras_frcnn.training import run_folder
+from keras_frcnn.training import run_folder, run_lock
 from keras_frcnn.weights import checkpoint, shipped
 
 COMMAND = Command(
@@ -46,6 +47,14 @@ COMMAND = Command(
             "A .json file to which --dry_run writes the times that it measured, in seconds.",
             output="file",
         ),
+        Option(
+            "continue_with",
+            tuple[str, ...],
+            (),
+            "Settings of the learning rate that are meant to differ from those with which the run "
+            "began. The run continues with the new values from its last checkpoint on.",
+            choices=(*run_folder.CHANGEABLE, "steps"),
+        ),
     ),
     writes=run_folder.CONTENTS,
 )
@@ -63,14 +72,16 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    started = time.monotonic()
     config, options = parse(COMMAND, argv)
     if config.start_checkpoint:
         config, options = parse(COMMAND, argv, base=lambda options: _started(config))
     with user_errors(COMMAND, config.output_dir):
-        _check(config, options.dry_run)
+        _check(config, options)
         from keras_frcnn.training import run_data
 
         data = run_data.read_data(config)
+        config = run_data.with_steps(config, data[0])
         load_tensorflow()
         from keras_frcnn.training import trainer
 
@@ -84,12 +95,13 @@ def main(argv: list[str] | None = None) -> int:
                 Path(options.dry_run_file).parent.mkdir(parents=True, exist_ok=True)
                 files.write_text(options.dry_run_file, json.dumps(seconds))
             return 0
-        _record_settings(config)
-        _print_next_commands(trainer.train(config, console, data))
+        with run_lock.held(config.output_dir):
+            _record_settings(config, options.continue_with)
+            _print_next_commands(trainer.train(config, console, data, started))
     return 0
 
 
-def _check(config, is_dry_run):
+def _check(config, options):
     """Refuses settings with which no run can start, before TensorFlow is loaded."""
     needs_folder = set(config.dataset) != {"tfds"}  # TensorFlow Datasets has a folder of its own.
     if needs_folder and not config.data_dir:
@@ -99,18 +111,21 @@ def _check(config, is_dry_run):
     for splits in (config.train_split, *([config.eval_split] if config.is_evaluated else [])):
         config.sources(splits)
     precision.check_training(config)
-    if is_dry_run or not _is_resumed(config):
+    if options.dry_run or not _is_resumed(config):
         start = "start_checkpoint" if config.start_checkpoint else "backbone_weights"
         check_files(config, start)
     check_files(config, "train_proposals", *(["test_proposals"] if config.is_evaluated else []))
-    if not is_dry_run:
-        _check_changes(config)
+    if not options.dry_run:
+        run_lock.check(config.output_dir)
+        _check_changes(config, options.continue_with, is_early=True)
 
 
 def _is_resumed(config):
     """Returns whether the folder holds a run to resume: settings and a checkpoint."""
     folder = Path(config.output_dir)
-    return (folder / run_folder.CONFIG).exists() and any(folder.glob("*.keras"))
+    return (folder / run_folder.CONFIG).exists() and any(
+        any(place.glob("*.keras")) for place in (folder, folder / run_folder.EARLIER_CHECKPOINTS)
+    )
 
 
 def _started(config):
@@ -122,11 +137,14 @@ def _started(config):
     return Config.started_from(checkpoint.read_settings(config.start_checkpoint)[0])
 
 
-def _record_settings(config):
+def _record_settings(config, continue_with):
     """Writes the settings into the run folder; refuses to resume a run with other settings."""
-    changes = _check_changes(config)
-    path = Path(config.output_dir) / run_folder.CONFIG
-    new = [f"{_CHANGED}{text}" for name, text in changes.items() if name not in _FOLDERS]
+    changes = _check_changes(config, continue_with)
+    folder = Path(config.output_dir)
+    path = folder / run_folder.CONFIG
+    step = checkpoint.read_step(folder / run_folder.LAST_CHECKPOINT)
+    since = "" if step is None else f", from step {step} on"
+    new = [f"{_CHANGED}{text}{since}" for name, text in changes.items() if name not in _FOLDERS]
     for line in new:
         say(line.removeprefix("# "))
     before = path.read_text(encoding="utf-8").splitlines() if _is_resumed(config) else []
@@ -135,21 +153,36 @@ def _record_settings(config):
     write_flagfile(config, path, remarks)
 
 
-def _check_changes(config):
-    """Refuses to resume a run with other settings; returns the changes that are allowed."""
+def _check_changes(config, continue_with, is_early=False):
+    """Refuses to resume a run with other settings; returns the changes that are allowed.
+
+    What ``auto`` precision and a number of epochs amount to is not compared early.
+    """
     if not _is_resumed(config):
         return {}
     changes = _changes(config)
+    if config.precision == "auto":
+        changes.pop("precision", None)
+    if config.epochs and is_early:
+        changes.pop("steps", None)
     may_change = {*run_folder.CHANGEABLE, *_FOLDERS}
     if len(config.phase_steps) == 1:
-        may_change.add("steps")  # With several phases, this would change finished phases too.
-    if config.precision == "auto":  # It is compared again once it is known what auto becomes.
-        changes.pop("precision", None)
+        may_change |= {"steps", "epochs"}  # With several phases, finished ones would change too.
     forbidden = [text for name, text in changes.items() if name not in may_change]
     if forbidden:
         raise ValueError(
             f"{config.output_dir} holds a run with other settings. Use another --output_dir, "
             "or the settings of the run:\n" + "\n".join(forbidden)
+        )
+    decisions = {*run_folder.CHANGEABLE} - {*continue_with}
+    if config.lr_schedule != "piecewise" and "steps" not in continue_with:
+        decisions.add("steps")  # which all other schedules depend on
+    unstated = [name for name in changes if name in decisions]
+    if unstated:
+        raise ValueError(
+            f"{config.output_dir} holds a run that began with other settings. To continue it with "
+            f"the new ones, add --continue_with={','.join(unstated)}:\n"
+            + "\n".join(changes[name] for name in unstated)
         )
     return changes
 
@@ -161,7 +194,7 @@ def _changes(config):
     return {
         field.name: f"--{field.name} was {old}, is {new}"
         for field, old, new in values
-        if old != new and field.metadata["group"] != "watching"
+        if old != new and field.metadata["group"] not in ("checkpoints", "watching")
     }
 
 
@@ -176,6 +209,8 @@ def _print_next_commands(folder):
     title, path = "Best", folder / run_folder.BEST_CHECKPOINT
     if not path.exists():
         title, path = "Last", folder / run_folder.LAST_CHECKPOINT
+    if not path.exists():  # the time was over before the first step
+        return
     flag = f"--checkpoint={path}"
     say(
         f"\n{title} checkpoint: {path}"

@@ -54,6 +54,12 @@ class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, 
                 "{backbone_weights}=none. Received: {backbone_weights}={backbone_weights.value}"
             )
             problems.append(self._problem(sentence))
+        if self.epochs and len(self.phase_steps) > 1 and self.alternating_steps:
+            sentence = (
+                "{epochs} cannot be combined with {alternating_steps}, which gives every phase its "
+                "steps"
+            )
+            problems.append(self._problem(sentence))
         if min(self.phase_steps) < 1:
             sentence = (
                 "every phase must have a step. Received: {steps}={steps.value}, which gives the "

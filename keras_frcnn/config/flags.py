@@ -24,6 +24,7 @@ GROUPS = {
     "data": "Data",
     "model": "Model",
     "training": "Training",
+    "checkpoints": "Checkpoints and the end of a run",
     "watching": "Monitoring a run",
     "detections": "Detections",
     "augmentation": "Augmentation of training images",

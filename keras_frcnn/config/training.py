@@ -1,10 +1,20 @@
 """Settings of training: where it starts, how long it takes, and what it writes."""
 
 import dataclasses
+import re
 
 from keras_frcnn.config.concern import Concern, Problem
-from keras_frcnn.config.setting import CODE, NOT_NEGATIVE, PAPER, POSITIVE, Limits, setting
+from keras_frcnn.config.setting import (
+    CODE,
+    FRACTION,
+    NOT_NEGATIVE,
+    PAPER,
+    POSITIVE,
+    Limits,
+    setting,
+)
 
+_INTERVAL = re.compile(r"(?P<steps>[1-9]\d*)|(?P<minutes>\d+(\.\d+)?) ?m(in(utes?)?)?")
 _FOUR_STEPS = Limits(above=0, lengths=(0, 4))
 
 
@@ -55,6 +65,14 @@ class TrainingConfig(Concern):
         limits=POSITIVE,
         common=True,
     )
+    epochs: float = setting(
+        0.0,
+        "Length of the training in epochs, which take each training image once. If above 0, "
+        "'steps' follows from it.",
+        group="training",
+        limits=NOT_NEGATIVE,
+        common=True,
+    )
     learning_rate: float = setting(
         1e-3,
         "Learning rate after warm-up.",
@@ -66,9 +84,23 @@ class TrainingConfig(Concern):
     lr_schedule: str = setting(
         "piecewise",
         "How the learning rate decreases: 'piecewise' multiplies it by lr_decay_factor at each of "
-        "lr_boundaries; 'cosine' lowers it to 0 along half a cosine.",
+        "lr_boundaries; 'cosine' lowers it to lr_end_factor times its value along half a cosine, "
+        "'linear' along a line, and 'polynomial' along a line to the power of lr_power.",
         group="training",
-        choices=("piecewise", "cosine"),
+        choices=("piecewise", "cosine", "linear", "polynomial"),
+    )
+    lr_end_factor: float = setting(
+        0.0,
+        "What is left of the learning rate at the last step, as a factor, unless lr_schedule is "
+        "'piecewise'.",
+        group="training",
+        limits=FRACTION,
+    )
+    lr_power: float = setting(
+        0.9,
+        "Power of the learning rate's 'polynomial' decrease.",
+        group="training",
+        limits=POSITIVE,
     )
     lr_boundaries: tuple[int, ...] = setting(
         (50000,),
@@ -95,10 +127,25 @@ class TrainingConfig(Concern):
     optimizer: str = setting(
         "sgd",
         "'sgd' is SGD with momentum, as in the paper. 'adam' makes faster progress from random "
-        "weights; use it with a learning_rate of about 1e-4 and a weight_decay of 0.",
+        "weights; use it with a learning_rate of about 1e-4 and a weight_decay of 0. 'adamw' is "
+        "Adam with decoupled weight decay: each step shrinks the weights by learning_rate times "
+        "weight_decay.",
         group="training",
-        choices=("sgd", "adam"),
+        choices=("sgd", "adam", "adamw"),
         source=PAPER,
+    )
+    backbone_lr_factor: float = setting(
+        1.0,
+        "Factor of the learning rate for the weights of the backbone.",
+        group="training",
+        limits=POSITIVE,
+    )
+    ema_momentum: float = setting(
+        0.0,
+        "Momentum of a moving average of the weights, typically 0.999. Evaluations measure the "
+        "averaged weights and checkpoints hold them. 0 averages nothing.",
+        group="training",
+        limits=Limits(at_least=0, below=1),
     )
     momentum: float = setting(
         0.9,
@@ -151,6 +198,48 @@ class TrainingConfig(Concern):
         "each image size. This is meant for GPUs; on a CPU it is several times slower.",
         group="training",
     )
+    keep: int = setting(
+        2,
+        "Number of latest checkpoints to keep: last.keras, and those before it in the folder "
+        "'earlier'. If last.keras is found damaged, the run continues from the one before. "
+        "best.keras is kept as well.",
+        group="checkpoints",
+        limits=POSITIVE,
+    )
+    checkpoint_every: str = setting(
+        "",
+        "Steps (500) or minutes (30min) between two checkpoints. One is also written before each "
+        "evaluation and at the end; if this is empty, there are no others.",
+        group="checkpoints",
+    )
+    max_minutes: float = setting(
+        0.0,
+        "Minutes after which the run has written a checkpoint and ended. The same command "
+        "continues it. 0 sets no limit.",
+        group="checkpoints",
+        limits=NOT_NEGATIVE,
+    )
+    on_nan: str = setting(
+        "stop",
+        "What the run does about a step whose loss or gradients are not finite: 'stop' ends it; "
+        "'skip' leaves the weights as they are; 'rollback' returns to the last checkpoint. The "
+        "last two go on with the next batch. Each such step is reported in nan.jsonl.",
+        group="checkpoints",
+        choices=("stop", "skip", "rollback"),
+    )
+    max_nan_steps: int = setting(
+        10,
+        "Number of steps that on_nan may skip or roll back from; the run ends at the next one.",
+        group="checkpoints",
+        limits=NOT_NEGATIVE,
+    )
+    patience: int = setting(
+        0,
+        "Number of evaluations in a row without a better mean AP after which the run ends. 0 never "
+        "ends it early.",
+        group="checkpoints",
+        limits=NOT_NEGATIVE,
+    )
     log_every: int = setting(
         20,
         "Number of steps between two log entries, on the console and in TensorBoard.",
@@ -173,7 +262,19 @@ class TrainingConfig(Concern):
                 "when kernels must be deterministic"
             )
             problems.append(self._problem(sentence))
+        if self.checkpoint_every and not any(self.checkpoint_interval):
+            sentence = (
+                "{checkpoint_every} must be a number of steps, such as 500, or of minutes, such as "
+                "30min. Received: {checkpoint_every.value!r}"
+            )
+            problems.append(self._problem(sentence))
         return problems
+
+    @property
+    def checkpoint_interval(self) -> tuple[int, float]:
+        """``checkpoint_every`` as steps and minutes, of which at most one is above 0."""
+        found = _INTERVAL.fullmatch(self.checkpoint_every)
+        return (int(found["steps"] or 0), float(found["minutes"] or 0)) if found else (0, 0.0)
 
     @property
     def resolved_warmup_steps(self) -> int:

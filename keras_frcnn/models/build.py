@@ -36,7 +36,8 @@ def build_detector(config: Config, class_names) -> FasterRCNN:
         rpn_backbone=_rpn_backbone(config),
         shorter_side=config.shorter_side,
         longer_side=config.longer_side,
-        weight_decay=config.weight_decay,
+        # AdamW's weight decay is none of the loss: the optimizer shrinks the weights itself.
+        weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
         decay_biases=config.decay_biases,
         bias_lr_factor=config.bias_lr_factor,
         proposal_gradient=config.scheme == "non_approximate",

@@ -213,6 +213,10 @@ class FasterRCNN(keras.Model):
         Args:
             data: ``(inputs, targets)`` as for ``compute_losses``.
         """
+        return self.apply_gradients(*self.compute_gradients(data))
+
+    def compute_gradients(self, data):
+        """Returns the losses and, for the optimizer, the gradients of ``trainable_weights``."""
         inputs, targets = data
         with tf.GradientTape() as tape:
             values = self.compute_losses(inputs, targets)
@@ -225,11 +229,14 @@ class FasterRCNN(keras.Model):
         weights = self.trainable_weights
         gradients = tape.gradient(loss, weights)
         factor = self._arguments["bias_lr_factor"]
-        gradients = [
+        return values, [
             gradient * factor if is_bias(weight) else gradient
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
-        self.optimizer.apply(gradients, weights)
+
+    def apply_gradients(self, values, gradients, **options):
+        """Makes the update, with ``options`` for ``optimizer.apply``; returns the running means."""
+        self.optimizer.apply(gradients, self.trainable_weights, **options)
         self.step.assign_add(1)
         return self._update_meters(values)
 

@@ -19,9 +19,11 @@ from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.serving.export import export
-from keras_frcnn.training import divergence, schemes
+from keras_frcnn.training import schemes
 from keras_frcnn.training.phase_model import build_phase_model
 from keras_frcnn.training.run_data import RunData, load_data
+from keras_frcnn.training.steps.recovery import Recovery
+from keras_frcnn.training.steps.step import TrainingStep
 from keras_frcnn.weights import checkpoint
 
 _TIMED_STEPS = 5
@@ -50,7 +52,7 @@ def dry_run(config: Config, console: Console, run_data: RunData | None = None) -
     """
     train_data, eval_data = load_data(config, console, run_data)
     with tempfile.TemporaryDirectory() as folder:
-        config = config.replace(output_dir=folder)
+        config = config.replace(output_dir=folder, on_nan="stop")
         phases = schemes.phases(config)
         phase_seconds = []
         for phase in phases:
@@ -97,18 +99,13 @@ def _rehearse_proposals(model, phase, dataset):
 def _rehearse_steps(model, phase, dataset, console):
     """Runs a few training steps; returns the median time of all but the first, in seconds."""
     batches = iter(pipeline.train_dataset(dataset, phase.config, model.backbone.preprocessing))
-
-    def step():
-        return model.train_step(next(batches))
-
-    if not model.run_eagerly:
-        step = tf.function(step)
+    step = TrainingStep(model, phase.config, batches.element_spec)
+    run = Recovery(step, phase, dataset.records, console)
     seconds = []
     for _ in range(1 + _TIMED_STEPS):
         started = time.perf_counter()
-        losses = {name: float(value) for name, value in step().items()}
+        losses = {name: float(value) for name, value in run.take(next(batches)).items()}
         seconds.append(time.perf_counter() - started)
-        divergence.check_losses(losses, 1, len(seconds), phase.config.output_dir)
     median = statistics.median(seconds[1:])
     console.print(
         f"train step: {median:.2f} s (the first one {seconds[0]:.1f} s), loss {losses['loss']:.3f}"

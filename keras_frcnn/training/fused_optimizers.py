@@ -6,8 +6,9 @@ variable. VGG16's box head has 120 million weights, so on a CPU these passes cos
 arithmetic. Here one operation does all of it. docs/performance.md lists the measured times.
 
 The classes rely on private names of Keras' optimizers: ``_get_variable_index``,
-``_clip_gradients``, ``_backend_update_step``, and Adam's ``_momentums`` and ``_velocities``. For
-each of them a test in tests/training/test_fused_optimizers.py shows what breaks if it changes.
+``_clip_gradients``, ``_apply_weight_decay``, ``_backend_update_step``, and Adam's ``_momentums``
+and ``_velocities``. For each of them a test in tests/training/test_fused_optimizers.py shows what
+breaks if it changes.
 """
 
 import keras
@@ -21,36 +22,76 @@ MIN_COMPILED_SIZE = 2**20
 _PIECE_SIZE = 2**20
 
 
-class _FusedOptimizer:
-    """Mixin of both optimizers: the dtype of the gradients, clipping and weight decay.
+class FusedOptimizer:
+    """Mixin of both optimizers: the dtype of the gradients, clipping, weight decay, learning rates
+    of groups, and moving averages of the weights.
 
-    A subclass must list it before the Keras optimizer.
+    A subclass must list it before the Keras optimizer. Keras' ``weight_decay`` (AdamW) is part of
+    the same pass.
 
     Args:
         l2: weight decay as in Caffe: ``l2 * weight`` is added to the gradient after clipping.
             If it is above 0, ``FasterRCNN.train_step`` leaves weight decay out of the loss.
             Default 0.
-        decay_biases: whether weight decay applies to biases too. Default False.
+        decay_biases: whether weight decay of either kind applies to biases too. Default False.
+        lr_factors: factors of the learning rate by the path of a variable. Default: none.
+        averaging: momentum m of a moving average of the weights, which starts at their first
+            values; in update t it is min(m, (1 + t) / (10 + t)), so that a short run has averages
+            of its own. Keras' own moving averages (``use_ema``) are not used, because Keras puts
+            them in the place of the weights at the end of every ``fit``. Default 0: no average.
     """
 
-    def __init__(self, *args, l2=0.0, decay_biases=False, **kwargs):
+    def __init__(self, *args, l2=0.0, decay_biases=False, lr_factors=None, averaging=0.0, **kwargs):
         super().__init__(*args, **kwargs)
         self.l2 = l2
         self.decay_biases = decay_biases
+        self.lr_factors = dict(lr_factors or {})
+        self.averaging = averaging
+        self.averages = []
+        self._norm = None
 
     def build(self, variables):
         super().build(variables)
         self._decays = [self.decay_biases or not v.path.endswith("bias") for v in variables]
+        self._lr_factors = [self.lr_factors.get(v.path, 1.0) for v in variables]
+        if self.averaging:
+            self.averages = self.add_optimizer_variables(variables, "average")
+            for average, variable in zip(self.averages, variables, strict=True):
+                average.assign(variable)
 
-    def apply(self, grads, trainable_variables=None):
-        # Sums over replicas and over accumulated steps need float32.
-        if _is_single_replica() and not self.gradient_accumulation_steps:
-            grads = [_before_cast(gradient) for gradient in grads]
-        super().apply(grads, trainable_variables)
+    def apply(self, grads, trainable_variables=None, norm=None):
+        """Makes an update.
+
+        Args:
+            grads: the gradients, a list.
+            trainable_variables: their variables; by default all.
+            norm: the global norm of the gradients, if it is known. Only for a single replica that
+                accumulates no gradients.
+        """
+        self._norm = norm
+        super().apply(self.before_casts(grads), trainable_variables)
+        self._norm = None
+
+    def before_casts(self, grads):
+        """Returns gradients in the type in which they were computed, if the update allows it.
+
+        It then reads half as much memory. Sums over replicas and accumulated steps need float32.
+        """
+        if not self.takes_gradients_as_they_are:
+            return grads
+        return [_before_cast(gradient) for gradient in grads]
+
+    @property
+    def takes_gradients_as_they_are(self) -> bool:
+        """Whether an update takes the gradients of one step on one replica, and no sum of them."""
+        return _is_single_replica() and not self.gradient_accumulation_steps
 
     def _clip_gradients(self, grads):
         """Does not clip by the global norm, because ``update_step`` does."""
         return grads if self.global_clipnorm else super()._clip_gradients(grads)
+
+    def _apply_weight_decay(self, variables):
+        """Does nothing, because ``update_step`` applies Keras' weight decay."""
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         """Passes the clip factor to ``update_step`` together with the learning rate."""
@@ -61,7 +102,7 @@ class _FusedOptimizer:
         """Returns the factor that clips the gradients by their global norm over all replicas."""
         if not _is_single_replica():
             grads = tf.distribute.get_replica_context().all_reduce("SUM", grads)
-        norm = tf.sqrt(tf.add_n([_sum_of_squares(gradient) for gradient in grads]))
+        norm = global_norm(grads) if self._norm is None else self._norm
         return self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -74,30 +115,46 @@ class _FusedOptimizer:
         """
         learning_rate, clip_factor = learning_rate
         index = self._get_variable_index(variable)
-        l2 = self.l2 if self._decays[index] else 0.0
+        if self._lr_factors[index] != 1:
+            learning_rate *= self._lr_factors[index]
+        l2, weight_decay = (self.l2, self.weight_decay) if self._decays[index] else (0.0, None)
         settings, slots = self._settings(learning_rate), self._slots(index)
+        new_share = self._new_share() if self.averaging else None
 
-        def clip_and_decay(gradient, clip_factor):
+        def step(update, gradient, clip_factor, settings, new_share):
             gradient = tf.cast(gradient, variable.dtype)
             if clip_factor is not None:
                 gradient *= clip_factor
-            return gradient + l2 * variable if l2 else gradient
+            if l2:
+                gradient += l2 * variable
+            if weight_decay:
+                variable.assign_sub(settings["lr"] * weight_decay * variable)
+            update(gradient, variable, slots, settings)
+            if new_share is not None:
+                average = self.averages[index].value
+                average.assign_add(new_share * (variable - average))
 
         @tf.function(jit_compile=True, autograph=False)
-        def compiled_update(gradient, clip_factor, settings):
-            self._update(clip_and_decay(gradient, clip_factor), variable, slots, settings)
+        def compiled_step(*args):
+            step(self._update, *args)
 
         if _is_compiled(variable):
-            compiled_update(gradient, clip_factor, settings)
+            compiled_step(gradient, clip_factor, settings, new_share)
         else:
-            self._update_by_kernel(clip_and_decay(gradient, clip_factor), variable, slots, settings)
+            step(self._update_by_kernel, gradient, clip_factor, settings, new_share)
+
+    def _new_share(self):
+        """Returns the share of the new weights in the moving averages."""
+        updates = tf.cast(self.iterations, tf.float32)
+        return 1.0 - tf.minimum(self.averaging, (1.0 + updates) / (10.0 + updates))
 
     def get_config(self):
-        return {**super().get_config(), "l2": self.l2, "decay_biases": self.decay_biases}
+        names = ("l2", "decay_biases", "lr_factors", "averaging")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
-class FusedSGD(_FusedOptimizer, keras.optimizers.SGD):
+class FusedSGD(FusedOptimizer, keras.optimizers.SGD):
     """``keras.optimizers.SGD`` with a fused update; Nesterov momentum is not supported."""
 
     def __init__(self, *args, **kwargs):
@@ -130,7 +187,7 @@ class FusedSGD(_FusedOptimizer, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
-class FusedAdam(_FusedOptimizer, keras.optimizers.Adam):
+class FusedAdam(FusedOptimizer, keras.optimizers.Adam):
     """``keras.optimizers.Adam`` with a fused update; AMSGrad is not supported."""
 
     def __init__(self, *args, **kwargs):
@@ -167,6 +224,11 @@ class FusedAdam(_FusedOptimizer, keras.optimizers.Adam):
         variable.assign_sub(settings["lr"] * correction * m / (tf.sqrt(v) + settings["epsilon"]))
 
 
+def global_norm(gradients):
+    """Returns the Euclidean norm of all numbers of some gradients, a float32 scalar."""
+    return tf.sqrt(tf.add_n([_sum_of_squares(gradient) for gradient in gradients]))
+
+
 def _sum_of_squares(gradient):
     """Sums the squares of a gradient in float32, in pieces that fit into the CPU's cache."""
     size = gradient.shape.num_elements()
@@ -190,10 +252,7 @@ def _is_compiled(variable):
 
 
 def _before_cast(gradient):
-    """Returns the bfloat16 tensor from which mixed precision cast a gradient, if there is one.
-
-    The update then reads half as much memory.
-    """
+    """Returns the bfloat16 tensor from which mixed precision cast a gradient, if there is one."""
     if tf.is_symbolic_tensor(gradient) and gradient.op.type == "Cast":
         source = gradient.op.inputs[0]
         if source.dtype == tf.bfloat16:

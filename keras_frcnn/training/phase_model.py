@@ -1,5 +1,6 @@
 """Builds the model with which a phase of a run starts."""
 
+import os
 from pathlib import Path
 
 import keras
@@ -8,16 +9,23 @@ import tensorflow as tf
 from keras_frcnn.console import Console
 from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import run_folder
-from keras_frcnn.training.optimizers import make_optimizer
+from keras_frcnn.training.optimizers import make_optimizer, swap_averages
 from keras_frcnn.training.schemes import MODEL_PARTS, Phase
 from keras_frcnn.weights import checkpoint
 from keras_frcnn.weights.imagenet import load_imagenet
 from keras_frcnn.weights.start_checkpoint import load_start
 
 
-def build_phase_model(phase: Phase, class_names, console: Console) -> FasterRCNN:
+def build_phase_model(
+    phase: Phase, class_names, console: Console, is_resumed: bool = False
+) -> FasterRCNN:
     """Builds and compiles the model of a phase, with the weights at the start of the phase.
+
+    Args:
+        phase: the phase.
+        class_names: names of the classes, in the order of the labels.
+        console: the console to print to.
+        is_resumed: whether a checkpoint will replace all weights, so that none need be loaded.
 
     Raises:
         ValueError: If initial weights are missing or do not fit. The error names their file.
@@ -27,12 +35,31 @@ def build_phase_model(phase: Phase, class_names, console: Console) -> FasterRCNN
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     model = build_detector(phase.model_config, class_names)
-    origin = _load_initial_weights(model, phase, console)
+    origin = "weights of the run" if is_resumed else _load_initial_weights(model, phase, console)
     prepare(model, phase)
     _print_description(model, phase, origin, console)
-    model.compile(make_optimizer(config), jit_compile=config.jit_compile)
+    optimizer = make_optimizer(config, backbone_weights(model))
+    model.compile(optimizer, jit_compile=config.jit_compile)
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def restore(model: FasterRCNN, path: str | os.PathLike) -> None:
+    """Loads a checkpoint of the run into its model, to go on with the training.
+
+    The checkpoint holds the averaged weights, if there are any, and the others in their place.
+
+    Raises:
+        ValueError: naming the file, if it does not fit.
+    """
+    checkpoint.load_weights(model, path)
+    swap_averages(model)
+
+
+def backbone_weights(model: FasterRCNN) -> list[keras.Variable]:
+    """Returns the trainable weights of the backbone, and of the RPN's own if it has one."""
+    backbones = [model.backbone, model.rpn_backbone]
+    return [w for one in backbones if one is not None for w in one.trainable_weights]
 
 
 def prepare(model: FasterRCNN, phase: Phase) -> None:
@@ -56,13 +83,8 @@ def prepare(model: FasterRCNN, phase: Phase) -> None:
 
 
 def _load_initial_weights(model, phase, console):
-    """Loads the initial weights of the run and returns a description of them.
-
-    Nothing is loaded if the phase has a checkpoint, because that replaces all weights.
-    """
+    """Loads the initial weights of the run and returns a description of them."""
     config = phase.config
-    if (Path(config.output_dir) / run_folder.LAST_CHECKPOINT).exists():
-        return "weights of the run"
     if config.start_checkpoint:
         report = load_start(model, config.start_checkpoint)
         if not phase.first_step:  # The report is the same in later phases.

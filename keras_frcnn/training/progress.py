@@ -1,6 +1,7 @@
 """Progress bars of training and prediction."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -73,6 +74,19 @@ class ProgressBar:
         self.start_time = time.perf_counter()
         self.bar.update(self.task, completed=step)
 
+    @property
+    def epoch(self) -> float:
+        """How often the phase has taken each training image; NaN before a phase begins."""
+        taken = self.step - self.first_step_of_phase
+        return taken / self.steps_per_epoch if self.steps_per_epoch else math.nan
+
+    @property
+    def minutes_left(self) -> float:
+        """The time that the rest of the run will take, if it takes as long as what came before."""
+        seconds = time.perf_counter() - self.start_time
+        steps_here = max(self.step - self.first_step, 1)
+        return seconds / steps_here * (self.config.total_steps - self.step) / 60
+
     def advance(self):
         """Counts one training step."""
         self.step += 1
@@ -82,16 +96,11 @@ class ProgressBar:
         """Shows the mean losses since the last log, and the speed."""
         text = f"{losses_text(losses)}  {images_per_second:.2f} images/s"
         if self.steps_per_epoch:
-            epochs = (self.step - self.first_step_of_phase) / self.steps_per_epoch
-            text = f"epoch {epochs:.2f}  {text}"
+            text = f"epoch {self.epoch:.2f}  {text}"
         self.bar.update(self.task, text=text)
         if not self.console.is_terminal:
-            steps_here = max(self.step - self.first_step, 1)
-            seconds_per_step = (time.perf_counter() - self.start_time) / steps_here
-            minutes_left = seconds_per_step * (self.config.total_steps - self.step) / 60
-            self.console.print(
-                f"step {self.step}/{self.config.total_steps}  {text}  {minutes_left:.0f} min left"
-            )
+            progress = f"step {self.step}/{self.config.total_steps}"
+            self.console.print(f"{progress}  {text}  {self.minutes_left:.0f} min left")
 
     def count(self, items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
         """Yields the items while a second bar counts them."""

@@ -1,5 +1,7 @@
 """Reads the data sets of a run, checks that it can learn from them and prints a summary."""
 
+import math
+
 import numpy as np
 
 from keras_frcnn import data
@@ -23,6 +25,18 @@ def read_data(config: Config) -> RunData:
     if not config.is_evaluated:
         return train_data, None
     return train_data, data.load(config, config.eval_split, train_data.class_names)
+
+
+def with_steps(config: Config, train_data: Dataset) -> Config:
+    """Returns the settings with the ``steps`` that follow from ``epochs``, if these are given.
+
+    Raises:
+        ValueError: If there are no images to train on.
+    """
+    if not config.epochs:
+        return config
+    num_images = len(aspects_of(train_data.records, config))
+    return config.replace(steps=math.ceil(config.epochs * num_images / config.batch_size))
 
 
 def load_data(config: Config, console: Console, run_data: RunData | None = None) -> RunData:

@@ -45,7 +45,16 @@ def make_schedule(config: Config) -> LinearWarmup:
     Each of ``lr_boundaries`` is the first step with the next lower rate.
     """
     if config.lr_schedule == "cosine":
-        schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            config.learning_rate, config.steps, alpha=config.lr_end_factor
+        )
+    elif config.lr_schedule in ("linear", "polynomial"):
+        schedule = keras.optimizers.schedules.PolynomialDecay(
+            config.learning_rate,
+            config.steps,
+            end_learning_rate=config.learning_rate * config.lr_end_factor,
+            power=config.lr_power if config.lr_schedule == "polynomial" else 1.0,
+        )
     else:
         rates = [
             config.learning_rate * config.lr_decay_factor**i

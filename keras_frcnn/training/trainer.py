@@ -6,9 +6,14 @@ the number of steps taken, so a run that is stopped and resumed equals one that 
 """
 
 import dataclasses
+import math
 import os
+import time
 from pathlib import Path
 
+import keras
+
+from keras_frcnn import files
 from keras_frcnn.config import Config
 from keras_frcnn.console import COMPILING, Console
 from keras_frcnn.data import pipeline, proposals_file, splits
@@ -17,24 +22,32 @@ from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.inference.over_dataset import propose_dataset
 from keras_frcnn.training import run_folder, schemes
 from keras_frcnn.training.callbacks.checkpoints import Checkpoints
-from keras_frcnn.training.callbacks.evaluation import Evaluator
+from keras_frcnn.training.callbacks.evaluation import Evaluator, is_out_of_patience
 from keras_frcnn.training.callbacks.graph import Graph
 from keras_frcnn.training.callbacks.logging import Logger
 from keras_frcnn.training.callbacks.profiler import Profiler
-from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal
-from keras_frcnn.training.phase_model import build_phase_model
+from keras_frcnn.training.callbacks.stop import Stop, Stopped
+from keras_frcnn.training.phase_model import build_phase_model, restore
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.run_data import RunData, load_data
+from keras_frcnn.training.steps.recovery import Recovery
+from keras_frcnn.training.steps.step import TrainingStep
 from keras_frcnn.weights import checkpoint
 
 
-def train(config: Config, console: Console | None = None, run_data: RunData | None = None) -> Path:
+def train(
+    config: Config,
+    console: Console | None = None,
+    run_data: RunData | None = None,
+    started: float | None = None,
+) -> Path:
     """Trains a detector, or resumes the run if its folder holds a checkpoint.
 
     Args:
         config: the settings, with ``precision`` resolved.
         console: the console to print to; by default standard output.
         run_data: what ``read_data`` returned; by default the data is read now.
+        started: the value of ``time.monotonic`` from which ``max_minutes`` count; by default now.
 
     Returns:
         The run folder.
@@ -46,45 +59,76 @@ def train(config: Config, console: Console | None = None, run_data: RunData | No
             the checkpoint is written. The exit code is 128 plus the signal's number.
     """
     console = console or Console()
+    started = time.monotonic() if started is None else started
+    stop = Stop(console, started + 60 * config.max_minutes if config.max_minutes else math.inf)
     folder = Path(config.output_dir)
     train_data, eval_data = load_data(config, console, run_data)
     folder.mkdir(parents=True, exist_ok=True)
     splits.write(config)  # so that a resumed run has the same images
     phases = schemes.unfinished(config)
-    _remove_stale_proposals(folder, phases)
-    stop = StopOnSignal(console)
+    is_resumed = _find_checkpoint(phases[0], console)
+    if not phases[0].first_step and not is_resumed:
+        _remove_stale_proposals(phases)
     with stop, ProgressBar(config, console, 0) as bar:
         for phase in phases:
-            model = build_phase_model(phase, train_data.class_names, console)
-            _resume(model, phase, console)
+            model = build_phase_model(phase, train_data.class_names, console, is_resumed)
+            if is_resumed:
+                restore(model, folder / run_folder.LAST_CHECKPOINT)
+                console.print(
+                    f"Resuming from step {int(model.step)} of {folder / run_folder.LAST_CHECKPOINT}"
+                )
+            if is_resumed or phase.first_step:
+                run_folder.drop_measurements_after(folder, int(model.step))
             _train_phase(model, phase, train_data, eval_data, bar, stop)
-            if stop.received:
+            if stop.is_due:
                 break
             if not phase.is_final:
                 os.replace(folder / run_folder.LAST_CHECKPOINT, folder / phase.result)
+                is_resumed = False
+    if stop.is_due:
+        reason = "" if stop.received else f", because of --max_minutes={config.max_minutes:g}"
+        again = "Run the same command again to resume."
+        console.print(f"Stopped at step {bar.step}{reason}. {again}")
     if stop.received:
-        console.print(f"Stopped at step {bar.step}. Run the same command again to resume.")
         raise SystemExit(128 + stop.received)
     return folder
 
 
-def _remove_stale_proposals(folder, phases):
+def _remove_stale_proposals(phases):
     """Removes the proposals files of an earlier run whose checkpoints were deleted."""
-    is_new_run = not phases[0].first_step and not (folder / run_folder.LAST_CHECKPOINT).exists()
     for phase in phases:
-        if is_new_run and phase.proposals_file:
+        if phase.proposals_file:
             phase.proposals_file.unlink(missing_ok=True)
 
 
-def _resume(model, phase, console):
-    """Loads the phase's last checkpoint, if there is one, and drops later evaluations."""
+def _find_checkpoint(phase, console) -> bool:
+    """Finds the checkpoint from which a phase goes on, and puts it in the place of a damaged one.
+
+    Returns:
+        Whether there is one. It is ``last.keras`` then.
+
+    Raises:
+        ValueError: If ``last.keras`` is damaged and there is no other.
+    """
     folder = Path(phase.config.output_dir)
     last = folder / run_folder.LAST_CHECKPOINT
+    damage = checkpoint.damage(last)
+    if not damage:
+        return True
+    for other in run_folder.checkpoints(folder, phase.first_step, phase.last_step):
+        if other != last and not checkpoint.damage(other):
+            console.print(f"{last} cannot be used: {damage}. {other} takes its place")
+            if last.exists():
+                os.replace(last, folder / run_folder.DAMAGED_CHECKPOINT)
+                console.print(f"The damaged file is now {run_folder.DAMAGED_CHECKPOINT}")
+            files.link_or_copy(other, last)
+            return True
     if last.exists():
-        checkpoint.load_weights(model, last)
-        console.print(f"Resuming from step {int(model.step)} of {last}")
-    if last.exists() or phase.first_step:
-        run_folder.drop_evaluations_after(folder, int(model.step))
+        raise ValueError(
+            f"{last} is not a checkpoint of keras_frcnn, or it is damaged: {damage}. There is no "
+            "earlier one. Delete it, and the same command starts again"
+        )
+    return False
 
 
 def _train_phase(model, phase, train_data, eval_data, bar, stop):
@@ -93,9 +137,12 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
     num_images = len(aspects_of(train_data.records, config))
     bar.start_from(step, phase.first_step, num_images / config.batch_size)
     evaluator = Evaluator(phase, eval_data, bar, stop) if eval_data else None
-    if evaluator and not stop.received and _lacks_evaluation(phase, step):
+    if evaluator and not stop.is_due and _lacks_evaluation(phase, step):
         evaluator.set_model(model)
         evaluator.evaluate()
+    if is_out_of_patience(phase):
+        bar.console.print(f"Nothing to do: {config.output_dir} has ended early, at step {step}")
+        return
     if step >= phase.last_step:
         if phase.is_final:
             bar.console.print(f"Nothing to do: {config.output_dir} has finished all {step} steps")
@@ -103,35 +150,36 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
     checkpoint.check_space(model, config.output_dir)
     if phase.proposals_file and not write_proposals(model, phase, train_data, bar, stop):
         return
-    if stop.received:
+    if stop.is_due:
         return
     bar.console.print(COMPILING)
-    batches = _batches(model, train_data, phase, step)
+    batches = iter(_batches(model, train_data, phase, step))
+    steps = TrainingStep(model, config, batches.element_spec)
+    recovery = Recovery(steps, phase, train_data.records, bar.console)
     callbacks = [
         stop,
         Graph(config, batches.element_spec),
-        Logger(config, bar),
-        Checkpoints(config),
+        Logger(phase, bar),
+        Checkpoints(config, stop),
         *([evaluator] if evaluator else []),
         *([Profiler(config)] if config.profile_steps else []),
     ]
-    for first_epoch, end_epoch, steps_per_epoch in _epochs(
-        step - phase.first_step, config.steps, config.steps_per_interval
-    ):
-        with naming_images():
-            model.fit(
-                batches,
-                initial_epoch=first_epoch,
-                epochs=end_epoch,
-                steps_per_epoch=steps_per_epoch,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=0,
-            )
-        step = int(model.step)
-        if stop.received or step == phase.last_step:
-            return
-        batches = _batches(model, train_data, phase, step)
+    callbacks = keras.callbacks.CallbackList(callbacks, model=model)
+    model.stop_training = False
+    callbacks.on_train_begin()
+    while step < phase.last_step and not model.stop_training:
+        interval, taken = divmod(step - phase.first_step, config.steps_per_interval)
+        end = min(step - taken + config.steps_per_interval, phase.last_step)
+        callbacks.on_epoch_begin(interval)
+        while step < end and not model.stop_training:
+            callbacks.on_train_batch_begin(step)
+            with naming_images():
+                batch = next(batches)
+            logs = recovery.take(batch)
+            step += 1
+            callbacks.on_train_batch_end(step - 1, logs)
+        callbacks.on_epoch_end(interval, logs)
+    callbacks.on_train_end()
 
 
 def _lacks_evaluation(phase, step):
@@ -158,10 +206,12 @@ def write_proposals(model, phase, dataset, bar, stop) -> bool:
     bar.console.print(f"Writing the proposals of {len(rows)} images ...")
     found = propose_dataset(model, drawn, phase.config, training=True)
     proposals = []
-    for of_image in bar.count(found, "propose", len(rows)):
-        if stop.received:
-            return False
-        proposals.append(of_image)
+    try:
+        for of_image in bar.count(found, "propose", len(rows)):
+            stop.check()
+            proposals.append(of_image)
+    except Stopped:
+        return False
     proposals_file.write(phase.proposals_file, proposals)
     return True
 
@@ -172,23 +222,3 @@ def _batches(model, train_data, phase, step):
     return pipeline.train_dataset(
         train_data, phase.config, model.backbone.preprocessing, step, steps
     )
-
-
-def _epochs(steps_taken, steps, interval):
-    """Divides the rest of a phase into Keras epochs, each of which ends with an evaluation.
-
-    An epoch is one interval. Only the first epoch after a stop inside an interval, and the last
-    epoch of a phase, may be shorter.
-
-    Yields:
-        ``(first epoch, end epoch, steps per epoch)`` for each call of ``fit``.
-    """
-    if steps_taken % interval:
-        end = min(steps, steps_taken + interval - steps_taken % interval)
-        yield steps_taken // interval, steps_taken // interval + 1, end - steps_taken
-        steps_taken = end
-    if steps // interval > steps_taken // interval:
-        yield steps_taken // interval, steps // interval, interval
-        steps_taken = steps // interval * interval
-    if steps_taken < steps:
-        yield steps_taken // interval, steps_taken // interval + 1, steps - steps_taken

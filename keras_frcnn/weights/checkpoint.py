@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _REGISTERED_NAME = "keras_frcnn>FasterRCNN"
 _MAX_CONFIG_BYTES = 16 * 2**20
+_MEMBERS = {"config.json", "model.weights.h5"}  # without which a file is no checkpoint
 
 
 class _Content(NamedTuple):
@@ -38,9 +39,9 @@ class _Content(NamedTuple):
 def save(model: "FasterRCNN", path: str | os.PathLike) -> None:
     """Writes a checkpoint, with the optimizer's state if there is one.
 
-    The content is what ``model.save`` writes. But ``path`` is replaced only when the new file is
-    complete, and the file is written piece by piece, whereas Keras first assembles up to a gigabyte
-    of weights in memory.
+    The content is what ``model.save`` writes, and the model's step as the comment of the archive.
+    But ``path`` is replaced only when the new file is complete and on the disk, and the file is
+    written piece by piece, whereas Keras first assembles up to a gigabyte of weights in memory.
 
     Args:
         model: the detector.
@@ -53,9 +54,13 @@ def save(model: "FasterRCNN", path: str | os.PathLike) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         model.save(contents, zipped=False)
-        with zipfile.ZipFile(archive_path, "w") as archive:
-            for file in sorted(contents.rglob("*")):
-                archive.write(file, file.relative_to(contents))
+        with open(archive_path, "wb") as archive_file:
+            with zipfile.ZipFile(archive_file, "w") as archive:
+                archive.comment = json.dumps({"step": int(model.step)}).encode()
+                for file in sorted(contents.rglob("*")):
+                    archive.write(file, file.relative_to(contents))
+            archive_file.flush()
+            os.fsync(archive_file.fileno())  # a full or broken disk may be noticed only here
         os.replace(archive_path, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -82,6 +87,40 @@ def check_space(model: "FasterRCNN", folder: str | os.PathLike) -> None:
             f"{folder} must have {num_bytes / 1e6:.1f} MB free for a checkpoint. Received: "
             f"{free / 1e6:.1f} MB"
         )
+
+
+def damage(path: str | os.PathLike) -> str:
+    """Says what is wrong with the file of a checkpoint, from the sizes and checksums of its parts.
+
+    The whole file is read, which takes about a second per gigabyte.
+
+    Returns:
+        The fault, or "" if the file is whole.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            missing = sorted(_MEMBERS - set(archive.namelist()))
+            broken = missing or archive.testzip()
+    except FileNotFoundError:
+        return "it is missing"
+    except Exception as error:  # zipfile and zlib raise nearly anything on damaged files
+        return str(error) or type(error).__name__
+    if missing:
+        return f"it lacks {', '.join(missing)}"
+    return f"the checksum of {broken} in it is wrong" if broken else ""
+
+
+def read_step(path: str | os.PathLike) -> int | None:
+    """Reads how many steps a checkpoint has taken, without its weights.
+
+    Returns:
+        The number; None if the file is missing or damaged, or an earlier version wrote it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return int(json.loads(archive.comment)["step"])
+    except Exception:  # as above
+        return None
 
 
 def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:

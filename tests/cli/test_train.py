@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_frcnn.cli import detect, evaluate, export
+from keras_frcnn.cli import detect, evaluate, export, status
 from keras_frcnn.cli.command import parse
 from keras_frcnn.cli.train import COMMAND, main
 from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.data import proposals_file
 from keras_frcnn.data.writers import shapes
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.training import dry_run, trainer
+from keras_frcnn.training import dry_run, run_lock, trainer
 from keras_frcnn.weights import checkpoint
 from tests import fakes
 from tests.command_line import overriding
@@ -190,25 +190,29 @@ def test_a_run_that_diverged_goes_on_as_its_message_says(train, refusal, tmp_pat
     run = tmp_path / "run"
     train("--steps=1")
     flags = ("--steps=3", "--eval_every=0")
-    message = refusal("--learning_rate=1e30", *flags, may_build=True)
+    rate = ("--learning_rate=1e30", "--continue_with=learning_rate")
+    message = refusal(*rate, *flags, may_build=True)
     assert message.startswith("Training stopped: ") and message.endswith(
         "Try a lower --learning_rate, more --warmup_steps or a lower --gradient_clip_norm above 0: "
-        f"the same command with another value continues from {run}/last.keras"
+        "the same command with another value, and --continue_with= its name, continues from "
+        f"{run}/last.keras"
     )
     assert int(checkpoint.load(run / "last.keras").step) == 1
     changes = ["--learning_rate=0.001", "--gradient_clip_norm=1", "--warmup_steps=1"]
+    changes += ["--continue_with=learning_rate,gradient_clip_norm,warmup_steps"]
     assert train(*changes, *flags) == 0
     output = capsys.readouterr().out
-    assert "Changed since the run began: --learning_rate was 1e+30, is 0.001\n" in output
+    line = "Changed since the run began: --learning_rate was 1e+30, is 0.001, from step 1 on\n"
+    assert line in output
     assert "Resuming from step 1 of" in output
     assert int(checkpoint.load(run / "last.keras").step) == 3
     lines = (run / "config.cfg").read_text(encoding="utf-8").splitlines()
     assert lines[1:7] == [
-        "# Changed since the run began: --steps was 1, is 3",
-        "# Changed since the run began: --learning_rate was 0.01, is 1e+30",
-        "# Changed since the run began: --learning_rate was 1e+30, is 0.001",
-        "# Changed since the run began: --warmup_steps was 0, is 1",
-        "# Changed since the run began: --gradient_clip_norm was 10.0, is 1.0",
+        "# Changed since the run began: --steps was 1, is 3, from step 1 on",
+        "# Changed since the run began: --learning_rate was 0.01, is 1e+30, from step 1 on",
+        "# Changed since the run began: --learning_rate was 1e+30, is 0.001, from step 1 on",
+        "# Changed since the run began: --warmup_steps was 0, is 1, from step 1 on",
+        "# Changed since the run began: --gradient_clip_norm was 10.0, is 1.0, from step 1 on",
         "",
     ]
     config, _ = parse(COMMAND, [f"--flagfile={run / 'config.cfg'}"])
@@ -219,13 +223,65 @@ def test_a_run_that_diverged_goes_on_as_its_message_says(train, refusal, tmp_pat
     assert (run / "config.cfg").read_text(encoding="utf-8").splitlines() == lines
 
 
-def test_a_schedule_may_be_lengthened_with_its_run(train, capsys):
+def test_another_rate_or_schedule_has_to_be_meant(train, refusal, monkeypatch, capsys, tmp_path):
+    build, run = trainer.build_phase_model, tmp_path / "run"
     train("--steps=1")
-    flags = ("--lr_boundaries=1", "--lr_decay_factor=0.5", "--lr_schedule=piecewise")
-    assert train("--steps=2", *flags) == 0
+    flags = ("--lr_boundaries=1", "--lr_decay_factor=0.5", "--lr_schedule=linear", "--steps=2")
+    before = (run / "config.cfg").read_bytes()
+    assert refusal(*flags, "--continue_with=lr_boundaries").splitlines() == [
+        f"{run} holds a run that began with other settings. To continue it with the new ones, add "
+        "--continue_with=steps,lr_schedule,lr_decay_factor:",
+        "--steps was 1, is 2",
+        "--lr_schedule was piecewise, is linear",
+        "--lr_decay_factor was 0.1, is 0.5",
+    ]
+    assert (run / "config.cfg").read_bytes() == before
+    monkeypatch.setattr(trainer, "build_phase_model", build)
+    names = "steps,lr_boundaries,lr_schedule,lr_decay_factor"
+    assert train(*flags, f"--continue_with={names}") == 0
     output = capsys.readouterr().out
-    assert "Changed since the run began: --lr_boundaries was (), is (1,)\n" in output
-    assert "Changed since the run began: --lr_decay_factor was 0.1, is 0.5\n" in output
+    assert (
+        "Changed since the run began: --lr_boundaries was (), is (1,), from step 1 on\n" in output
+    )
+    assert "Changed since the run began: --lr_decay_factor was 0.1, is 0.5, from step 1" in output
+    assert train(*flags) == 0  # which is now how the run goes on
+
+
+def test_a_run_may_be_as_long_as_so_many_epochs(train, tmp_path, capsys):
+    flags = ("--batch_size=2", "--eval_every=0", "--steps=70000")
+    assert train(*flags, "--epochs=1.5") == 0  # 4.5 of 3 images, in batches of 2
+    run = tmp_path / "run"
+    assert int(checkpoint.load(run / "last.keras").step) == 3
+    config, _ = parse(COMMAND, [f"--flagfile={run / 'config.cfg'}"])
+    assert (config.epochs, config.steps) == (1.5, 3)
+    capsys.readouterr()
+    assert train(*flags, "--epochs=1.5") == 0
+    assert "has finished all 3 steps" in capsys.readouterr().out
+    assert train(*flags, "--epochs=2.5") == 0
+    output = capsys.readouterr().out
+    assert "Changed since the run began: --epochs was 1.5, is 2.5, from step 3 on\n" in output
+    assert int(checkpoint.load(run / "last.keras").step) == 4
+
+
+def test_a_second_run_in_the_folder_is_refused(train, refusal, tmp_path, capsys):
+    train("--steps=1")
+    run = tmp_path / "run"
+    before = {path: path.read_bytes() for path in run.glob("*.*")}
+    with run_lock.held(run):
+        before[run / "runner.json"] = (run / "runner.json").read_bytes()
+        message = refusal("--steps=2")
+        capsys.readouterr()
+        assert status.main([str(run)]) == 0
+    assert re.fullmatch(
+        rf"{run} is in use by another run: host \S+, process {os.getpid()}, since .*\. Stop it, or "
+        "use another --output_dir",
+        message,
+    )
+    assert {path: path.read_bytes() for path in before} == before
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "step 1 of 1 (100.0%)"
+    assert any(line.startswith("mAP_area: ") for line in lines)
+    assert any(line.startswith(f"{run}/last.keras: step 1, written ") for line in lines)
 
 
 def test_a_start_checkpoint_supplies_the_settings_of_the_model(
@@ -277,13 +333,13 @@ def test_a_mistake_in_the_first_command_does_not_bind_the_second(train, refusal,
 
 
 def test_a_signal_ends_the_command_with_its_exit_code(train, tmp_path, monkeypatch):
-    step = FasterRCNN.train_step
+    step = FasterRCNN.compute_gradients
 
-    def train_step(self, data):
+    def compute_gradients(self, data):
         os.kill(os.getpid(), signal.SIGTERM)
         return step(self, data)
 
-    monkeypatch.setattr(FasterRCNN, "train_step", train_step)
+    monkeypatch.setattr(FasterRCNN, "compute_gradients", compute_gradients)
     with pytest.raises(SystemExit) as caught:
         train("--steps=2")
     assert caught.value.code == 143
@@ -489,7 +545,9 @@ def test_a_dry_run_may_write_its_seconds(train, tmp_path, monkeypatch):
 def test_without_image_sets_to_evaluate_on_a_run_is_not_evaluated(train, tmp_path, capsys):
     assert train("--eval_split=-") == 0
     run = tmp_path / "run"
-    assert sorted(path.name for path in run.iterdir()) == ["config.cfg", "last.keras", "train"]
+    names = {path.name for path in run.iterdir()} - {"run.lock"}
+    written = {"config.cfg", "earlier", "last.keras", "metrics.jsonl", "runner.json", "train"}
+    assert names == written
     output = capsys.readouterr().out
     assert "evaluate: nothing, because of --eval_split=-" in output
     assert f"Last checkpoint: {run}/last.keras" in output and "best.keras" not in output

@@ -107,6 +107,10 @@ def test_a_former_name_is_of_one_setting_and_no_present_name():
             "every phase must have a step. Received: steps=3, which gives the phases 1, 0 steps. "
             "Use more steps, or alternating_steps",
         ),
+        (
+            {"scheme": "alternating", "epochs": 2.0, "alternating_steps": (1, 2, 1, 2)},
+            "epochs cannot be combined with alternating_steps, which gives every phase its steps",
+        ),
         ({"longer_side": 599}, "longer_side (599) is below shorter_side (600)"),
         ({"split": (0.5, 0.5)}, "split needs dataset=folder"),
     ],

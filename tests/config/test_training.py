@@ -57,6 +57,14 @@ def test_momentum_is_below_one(value, problems):
         ),
         *(
             (
+                {"checkpoint_every": value},
+                "checkpoint_every must be a number of steps, such as 500, or of minutes, such as "
+                f"30min. Received: {value!r}",
+            )
+            for value in ("often", "0", "-5", "5 hours", "1.5", "min")
+        ),
+        *(
+            (
                 {"lr_boundaries": value},
                 "lr_boundaries must be a list of positive integers, in strictly ascending order. "
                 f"Received: {value!r}",
@@ -96,6 +104,20 @@ def test_other_problems(changes, message, problems):
 )
 def test_the_last_value_before_a_problem_is_allowed(changes):
     TrainingConfig(**changes).validate()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", (0, 0.0)),
+        ("500", (500, 0.0)),
+        ("30min", (0, 30.0)),
+        ("1.5 minutes", (0, 1.5)),
+        ("2m", (0, 2.0)),
+    ],
+)
+def test_checkpoints_are_written_every_so_many_steps_or_minutes(text, expected):
+    assert TrainingConfig(checkpoint_every=text).validate().checkpoint_interval == expected
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,59 @@ def test_clipping_measures_the_gradient_without_the_decay(way):
     np.testing.assert_allclose(variable.numpy(), 10 - (np.array([0.6, 0.8]) + 1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("decay_biases", [False, True])
+def test_decoupled_weight_decay_is_that_of_adamw(way, decay_biases):
+    """Keras calls ``_apply_weight_decay`` before an update; otherwise it would decay twice."""
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    keras_own = keras.optimizers.AdamW(schedule, weight_decay=0.3, global_clipnorm=1.0)
+    if not decay_biases:
+        keras_own.exclude_from_weight_decay(var_names=["bias"])
+    settings = {"weight_decay": 0.3, "global_clipnorm": 1.0, "decay_biases": decay_biases}
+    expected = weights_after(keras_own)
+    assert_close(expected, weights_after(FusedAdam(schedule, **settings), graph=way))
+    undecayed = weights_after(FusedAdam(schedule, global_clipnorm=1.0))
+    changed = [np.abs(a - b).min() > 1e-4 for a, b in zip(expected, undecayed, strict=True)]
+    assert changed == [True, decay_biases]
+
+
+@pytest.mark.parametrize("fused", [FusedSGD, FusedAdam])
+def test_a_learning_rate_factor_is_another_learning_rate(fused, way):
+    slow, fast = (weights_after(fused(rate, l2=0.1), graph=way) for rate in (0.01, 0.1))
+    factors = {make_variables()[0].path: 0.1}
+    received = weights_after(fused(0.1, l2=0.1, lr_factors=factors), graph=way)
+    assert_close([slow[0], fast[1]], received)
+    assert np.abs(slow[0] - fast[0]).min() > 1e-4
+
+
+@pytest.mark.parametrize("accumulated", [None, 2])
+def test_averages_follow_the_weights(way, accumulated):
+    variable, rng = keras.Variable(np.ones([3], "float32"), name="kernel"), np.random.default_rng(5)
+    optimizer = FusedSGD(0.1, averaging=0.3, gradient_accumulation_steps=accumulated)
+    optimizer.build([variable])
+    expected, updates = np.ones(3), 0
+    step = tf.function(lambda g: optimizer.apply([g], [variable]))
+    for number in range(8):
+        (step if way else step.python_function)(tf.constant(rng.normal(size=3), tf.float32))
+        if not accumulated or number % accumulated == 1:
+            momentum = min(0.3, (1 + updates) / (10 + updates))
+            expected = momentum * expected + (1 - momentum) * variable.numpy()
+            updates += 1
+        np.testing.assert_allclose(optimizer.averages[0].numpy(), expected, rtol=1e-5)
+    assert 3 / 12 < 0.3 < 4 / 13  # both kinds of momentum occurred
+    assert np.abs(expected - variable.numpy()).min() > 1e-4
+
+
+def test_a_norm_that_is_known_is_used(way):
+    variable = keras.Variable(np.zeros(2, "float32"), name="kernel")
+    optimizer = FusedSGD(1.0, global_clipnorm=1.0)
+    optimizer.build([variable])
+    step = tf.function(lambda g, norm: optimizer.apply([g], [variable], norm=norm))
+    (step if way else step.python_function)(tf.constant([3.0, 4.0]), tf.constant(10.0))
+    np.testing.assert_allclose(variable.numpy(), [-0.3, -0.4], rtol=1e-6)
+    optimizer.apply([tf.constant([3.0, 4.0])], [variable])
+    np.testing.assert_allclose(variable.numpy(), [-0.9, -1.2], rtol=1e-6)
+
+
 def test_norms_of_many_pieces(monkeypatch):
     monkeypatch.setattr(fused_optimizers, "_PIECE_SIZE", 5)
     for size in (3, 5, 11, 20):
@@ -145,8 +198,9 @@ def test_what_has_no_fused_form_is_refused():
 
 
 def test_settings_are_kept():
-    optimizer = FusedAdam.from_config(FusedAdam(0.1, l2=0.2, decay_biases=True).get_config())
-    assert (optimizer.l2, optimizer.decay_biases) == (0.2, True)
+    settings = {"l2": 0.2, "decay_biases": True, "lr_factors": {"a": 0.5}, "averaging": 0.9}
+    optimizer = FusedAdam.from_config(FusedAdam(0.1, **settings).get_config())
+    assert {name: getattr(optimizer, name) for name in settings} == settings
 
 
 def test_the_momenta_are_kept_where_keras_keeps_them():

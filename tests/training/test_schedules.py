@@ -50,7 +50,22 @@ def test_cosine_falls_to_zero_at_the_last_step():
     assert received == pytest.approx([0.2, 0.1 * (1 + 0.5**0.5), 0.1, 0, 0], abs=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["piecewise", "cosine"])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [  # of 1.0 at steps 0, 25, 50, 100 and 150, down to 0.2
+        ("cosine", [1.0, 0.6 + 0.4 * 0.5**0.5, 0.6, 0.2, 0.2]),
+        ("linear", [1.0, 0.8, 0.6, 0.2, 0.2]),
+        ("polynomial", [1.0, 0.2 + 0.8 * 0.75**3, 0.2 + 0.8 * 0.5**3, 0.2, 0.2]),
+    ],
+)
+def test_schedules_fall_to_a_part_of_the_rate(kind, expected):
+    settings = {"lr_schedule": kind, "lr_end_factor": 0.2, "lr_power": 3.0}
+    config = Config(learning_rate=0.5, warmup_steps=0, steps=100, **settings)
+    received = rates(config, 0, 25, 50, 100, 150)
+    assert received == pytest.approx([0.5 * value for value in expected], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["piecewise", "cosine", "linear", "polynomial"])
 def test_a_schedule_comes_back_from_its_words(kind):
     config = Config(lr_schedule=kind, learning_rate=0.3, warmup_steps=7, steps=90000)
     schedule = make_schedule(config)

@@ -303,15 +303,15 @@ def test_a_run_stopped_again_and_again_equals_one_in_one_go(
     whole, alternating, train, tmp_path, monkeypatch
 ):
     settings, run = alternating.replace(output_dir=str(tmp_path / "run")), tmp_path / "run"
-    original, stops = FasterRCNN.train_step, [1, 3, 4, 5, 7, 8]  # 3, 5 and 7 end a step
+    original, stops = FasterRCNN.apply_gradients, [1, 3, 4, 5, 7, 8]  # 3, 5 and 7 end a step
 
-    def train_step(self, data):
-        result = original(self, data)
+    def apply_gradients(self, *args, **options):
+        result = original(self, *args, **options)
         if int(self.step) in stops:
             os.kill(os.getpid(), signal.SIGTERM)
         return result
 
-    monkeypatch.setattr(FasterRCNN, "train_step", train_step)
+    monkeypatch.setattr(FasterRCNN, "apply_gradients", apply_gradients)
     for step in list(stops):
         with pytest.raises(SystemExit) as caught:
             train(settings)

@@ -27,16 +27,16 @@ pytestmark = pytest.mark.usefixtures("eager")
 @pytest.fixture
 def signal_at(monkeypatch):
     """Returns a function that has SIGTERM sent to the process during a step."""
-    original = FasterRCNN.train_step
+    original = FasterRCNN.apply_gradients
 
     def arrange(step, number=signal.SIGTERM):
-        def train_step(self, data):
-            result = original(self, data)
+        def apply_gradients(self, *args, **options):
+            result = original(self, *args, **options)
             if int(self.step) == step:
                 os.kill(os.getpid(), number)
             return result
 
-        monkeypatch.setattr(FasterRCNN, "train_step", train_step)
+        monkeypatch.setattr(FasterRCNN, "apply_gradients", apply_gradients)
 
     return arrange
 
@@ -46,8 +46,10 @@ def signal_at(monkeypatch):
 
 def test_what_a_run_leaves_in_its_folder(unbroken):
     names = sorted(path.name for path in unbroken.folder.iterdir())
-    assert names == ["best.keras", "eval", "evaluations.jsonl", "last.keras", "train"]
-    assert {*names, "config.cfg"} == {name.removesuffix("/") for name in run_folder.CONTENTS}
+    written = ["best.keras", "earlier", "eval", "evaluations.jsonl", "last.keras", "metrics.jsonl"]
+    assert names == [*written, "train"]
+    of_the_command = {"config.cfg", "run.lock", "runner.json"}
+    assert {*names} | of_the_command == {name.removesuffix("/") for name in run_folder.CONTENTS}
     lines = read_evaluations(unbroken.folder)
     assert [line["step"] for line in lines] == [3, 6]
     assert sorted(lines[0]) == sorted(
@@ -216,20 +218,87 @@ def test_ctrl_c_stops_as_sigterm_does(config, train, tmp_path, signal_at):
 
 
 def test_a_reader_that_leaves_stops_a_run_as_ctrl_c_does(config, tmp_path, monkeypatch):
-    original = FasterRCNN.train_step
+    original = FasterRCNN.compute_gradients
     reading, writing = os.pipe()
 
-    def train_step(self, data):
+    def compute_gradients(self, data):
         if int(self.step) == 1:
             os.close(reading)
         return original(self, data)
 
-    monkeypatch.setattr(FasterRCNN, "train_step", train_step)
+    monkeypatch.setattr(FasterRCNN, "compute_gradients", compute_gradients)
     settings = config.replace(output_dir=str(tmp_path), eval_split=("-",), eval_every=0)
     with open(writing, "w") as pipe, pytest.raises(SystemExit) as caught:
         trainer.train(settings.replace(log_every=1), Console(file=pipe))
     assert caught.value.code == 128 + signal.SIGPIPE
     assert int(checkpoint.load(tmp_path / "last.keras").step) == 3  # step 2 noticed it
+
+
+def test_a_run_whose_time_is_over_goes_on_later(config, train, unbroken, tmp_path, monkeypatch):
+    original, now = FasterRCNN.apply_gradients, [0.0]
+
+    def apply_gradients(self, *args, **options):
+        now[0] += 60
+        return original(self, *args, **options)
+
+    settings = config.replace(output_dir=str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("time.monotonic", lambda: now[0])
+        patch.setattr(FasterRCNN, "apply_gradients", apply_gradients)
+        output = train(settings.replace(max_minutes=5))
+    assert output.splitlines()[-1] == (
+        "Stopped at step 4, because of --max_minutes=5. Run the same command again to resume."
+    )
+    train(settings)
+    assert_same_state(unbroken.folder / "last.keras", tmp_path / "last.keras")
+    assert read_evaluations(tmp_path) == read_evaluations(unbroken.folder)
+
+
+def test_averaged_weights_are_saved_and_measured_and_survive_a_stop(
+    config, train, tmp_path, signal_at, monkeypatch
+):
+    detect_dataset, measured = evaluation.detect_dataset, []
+
+    def look(model, *args, **kwargs):
+        measured.append([w.numpy() for w in model.trainable_weights])
+        return detect_dataset(model, *args, **kwargs)
+
+    settings = config.replace(ema_momentum=0.5, checkpoint_every="2", accumulate_steps=2)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "detect_dataset", look)
+        train(settings.replace(output_dir=str(whole)))
+    saved = checkpoint.load(whole / "last.keras").trainable_weights
+    for one, other in zip(measured[-1], saved, strict=True):
+        np.testing.assert_array_equal(one, other)
+    plain = tmp_path / "plain"
+    train(settings.replace(output_dir=str(plain), ema_momentum=0.0))
+    without, state = state_of(plain / "last.keras"), state_of(whole / "last.keras")
+    kernel = "backbone/network/layers/conv2d_1/vars/0"
+    assert np.abs(without[kernel] - state[kernel]).max() > 1e-6
+    # The averages do not change the training: its weights are in the optimizer's state.
+    states = [value for name, value in state.items() if name.startswith("optimizer")]
+    assert any(np.array_equal(value, without[kernel]) for value in states)
+    signal_at(3)
+    with pytest.raises(SystemExit):
+        train(settings.replace(output_dir=str(broken)))
+    signal_at(None)
+    train(settings.replace(output_dir=str(broken)))
+    assert_same_state(whole / "last.keras", broken / "last.keras")
+    assert read_evaluations(broken) == read_evaluations(whole)
+
+
+def test_a_run_ends_early_when_map_no_longer_rises(config, train, tmp_path, monkeypatch):
+    scores = iter([0.3, 0.6, 0.6, 0.5, 0.7])
+    monkeypatch.setattr(evaluation.console_tables, "print_table", lambda *args: None)
+    monkeypatch.setattr(voc.Result, "map_area", property(lambda self: next(scores)))
+    settings = config.replace(output_dir=str(tmp_path), steps=6, eval_every=1, patience=2)
+    output = train(settings)
+    assert "Ending at step 4: no better mAP_area in 2 evaluations (--patience)\n" in output
+    assert int(checkpoint.load(tmp_path / "last.keras").step) == 4
+    assert f"Nothing to do: {tmp_path} has ended early, at step 4\n" in train(settings)
+    train(settings.replace(steps=5, patience=3))  # more patience goes on
+    assert int(checkpoint.load(tmp_path / "best.keras").step) == 5
 
 
 def test_a_finished_run_has_nothing_to_do(config, train, unbroken):
@@ -299,23 +368,3 @@ def test_an_image_that_cannot_be_decoded_is_named(config, train, tmp_path, check
     with pytest.raises(ValueError, match="(?s)problem.*train_" if check_images else ": unread"):
         train(settings)
     assert (tmp_path / "run").exists() != check_images  # it is found before the run begins
-
-
-# --- epochs -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("step", "steps", "interval", "expected"),
-    [
-        (0, 8, 4, [(0, 2, 4)]),
-        (0, 8, 8, [(0, 1, 8)]),
-        (4, 8, 4, [(1, 2, 4)]),
-        (3, 8, 4, [(0, 1, 1), (1, 2, 4)]),
-        (6, 8, 4, [(1, 2, 2)]),
-        (8, 8, 4, []),
-        (5, 12, 4, [(1, 2, 3), (2, 3, 4)]),
-        (4, 10, 10, [(0, 1, 6)]),
-    ],
-)
-def test_the_intervals_that_are_left_of_a_run(step, steps, interval, expected):
-    assert list(trainer._epochs(step, steps, interval)) == expected

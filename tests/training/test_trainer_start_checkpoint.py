@@ -102,17 +102,17 @@ def test_a_resumed_run_does_without_the_checkpoint_that_it_started_from(
     taken = tmp_path / "taken.keras"
     os.link(start, taken)
     broken = settings.replace(start_checkpoint=str(taken), output_dir=str(tmp_path / "broken"))
-    step = FasterRCNN.train_step
+    step = FasterRCNN.compute_gradients
 
     def die(self, data):
         if int(self.step) == 3:
             raise KeyboardInterrupt
         return step(self, data)
 
-    monkeypatch.setattr(FasterRCNN, "train_step", die)
+    monkeypatch.setattr(FasterRCNN, "compute_gradients", die)
     with pytest.raises(KeyboardInterrupt):
         train(broken)
-    monkeypatch.setattr(FasterRCNN, "train_step", step)
+    monkeypatch.setattr(FasterRCNN, "compute_gradients", step)
     taken.unlink()
     said = train(broken).replace("\n", "")
     assert "Resuming from step 2 of" in said

@@ -496,3 +496,52 @@ def lambda_of(code):
         "registered_name": None,
         "config": {"name": "evil", "function": function},
     }
+
+
+# --- whole or damaged ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def written(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "a.keras"
+    checkpoint.save(model, path)
+    return path
+
+
+def test_a_checkpoint_is_whole_and_tells_its_step(written, saved):
+    assert checkpoint.damage(written) == checkpoint.damage(saved) == ""
+    assert checkpoint.read_step(written) == 7
+    assert checkpoint.read_step(saved) is None  # as of an earlier version
+
+
+@pytest.mark.parametrize("place", [0.001, 0.5, 0.9])
+def test_one_wrong_bit_is_damage(place, written, tmp_path):
+    content = bytearray(written.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path = tmp_path / "a.keras"
+    path.write_bytes(content)
+    assert checkpoint.damage(path) != ""
+
+
+def test_parts_of_a_file_are_damage(written, tmp_path):
+    path, content = tmp_path / "a.keras", written.read_bytes()
+    assert checkpoint.damage(path) == "it is missing"
+    for length in (0, 100, len(content) // 2, len(content) - 30):
+        path.write_bytes(content[:length])
+        assert checkpoint.damage(path) == "File is not a zip file"
+        assert checkpoint.read_step(path) is None
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    assert checkpoint.damage(path) == "it lacks model.weights.h5"
+
+
+def test_a_file_that_does_not_reach_the_disk_replaces_nothing(model, tmp_path, monkeypatch):
+    def fail(number):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "a.keras"
+    path.write_text("old")
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(model, path)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -1,7 +1,5 @@
 """Evaluates a run at the end of every interval and keeps its best checkpoint."""
 
-import os
-import shutil
 from pathlib import Path
 
 import keras
@@ -19,7 +17,8 @@ from keras_frcnn.evaluation.report import console_tables, scalars
 from keras_frcnn.inference.eval_losses import EvalLosses, evenly_spread
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.training import run_folder
-from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal, Stopped
+from keras_frcnn.training.callbacks.stop import Stop, Stopped
+from keras_frcnn.training.optimizers import averaged_weights
 from keras_frcnn.training.progress import ProgressBar, losses_text
 from keras_frcnn.training.schemes import Phase
 
@@ -31,7 +30,9 @@ class Evaluator(keras.callbacks.Callback):
     train the second stage, no AP is measured. The losses have the same names as in training, so
     TensorBoard draws both in one chart. The results are written to the console, to TensorBoard and
     to ``evaluations.jsonl``. In the final phase, the checkpoint with the highest
-    mean AP (VOC: area under the curve; COCO: over ten IoU thresholds) is kept as ``best.keras``.
+    mean AP (VOC: area under the curve; COCO: over ten IoU thresholds) is kept as ``best.keras``,
+    and the run ends if the mean AP has not risen for ``patience`` evaluations. What is measured are
+    the averaged weights, if there are any.
 
     This callback must come after ``Checkpoints`` in the list of callbacks, so that the checkpoint
     is written before an evaluation that may take hours. A run that is told to stop skips its
@@ -44,7 +45,7 @@ class Evaluator(keras.callbacks.Callback):
         stop: the callback that knows whether the run was told to stop.
     """
 
-    def __init__(self, phase: Phase, dataset: Dataset, bar: ProgressBar, stop: StopOnSignal):
+    def __init__(self, phase: Phase, dataset: Dataset, bar: ProgressBar, stop: Stop):
         super().__init__()
         self.phase, self.config, self.dataset = phase, phase.config, dataset
         self.bar, self.stop = bar, stop
@@ -64,8 +65,9 @@ class Evaluator(keras.callbacks.Callback):
             self.bar.console.print(f"evaluation: {COMPILING}")
             self.has_compiled = True
         try:
-            detections, proposals = self._find()
-            losses = self._losses()
+            with averaged_weights(self.model):
+                detections, proposals = self._find()
+                losses = self._losses()
         except Stopped:
             self.model.stop_training = True
             return
@@ -74,10 +76,13 @@ class Evaluator(keras.callbacks.Callback):
         origin = "rpn" if result is None else self.config.test_proposals
         values = scalars.of_result(result, recall, proposal_recall.source_of(origin)) | losses
         run_folder.append_evaluation(self.folder, step, self.phase.name, values)
-        if self.phase.is_final:
-            self._keep_if_best(next(iter(values)))
+        self._keep_if_best()
         self._print(result, recall, losses)
         self._write_events(step, values, detections, proposals)
+        if is_out_of_patience(self.phase):
+            text = f"no better {next(iter(values))} in {self.config.patience} evaluations"
+            self.bar.console.print(f"Ending at step {step}: {text} (--patience)")
+            self.model.stop_training = True
 
     def _find(self):
         """Returns the detections and the proposals on all images.
@@ -147,25 +152,30 @@ class Evaluator(keras.callbacks.Callback):
             )
             tf.summary.image(f"images/{record.image_id}", panels[np.newaxis])
 
-    def _keep_if_best(self, metric):
-        """Copies the last checkpoint to ``best.keras`` if it has the phase's best value so far."""
-        of_phase = [
-            evaluation
-            for evaluation in run_folder.read_evaluations(self.folder)
-            if evaluation["step"] > self.phase.first_step
-        ]
-        *earlier, current = (evaluation.get(metric) or 0.0 for evaluation in of_phase)
-        if current >= max(earlier, default=0.0):
-            _link_or_copy(
+    def _keep_if_best(self):
+        """Copies the last checkpoint to ``best.keras`` if it has the final phase's best value."""
+        *earlier, current = _figures(self.phase)
+        if self.phase.is_final and current >= max(earlier, default=0.0):
+            files.link_or_copy(
                 self.folder / run_folder.LAST_CHECKPOINT, self.folder / run_folder.BEST_CHECKPOINT
             )
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
-    """Replaces a file atomically by another, with a hard link if the file system supports it."""
-    with files.replacing(target) as part:
-        part.unlink(missing_ok=True)  # of a run that was killed
-        try:
-            os.link(source, part)
-        except OSError:
-            shutil.copyfile(source, part)
+def is_out_of_patience(phase: Phase) -> bool:
+    """Returns whether the run ends early: its last evaluations, as many as ``patience``, have not
+    raised the figure by which checkpoints are compared.
+
+    Only the final phase can end early.
+    """
+    figures, patience = _figures(phase), phase.config.patience
+    if not phase.is_final or not patience or not figures:
+        return False
+    return len(figures) - 1 - figures.index(max(figures)) >= patience
+
+
+def _figures(phase):
+    """Returns the first figure of every evaluation of a phase, with 0 for undefined ones."""
+    evaluations = run_folder.read_evaluations(phase.config.output_dir)
+    of_phase = [one for one in evaluations if one["step"] > phase.first_step]
+    names = [name for one in of_phase[-1:] for name in one if name not in ("step", "phase")]
+    return [one.get(names[0]) or 0.0 for one in of_phase]

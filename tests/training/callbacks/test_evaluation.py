@@ -14,7 +14,7 @@ from keras_frcnn.models.faster_rcnn import LOSSES
 from keras_frcnn.training import run_folder
 from keras_frcnn.training.callbacks import evaluation
 from keras_frcnn.training.callbacks.evaluation import Evaluator
-from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal
+from keras_frcnn.training.callbacks.stop import Stop
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.schemes import phases
 from tests import fakes
@@ -36,9 +36,10 @@ def evaluate(config, tmp_path):
         settings = config.replace(output_dir=str(tmp_path), **changes)
         output = io.StringIO()
         model = SimpleNamespace(step=5, learning_stages=stages, stop_training=False)
+        model.optimizer, model.trainable_weights = None, []
         with ProgressBar(settings, Console(file=output), 0) as bar:
             dataset = Dataset(("cat", "dog"), list(records))
-            evaluator = Evaluator(phases(settings)[0], dataset, bar, stop or StopOnSignal())
+            evaluator = Evaluator(phases(settings)[0], dataset, bar, stop or Stop())
             evaluator.set_model(model)
             evaluator.evaluate()
         return SimpleNamespace(output=output.getvalue(), model=model)
@@ -172,7 +173,7 @@ def test_data_of_cocos_form_are_measured_by_cocos_metric(evaluate, tmp_path, mon
 
 
 def test_an_evaluation_of_proposals_alone_can_be_stopped_too(evaluate, tmp_path, monkeypatch):
-    stop, yielded = StopOnSignal(), []
+    stop, yielded = Stop(), []
 
     def propose_dataset(*args):
         del args
@@ -188,7 +189,7 @@ def test_an_evaluation_of_proposals_alone_can_be_stopped_too(evaluate, tmp_path,
 
 
 def test_losses_are_measured_and_can_be_stopped(evaluate, tmp_path, monkeypatch):
-    stop = StopOnSignal()
+    stop = Stop()
 
     class Losses:
         rows = (0, 1)

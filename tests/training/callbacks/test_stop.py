@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from keras_frcnn.training.callbacks.stop_on_signal import StopOnSignal, Stopped
+from keras_frcnn.training.callbacks.stop import Stop, Stopped
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_and_an_evaluation_and_a_second_one_both_at_once(number):
     handler = signal.getsignal(number)
-    stop = StopOnSignal()
+    stop = Stop()
     stop.set_model(SimpleNamespace(stop_training=False))
     with stop:
         stop.on_train_batch_end(0)
@@ -36,11 +36,40 @@ def test_a_signal_ends_a_run_and_an_evaluation_and_a_second_one_both_at_once(num
     assert signal.getsignal(number) is handler
 
 
+def test_a_run_ends_when_its_time_is_over(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    stop = Stop(deadline=160.0)
+    stop.set_model(SimpleNamespace(stop_training=False))
+    stop.reserve = 20.0
+    for ended, is_due in ((115.0, False), (130.0, True)):  # 130 + 20 + 15 is past the deadline
+        stop.on_train_batch_begin(0)
+        now[0] = ended
+        stop.on_train_batch_end(0)
+        assert stop.model.stop_training == stop.is_due == is_due
+    assert stop.received is None
+    with pytest.raises(Stopped):
+        stop.check()
+
+
+def test_an_evaluation_ends_when_the_time_is_over(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    stop = Stop(deadline=160.0)
+    stop.reserve = 50.0  # the checkpoint of an evaluation is there already
+    now[0] = 159.0
+    stop.on_predict_batch_end(0)
+    now[0] = 160.0
+    with pytest.raises(Stopped):
+        stop.on_predict_batch_end(0)
+    assert stop.is_due
+
+
 def test_a_reader_that_left_ends_a_run_without_an_error():
     reading, writing = os.pipe()
     with open(writing, "w") as pipe:
         console = Console(file=pipe)
-        stop = StopOnSignal(console)
+        stop = Stop(console)
         with stop:
             console.print("step 1")
             assert os.read(reading, 100) == b"step 1\n"
@@ -60,7 +89,7 @@ def test_a_terminal_that_is_gone_or_a_full_log_does_not_end_a_run(number, tmp_pa
 
     with open(tmp_path / "a", "wb") as file:
         console = Console(file=Terminal(file))
-        with StopOnSignal(console) as stop:
+        with Stop(console) as stop:
             console.print("step 1")
         assert stop.received is None
         Terminal.flush = io.TextIOWrapper.flush

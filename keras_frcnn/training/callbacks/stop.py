@@ -1,9 +1,11 @@
-"""Ends a run on Ctrl-C, SIGTERM, SIGHUP or a closed pipe, so that it can be resumed exactly."""
+"""Ends a run on a signal, a closed pipe or a time limit, so that it can be resumed exactly."""
 
 import contextlib
 import errno
+import math
 import os
 import signal
+import time
 from typing import Any
 
 import keras
@@ -13,28 +15,35 @@ from keras_frcnn.console import Console
 
 
 class Stopped(Exception):
-    """Raised during an evaluation if the run was told to stop."""
+    """Raised during an evaluation if the run ends."""
 
 
-class StopOnSignal(keras.callbacks.Callback):
+class Stop(keras.callbacks.Callback):
     """Ends the run after the current step, or after the image that is being evaluated.
 
-    The signals are handled only inside its ``with`` block. A second signal interrupts the run
+    The causes are Ctrl-C, SIGTERM, SIGHUP, and the end of the time that the run may take. The
+    signals are handled only inside its ``with`` block. A second signal interrupts the run
     immediately. A console whose reader has gone, as in ``train | head``, also ends the run. Other
     errors of the console do not, such as a terminal that has gone or a full disk under a log: its
     output is dropped.
 
     Args:
         console: the console of the run.
+        deadline: the value of ``time.monotonic`` at which the run must have ended.
 
     Attributes:
         received: the number of the signal that was received, or None. It is SIGPIPE if the reader
             of the console has gone.
+        is_late: whether the run ends because of the deadline.
+        reserve: the seconds that the last checkpoint took. After a step, the run ends as long
+            before the deadline, and as long as the step took.
     """
 
-    def __init__(self, console: Console | None = None):
+    def __init__(self, console: Console | None = None, deadline: float = math.inf):
         super().__init__()
         self.console, self.received = console, None
+        self.deadline, self.is_late, self.reserve = deadline, False, 0.0
+        self._step_began = math.inf
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -56,17 +65,31 @@ class StopOnSignal(keras.callbacks.Callback):
     def _reader_left(self):
         self.received = self.received or signal.SIGPIPE
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a signal was received, or the time is over."""
+        return bool(self.received) or self.is_late
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._step_began = time.monotonic()
+
     def on_train_batch_end(self, batch, logs=None):
-        if self.received:
+        now = time.monotonic()
+        self._watch_time(now + self.reserve + max(now - self._step_began, 0.0))
+        if self.is_due:
             self.model.stop_training = True
 
     def on_predict_batch_end(self, batch, logs=None):
         self.check()
 
     def check(self):
-        """Raises ``Stopped`` if a signal was received."""
-        if self.received:
+        """Raises ``Stopped`` if a signal was received or the time is over."""
+        self._watch_time(time.monotonic())
+        if self.is_due:
             raise Stopped
+
+    def _watch_time(self, end):
+        self.is_late = self.is_late or end >= self.deadline
 
 
 class _Output:
