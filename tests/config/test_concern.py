@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from keras_frcnn.config import Config, DataConfig, EvaluationConfig, SettingsError
+from keras_frcnn.config import BACKBONES, Config, DataConfig, EvaluationConfig, SettingsError
 from keras_frcnn.config.concern import Problem
 
 
@@ -31,8 +31,7 @@ def test_all_problems_come_in_one_error(problems):
 
 def test_ranges_are_looked_at_only_among_values_of_the_right_type(problems):
     assert problems(Config, batch_size=0, steps="10", backbone="vgg") == [
-        "backbone must be one of vgg16, zf, resnet50, resnet101, mobilenet_v3_large. "
-        "Received: 'vgg'",
+        f"backbone must be one of {', '.join(BACKBONES)}. Received: 'vgg'",
         "steps must be a positive integer. Received: '10'",
     ]
 

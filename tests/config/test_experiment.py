@@ -315,4 +315,4 @@ def test_a_run_too_short_for_the_default_warm_up_is_read():
 def test_the_models_settings_must_be_valid():
     with pytest.raises(SettingsError, match="pool_size must be a positive integer") as caught:
         Config.from_checkpoint({"pool_size": 0, "seed": -1, "steps": 0}, "a.keras")
-    assert [problem.names for problem in caught.value.problems] == [{"seed"}, {"pool_size"}]
+    assert [problem.names for problem in caught.value.problems] == [{"pool_size"}, {"seed"}]
