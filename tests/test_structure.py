@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "inspection": TOOLS,
     "training": TOOLS | {"serving", "signals"},
     "serving": WEIGHTS | DATA,
-    "paper": {"config", "data", "evaluation", "drawing", "signals"},
+    "tasks": {"config", "signals"},
+    "paper": {"config", "data", "evaluation", "drawing", "tasks"},
     "cli": {"*"},
     "__init__": {"*"},
 }

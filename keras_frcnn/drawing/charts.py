@@ -22,6 +22,12 @@ from markupsafe import Markup
 from keras_frcnn.drawing import page
 
 TEMPLATE = "drawing/templates/charts.html"
+COLORS = {
+    **{"blue": "#2f7fc4", "orange": "#d9822b", "green": "#3a9a5b", "purple": "#8a5bb5"},
+    **{"red": "#c0453c", "grey": "#7a828c"},
+}
+"""Colors for things that have no order, with their CSS values."""
+
 NUM_SHADES = 5
 """The number of shades, the colors "step0" (palest) to "step4", for lines that form a series."""
 

@@ -11,7 +11,7 @@ from keras_frcnn.cli.command import given_settings
 from keras_frcnn.cli.paper import COMMAND, main
 from keras_frcnn.config.flags import SETTINGS
 from keras_frcnn.data.writers import shapes
-from keras_frcnn.paper import run
+from keras_frcnn.tasks import runner
 from keras_frcnn.training import dry_run
 from tests import fakes
 from tests.command_line import overriding
@@ -144,7 +144,7 @@ def in_this_process(monkeypatch):
             raise NotImplementedError
 
     # Only for the runner: loading TensorFlow starts a process, too.
-    monkeypatch.setattr(run, "subprocess", SimpleNamespace(Popen=Process))
+    monkeypatch.setattr(runner, "subprocess", SimpleNamespace(Popen=Process))
     fakes.run_eagerly(monkeypatch)
     monkeypatch.setattr(dry_run, "dry_run", a_second_a_step)
     monkeypatch.setitem(backbones.BACKBONES, "zf", "tests.fakes:small_vgg16")
