@@ -33,7 +33,7 @@ _SETTINGS_FILE = "paper.json"
 # The settings that define a row. All others may override its flagfile.
 _FIXED_BY_ROWS = (
     *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "split"),
-    "classes_file",
+    *("split_seed", "classes_file"),
     *("backbone", "start_checkpoint", "train_proposals", "test_proposals"),
     *("test_ranked_proposals", "test_regressed_proposals", "scheme", "steps", "lr_boundaries"),
     *("alternating_steps", "alternating_lr_boundaries", "eval_every"),

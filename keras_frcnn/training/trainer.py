@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keras_frcnn.config import Config
 from keras_frcnn.console import COMPILING, Console
-from keras_frcnn.data import pipeline, proposals_file, splits
+from keras_frcnn.data import pipeline, proposals_file, splits, train_images
 from keras_frcnn.data.epoch_order import aspects_of, drawn_rows
 from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.inference.over_dataset import propose_dataset
@@ -50,6 +50,7 @@ def train(config: Config, console: Console | None = None, run_data: RunData | No
     train_data, eval_data = load_data(config, console, run_data)
     folder.mkdir(parents=True, exist_ok=True)
     splits.write(config)  # so that a resumed run has the same images
+    train_images.write(train_data, config)
     phases = schemes.unfinished(config)
     _remove_stale_proposals(folder, phases)
     stop = StopOnSignal(console)
