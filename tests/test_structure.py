@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "training": TOOLS | {"serving", "signals"},
     "serving": WEIGHTS | DATA,
     "tasks": {"config", "signals"},
+    "learning_curve": {"config", "data", "evaluation", "drawing", "tasks"},
     "paper": {"config", "data", "evaluation", "drawing", "tasks"},
     "cli": {"*"},
     "__init__": {"*"},

@@ -23,6 +23,10 @@ COMMANDS = {
     "propose": ("keras_frcnn.cli.propose", "Write region proposals for every image to a file."),
     "write-tfrecords": ("keras_frcnn.cli.write_tfrecords", "Write a data set as TFRecords."),
     "write-yolo": ("keras_frcnn.cli.write_yolo", "Write a data set in the YOLO layout."),
+    "learning-curve": (
+        "keras_frcnn.cli.learning_curve",
+        "Measure how accuracy grows with the number of labelled images.",
+    ),
     "paper": ("keras_frcnn.cli.paper", "Reproduce the paper's tables."),
     "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),
 }

@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND, config.output_dir):
-        _check(config, options.dry_run)
+        check(config, options.dry_run)
         from keras_frcnn.training import run_data
 
         data = run_data.read_data(config)
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _check(config, is_dry_run):
+def check(config: Config, is_dry_run: bool = False) -> None:
     """Refuses settings with which no run can start, before TensorFlow is loaded."""
     needs_folder = set(config.dataset) != {"tfds"}  # TensorFlow Datasets has a folder of its own.
     if needs_folder and not config.data_dir:

@@ -41,12 +41,15 @@ _LEGEND_LINE = 18  # height of a line of a file's legend
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """An axis of a chart: its name, its range and where it has ticks."""
+    """An axis of a chart: its name, its range, where it has ticks, and whether its scale is
+    logarithmic.
+    """
 
     name: str
     start: float = 0.0
     end: float = 1.0
     ticks: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    is_log: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,7 +284,9 @@ def _shape_of(line: Line, across, up) -> dict:
 
 
 def _position(axis: Axis, near: float, far: float, value: float) -> float:
-    return near + (far - near) * (value - axis.start) / (axis.end - axis.start)
+    scale = math.log if axis.is_log else float
+    start, end, value = map(scale, (axis.start, axis.end, value))
+    return near + (far - near) * (value - start) / (end - start)
 
 
 def _small_point(x: float, y: float) -> tuple[float, float]:
