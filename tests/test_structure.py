@@ -39,7 +39,9 @@ MAY_IMPORT = {
     "inspection": TOOLS,
     "training": TOOLS | {"serving", "signals"},
     "serving": WEIGHTS | DATA,
-    "paper": {"config", "data", "evaluation", "drawing", "signals"},
+    "tasks": {"config", "signals"},
+    "learning_curve": {"config", "data", "evaluation", "drawing", "tasks"},
+    "paper": {"config", "data", "evaluation", "drawing", "tasks"},
     "cli": {"*"},
     "__init__": {"*"},
 }

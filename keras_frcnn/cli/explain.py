@@ -107,8 +107,10 @@ def main(argv: list[str] | None = None) -> int:
         from keras_frcnn.weights import checkpoint
 
         _, class_names = checkpoint.read_settings(options.checkpoint)
-        split = config.train_split if options.subset == "train" else config.eval_split
-        dataset = data.load(config, split, class_names, strict=False)
+        if options.subset == "train":
+            dataset = data.load_train(config, class_names, strict=False)
+        else:
+            dataset = data.load(config, config.eval_split, class_names, strict=False)
         if options.image_ids:
             rows = chosen_rows(dataset.records, options.image_ids)
             dataset = Dataset(dataset.class_names, [dataset.records[row] for row in rows])

@@ -26,6 +26,10 @@ COMMANDS = {
     "write-tfrecords": ("keras_frcnn.cli.write_tfrecords", "Write a data set as TFRecords."),
     "write-yolo": ("keras_frcnn.cli.write_yolo", "Write a data set in the YOLO layout."),
     "compact": ("keras_frcnn.cli.compact", "Write a small copy of a checkpoint, to share it."),
+    "learning-curve": (
+        "keras_frcnn.cli.learning_curve",
+        "Measure how accuracy grows with the number of labelled images.",
+    ),
     "paper": ("keras_frcnn.cli.paper", "Reproduce the paper's tables."),
     "make-shapes": ("keras_frcnn.cli.make_shapes", "Make a small data set of drawn shapes."),
 }

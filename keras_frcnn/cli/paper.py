@@ -28,10 +28,12 @@ from keras_frcnn.console import Console, say
 if TYPE_CHECKING:
     from keras_frcnn.paper.settings import Settings
 
+_SETTINGS_FILE = "paper.json"
+
 # The settings that define a row. All others may override its flagfile.
 _FIXED_BY_ROWS = (
     *("output_dir", "seed", "dataset", "data_dir", "train_split", "eval_split", "split"),
-    "classes_file",
+    *("split_seed", "classes_file"),
     *("backbone", "start_checkpoint", "train_proposals", "test_proposals"),
     *("test_ranked_proposals", "test_regressed_proposals", "scheme", "steps", "lr_boundaries"),
     *("alternating_steps", "alternating_lr_boundaries", "eval_every"),
@@ -96,9 +98,10 @@ def main(argv: list[str] | None = None) -> int:
     _, options = parse(COMMAND, argv)
     with user_errors(COMMAND, options.output_dir):
         overrides = given_settings(COMMAND, argv)
-        from keras_frcnn.paper import report, run
+        from keras_frcnn.paper import report
         from keras_frcnn.paper.plan import Planner
         from keras_frcnn.paper.request import make_request
+        from keras_frcnn.tasks import runner as task_runner
 
         request = make_request(options.table, options.figure, options.rows, options.list)
         settings = _settings(options, overrides)
@@ -107,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
         def write_tables():
             return report.write(request, planner, runner.obstacle)
 
-        runner = run.Runner(say, write_tables)
+        runner = task_runner.Runner(say, write_tables)
         if options.list:
             Console().print(report.status_table(request, planner, runner.obstacle))
             return 0
@@ -115,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
             for line in report.command_lines(request, planner, runner.obstacle):
                 say(line)
             return 0
-        run.claim(settings)
+        task_runner.claim(settings.output_dir / _SETTINGS_FILE, settings.fixed)
         runner.run(request.tasks(planner))
         say(f"Wrote {', '.join(map(str, write_tables()))}.")
         if runner.stopped:
@@ -132,6 +135,7 @@ def _settings(options, overrides: dict[str, str]) -> "Settings":
     """
     from keras_frcnn.paper import rows
     from keras_frcnn.paper.settings import Settings
+    from keras_frcnn.tasks.runner import check_seeds
 
     replaced = dict(pair.partition(":")[::2] for pair in options.replace_splits)
     if not all(split and own for split, own in replaced.items()):
@@ -145,11 +149,7 @@ def _settings(options, overrides: dict[str, str]) -> "Settings":
             f"--replace_splits must name image sets of the rows, which are "
             f"{', '.join(rows.SPLITS)}. Received: {', '.join(unknown)}"
         )
-    if not options.seeds or len(set(options.seeds)) < len(options.seeds) or min(options.seeds) < 0:
-        raise ValueError(
-            "--seeds must be distinct integers of at least 0. "
-            f"Received: {','.join(map(str, options.seeds)) or 'none'}"
-        )
+    check_seeds(options.seeds)
     return Settings(
         output_dir=Path(options.output_dir),
         configs_dir=Path(options.configs_dir),

@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     if config.start_checkpoint:
         config, options = parse(COMMAND, argv, base=lambda options: _started(config))
     with user_errors(COMMAND, config.output_dir):
-        _check(config, options)
+        check(config, options.dry_run, options.continue_with)
         from keras_frcnn.training import run_data
 
         data = run_data.read_data(config)
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _check(config, options):
+def check(config: Config, is_dry_run: bool = False, continue_with: tuple[str, ...] = ()) -> None:
     """Refuses settings with which no run can start, before TensorFlow is loaded."""
     needs_folder = set(config.dataset) != {"tfds"}  # TensorFlow Datasets has a folder of its own.
     if needs_folder and not config.data_dir:
@@ -111,13 +111,13 @@ def _check(config, options):
     for splits in (config.train_split, *([config.eval_split] if config.is_evaluated else [])):
         config.sources(splits)
     precision.check_training(config)
-    if options.dry_run or not _is_resumed(config):
+    if is_dry_run or not _is_resumed(config):
         start = "start_checkpoint" if config.start_checkpoint else "backbone_weights"
         check_files(config, start)
     check_files(config, "train_proposals", *(["test_proposals"] if config.is_evaluated else []))
-    if not options.dry_run:
+    if not is_dry_run:
         run_lock.check(config.output_dir)
-        _check_changes(config, options.continue_with, is_early=True)
+        _check_changes(config, continue_with, is_early=True)
 
 
 def _is_resumed(config):

@@ -97,8 +97,12 @@ def main(argv: list[str] | None = None) -> int:
         class_names = None
         if options.checkpoint:
             _, class_names = checkpoint.read_settings(options.checkpoint)
-        split = config.train_split if options.subset == "train" else config.eval_split
-        dataset = data.load(config, split, class_names, strict=class_names is None)
+        is_training = options.subset == "train"
+        split = config.train_split if is_training else config.eval_split
+        if is_training:
+            dataset = data.load_train(config, class_names, strict=class_names is None)
+        else:
+            dataset = data.load(config, split, class_names, strict=class_names is None)
         rows = _chosen(dataset.records, options)
         load_tensorflow(names_devices=bool(options.checkpoint))
         from keras_frcnn.inspection.visualize import panels

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keras_frcnn.data.dataset import Dataset
 
 SETTINGS = (
-    *("dataset", "data_dir", "train_split", "eval_split", "split", "seed"),
+    *("dataset", "data_dir", "train_split", "eval_split", "split", "split_seed", "seed"),
     *("classes_file", "on_bad_record"),
 )
 """Settings of a command that reads a data set and writes it in another format."""

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from keras_frcnn.config.concern import Concern, Problem
-from keras_frcnn.config.setting import Limits, setting
+from keras_frcnn.config.setting import NOT_NEGATIVE, Limits, setting
 
 # The reader of every data format. Adding a format takes one module, and one line here.
 DATASETS = {
@@ -105,6 +105,21 @@ class DataConfig(Concern):
         "defaults of train_split and eval_split. Typical: 0.8,0.2.",
         group="data",
         limits=Limits(above=0, lengths=(0, 2)),
+    )
+    split_seed: int = setting(
+        -1,
+        "Seed with which the images of a plain folder are split; -1 means --seed. If it is fixed, "
+        "runs with different seeds are evaluated on the same images.",
+        group="data",
+        limits=Limits(at_least=-1),
+    )
+    train_images: int = setting(
+        0,
+        "Number of images of the training split to train on, drawn with the seed; 0 means all. A "
+        "smaller number draws a part of what a larger one draws. Every class is among the images, "
+        "unless there are too few of them. train_images.json in the run folder lists them.",
+        group="training",
+        limits=NOT_NEGATIVE,
     )
     classes_file: str = setting(
         "",

@@ -127,8 +127,9 @@ class Config(EvaluationConfig, TrainingConfig, ModelConfig, AugmentationConfig, 
     def sources(self, splits: tuple[str, ...]) -> tuple[DataSource, ...]:
         """Returns ``DataConfig.sources`` with the seed and the file of a plain folder's splits."""
         file = str(pathlib.PurePath(self.output_dir, SPLIT_FILE)) if self.output_dir else ""
+        seed = self.seed if self.split_seed < 0 else self.split_seed
         return tuple(
-            dataclasses.replace(source, seed=self.seed, split_file=file if source.split else "")
+            dataclasses.replace(source, seed=seed, split_file=file if source.split else "")
             for source in super().sources(splits)
         )
 

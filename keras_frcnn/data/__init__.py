@@ -10,7 +10,7 @@ from types import ModuleType
 
 from keras_frcnn.config import DATASETS, Config
 from keras_frcnn.data import class_names as classes
-from keras_frcnn.data import joining
+from keras_frcnn.data import joining, train_images
 from keras_frcnn.data.dataset import Dataset, check
 from keras_frcnn.data.problems import invalid
 
@@ -65,6 +65,16 @@ def load(
     if not are_given:
         dataset.remarks = [*dataset.remarks, *classes.look_alikes(dataset.class_names)]
     return dataset
+
+
+def load_train(
+    config: Config, class_names: tuple[str, ...] | None = None, *, strict: bool = True
+) -> Dataset:
+    """Reads the images that a run trains on: ``train_split``, or ``train_images`` drawn from it.
+
+    The arguments are those of ``load``. The class names are those of the whole split.
+    """
+    return train_images.choose(load(config, config.train_split, class_names, strict=strict), config)
 
 
 def reader_of(dataset: str) -> ModuleType:

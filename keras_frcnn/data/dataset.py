@@ -161,6 +161,16 @@ class Dataset:
         """One line for each problem, which also says what was done about it."""
         return [problem.skipped_line for problem in self.problems]
 
+    def select(self, kept: np.ndarray) -> "Dataset":
+        """Returns a copy with some of the records.
+
+        Args:
+            kept: bool, whether to keep each record.
+        """
+        records = [record for record, stays in zip(self.records, kept, strict=True) if stays]
+        truth = self.truth and self.truth.select(kept)
+        return dataclasses.replace(self, records=records, truth=truth)
+
 
 @dataclasses.dataclass
 class Reading:

@@ -217,18 +217,10 @@ def _without_repeats(
                     remedy=Remedy.KEEP_FIRST,
                 )
             )
-            dataset = _select(dataset, [file not in first for file in files])
+            dataset = dataset.select(np.array([file not in first for file in files]))
         kept.append(dataset)
         first |= dict.fromkeys(files, source)
     return kept, settle(problems, sources[0].on_bad_record)
-
-
-def _select(dataset: Dataset, kept: list[bool]) -> Dataset:
-    truth = dataset.truth
-    if truth is not None:
-        truth = truth.select(np.array(kept), np.ones(len(truth.rows), bool))
-    chosen = [record for record, stays in zip(dataset.records, kept, strict=True) if stays]
-    return dataclasses.replace(dataset, records=chosen, truth=truth)
 
 
 def _join_truths(truths, ids) -> GroundTruth | None:

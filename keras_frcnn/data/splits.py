@@ -24,6 +24,11 @@ def image_names(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in find_images(root))
 
 
+def rank(seed: int, name: str) -> tuple[bytes, str]:
+    """Returns the key by which images are sorted in a random order that the seed determines."""
+    return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest(), name
+
+
 def draw(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, list[str]]:
     """Draws splits of images.
 
@@ -35,11 +40,7 @@ def draw(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, 
     Returns:
         The sorted names of each split; no image is in two splits.
     """
-
-    def rank(name: str) -> tuple[bytes, str]:
-        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest(), name
-
-    ranked = sorted(names, key=rank)
+    ranked = sorted(names, key=lambda name: rank(seed, name))
     splits, start, total = {}, 0, 0.0
     for split, share in zip(SPLIT_NAMES, shares, strict=True):
         total += share
@@ -82,7 +83,7 @@ def write(config: Config) -> Path | None:
     path = Path(next(iter(folders.values())).split_file)
     if not path.is_file():
         content = {
-            "seed": config.seed,
+            "seed": next(iter(folders.values())).seed,
             "split": list(config.split),
             "folders": [{"data_dir": name} | splits_of(source) for name, source in folders.items()],
         }

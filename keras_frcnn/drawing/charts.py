@@ -23,6 +23,12 @@ from keras_frcnn import files
 from keras_frcnn.drawing import page
 
 TEMPLATE = "drawing/templates/charts.html"
+COLORS = {
+    **{"blue": "#2f7fc4", "orange": "#d9822b", "green": "#3a9a5b", "purple": "#8a5bb5"},
+    **{"red": "#c0453c", "grey": "#7a828c"},
+}
+"""Colors for things that have no order, with their CSS values."""
+
 NUM_SHADES = 5
 """The number of shades, the colors "step0" (palest) to "step4", for lines that form a series."""
 
@@ -36,12 +42,15 @@ _LEGEND_LINE = 18  # height of a line of a file's legend
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """An axis of a chart: its name, its range and where it has ticks."""
+    """An axis of a chart: its name, its range, where it has ticks, and whether its scale is
+    logarithmic.
+    """
 
     name: str
     start: float = 0.0
     end: float = 1.0
     ticks: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    is_log: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,7 +285,9 @@ def _shape_of(line: Line, across, up) -> dict:
 
 
 def _position(axis: Axis, near: float, far: float, value: float) -> float:
-    return near + (far - near) * (value - axis.start) / (axis.end - axis.start)
+    scale = math.log if axis.is_log else float
+    start, end, value = map(scale, (axis.start, axis.end, value))
+    return near + (far - near) * (value - start) / (end - start)
 
 
 def _small_point(x: float, y: float) -> tuple[float, float]:

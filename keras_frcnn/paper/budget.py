@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_frcnn.config import Config
+from keras_frcnn.tasks.times import training_seconds
 
 _MIN_STEPS = 2  # in each phase; a run with fewer shows nothing
 
@@ -60,13 +61,7 @@ def schedule_flags(full: Config, config: Config) -> tuple[str, ...]:
 
 
 def _minutes(config, share, measured):
-    """Returns the time of a share of the schedule; an image's proposals are computed only once."""
-    phases = zip(config.phase_steps, config.phase_batch_sizes, measured["phases"], strict=True)
-    seconds = 0.0
-    for steps, batch_size, phase in phases:
-        images = min(measured["images"], share * steps * batch_size)
-        seconds += share * steps * phase["step"] + images * phase["proposals"]
-    return seconds / 60
+    return training_seconds(config, measured, share) / 60
 
 
 def _shortened(config, share):

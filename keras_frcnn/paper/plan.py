@@ -6,55 +6,14 @@ Rows share tasks: a model is trained once and evaluated in several ways.
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from keras_frcnn.config import Config
 from keras_frcnn.paper import budget, rows
 from keras_frcnn.paper.image_sets import ImageSets
 from keras_frcnn.paper.settings import Settings
-
-DONE = "done.json"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-    """One command and what it makes.
-
-    Attributes:
-        title: a description for people.
-        command: the command's name in ``module``.
-        flags: its flags, without ``deferred_flags``.
-        result: the file that exists once the task is done. The runner writes a ``done.json``; any
-            other file is written by the command itself, completely or not at all.
-        needs: the tasks that must be done first.
-        obstacle: why it cannot run even when all other tasks are done; empty if it can.
-        deferred_flags: returns the flags that are known only when ``needs`` are done. It raises a
-            ValueError that says why it cannot.
-        module: the Python module that has the command.
-    """
-
-    title: str
-    command: str
-    flags: tuple[str, ...]
-    result: Path
-    needs: tuple["Task", ...] = ()
-    obstacle: str = ""
-    deferred_flags: Callable[[], tuple[str, ...]] = tuple
-    module: str = "keras_frcnn.cli.main"
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the result is there."""
-        return self.result.is_file()
-
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint of a training task.
-
-        It is the last one: the best one would have been chosen on the test images.
-        """
-        return self.result.with_name("last.keras")
+from keras_frcnn.tasks.task import DONE, Task
 
 
 class Planner:
@@ -256,18 +215,3 @@ class Planner:
 
     def _measured_times(self, name):
         return self.settings.output_dir / "models" / name / "dry_run.json"
-
-
-def unfinished(tasks: Iterable[Task]) -> list[Task]:
-    """Returns the tasks that are not done and the ones they need, each once, in running order."""
-    found: dict[Path, Task] = {}
-
-    def visit(task):
-        if not task.is_done:
-            for need in task.needs:
-                visit(need)
-            found.setdefault(task.result, task)
-
-    for task in tasks:
-        visit(task)
-    return list(found.values())

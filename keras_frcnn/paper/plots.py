@@ -8,8 +8,6 @@ from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.results import CurveResult, RowResult
 
-_COLORS = {"blue": "#2f7fc4", "orange": "#d9822b", "green": "#3a9a5b", "purple": "#8a5bb5"}
-
 
 def write_curves(results: Sequence[CurveResult], folder: Path) -> list[str]:
     """Draws the curves that have results, one file for each number of proposals.
@@ -18,7 +16,7 @@ def write_curves(results: Sequence[CurveResult], folder: Path) -> list[str]:
         The names of the files.
     """
     drawn = [result for result in results if result.recall is not None]
-    colors = dict(zip((curve.name for curve in rows.CURVES), _COLORS, strict=True))
+    colors = dict(zip((curve.name for curve in rows.CURVES), charts.COLORS, strict=False))
     legend = [(colors[result.curve.name], result.curve.title) for result in drawn]
     names = []
     for index, number in enumerate(rows.FIGURE_NUM_PROPOSALS if drawn else ()):
@@ -35,7 +33,7 @@ def write_curves(results: Sequence[CurveResult], folder: Path) -> list[str]:
         x = charts.Axis("IoU", 0.5, 1.0, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
         chart = charts.lines(title, x, charts.Axis(f"recall of {number}"), lines)
         names.append(f"figure_{rows.FIGURE}_{number}.svg")
-        charts.write_svg(chart, folder / names[-1], legend, _COLORS)
+        charts.write_svg(chart, folder / names[-1], legend, charts.COLORS)
     return names
 
 
@@ -54,5 +52,5 @@ def write_classes(number: int, result: RowResult, folder: Path) -> str:
     x = charts.Axis("AP, percent; bars: ours, marks: the paper's", 0, 100, (0, 20, 40, 60, 80, 100))
     chart = charts.bars(title, x, list(zip(ours, result.row.per_class, strict=True)))
     name = f"table_{number}_{result.row.name}.svg"
-    charts.write_svg(chart, folder / name, [("blue", result.row.title)], _COLORS)
+    charts.write_svg(chart, folder / name, [("blue", result.row.title)], charts.COLORS)
     return name

@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.table import Column, Table
 
 from keras_frcnn.paper import plots, results, rows, tables
-from keras_frcnn.paper.plan import Planner, Task, unfinished
+from keras_frcnn.paper.plan import Planner
 from keras_frcnn.paper.request import Request
 from keras_frcnn.paper.results import Obstacle
+from keras_frcnn.tasks.task import Task, unfinished
 
 
 def command_lines(request: Request, planner: Planner, obstacle: Obstacle) -> list[str]:

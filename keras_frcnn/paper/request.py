@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from keras_frcnn.config.flagfile import nearest
 from keras_frcnn.paper import rows
-from keras_frcnn.paper.plan import Planner, Task
+from keras_frcnn.paper.plan import Planner
+from keras_frcnn.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True)

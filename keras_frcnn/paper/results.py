@@ -12,7 +12,8 @@ from keras_frcnn import data, files
 from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS, recall
 from keras_frcnn.evaluation.report.result_files import RESULTS
 from keras_frcnn.paper import rows
-from keras_frcnn.paper.plan import Planner, Task
+from keras_frcnn.paper.plan import Planner
+from keras_frcnn.tasks.task import Task
 
 NOT_RUN = "not run yet"
 

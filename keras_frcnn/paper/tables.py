@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_frcnn.evaluation.metrics.proposal_recall import CURVE_IOU_THRESHOLDS
+from keras_frcnn.evaluation.report.formats import markdown_table
 from keras_frcnn.evaluation.report.result_files import write_csv
 from keras_frcnn.paper import rows
 from keras_frcnn.paper.results import CurveResult, RowResult, TimingResult
@@ -163,9 +164,6 @@ def _document(
     title: str, lines: Sequence[Sequence[str]], settings: Settings, plots: Sequence[str] = ()
 ) -> str:
     """Returns a heading, the notes, the table (``lines`` begins with its header) and the plots."""
-    head, *body = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    cells = [head, ["---"] * len(head), *body]
-    paragraphs = [f"# {title}", "\n".join(notes(settings))]
-    paragraphs.append("\n".join(f"| {' | '.join(line)} |" for line in cells))
+    paragraphs = [f"# {title}", "\n".join(notes(settings)), markdown_table(lines)]
     paragraphs += [f"![{name}]({name})" for name in plots]
     return "\n\n".join(filter(None, paragraphs)) + "\n"

@@ -17,6 +17,7 @@ from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import drawn_rows
 from keras_frcnn.evaluation.metrics.evaluate import evaluate
 from keras_frcnn.evaluation.report import scalars
+from keras_frcnn.evaluation.report.formats import duration
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.serving.export import export
 from keras_frcnn.training import schemes
@@ -43,9 +44,9 @@ def dry_run(config: Config, console: Console, run_data: RunData | None = None) -
         run_data: what ``read_data`` returned; by default the data is read now.
 
     Returns:
-        ``images``, the number of training images; and ``phases``, a dict for each phase with the
+        ``images``, the number of training images; ``phases``, a dict for each phase with the
         seconds per training ``step`` and the seconds per image for writing ``proposals``, which is
-        0 if the phase writes none.
+        0 if the phase writes none; and ``evaluation``, the seconds per evaluated image.
 
     Raises:
         ValueError: If the run itself would raise it.
@@ -66,7 +67,11 @@ def dry_run(config: Config, console: Console, run_data: RunData | None = None) -
             console.print("export: works")
     console.print(f"memory: {_peak_memory()}")
     _print_estimate(phases, phase_seconds, image_seconds, train_data, eval_data, console)
-    return {"images": len(train_data.records), "phases": phase_seconds}
+    return {
+        "images": len(train_data.records),
+        "phases": phase_seconds,
+        "evaluation": image_seconds,
+    }
 
 
 def _rehearse_phase(phase, train_data, console):
@@ -143,11 +148,11 @@ def _print_estimate(phases, phase_seconds, image_seconds, train_data, eval_data,
                 train_data.records, phase.config, phase.first_step, phase.config.steps
             )
             training_seconds += len(rows) * seconds["proposals"]
-    text = f"{_duration(training_seconds)} for {phases[-1].last_step} steps"
+    text = f"{duration(training_seconds)} for {phases[-1].last_step} steps"
     if eval_data:
         num_images = len(eval_data.records)
         total_seconds = training_seconds + num_evaluations * num_images * image_seconds
-        text += f", {_duration(total_seconds)} with {num_evaluations} evaluations of "
+        text += f", {duration(total_seconds)} with {num_evaluations} evaluations of "
         text += f"{num_images} images"
     console.print(f"estimate: {text}")
 
@@ -163,8 +168,3 @@ def _peak_memory():
         peak = tf.config.experimental.get_memory_info(gpu.name.removeprefix("/device:"))["peak"]
         text += f", {gpu.name} {peak / 2**30:.1f} GiB"
     return text
-
-
-def _duration(seconds):
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -21,7 +21,7 @@ def read_data(config: Config) -> RunData:
     Raises:
         ValueError: If a file, a split or a setting is wrong. The error names it.
     """
-    train_data = data.load(config, config.train_split)
+    train_data = data.load_train(config)
     if not config.is_evaluated:
         return train_data, None
     return train_data, data.load(config, config.eval_split, train_data.class_names)

@@ -16,7 +16,7 @@ import keras
 from keras_frcnn import files
 from keras_frcnn.config import Config
 from keras_frcnn.console import COMPILING, Console
-from keras_frcnn.data import pipeline, proposals_file, splits
+from keras_frcnn.data import pipeline, proposals_file, splits, train_images
 from keras_frcnn.data.epoch_order import aspects_of, drawn_rows
 from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.inference.over_dataset import propose_dataset
@@ -65,6 +65,7 @@ def train(
     train_data, eval_data = load_data(config, console, run_data)
     folder.mkdir(parents=True, exist_ok=True)
     splits.write(config)  # so that a resumed run has the same images
+    train_images.write(train_data, config)
     phases = schemes.unfinished(config)
     is_resumed = _find_checkpoint(phases[0], console)
     if not phases[0].first_step and not is_resumed:

@@ -540,6 +540,7 @@ def test_a_dry_run_may_write_its_seconds(train, tmp_path, monkeypatch):
     (first, second) = seconds["phases"]
     assert first["step"] > 0 and first["proposals"] == 0
     assert second["step"] > 0 and 0 < second["proposals"] < 0.6
+    assert seconds["evaluation"] > 0
 
 
 def test_without_image_sets_to_evaluate_on_a_run_is_not_evaluated(train, tmp_path, capsys):

@@ -62,6 +62,12 @@ def test_problems(changes, message, problems):
     assert problems(DataConfig, **changes) == [message]
 
 
+def test_the_seed_of_a_folders_split_may_differ_from_the_runs():
+    config = Config(dataset="folder", split=(0.8, 0.2), seed=5)
+    seeds = [config.replace(split_seed=seed).sources(("all",))[0].seed for seed in (-1, 0, 7)]
+    assert seeds == [5, 0, 7]
+
+
 @pytest.mark.parametrize("split", [(), (0.8, 0.2), (0.7, 0.3), (0.1, 0.1), (1 / 3, 2 / 3)])
 def test_shares_of_a_folder(split):
     config = Config(dataset=("voc", "folder"), split=split, seed=5).validate()

@@ -53,3 +53,11 @@ def test_fine_tuning_starts_from_the_packages_detector_and_keeps_its_parts(name)
     assert not parts & set(re.findall(r"^--(\w+)", text, re.MULTILINE))
     if re.search("^--scales", text, re.MULTILINE):
         assert len(config.scales) == len(start.scales)
+
+
+def test_blood_cells_from_pretrained_weights_differ_only_in_the_start():
+    random, pretrained = map(config_of, ("bccd.cfg", "bccd_finetune.cfg"))
+    changes = {"output_dir", "backbone_weights", "pixel_std", "head_units", "scales"}
+    one, two = random.to_dict(), pretrained.to_dict()
+    assert {name for name in one if one[name] != two[name]} == changes
+    assert (pretrained.backbone_weights, pretrained.pixel_std) == ("imagenet", 1.0)

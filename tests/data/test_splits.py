@@ -80,6 +80,14 @@ def test_what_was_drawn_is_written_down_and_counts_from_then_on(folder):
     assert splits.splits_of(source(folder, output_dir="")) != drawn
 
 
+def test_runs_with_other_seeds_can_have_the_same_splits(folder):
+    own = config(folder, seed=3, split_seed=0)
+    path = splits.write(own)
+    assert json.loads(path.read_text())["seed"] == 0
+    drawn = splits.splits_of(source(folder, output_dir=""))
+    assert splits.splits_of(own.sources(("trainval",))[0]) == drawn
+
+
 def test_data_that_have_moved_have_the_same_splits(folder):
     splits.write(config(folder))
     drawn = splits.splits_of(source(folder))

@@ -137,3 +137,10 @@ def test_a_file_is_complete_in_itself(tmp_path):
     assert ".red { color: #f00; }" in svg.find(f"{name}style").text
     texts = [(t.text, t.get("x"), t.get("y")) for t in svg.findall(f"{name}text")[-2:]]
     assert texts == [("<a>", "56", "314"), ("b", "56", "332")]
+
+
+def test_a_logarithmic_axis_gives_each_doubling_the_same_width():
+    x = Axis("", 25, 400, (25, 50, 400), is_log=True)
+    drawn = parse(charts.lines("", x, UNIT, [Line("", "a", (25, 50, 100, 400), (0, 0, 0, 0))]))
+    xs = [x for x, _ in points(drawn.find("g").find("polyline"))]
+    assert xs == [40, 148, 256, 472]

@@ -10,7 +10,7 @@ from keras_frcnn.cli.propose import COMMAND as PROPOSE
 from keras_frcnn.cli.train import COMMAND as TRAIN
 from keras_frcnn.config import Config
 from keras_frcnn.paper import rows
-from keras_frcnn.paper.plan import unfinished
+from keras_frcnn.tasks.task import unfinished
 from tests.paper.conftest import CONFIGS, ROWS_BY_NAME
 
 COMMANDS = {"train": TRAIN, "evaluate": EVALUATE, "propose": PROPOSE}

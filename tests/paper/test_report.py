@@ -8,7 +8,7 @@ import pytest
 from keras_frcnn.console import Console
 from keras_frcnn.paper import report
 from keras_frcnn.paper.request import make_request
-from keras_frcnn.paper.run import Runner
+from keras_frcnn.tasks.runner import Runner
 
 TIMES = re.compile(r"\d+ ms")
 

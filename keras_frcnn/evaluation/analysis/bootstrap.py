@@ -36,6 +36,8 @@ COCO_IOU_THRESHOLDS = tuple(np.arange(10, 20) / 20)  # 0.5, 0.55, ..., 0.95
 # The name of each figure's mean over the classes, and of its value for one class.
 VOC_FIGURES = (("map_11point", "ap_11point"), ("map_area", "ap_area"))
 COCO_FIGURES = (("AP", "AP"), ("AP50", "AP50"))
+MAIN_FIGURES = {"voc": "map_area", "coco": "AP"}
+"""The figure by which two detectors are compared, by metric."""
 
 Progress = Callable[[Iterable, str, int], Iterable]
 """A function of items, a description and their number that yields the items and shows progress."""
@@ -146,6 +148,38 @@ def differences(
     return _summarize(one - two, _means(one) - _means(two), metric, seed, (-1.0, 1.0))
 
 
+def resampled_means(
+    truth: GroundTruth,
+    detections: Sequence[DetectionTable],
+    metric: str,
+    iou_threshold: float = 0.5,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Computes the mean AP of several detectors on the same resamples.
+
+    Args:
+        truth: the objects.
+        detections: the detections of each detector.
+        metric: as for ``intervals``.
+        iou_threshold: as for ``intervals``.
+        num_resamples: as for ``intervals``.
+        seed: as for ``intervals``.
+
+    Returns:
+        float64 [detectors, 1 + num_resamples]: "map_area" or "AP" on the images themselves, then on
+        each resample; NaN on a resample without objects.
+
+    Raises:
+        ValueError: as for ``intervals``.
+    """
+    rankings = [_rank(truth, table, metric, iou_threshold) for table in detections]
+    num_images = len(truth.image_ids)
+    values = _resample(rankings, num_images, metric, num_resamples, seed, None)
+    figure = [name for name, _ in _figures(metric)].index(MAIN_FIGURES[metric])
+    return np.stack([_means(of_one)[figure] for of_one in values])
+
+
 def _rank(
     truth: GroundTruth, detections: DetectionTable, metric: str, iou_threshold: float
 ) -> list[_Ranking]:
@@ -231,6 +265,10 @@ def _average_precisions(ranking: _Ranking, weights: np.ndarray, metric: str) -> 
     return np.array([np.mean(values, axis=0)[0], values[0][0]])
 
 
+def _figures(metric: str) -> tuple[tuple[str, str], ...]:
+    return VOC_FIGURES if metric == "voc" else COCO_FIGURES
+
+
 def _means(values: np.ndarray) -> np.ndarray:
     """Returns the means over the classes that have objects in a resample [figures, resamples]."""
     has_objects = ~np.isnan(values)
@@ -243,7 +281,7 @@ def _summarize(
     classes: np.ndarray, means: np.ndarray, metric: str, seed: int, limits: tuple[float, float]
 ) -> Intervals:
     """Makes intervals of values [figures, classes, 1 + resamples] and [figures, 1 + resamples]."""
-    names = VOC_FIGURES if metric == "voc" else COCO_FIGURES
+    names = _figures(metric)
     return Intervals(
         num_resamples=means.shape[1] - 1,
         seed=seed,

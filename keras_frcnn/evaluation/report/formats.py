@@ -1,6 +1,7 @@
-"""How reports write fractions and intervals."""
+"""How reports write fractions, intervals, times and tables."""
 
 import math
+from collections.abc import Sequence
 
 from keras_frcnn.evaluation.analysis.bootstrap import LEVEL, Interval
 
@@ -26,3 +27,20 @@ def is_defined(interval: Interval | None) -> bool:
 def ratio(part: float, whole: float) -> float:
     """Returns ``part / whole``, or NaN if the whole is 0."""
     return part / whole if whole else math.nan
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in minutes, or in hours and minutes."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Returns a table in Markdown.
+
+    Args:
+        lines: the cells of the header, then those of the rows.
+    """
+    head, *body = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    cells = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -186,3 +186,25 @@ def test_what_is_undefined_is_nan():
 def test_the_number_of_draws_must_be_positive():
     with pytest.raises(ValueError, match="num_resamples must be at least 1. Received: 0"):
         intervals(dataset(record(0)), {}, num_resamples=0)
+
+
+@pytest.mark.parametrize("metric", ["voc", "coco"])
+def test_the_means_of_several_detectors_share_their_resamples(metric):
+    generator = np.random.default_rng(5)
+    data, detections = random_images(generator, num_images=12)
+    others = {
+        image_id: {**image, "scores": generator.permutation(image["scores"])}
+        for image_id, image in detections.items()
+    }
+    truth, one = tables(data, detections)
+    both = one, to_table(others, truth)
+    means = bootstrap.resampled_means(truth, both, metric, num_resamples=15, seed=3)
+    assert means.shape == (2, 16)
+    main = {"voc": 1, "coco": 0}[metric]  # of the metric's two figures
+    for of_one, found_by in zip(means, (detections, others), strict=True):
+        assert of_one[0] == pytest.approx(figures(data, found_by, metric)[0][main])
+    difference = means[0] - means[1]
+    expected = slow_interval(difference[0], difference[1:], (-1, 1))
+    result = differences(data, detections, others, metric, num_resamples=15, seed=3)
+    interval = result.means[bootstrap.MAIN_FIGURES[metric]]
+    assert [interval.low, interval.high] == pytest.approx(expected)

@@ -12,9 +12,8 @@ import time
 
 import pytest
 
-from keras_frcnn.paper import run
-from keras_frcnn.paper.plan import Task
-from keras_frcnn.paper.settings import Settings
+from keras_frcnn.tasks import runner
+from keras_frcnn.tasks.task import Task
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def calls(monkeypatch):
         def wait(self):
             return self.code
 
-    monkeypatch.setattr(run.subprocess, "Popen", Process)
+    monkeypatch.setattr(runner.subprocess, "Popen", Process)
     return calls
 
 
@@ -65,8 +64,8 @@ def test_tasks_run_after_what_they_need_and_are_recorded(calls, make_task, tmp_p
     file = tmp_path / "made" / "file.npz"
     second = make_task("second", [first], result=file, flags=(f"--output_file={file}",))
     third = make_task("third", [second, first], deferred_flags=lambda: ("--deferred=2",))
-    runner = run.Runner(said.append, lambda: changes.append(1))
-    runner.run([third])
+    running = runner.Runner(said.append, lambda: changes.append(1))
+    running.run([third])
     cli = "keras_frcnn.cli.main"
     assert calls == [
         [cli, "first", "--a=1"],
@@ -74,11 +73,11 @@ def test_tasks_run_after_what_they_need_and_are_recorded(calls, make_task, tmp_p
         [cli, "third", "--a=1", "--deferred=2"],
     ]
     assert said == ["[1/3] first", "[2/3] second", "[3/3] third"]
-    assert len(changes) == 3 and not runner.has_failed
+    assert len(changes) == 3 and not running.has_failed
     command = json.loads(third.result.read_text())["command"]
     assert command == ["third", "--a=1", "--deferred=2"]
     assert not (tmp_path / "made" / "done.json").exists()
-    run.Runner(said.append).run([third])  # there is nothing left to do
+    runner.Runner(said.append).run([third])  # there is nothing left to do
     assert len(calls) == 3
 
 
@@ -87,29 +86,37 @@ def test_a_failure_is_kept_and_the_others_go_on(calls, make_task):
     bad = make_task("bad")
     after, other = make_task("after", [bad]), make_task("other")
     calls.exit_codes = {"bad": 2}
-    runner = run.Runner(said.append)
-    runner.run([after, other])
+    running = runner.Runner(said.append)
+    running.run([after, other])
     assert [call[1] for call in calls] == ["bad", "other"]
-    assert runner.has_failed
-    assert runner.obstacle(after) == runner.obstacle(bad) == "failed: bad (exit code 2)"
+    assert running.has_failed
+    assert running.obstacle(after) == running.obstacle(bad) == "failed: bad (exit code 2)"
     assert said[1] == "failed: bad (exit code 2)"
-    assert runner.obstacle(other) == "" and not bad.is_done
+    assert running.obstacle(other) == "" and not bad.is_done
+
+
+def test_the_time_that_is_left_stands_behind_the_title(calls, make_task):
+    said = []
+    tasks = [make_task("a"), make_task("b")]
+    running = runner.Runner(said.append, time_left=lambda left: f" ({len(left)} left)")
+    running.run(tasks)
+    assert said == ["[1/2] a (2 left)", "[2/2] b (1 left)"]
 
 
 def test_a_file_that_was_not_written_is_a_failure(calls, make_task, tmp_path):
     task = make_task("task", result=tmp_path / "never.npz")
-    runner = run.Runner(print)
-    runner.run([task])
-    assert runner.obstacle(task) == "failed: task (exit code 0)"
+    running = runner.Runner(print)
+    running.run([task])
+    assert running.obstacle(task) == "failed: task (exit code 0)"
 
 
 def test_a_task_with_an_obstacle_is_not_tried(calls, make_task):
     lacking = make_task("lacking", obstacle="needs x")
     after = make_task("after", [make_task("before"), lacking])
-    runner = run.Runner(print)
-    runner.run([after])
-    assert calls == [] and not runner.has_failed  # nor "before", which only "after" needs
-    assert runner.obstacle(after) == "needs x"
+    running = runner.Runner(print)
+    running.run([after])
+    assert calls == [] and not running.has_failed  # nor "before", which only "after" needs
+    assert running.obstacle(after) == "needs x"
 
 
 def test_a_budget_that_is_too_small_shows_once_it_is_known(calls, make_task):
@@ -118,11 +125,11 @@ def test_a_budget_that_is_too_small_shows_once_it_is_known(calls, make_task):
 
     task = make_task("task", deferred_flags=deferred)
     after = make_task("after", [task])
-    runner = run.Runner(print)
-    runner.run([after])
+    running = runner.Runner(print)
+    running.run([after])
     assert calls == []
-    assert runner.obstacle(after) == "needs 3 minutes at least"
-    assert not runner.has_failed  # its cell says why
+    assert running.obstacle(after) == "needs 3 minutes at least"
+    assert not running.has_failed  # its cell says why
 
 
 def test_a_schedule_replaces_flags_of_the_same_name(make_task):
@@ -132,14 +139,14 @@ def test_a_schedule_replaces_flags_of_the_same_name(make_task):
         deferred_flags=lambda: ("--steps=9", "--warmup_steps=2"),
     )
     expected = ["--warmup_steps=2", "--dry_run", "--seed=1", "--steps=9"]
-    assert run.command_line(task)[4:] == expected
+    assert task.command_line[4:] == expected
 
 
 def test_a_done_task_has_no_obstacle_even_without_its_data(make_task):
     task = make_task("task", obstacle="needs x")
     task.result.parent.mkdir()
     task.result.write_text("{}")
-    assert run.Runner(print).obstacle(task) == ""
+    assert runner.Runner(print).obstacle(task) == ""
 
 
 @pytest.fixture
@@ -161,15 +168,16 @@ def parent(tmp_path):
     (tmp_path / "parent.py").write_text(
         textwrap.dedent("""
         import pathlib, sys
-        from keras_frcnn.paper import plan, run
+        from keras_frcnn.tasks import runner
+        from keras_frcnn.tasks.task import Task
         def task(name, needs=()):
             file = pathlib.Path(name, "done.json")
-            return plan.Task(
+            return Task(
                 title=name, command=name, flags=(), result=file, needs=needs, module="child"
             )
-        runner = run.Runner(print)
-        runner.run([task("b", (task("a"),)), task("c")])
-        sys.exit(128 + runner.stopped)
+        running = runner.Runner(print)
+        running.run([task("b", (task("a"),)), task("c")])
+        sys.exit(128 + running.stopped)
         """)
     )
     process = subprocess.Popen(
@@ -209,20 +217,23 @@ def test_a_command_does_not_outlive_a_killed_runner(parent, tmp_path):
     assert (tmp_path / "stopped").read_text() == str(int(signal.SIGTERM))
 
 
-def test_a_folder_has_one_budget_and_one_set_of_settings(tmp_path):
-    def settings(**changes):
-        return Settings(output_dir=tmp_path / "out", configs_dir=tmp_path, **changes)
-
-    first = {"budget_minutes": 5.0, "overrides": ("--pixel_std=58",)}
-    run.claim(settings(**first))
-    run.claim(settings(**first, data_dir="moved", seeds=(4,)))
+def test_a_folder_has_one_set_of_settings_to_which_names_may_be_added(tmp_path):
+    file = tmp_path / "out" / "claim.json"
+    runner.claim(file, {"budget": 5.0, "flags": ["--a=1"]})
+    runner.claim(file, {"budget": 5.0, "flags": ["--a=1"], "later": 3})
+    runner.claim(file, {"budget": 5.0})
     with pytest.raises(ValueError) as caught:
-        run.claim(settings(replaced_splits={"a": "b"}, budget_minutes=5.0))
+        runner.claim(file, {"flags": [], "budget": 5.0, "later": 4})
     assert str(caught.value).splitlines() == [
         f"{tmp_path}/out holds rows with other settings. Use another --output_dir, or the earlier "
         "settings:",
-        "replaced_splits was {} and is now {'a': 'b'}",
-        "overrides was ['--pixel_std=58'] and is now []",
+        "flags was ['--a=1'] and is now []",
+        "later was 3 and is now 4",
     ]
-    with pytest.raises(ValueError, match=r"budget was 5\.0 and is now full"):
-        run.claim(settings(overrides=("--pixel_std=58",)))
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 1), (0, -1)])
+def test_seeds_that_cannot_be_used(seeds):
+    runner.check_seeds((3, 0))
+    with pytest.raises(ValueError, match="--seeds must be distinct integers of at least 0"):
+        runner.check_seeds(seeds)

@@ -3,15 +3,12 @@
 import json
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_frcnn import files, signals
-from keras_frcnn.paper.plan import DONE, Task, unfinished
-from keras_frcnn.paper.settings import Settings
-
-SETTINGS_FILE = "paper.json"
+from keras_frcnn.tasks.task import DONE, Task, unfinished
 
 
 class Runner:
@@ -20,15 +17,21 @@ class Runner:
     Args:
         say: takes a line for the user.
         on_change: called whenever a task has ended.
+        time_left: returns words on how long some tasks take, such as " (2 h left)"; or "".
 
     Attributes:
         stopped: the number of the signal that stopped it; 0: none.
         has_failed: whether a command ended without making its result.
     """
 
-    def __init__(self, say: Callable[[str], None], on_change: Callable[[], None] = lambda: None):
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        on_change: Callable[[], None] = lambda: None,
+        time_left: Callable[[Sequence[Task]], str] = lambda tasks: "",
+    ):
         self.stopped, self.has_failed = 0, False
-        self._say, self._on_change = say, on_change
+        self._say, self._on_change, self._time_left = say, on_change, time_left
         self._failures: dict[Path, str] = {}
         self._process: subprocess.Popen | None = None
 
@@ -41,7 +44,8 @@ class Runner:
         with signals.handled(self._stop):
             for number, task in enumerate(todo, start=1):
                 if not self.stopped and not self.obstacle(task):
-                    self._say(f"[{number}/{len(todo)}] {task.title}")
+                    left = self._time_left(todo[number - 1 :])
+                    self._say(f"[{number}/{len(todo)}] {task.title}{left}")
                     self._run(task)
 
     def obstacle(self, task: Task) -> str:
@@ -53,7 +57,7 @@ class Runner:
 
     def _run(self, task: Task) -> None:
         try:
-            line = command_line(task)
+            line = task.command_line
         except ValueError as error:
             self._failures[task.result] = str(error)
             self._say(str(error))
@@ -97,35 +101,39 @@ def _ends_with_parent() -> list[str]:
     return [program, "--pdeathsig", "TERM"] if program else []
 
 
-def command_line(task: Task) -> list[str]:
-    """Returns the command line of a task.
+def claim(file: Path, fixed: Mapping[str, Any]) -> None:
+    """Writes down what must stay the same for all calls with one output folder.
+
+    Args:
+        file: a file in the output folder, which is made if it is missing.
+        fixed: values that JSON can hold, by their names for people. Names may be added later.
 
     Raises:
-        ValueError: saying why not all its flags are known.
+        ValueError: if the file has another value of a name; it names the differences.
     """
-    # A flag may be given once. The schedule of a budget replaces what the user gave for it.
-    flags = {flag.partition("=")[0]: flag for flag in (*task.flags, *task.deferred_flags())}
-    return [sys.executable, "-m", task.module, task.command, *flags.values()]
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    changed = [
+        f"{name} was {before[name]} and is now {value}"
+        for name, value in fixed.items()
+        if before.get(name, value) != value
+    ]
+    if changed:
+        raise ValueError(
+            f"{file.parent} holds rows with other settings. Use another --output_dir, or the "
+            "earlier settings:\n" + "\n".join(changed)
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(file, json.dumps({**before, **fixed}, indent=1))
 
 
-def claim(settings: Settings) -> None:
-    """Writes the settings that all rows of an output folder share into it.
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Checks the seeds of repeated runs.
 
     Raises:
-        ValueError: if the folder has rows with other settings; it names the differences.
+        ValueError: if there are none, one occurs twice, or one is negative.
     """
-    file = settings.output_dir / SETTINGS_FILE
-    if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        changed = [
-            f"{name} was {before.get(name)} and is now {value}"
-            for name, value in settings.fixed.items()
-            if before.get(name) != value
-        ]
-        if changed:
-            raise ValueError(
-                f"{settings.output_dir} holds rows with other settings. Use another --output_dir, "
-                "or the earlier settings:\n" + "\n".join(changed)
-            )
-    settings.output_dir.mkdir(parents=True, exist_ok=True)
-    files.write_text(file, json.dumps(settings.fixed, indent=1))
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(
+            "--seeds must be distinct integers of at least 0. "
+            f"Received: {','.join(map(str, seeds)) or 'none'}"
+        )
