@@ -15,6 +15,7 @@ OTHERS = {
     *("model_name", "model_base_path", "batch", "calls", "size", "quick", "json", "help"),
     *("torch_python", "pairs", "check", "fuzz", "logdir", "flagfile", "data"),
     *("check_pictures", "num_pictures", "nocheck_images", "noinclude_empty"),
+    "nokeep_checkpoints",
 }
 
 

@@ -28,7 +28,6 @@ from keras_frcnn.config.data import DataConfig
 from keras_frcnn.config.flags import SETTINGS
 from keras_frcnn.config.setting import POSITIVE, Option
 from keras_frcnn.console import Console, say
-from keras_frcnn.evaluation.report.formats import duration
 
 _OF_ROWS = ("output_dir", "seed", "train_images")  # each row has its own
 _WEIGHTS = ("backbone_weights", "start_checkpoint")  # --starts is about these
@@ -137,6 +136,7 @@ def _run_rows(plan, evaluated, options) -> tuple[int, bool]:
     Returns:
         The number of the signal that stopped it, or 0; and whether a row has failed.
     """
+    from keras_frcnn.evaluation.report.formats import duration
     from keras_frcnn.learning_curve import advice, report
     from keras_frcnn.learning_curve.results import Results
     from keras_frcnn.tasks.runner import Runner
