@@ -11,6 +11,7 @@ from pathlib import Path
 import filelock
 
 from keras_frcnn import files
+from keras_frcnn.console import say
 from keras_frcnn.training import run_folder
 
 _PATIENCE = 1.0  # seconds, because ``runner`` takes the lock for a moment to look at it
@@ -30,6 +31,11 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
     except filelock.Timeout:
         check(folder)
         raise ValueError(f"{folder} was in use a moment ago. Run the same command again") from None
+    except OSError as error:
+        if files.fault(error):
+            raise
+        say(f"A second run in {folder} would not be noticed, because it has no locks: {error}")
+        lock = contextlib.nullcontext()
     with lock:
         runner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
         files.write_text(folder / run_folder.RUNNER, json.dumps(runner))
@@ -59,6 +65,8 @@ def runner(folder: str | os.PathLike) -> str:
             return ""
     except filelock.Timeout:
         return last_runner(folder) or "its name is not known"
+    except OSError:  # a folder that can only be read, or one without locks
+        return ""
 
 
 def last_runner(folder: str | os.PathLike) -> str:

@@ -1,5 +1,6 @@
 """One run a folder: the second is refused by name of the first, and no dead run is in the way."""
 
+import errno
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import pytest
 
 from keras_frcnn.training import run_lock
@@ -60,3 +62,25 @@ def test_a_folder_without_a_run_is_free(tmp_path):
     with run_lock.held(tmp_path / "new" / "run"):
         assert run_lock.runner(tmp_path / "new" / "run")
     assert run_lock.runner(tmp_path / "new" / "run") == ""
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_and_used(number, tmp_path, monkeypatch, capsys):
+    def refuse(self, **options):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "run.lock").touch()
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    assert run_lock.runner(tmp_path) == ""
+    with run_lock.held(tmp_path):
+        assert f"process {os.getpid()}," in run_lock.last_runner(tmp_path)
+    assert os.strerror(number) in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    def refuse(self, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "run.lock"))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(OSError, match="Read-only file system"), run_lock.held(tmp_path):
+        pass
