@@ -109,15 +109,22 @@ def parse(
         return config_flags.to_config(flag_values, base(options), command.settings), options
 
 
-def given_settings(command: Command, argv: list[str] | None = None) -> dict[str, str]:
+def given_settings(
+    command: Command, argv: list[str] | None = None, with_flagfiles: bool = True
+) -> dict[str, str]:
     """Returns the text of every setting that a command line and its flagfiles give.
 
     Args:
         command: The flags that the command takes.
         argv: The arguments that ``parse`` has accepted.
+        with_flagfiles: whether the settings that only flagfiles give are among them.
     """
     given = _reader(command).read_argv(sys.argv[1:] if argv is None else argv)
-    return {name: one.text for name, one in given.items() if name in command.settings}
+    return {
+        name: one.text
+        for name, one in given.items()
+        if name in command.settings and (with_flagfiles or not one.where)
+    }
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from keras_frcnn.console import Console, say
 from keras_frcnn.evaluation.report.formats import duration
 
 _OF_ROWS = ("output_dir", "seed", "train_images")  # each row has its own
+_WEIGHTS = ("backbone_weights", "start_checkpoint")  # --starts is about these
 _CLAIM = "rows.json"
 _MAX_STARTS = 6  # the number of colors of a chart
 
@@ -58,8 +59,8 @@ COMMAND = Command(
             (),
             "What training starts from: 'random' for random weights, 'imagenet', a weights file "
             "(.h5) for the backbone, or a checkpoint, as for --start_checkpoint. A flagfile (.cfg) "
-            "is a start with settings of its own, which override the others; those of the data "
-            "have no effect. If empty, there is one start, which the settings describe.",
+            "is a start with settings of its own, which override those of --flagfile; its settings "
+            "of the data have no effect. If empty, the other flags describe the only start.",
         ),
         Option(
             "more",
@@ -100,7 +101,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     config, options = parse(COMMAND, argv)
     with user_errors(COMMAND, options.output_dir):
-        starts = _starts(options.starts, given_settings(COMMAND, argv), config)
+        starts = _starts(
+            options.starts,
+            given_settings(COMMAND, argv),
+            given_settings(COMMAND, argv, with_flagfiles=False),
+            config,
+        )
         plan, evaluated = _plan(options, starts)
         from keras_frcnn.learning_curve import report
         from keras_frcnn.tasks.runner import Runner, claim
@@ -112,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
         if timer.has_failed:
             say("No row was run. Correct the settings, or leave the start out of --starts.")
             return 1
-        if left and not timer.stopped:
+        if (left or options.dry_run) and not timer.stopped:
             shown, estimate = report.time_table(plan)
             Console().print(shown)
             say(estimate)
@@ -157,13 +163,14 @@ def _run_rows(plan, evaluated, options) -> tuple[int, bool]:
 
 
 def _starts(
-    asked: Sequence[str], given: Mapping[str, str], config: Config
+    asked: Sequence[str], given: Mapping[str, str], typed: Mapping[str, str], config: Config
 ) -> dict[str, dict[str, str]]:
     """Returns the settings of each start by its name, as texts of flags.
 
     Args:
         asked: the values of ``--starts``.
-        given: the texts of the settings that were given.
+        given: the texts of the settings that the command line and its flagfiles give.
+        typed: those of the command line.
         config: all settings; they describe the only start if none is asked for.
 
     Raises:
@@ -177,9 +184,10 @@ def _starts(
         raise ValueError(f"--starts must have different names. Received: {', '.join(names)}")
     if len(names) > _MAX_STARTS:
         raise ValueError(f"--starts must be at most {_MAX_STARTS}. Received: {len(names)}")
-    # Seeds draw training images, but all rows are evaluated on the same images.
-    shared = ({"split_seed": "0"} if given.get("split") else {}) | given
-    return {name: shared | own for name, own in starts}
+    last = {name: text for name, text in typed.items() if name not in _WEIGHTS}
+    if config.split and config.split_seed < 0:  # all seeds are evaluated on the same images
+        last["split_seed"] = "0"
+    return {name: dict(given) | own | last for name, own in starts}
 
 
 def _start(text: str) -> tuple[str, dict[str, str]]:
@@ -196,7 +204,7 @@ def _start(text: str) -> tuple[str, dict[str, str]]:
         return path.stem, {name: value for name, value in own.items() if name not in unused}
     if path.suffix == ".h5":
         return path.stem, {"backbone_weights": text, "start_checkpoint": ""}
-    return "-".join(path.with_suffix("").parts[-2:]), {"start_checkpoint": text}
+    return "-".join(filter(None, (path.parent.name, path.stem))), {"start_checkpoint": text}
 
 
 def _plan(options, starts: Mapping[str, Mapping[str, str]]):

@@ -9,8 +9,9 @@ A figure varies for two reasons, and an interval covers both:
 
 More images are extrapolated from the largest sizes by the power law mAP = a - b / sqrt(images),
 fitted to each seed by least squares. Hoiem et al., "Learning Curves for Analysis of Deep Networks"
-(ICML 2021), find that this exponent suits image models. Because no few points can tell a shape, the
-interval also covers a slower law, mAP = a + b log(images), and a faster one, mAP = a - b / images.
+(ICML 2021), take this exponent, -1/2, unless the errors speak for another one between -1 and 0. A
+few points can hardly tell it. So the interval also covers the ends of this range: a faster law,
+mAP = a - b / images, and a slower one, mAP = a + b log(images), the limit for an exponent of 0.
 """
 
 import dataclasses

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_frcnn.cli import explain
+from keras_frcnn.data.splits import rank
 from keras_frcnn.weights import checkpoint
 from tests import fakes
 from tests.data.conftest import VocFolder
@@ -49,6 +50,14 @@ def test_images_and_the_score_are_chosen(run):
     images, config, _ = run("--image_ids=c,a", "--score_threshold=0.1")
     assert [image["image_id"] for image in images] == ["c", "a"]
     assert config.score_threshold == 0.1
+
+
+def test_of_the_training_images_only_those_of_the_run_are_explained(run, monkeypatch):
+    settings = fakes.SMALL.replace(train_images=1, seed=2), fakes.CLASS_NAMES
+    monkeypatch.setattr(checkpoint, "read_settings", lambda path: settings)
+    images, _, _ = run("--subset=train", "--train_split=train")
+    names = sorted("abc", key=lambda name: rank(2, name))
+    assert [image["image_id"] for image in images] == names[:1]
 
 
 @pytest.mark.parametrize(

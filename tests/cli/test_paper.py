@@ -1,18 +1,13 @@
 """The paper command: its flags, and rows made from beginning to end by the other commands."""
 
 import re
-from types import SimpleNamespace
 
 import pytest
 
-from keras_frcnn import backbones
-from keras_frcnn.cli import main as cli
 from keras_frcnn.cli.command import given_settings
 from keras_frcnn.cli.paper import COMMAND, main
 from keras_frcnn.config.flags import SETTINGS
 from keras_frcnn.data.writers import shapes
-from keras_frcnn.tasks import runner
-from keras_frcnn.training import dry_run
 from tests import fakes
 from tests.command_line import overriding
 from tests.paper.conftest import CONFIGS
@@ -78,6 +73,10 @@ def test_settings_that_were_given_are_told_from_the_others(tmp_path):
         "jit_compile": "false",
         "roi_pooling": "max",
     }
+    assert given_settings(COMMAND, argv, with_flagfiles=False) == {
+        "jit_compile": "false",
+        "roi_pooling": "max",
+    }
 
 
 def test_help_and_list(capsys, monkeypatch):
@@ -114,41 +113,6 @@ def argv(tmp_path):
         "--budget=0.1",
         *(f"--{name}={text}" for name, text in texts.items()),
     ]
-
-
-def a_second_a_step(config, console, run_data):
-    """Stands in for the dry run's measurement: 6 seconds are 6 steps."""
-    del console, run_data
-    return {"images": 3, "phases": [{"step": 1.0, "proposals": 0.0} for _ in config.phase_steps]}
-
-
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Runs the commands in this process on a stand-in backbone, and returns them."""
-    lines = []
-
-    class Process:
-        def __init__(self, line, start_new_session):
-            del start_new_session
-            command = line[line.index("keras_frcnn.cli.main") + 1 :]
-            lines.append(command)
-            try:
-                self.code = cli.main(command)
-            except SystemExit as stop:
-                self.code = stop.code
-
-        def wait(self):
-            return self.code
-
-        def send_signal(self, number):
-            raise NotImplementedError
-
-    # Only for the runner: loading TensorFlow starts a process, too.
-    monkeypatch.setattr(runner, "subprocess", SimpleNamespace(Popen=Process))
-    fakes.run_eagerly(monkeypatch)
-    monkeypatch.setattr(dry_run, "dry_run", a_second_a_step)
-    monkeypatch.setitem(backbones.BACKBONES, "zf", "tests.fakes:small_vgg16")
-    return lines
 
 
 def test_rows_from_beginning_to_end(argv, in_this_process, tmp_path, capsys):

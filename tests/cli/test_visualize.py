@@ -11,6 +11,7 @@ from keras_frcnn.cli import visualize
 from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.images.files import to_image
+from keras_frcnn.data.splits import rank
 from keras_frcnn.inspection.visualize import panels, stages, training_view
 from keras_frcnn.weights import checkpoint
 from tests import fakes
@@ -73,6 +74,13 @@ def test_with_a_checkpoint_six(run, model, tmp_path):
     # Detections stand beside the ground truth, and on the sheet in the second row.
     assert size_of(tmp_path / "out" / "c_6_detections.jpg")[0] == 2 * 800 + 6
     assert size_of(tmp_path / "out" / "c_stages.jpg")[1] > 2 * 600
+
+
+def test_of_the_training_images_only_those_of_the_run_are_drawn(run, model, monkeypatch):
+    settings = fakes.SMALL.replace(train_images=1, seed=2), fakes.CLASS_NAMES
+    monkeypatch.setattr(checkpoint, "read_settings", lambda path: settings)
+    first, *_ = sorted("abc", key=lambda name: rank(2, name))
+    assert run("--checkpoint=best.keras") == names(first, stages=STAGES)
 
 
 def test_images_are_chosen_by_id_or_number(run):

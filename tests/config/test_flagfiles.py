@@ -46,3 +46,11 @@ def test_own_data_may_go_on_from_voc():
         assert getattr(own, name) == getattr(voc, name)
     assert len(own.scales) * len(own.ratios) == len(voc.scales) * len(voc.ratios)
     assert own.resolved_frozen_blocks == 2
+
+
+def test_blood_cells_from_pretrained_weights_differ_only_in_the_start():
+    random, pretrained = map(config_of, ("bccd.cfg", "bccd_finetune.cfg"))
+    changes = {"output_dir", "backbone_weights", "pixel_std"}
+    one, two = random.to_dict(), pretrained.to_dict()
+    assert {name for name in one if one[name] != two[name]} == changes
+    assert (pretrained.backbone_weights, pretrained.pixel_std) == ("imagenet", 1.0)
