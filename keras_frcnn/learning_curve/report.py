@@ -46,7 +46,8 @@ def time_table(plan: Plan) -> tuple[Table, str]:
             trainings = [task.needs[0] for task in left if not task.needs[0].is_done]
             total += sum(seconds[task.result] for task in (*left, *trainings))
             num_left += len(left)
-    return shown, f"estimate: {duration(total)} for {num_left} rows, without their start-up"
+    rows = f"{num_left} row" + ("" if num_left == 1 else "s")
+    return shown, f"estimate: {duration(total)} for {rows}, without start-up"
 
 
 def write(results: Results, curves: Sequence[Curve], folder: Path) -> list[str]:
@@ -138,12 +139,12 @@ def _chart(curves: Sequence[Curve], results: Results) -> charts.Chart:
         if curve.gain:
             last = dict(drawn)[curve.fitted[-1]].value
             end = curve.fitted[-1] + results.more
-            ahead = (100 * last, 100 * (last + curve.gain.value))
+            ahead = (100 * last, 100 * min(1.0, last + curve.gain.value))
             name = f"{curve.start}, extrapolated"
             lines.append(charts.Line(name, color, (curve.fitted[-1], end), ahead, dashed=True))
             heights += ahead
-    low = math.floor(min(heights, default=0) / 10) * 10
-    high = min(100, math.ceil(max(heights, default=100) / 10) * 10)
+    low = min(90, math.floor(min(heights, default=0) / 10) * 10)
+    high = min(100, max(low + 10, math.ceil(max(heights, default=100) / 10) * 10))
     sizes = [*results.plan.sizes, results.plan.sizes[-1] + results.more]
     start, end = sizes[0], sizes[-1]
     ticks = [start]

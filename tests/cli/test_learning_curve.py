@@ -140,7 +140,7 @@ def test_rows_from_beginning_to_end(argv, in_this_process, tmp_path, capsys, ref
     assert main([*argv, *flags, "--dry_run"]) == 0
     output = capsys.readouterr().out
     # Of four rows, each takes 2 steps of a second, and 30 seconds for each of 2 images.
-    assert "estimate: 4 min for 4 rows, without their start-up" in output
+    assert "estimate: 4 min for 4 rows, without start-up" in output
     assert [line[0] for line in in_this_process] == ["train"]
     assert not (tmp_path / "curve" / "runs").exists()
 

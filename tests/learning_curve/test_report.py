@@ -126,6 +126,15 @@ def test_ticks_that_would_overlap_are_left_out(plan, evaluated, tmp_path):
     assert {"25", "200", "305"} <= texts and "205" not in texts
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_figures_that_are_all_the_same_are_drawn(plan, evaluated, tmp_path, value):
+    same = tuple(Point(n, {0: value}, Estimate(value, value, value), "") for n in plan.sizes)
+    report.write(Results(plan, evaluated, 100), [Curve("one", same)], tmp_path)
+    texts = [text.text for text in ElementTree.parse(tmp_path / "learning_curve.svg").iter()]
+    low = min(value, 0.9)
+    assert {f"{100 * low:g}", f"{100 * low + 5:g}", f"{100 * low + 10:g}"} <= set(texts)
+
+
 def test_without_any_result_the_files_say_so(plan, evaluated, tmp_path):
     points = tuple(Point(size, {}, None, "not run yet") for size in plan.sizes)
     report.write(Results(plan, evaluated, 100), [Curve("one", points)], tmp_path)
@@ -178,7 +187,7 @@ def test_the_time_that_is_left(plan, capsys):
     training.result.write_text("{}")  # trained, but not evaluated
     table, estimate = report.time_table(plan)
     # An evaluation of random, and both of cats: 1 + 10 + 1 minutes.
-    assert estimate == "estimate: 12 min for 2 rows, without their start-up"
+    assert estimate == "estimate: 12 min for 2 rows, without start-up"
     Console(width=100).print(table)
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "1 of 6" in line]
     assert [line[1] for line in lines] == ["random", "cats"]
