@@ -33,6 +33,7 @@ setup(
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
         "tensorboard>=2.21,<2.22",
+        "tensorflow-serving-api>=2.21,<2.22",  # only messages, in Python: warm-up, client
         "numpy>=2.0,<3",
         "absl-py>=2.1,<3",
         "Pillow>=11,<14",

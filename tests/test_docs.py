@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("configs/**/*.cfg")])
 # Flags of other programs, former names, and "--no" forms of true-or-false flags.
 OTHERS = {
-    *("model_name", "model_base_path", "batch", "calls", "size", "quick", "json", "help"),
+    *("model_name", "model_base_path", "model_config_file", "port", "rest_api_port", "gpus"),
+    *("enable_batching", "batching_parameters_file", "monitoring_config_file", "rm", "batch"),
+    *("calls", "size", "quick", "json", "help"),
     *("torch_python", "pairs", "check", "fuzz", "logdir", "flagfile", "data"),
     *("check_pictures", "num_pictures", "nocheck_images", "noinclude_empty"),
 }

@@ -25,7 +25,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.config.setting import FRACTION, Option
 from keras_frcnn.console import COMPILING, say, with_progress
 
-_RESULTS = "detections.json"
+RESULTS = "detections.json"
 
 COMMAND = Command(
     "detect",
@@ -57,7 +57,7 @@ COMMAND = Command(
             limits=FRACTION,
         ),
     ),
-    writes=(_RESULTS,),
+    writes=(RESULTS,),
     settings=(
         "precision",
         "shorter_side",
@@ -104,14 +104,15 @@ def main(argv: list[str] | None = None) -> int:
         }
         found_before = _read_unfinished(folder, settings)
         if not found_before:
-            _write(results, folder)  # so that a killed command leaves a folder that it may use
+            # So that a killed command leaves a folder that it may use.
+            write_results(results, folder)
         try:
             _detect_all(model, find_images(options.images), folder, results, found_before)
             del results[_UNFINISHED]
         finally:  # the results so far are written even if the user interrupts
-            _write(results, folder)
+            write_results(results, folder)
         count = sum(len(image["detections"]) for image in results["images"])
-        say(f"Images: {len(results['images'])}, detections: {count}. Results: {folder / _RESULTS}")
+        say(f"Images: {len(results['images'])}, detections: {count}. Results: {folder / RESULTS}")
         for image in results["unreadable"]:
             say(f"keras-frcnn detect: skipped: {image['error']}", error=True)
     return 1 if results["unreadable"] else 0
@@ -122,7 +123,7 @@ def _base(options: SimpleNamespace) -> Config:
     config = checkpoint_settings(options)
     from keras_frcnn.data.images.files import find_images
 
-    _check_folder(Path(options.output_dir), find_images(options.images))
+    check_folder(Path(options.output_dir), find_images(options.images))
     return config
 
 
@@ -136,7 +137,7 @@ def _settings(config: Config, options: SimpleNamespace) -> str:
 
 def _read_unfinished(folder: Path, settings: str) -> dict[str, dict[str, Any]]:
     """Returns what a stopped command has found with the same settings, by the image's file."""
-    path = folder / _RESULTS
+    path = folder / RESULTS
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         if results.get(_UNFINISHED) == settings:
@@ -146,18 +147,19 @@ def _read_unfinished(folder: Path, settings: str) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def _write(results: dict[str, Any], folder: Path) -> None:
+def write_results(results: dict[str, Any], folder: Path) -> None:
+    """Writes detections.json into a folder."""
     text = json.dumps(results, indent=1, ensure_ascii=False)
     # A file name may contain bytes that are not text; JSON can write them as \\udc80.
-    files.write_text(folder / _RESULTS, text, errors="backslashreplace")
+    files.write_text(folder / RESULTS, text, errors="backslashreplace")
 
 
-def _check_folder(folder: Path, paths: list[Path]) -> None:
+def check_folder(folder: Path, paths: list[Path]) -> None:
     """Makes sure that no drawing can overwrite an image or any other file."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _RESULTS).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RESULTS).is_file():
         raise ValueError(
             "--output_dir must be new, empty, or written by an earlier detect command. Received: "
-            f"{folder}, which holds other files and no {_RESULTS}"
+            f"{folder}, which holds other files and no {RESULTS}"
         )
     for path in paths:
         if path.resolve().parent == folder.resolve():
@@ -194,13 +196,24 @@ def _detect_all(
             continue
         found = model.detect(image)
         found.draw(results["draw_threshold"]).save(folder / drawing)
-        entry = {"file": str(path), "drawing": drawing}
-        entry |= {"height": image.shape[0], "width": image.shape[1]}
-        entry["detections"] = [_entry(one.class_name, one.score, one.box.tolist()) for one in found]
-        results["images"].append(entry)
+        results["images"].append(entry_of(path, drawing, image.shape[:2], found))
 
 
-def _entry(class_name: str, score: float, box: list[float]) -> dict[str, Any]:
+def entry_of(path: Path, drawing: str | None, size: tuple[int, int], found: Any) -> dict[str, Any]:
+    """Returns the entry of an image for detections.json.
+
+    Args:
+        path: the image's file.
+        drawing: the file with its drawn detections.
+        size: its height and width as displayed, in pixels.
+        found: its ``ImageDetections``.
+    """
+    rows = [_row(one.class_name, one.score, one.box.tolist()) for one in found]
+    named = {"file": str(path), "drawing": drawing}
+    return named | {"height": size[0], "width": size[1], "detections": rows}
+
+
+def _row(class_name: str, score: float, box: list[float]) -> dict[str, Any]:
     """Returns a detection for detections.json, in pixels of the image as it is displayed."""
     y1, x1, y2, x2 = box
     return {

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": ("keras_frcnn.cli.evaluate", "Measure a trained detector on an image set."),
     "detect": ("keras_frcnn.cli.detect", "Find and draw the objects in images."),
     "export": ("keras_frcnn.cli.export", "Write a SavedModel for serving."),
+    "predict": ("keras_frcnn.cli.predict", "Find the objects in images by asking a server."),
     "check-data": ("keras_frcnn.cli.check_data", "Find errors in a data set."),
     "anchor-fit": ("keras_frcnn.cli.anchor_fit", "Measure how well anchors fit the objects."),
     "explain": ("keras_frcnn.cli.explain", "Explain why objects were missed."),

@@ -48,7 +48,7 @@ class ModelConfig(Concern):
         "'auto' is mixed_bfloat16 if the CPU or GPU supports it in hardware, or else float32. A "
         "model that is not trained then also stores its weights as bfloat16.",
         group="run",
-        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"),
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16"),
     )
     shorter_side: int = setting(
         600,

@@ -7,6 +7,12 @@ from keras_frcnn.config import Config
 # Flags of CPUs that multiply bfloat16 in hardware: Intel's AMX, AVX-512 BF16 of Intel and AMD, and
 # Arm's BF16.
 _CPU_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}
+_EXPORTED = {
+    "float32": "it gives the exact answers and runs everywhere; --precision chooses another",
+    "bfloat16": "half the size; fast only on processors that multiply bfloat16, others are slower "
+    "or cannot run it",
+    "float16": "half the size; fast only on GPUs, CPUs are slower",
+}
 _MIN_GPU_CAPABILITY = (8, 0)  # NVIDIA's first GPUs with tensor cores for bfloat16.
 
 
@@ -28,13 +34,14 @@ def check_training(config: Config) -> None:
     """Refuses a precision in which models cannot be trained.
 
     Raises:
-        ValueError: If it is ``bfloat16``.
+        ValueError: If it is ``bfloat16`` or ``float16``.
     """
-    if config.precision == "bfloat16":
+    bits = {"bfloat16": 8, "float16": 11}.get(config.precision)
+    if bits:
         raise ValueError(
-            "--precision=bfloat16 stores the weights with 8 bits of precision, so small updates "
-            "are lost. It is for detection, evaluation and export. Train with "
-            "--precision=mixed_bfloat16"
+            f"--precision={config.precision} stores the weights with {bits} bits of precision, so "
+            "small updates are lost. It is for detection, evaluation and export. Train with "
+            f"--precision=mixed_{config.precision}"
         )
 
 
@@ -51,6 +58,21 @@ def for_use(config: Config, say: Callable[[str], None]) -> Config:
     config = _resolve(config, say)
     is_mixed = config.precision == "mixed_bfloat16"
     return config.replace(precision="bfloat16") if is_mixed else config
+
+
+def for_export(config: Config, precision: str, say: Callable[[str], None]) -> Config:
+    """Returns the settings with the precision in which a model is exported.
+
+    Args:
+        config: the settings.
+        precision: a value of the setting ``precision``. ``mixed_float16`` becomes ``float16``, as
+            ``mixed_bfloat16`` becomes ``bfloat16``.
+        say: called with a line of text about the choice.
+    """
+    config = for_use(config.replace(precision=precision), say)
+    chosen = config.precision.removeprefix("mixed_")
+    say(f"precision of the SavedModel: {chosen} ({_EXPORTED[chosen]})")
+    return config.replace(precision=chosen)
 
 
 def cpu_bfloat16_flags() -> list[str]:

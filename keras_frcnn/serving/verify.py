@@ -88,6 +88,7 @@ def _as_answer(detections, image_size, class_names) -> dict[str, np.ndarray]:
         "detection_classes": classes.astype(np.float32),
         "detection_class_names": names[classes],
         "num_detections": detections["num_detections"].astype(np.float32),
+        "status": np.full(len(boxes), b""),
     }
 
 
@@ -146,18 +147,24 @@ def _answer_requests(saved_model_dir: str, images_file: str, answers_file: str) 
         images = [file[f"arr_{row}"] for row in range(len(file.files))]
     values = {}
     for request, (signature, rows) in enumerate(_requests(len(images))):
-        inputs = _inputs(signature, [images[row] for row in rows])
-        for name, tensor in signatures[signature](**inputs).items():
+        asked = inputs(signature, [images[row] for row in rows])
+        for name, tensor in signatures[signature](**asked).items():
             array = tensor.numpy()
             values[f"{request}/{name}"] = array.astype("S") if array.dtype == object else array
     np.savez(answers_file, **values)
 
 
-def _inputs(signature: str, images: list[np.ndarray]) -> dict[str, tf.Tensor]:
+def inputs(signature: str, images: Sequence[np.ndarray]) -> dict[str, tf.Tensor]:
+    """Returns the inputs of a request that sends images to a signature, files as PNG.
+
+    Args:
+        signature: one of the signatures that answer images.
+        images: uint8 [H, W, 3]; of one size for ``serving_default``.
+    """
     if signature == "serving_default":
         return {"input_tensor": tf.constant(np.stack(images))}
     files = [tf.io.encode_png(image).numpy() for image in images]
-    if signature == "serve_bytes":
+    if signature.startswith("serve_bytes"):
         return {"image_bytes": tf.constant(files)}
     return {"examples": tf.constant([_example(file) for file in files])}
 

@@ -99,10 +99,12 @@ def load(path: str | os.PathLike, config: Config | None = None) -> "FasterRCNN":
     """
     content = _read(path)
     from keras_frcnn.models.build import build_detector  # registers all layers with Keras, too
+    from keras_frcnn.weights.file_limits import limited_by
 
     if content.settings is None:
         return _load_composed(path)
-    model = build_detector(config or content.settings, content.class_names)
+    with limited_by(path):
+        model = build_detector(config or content.settings, content.class_names)
     load_weights(model, path)
     return model
 
@@ -178,8 +180,11 @@ def _load_composed(path):
     """
     import keras
 
+    from keras_frcnn.weights.file_limits import limited_by
+
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with limited_by(path):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # h5py and Keras raise nearly anything on damaged files
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     _check_finite(model, path)

@@ -57,7 +57,7 @@ MISTAKES = [
     ("detect", {"checkpoint": "{out}/good.keras"} | _IMAGES | _FULL, "must be new, empty"),
     ("export", {"checkpoint": "no.keras"} | _NEW, _NO_CHECKPOINT),
     ("export", {"checkpoint": "{out}/good.keras"} | _FILE, _NOT_A_FOLDER),
-    ("export", {"checkpoint": "{out}/good.keras"} | _FULL, "something other than a SavedModel"),
+    ("export", {"checkpoint": "{out}/good.keras", "version": "1"} | _FULL, "exists already"),
     ("export", {"checkpoint": "{out}/good.keras", "images": "no.jpg"} | _NEW, _NO_IMAGE),
     ("propose", {"checkpoint": "no.keras", "output_file": "{out}/a.npz"}, _NO_CHECKPOINT),
     ("propose", _MODEL | {"output_file": "no/a.npz"}, "--output_file must be"),

@@ -1,7 +1,10 @@
 """``keras-frcnn export``: from a checkpoint to a SavedModel that answers as the model."""
 
 import json
+import re
+import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +12,10 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_frcnn.cli import export
+from keras_frcnn.data.images.preprocessing import CAFFE
+from keras_frcnn.data.writers import shapes
 from keras_frcnn.serving import export as exporting
+from keras_frcnn.training import run_folder
 from tests import fakes
 
 
@@ -39,7 +45,9 @@ def stages(monkeypatch):
     def stage(name, answer=None):
         return lambda *args: calls.setdefault(name, args) and answer
 
-    monkeypatch.setattr("keras_frcnn.weights.checkpoint.load", stage("load"))
+    backbone = SimpleNamespace(preprocessing=CAFFE, compute_dtype="float32")
+    model = SimpleNamespace(class_names=("cat",), step=7, config=None, backbone=backbone)
+    monkeypatch.setattr("keras_frcnn.weights.checkpoint.load", stage("load", answer=model))
     monkeypatch.setattr(exporting, "save", stage("save"))
     monkeypatch.setattr(exporting, "verify", stage("verify", answer=1))
     return calls
@@ -71,7 +79,7 @@ def test_export_from_end_to_end(model, checkpoint_path, tmp_path, capsys):
     expected = model.detect([image])["boxes"]
     np.testing.assert_allclose(answer["detection_boxes_pixels"], expected, atol=1e-3)
     lines = capsys.readouterr().out.splitlines()
-    stages = ["device:", "Loading", "Writing", "Comparing", "Their", "", "Done:"]
+    stages = ["device:", "Loading", "precision", "Writing", "Comparing", "Their", "", "Done:"]
     assert [line.partition(" ")[0] for line in lines[: len(stages)]] == stages
     # What is to be copied into a shell names the folders as a shell reads them.
     command = next(line for line in lines if "--model_base_path=" in line)
@@ -93,7 +101,72 @@ def test_settings_and_version_can_be_chosen(checkpoint_path, stages, tmp_path):
     flags = ["--max_detections=7", "--version=12", f"--output_dir={tmp_path}"]
     assert export.main([f"--checkpoint={checkpoint_path}", *flags]) == 0
     assert stages["load"] == (str(checkpoint_path), fakes.SMALL.replace(max_detections=7))
-    assert [path.name for path in tmp_path.iterdir()] == ["12"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["12", "batching.config", "models.config"]
+
+
+def test_the_card_has_what_the_run_measured_at_this_step(checkpoint_path, stages, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(checkpoint_path, folder)
+    for step, value in ((6, 0.25), (7, 0.5), (8, 0.75)):
+        run_folder.append_evaluation(folder, step, "", {"mAP_area": value, "AP_area/cat": np.nan})
+    flags = [f"--checkpoint={folder / 'best.keras'}", f"--output_dir={tmp_path / 'served'}"]
+    assert export.main(flags) == 0
+    card = (tmp_path / "served" / "1" / "model_card.md").read_text("utf-8")
+    assert "## Metrics\n\n    mAP_area: 0.5000\n\n## Preprocessing" in card
+
+
+def with_precision(model, path, precision):
+    model.config, before = model.config.replace(precision=precision), model.config
+    model.save(path)
+    model.config = before
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], "float32"),
+        (["--precision=bfloat16"], "bfloat16"),
+        (["--precision=mixed_float16"], "float16"),
+    ],
+)
+def test_the_precision_is_the_one_that_was_asked_for(
+    model, stages, monkeypatch, tmp_path, capsys, flags, expected
+):
+    with_precision(model, tmp_path / "best.keras", "mixed_bfloat16")
+    monkeypatch.setattr(export, "_cost", lambda *args: "costs little")
+    flags += [f"--checkpoint={tmp_path / 'best.keras'}", f"--output_dir={tmp_path / 'served'}"]
+    assert export.main(flags) == 0
+    assert stages["load"][1].precision == expected
+    said = capsys.readouterr().out
+    assert f"\nprecision of the SavedModel: {expected} (" in said
+    assert ("costs little" in said) == (expected != "float32")
+
+
+def test_what_another_precision_costs_is_measured(checkpoint_path, tmp_path, capsys):
+    place = tmp_path / "served"
+    flags = [f"--checkpoint={checkpoint_path}", f"--output_dir={place}", "--precision=bfloat16"]
+    assert export.main(flags) == 0
+    (line,) = re.findall("bfloat16 against float32: .*", capsys.readouterr().out)
+    found = re.fullmatch(
+        r"bfloat16 against float32: scores differ by up to (0\.\d{4}), (\d+) of (\d+) detections "
+        r"are lost, mAP is \S+ instead of \S+ \(3 image\(s\); the objects are what float32 "
+        r"detects with a score of at least 0\.5\)",
+        line,
+    )
+    assert 0 < float(found[1]) < 0.1
+    assert int(found[2]) < int(found[3]) == 30
+    assert line in (place / "1" / "model_card.md").read_text("utf-8")
+
+
+def test_the_cost_is_measured_on_the_evaluation_set_if_it_is_there(tmp_path):
+    data = shapes.make(tmp_path / "data", 1, 3, 1, shorter_side=(64, 72), longer_side=(80, 96))
+    model = fakes.detector()
+    config = model.config.replace(data_dir=(str(data),), eval_split=("val",))
+    line = export._cost(model, model, config, None)
+    assert line.startswith("float32 against float32: scores differ by up to 0.0000, 0 of 30 ")
+    assert line.endswith(" (3 image(s) of the evaluation set)")
 
 
 def test_no_more_than_eight_images_are_compared(checkpoint_path, stages, tmp_path):
@@ -122,7 +195,8 @@ def test_what_cannot_be_exported_is_refused(checkpoint_path, tmp_path, refusal):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "thesis.txt").touch()
     place, new = f"--output_dir={tmp_path}", f"--output_dir={tmp_path / 'new'}"
-    assert "holds something other" in refusal(f"--checkpoint={checkpoint_path}", place)
+    message = refusal(f"--checkpoint={checkpoint_path}", place, "--version=1")
+    assert "/1 exists already and is not replaced" in message
     assert "There is no checkpoint" in refusal("--checkpoint=missing.keras", new)
     assert "no image at: gone" in refusal(f"--checkpoint={checkpoint_path}", new, "--images=gone")
     assert "--checkpoint is missing" in refusal(new)

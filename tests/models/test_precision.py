@@ -87,6 +87,24 @@ def test_weights_that_do_not_learn_are_kept_as_they_are_multiplied(name, expecte
     assert precision.for_use(Config(precision=name), print).precision == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("float32", "float32"),
+        ("auto", "bfloat16"),
+        ("mixed_bfloat16", "bfloat16"),
+        ("float16", "float16"),
+        ("mixed_float16", "float16"),
+    ],
+)
+def test_an_export_names_its_precision_whatever_the_model_learned_in(asked, expected, machine):
+    machine("flags\t\t: amx_bf16\n")
+    said, config = [], Config(precision="mixed_bfloat16", seed=3)
+    exported = precision.for_export(config, asked, said.append)
+    assert exported == config.replace(precision=expected)
+    assert said[-1].startswith(f"precision of the SavedModel: {expected} (")
+
+
 def test_nothing_learns_in_bfloat16():
     with pytest.raises(ValueError, match="Train with --precision=mixed_bfloat16"):
         precision.for_training(Config(precision="bfloat16"), print)

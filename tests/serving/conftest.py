@@ -1,11 +1,15 @@
 """SavedModels of a small detector, and of a model whose answers are known beforehand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_frcnn.data.images.preprocessing import CAFFE
 from keras_frcnn.serving.export import save
 from tests import fakes
+from tests.serving import standin
 
 CLASS_NAMES = ("cat", "dög", "bus")
 
@@ -17,6 +21,9 @@ class PencilModel:
     """
 
     class_names = ("cat", "dög")
+    config = None
+    step = 7
+    backbone = SimpleNamespace(preprocessing=CAFFE, compute_dtype="float32")
 
     def __init__(self):
         self.weights = []
@@ -52,6 +59,12 @@ def saved_model_dir(model, tmp_path_factory):
 @pytest.fixture(scope="session")
 def signatures(saved_model_dir):
     return tf.saved_model.load(str(saved_model_dir)).signatures
+
+
+@pytest.fixture(scope="session")
+def server_version(saved_model_dir):
+    """The SavedModel in a session, as a server has it."""
+    return standin.Version(saved_model_dir)
 
 
 @pytest.fixture

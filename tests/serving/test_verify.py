@@ -47,10 +47,10 @@ def ask_in_this_process(saved_model_dir, images):
     signatures = tf.saved_model.load(str(saved_model_dir)).signatures
     answers = []
     for signature, rows in verifying._requests(len(images)):
-        inputs = verifying._inputs(signature, [images[row] for row in rows])
-        answer = {k: v.numpy() for k, v in signatures[signature](**inputs).items()}
-        names = answer["detection_class_names"]
-        answers.append(answer | {"detection_class_names": names.astype("S")})
+        asked = verifying.inputs(signature, [images[row] for row in rows])
+        answer = {k: v.numpy() for k, v in signatures[signature](**asked).items()}
+        texts = ("detection_class_names", "status")
+        answers.append(answer | {name: answer[name].astype("S") for name in texts})
     return answers
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_frcnn.config import Config
 from keras_frcnn.console import with_progress
 from keras_frcnn.data.dataset import Dataset, Record
-from keras_frcnn.data.images import headers, transforms
+from keras_frcnn.data.images import attempt, headers, transforms
 from keras_frcnn.data.problems import Problem, ProblemKind, Remedy, settle
 from keras_frcnn.data.readers.tfrecord_file import HEADER_BYTES
 
@@ -124,11 +124,12 @@ def _decoder(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
     def decode_or_empty(row: tf.Tensor) -> tf.Tensor:
         # TensorFlow's decoding error does not name the file. It is only logged here; callers
         # recognise the failure by the empty image.
-        stream = tf.data.Dataset.from_tensors((row, orientations[row]))
-        stream = stream.map(lambda row, turn: transforms.decode(read_bytes(row), turn))
-        empty = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3], tf.uint8))
-        stream = stream.ignore_errors(log_warning=True).concatenate(empty).take(1)
-        return stream.get_single_element()
+        return attempt.or_else(
+            lambda row, turn: transforms.decode(read_bytes(row), turn),
+            (row, orientations[row]),
+            otherwise=tf.zeros([0, 0, 3], tf.uint8),
+            log_warning=True,
+        )
 
     return decode_or_empty
 

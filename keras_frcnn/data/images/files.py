@@ -86,11 +86,14 @@ def _read(path: str | os.PathLike, span: Span | None, name: str) -> np.ndarray:
 
     try:
         with tf.device("CPU:0"), open_image(path, span) as file:
-            image = transforms.decode(file.read(), orientation).numpy()
+            content = file.read()
+            problem = headers.work_problem(content, height, width)
+            image = None if problem else transforms.decode(content, orientation).numpy()
     except tf.errors.OpError as error:
         raise ValueError(f"{name}: unreadable image: {error.message}") from error
-    if image.shape != (height, width, 3):
+    if not problem and image.shape != (height, width, 3):
         problem = headers.size_problem((height, width), image.shape[:2])
+    if problem:
         raise ValueError(f"{name}: unreadable image: {problem}")
     return image
 

@@ -8,35 +8,41 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_frcnn.data.images import exif, transforms
-from keras_frcnn.data.images.headers import MAX_PIXELS
+from keras_frcnn.data.images import attempt, exif, headers, transforms
 
 _MAX_BLOCKS = 1000  # JPEG segments or PNG chunks before the pixels; cameras write about ten
 _MAX_STRAY_BYTES = 65536  # bytes outside any segment that are skipped in one step
 _SOI, _EOI, _SOS, _APP1, _TEM, _FILL = 0xD8, 0xD9, 0xDA, 0xE1, 0x01, 0xFF  # JPEG's markers
 _RST0 = 0xD0
 _CHECKSUM_BYTES = 4  # after a PNG chunk
+_START = "unreadable image: "
 
 _Block = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # (start, end) of its content, whether it is EXIF
 
 
-def decode_upright(content: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG or PNG and turns it upright by its EXIF orientation.
+def decode_upright(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes a JPEG or PNG and turns it upright by its EXIF orientation. No file is an error.
 
     Args:
         content: string scalar, the file's bytes.
 
     Returns:
-        uint8 [H, W, 3], RGB: the same pixels that ``files.to_image`` reads from the file.
-
-    Raises:
-        InvalidArgumentError: If the file is neither JPEG nor PNG, has too many pixels, or is
-            damaged.
+        ``(image, problem)``: uint8 [H, W, 3], RGB, the same pixels that ``files.to_image`` reads
+        from the file; and a string scalar that is empty, or a sentence that says why the file
+        cannot be read. The image is then empty: [0, 0, 3].
     """
+    empty = tf.zeros([0, 0, 3], tf.uint8)
     with tf.device("CPU:0"):  # many small steps are slow on a GPU
         data = tf.io.decode_raw(content, tf.uint8)
-        with tf.control_dependencies([_check_size(content, data)]):
-            return transforms.decode(tf.identity(content), orientation(data))
+        problem = _problem(content, data)
+
+        def decode():
+            arguments = content, orientation(data)
+            return attempt.or_else(transforms.decode, arguments, otherwise=empty)
+
+        image = tf.cond(problem == "", decode, lambda: empty)
+        is_damaged = (problem == "") & (tf.size(image) == 0)
+        return image, tf.where(is_damaged, f"{_START}its pixels cannot be decoded", problem)
 
 
 def orientation(data: tf.Tensor) -> tf.Tensor:
@@ -56,19 +62,42 @@ def orientation(data: tf.Tensor) -> tf.Tensor:
     return _orientation(data[start:end])
 
 
-def _check_size(content: tf.Tensor, data: tf.Tensor) -> tf.Operation:
-    """Refuses other formats and too many pixels, before memory is allocated."""
+def _problem(content: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+    """Says why a file is refused before memory and time are spent on its pixels."""
     is_jpeg = _has(data, 0, [_FILL, _SOI, _FILL])
     is_png = _has(data, 0, b"\x89PNG\r\n\x1a\n")
-    known = tf.debugging.Assert(is_jpeg | is_png, ["unreadable image: expected JPEG or PNG"])
-    with tf.control_dependencies([known]):
-        shape = tf.cond(
-            is_jpeg,
-            lambda: tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.int64),
-            lambda: tf.stack([_number(data, 20, 4), _number(data, 16, 4)]),
-        )
-    words = ["unreadable image: height, width", shape, f"above {MAX_PIXELS} pixels are refused"]
-    return tf.debugging.Assert(tf.reduce_prod(shape) <= MAX_PIXELS, words)
+    shape = tf.cond(  # of a damaged header 0, so that decoding fails
+        is_jpeg,
+        lambda: attempt.or_else(
+            lambda content: tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.int64),
+            (content,),
+            otherwise=tf.zeros([2], tf.int64),
+        ),
+        lambda: tf.stack([_number(data, 20, 4), _number(data, 16, 4)]),
+    )
+    pixels = tf.reduce_prod(shape)
+    scans = _count(content, headers.SCAN)
+    texts = tf.add_n([_count(content, name) for name in headers.TEXTS])
+    size = tf.strings.format("{} x {} pixels", (shape[1], shape[0]))
+    problems = (
+        (tf.size(data) == 0, "the file is empty"),
+        (~(is_jpeg | is_png), "expected JPEG or PNG"),
+        (pixels > headers.MAX_PIXELS, size + f", more than {headers.MAX_PIXELS} are refused"),
+        (
+            is_jpeg & (scans * pixels > headers.MAX_SCANNED_PIXELS),
+            tf.strings.format("{} scans of ", scans) + size + " are refused",
+        ),
+        (is_png & (texts > headers.MAX_TEXTS), f"more than {headers.MAX_TEXTS} texts are refused"),
+    )
+    found = tf.constant("")
+    for applies, words in reversed(problems):
+        found = tf.where(applies, _START + words, found)
+    return found
+
+
+def _count(content: tf.Tensor, part: bytes) -> tf.Tensor:
+    """Returns how often a part occurs in a file, int64."""
+    return tf.size(tf.strings.split(content, part), tf.int64) - 1
 
 
 def _find_exif(

@@ -11,6 +11,19 @@ from keras_frcnn.data.images.spans import Span, open_image
 MAX_PIXELS = 80_000_000
 """Images with more pixels in their header are refused, before memory is allocated."""
 
+MAX_SCANNED_PIXELS = 12 * MAX_PIXELS
+"""JPEGs whose scans decode more pixels than this altogether are refused. Programs write about ten
+scans, but a small file may hold hundreds, and each one takes time for every pixel."""
+
+SCAN = b"\xff\xda\0"
+"""The first bytes of every scan of a JPEG. Its pixels never hold them."""
+
+MAX_TEXTS = 20
+"""PNGs with more chunks of text are refused: one of a few kilobytes may unpack to 8 megabytes."""
+
+TEXTS = (b"zTXt", b"iTXt")
+"""The names of the chunks of a PNG with text that may be compressed."""
+
 _END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL_BYTES = 64
 _FORMATS = ("JPEG", "PNG")
@@ -55,6 +68,22 @@ def image_header(path: str | os.PathLike, span: Span | None = None) -> tuple[int
     return (width, height, orientation) if orientation >= 5 else (height, width, orientation)
 
 
+def work_problem(content: bytes, height: int, width: int) -> str:
+    """Describes why a file would take too long to decode for its size; empty if it would not.
+
+    Args:
+        content: the bytes of a JPEG or PNG.
+        height: its height in pixels.
+        width: its width in pixels.
+    """
+    if content.startswith(b"\x89PNG"):
+        texts = sum(map(content.count, TEXTS))
+        return f"{texts} texts, more than {MAX_TEXTS} are refused" if texts > MAX_TEXTS else ""
+    scans = content.count(SCAN)
+    is_long = scans * height * width > MAX_SCANNED_PIXELS
+    return f"{scans} scans of {width} x {height} pixels are refused" if is_long else ""
+
+
 def size_problem(header_size: tuple[int, int], decoded_size: tuple[int, int]) -> str:
     """Describes the difference between an image's size in its header and when decoded."""
     (height, width), (decoded_height, decoded_width) = header_size, decoded_size
@@ -82,7 +111,11 @@ def _check_end(image: Image.Image, file: BinaryIO) -> None:
     if marker in file.read():
         return
     file.seek(0)
-    if image.format == "PNG" and marker not in file.read():
+    content = file.read()
+    if image.format == "PNG" and marker not in content:
         raise ValueError("the file is cut off")
+    problem = work_problem(content, image.height, image.width)
+    if problem:
+        raise ValueError(problem)
     file.seek(offset)
     image.load()  # a thumbnail inside a JPEG has an end marker too, so only decoding can tell

@@ -1,14 +1,18 @@
 """Images in every form: read as Pillow shows them, or refused by name, on every way there is."""
 
+import io
 import os
+import time
+import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_frcnn.config import Config
 from keras_frcnn.data import load, load_images
-from keras_frcnn.data.images import decoding, graph_decoder
+from keras_frcnn.data.images import decoding, graph_decoder, headers
 from keras_frcnn.data.images.files import to_image
 from tests.data.conftest import VocFolder
 from tests.data.images import image_forms
@@ -96,7 +100,9 @@ def test_detect_sees_what_pillow_shows(folder, name):
 
 @pytest.mark.parametrize("name", chosen(READ))
 def test_a_served_model_sees_what_pillow_shows(serve, name):
-    assert_shows(serve(FORMS[name].content).numpy(), name)
+    image, problem = serve(FORMS[name].content)
+    assert_shows(image.numpy(), name)
+    assert problem == b""
 
 
 def test_training_goes_without_what_cannot_be_read(decoded):
@@ -115,8 +121,9 @@ def test_what_cannot_be_read_is_named_on_every_way(folder, read, decoded, serve,
         to_image(path)
     assert str(path) in str(caught.value)
     if not form.served:
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            serve(form.content)
+        image, problem = serve(form.content)
+        assert problem.numpy().startswith(b"unreadable image: ")
+        assert image.shape == (0, 0, 3)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "jpeg progressive", "png", "png interlaced"])
@@ -135,6 +142,56 @@ def test_a_file_cut_anywhere_is_refused_or_shows_the_same(tmp_path, name):
     assert refused >= length - start - 2
 
 
+def with_scans(content, count):
+    """Repeats the last scan of a JPEG."""
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * count + content[-2:]
+
+
+def test_a_file_that_takes_too_long_for_its_size_is_refused(serve, tmp_path, monkeypatch):
+    """The limit on the scans' pixels is 12 times that of an image's."""
+    pixels = 24 * 36
+    content = with_scans(FORMS["jpeg progressive"].content, 3)
+    assert content.count(b"\xff\xda\0") == 12
+    jpeg, texts = tmp_path / "a.jpg", tmp_path / "a.png"
+    jpeg.write_bytes(content)
+
+    def refusals(path):
+        problem = serve_anew(path.read_bytes())[1].numpy().decode()
+        try:
+            to_image(path)
+        except ValueError as error:
+            assert str(error).removeprefix(f"{path}: ").replace("22 texts, ", "") == problem
+        else:
+            assert not problem
+        return problem
+
+    def serve_anew(content):
+        return tf.function(graph_decoder.decode_upright)(tf.constant(content))
+
+    assert refusals(jpeg) == ""
+    monkeypatch.setattr(headers, "MAX_SCANNED_PIXELS", 12 * pixels - 1)
+    assert refusals(jpeg) == "unreadable image: 12 scans of 36 x 24 pixels are refused"
+    jpeg.write_bytes(content[:-2] + b"more" * 20)  # as if it were cut off
+    with pytest.raises(ValueError, match="12 scans of 36 x 24 pixels are refused"):
+        to_image(jpeg)
+    chunks = [(b"zTXt", b"a\0\0" + zlib.compress(b"text")), (b"iTXt", b"a\0\0\0\0\0text")]
+    for count in (10, 11):
+        texts.write_bytes(image_forms.png(image_forms.pixels(3), 8, 2, chunks=chunks * count))
+        expected = {10: "", 11: "unreadable image: more than 20 texts are refused"}
+        assert refusals(texts) == expected[count]
+
+
+def test_many_scans_of_a_large_image_are_refused_at_once(serve):
+    file = io.BytesIO()
+    Image.new("L", (8900, 8900), 90).save(file, "JPEG", progressive=True)
+    content = with_scans(file.getvalue(), 295)
+    started = time.process_time()
+    image, problem = serve(content)
+    assert time.process_time() - started < 1
+    assert problem == b"unreadable image: 300 scans of 8900 x 8900 pixels are refused"
+
+
 def test_an_orientation_in_xmp_alone_is_not_followed(serve, tmp_path):
     """Browsers pass over it; Pillow does not, and neither over EXIF behind PNG's pixels."""
     xmp = b"http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation='6' tiff:Orientation=\"6\"/>"
@@ -145,7 +202,7 @@ def test_an_orientation_in_xmp_alone_is_not_followed(serve, tmp_path):
     ):
         assert image_forms.shown(content).shape == (36, 24, 3)
         (tmp_path / "a").write_bytes(content)
-        assert to_image(tmp_path / "a").shape == serve(content).shape == (24, 36, 3)
+        assert to_image(tmp_path / "a").shape == serve(content)[0].shape == (24, 36, 3)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "loop", "dangling link", "pipe"])

@@ -1,0 +1,183 @@
+"""Asks a server for detections, by gRPC or REST, as TensorFlow Serving speaks them.
+
+client = Client("grpc://localhost:8500/detector")  # or "http://localhost:8501/v1/models/detector"
+for found in client.detect(["a.jpg", "b.png"]):
+    print(found)
+"""
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import random
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_frcnn.models.detections import ImageDetections
+
+_SIGNATURE, _INPUT = "serve_bytes", "image_bytes"
+_OUTPUTS = (
+    *("detection_boxes_pixels", "detection_scores", "detection_classes"),
+    *("detection_class_names", "num_detections", "status"),
+)
+_FORMS = "grpc://host:port/model or http(s)://host:port/v1/models/model"
+_FIRST_PAUSE = 0.25  # seconds before the first repetition; doubled for each further one
+
+
+class Client:
+    """Sends image files to a served detector, each in a request of its own.
+
+    A request is repeated if the server is away or busy, or does not answer in time.
+
+    Args:
+        server: ``grpc://host:port/model`` or ``http(s)://host:port/v1/models/model``.
+        timeout: seconds after which a request is given up.
+        retries: how often a request is repeated.
+        concurrency: how many requests are under way at once.
+
+    Raises:
+        ValueError: If ``server`` has another form.
+    """
+
+    def __init__(self, server: str, timeout: float = 30.0, retries: int = 3, concurrency: int = 4):
+        self._server, self._timeout, self._retries = server, timeout, retries
+        self._concurrency = concurrency
+        self._ask, self._close = _transport(server)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._close()
+
+    def detect(
+        self, images: Iterable[str | os.PathLike | bytes]
+    ) -> Iterator[ImageDetections | ValueError]:
+        """Detects objects on images.
+
+        Args:
+            images: names of JPEG and PNG files, or their contents.
+
+        Yields:
+            For each image, in order, its detections; or an error with a sentence that says why the
+            image cannot be read.
+
+        Raises:
+            ValueError: If the server cannot be asked, refuses a request, or keeps failing.
+        """
+        pool = ThreadPoolExecutor(self._concurrency)
+        try:
+            yield from pool.map(self._detect_one, images)
+        finally:  # also if the caller stops iterating
+            pool.shutdown(cancel_futures=True)
+
+    def _detect_one(self, image):
+        name = "an image" if isinstance(image, bytes) else str(image)
+        try:
+            content = image if isinstance(image, bytes) else Path(image).read_bytes()
+        except OSError as error:
+            return ValueError(f"{name}: unreadable image: {error.strerror}")
+        answer = self._patiently(content, name)
+        status = answer["status"]
+        return ValueError(f"{name}: {status}") if status else _detections(answer, image)
+
+    def _patiently(self, content: bytes, name: str) -> Mapping[str, Any]:
+        for number in range(1 + self._retries):
+            if number:
+                time.sleep(_FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5))
+            try:
+                return self._ask(content, self._timeout)
+            except _Failure as error:
+                failure = error
+                if not error.is_passing:
+                    break
+        raise ValueError(f"{self._server} has not answered for {name}: {failure}")
+
+
+class _Failure(Exception):
+    """A request without an answer. ``is_passing`` says whether it may succeed later."""
+
+    def __init__(self, reason: Any, is_passing: bool):
+        super().__init__(str(reason))
+        self.is_passing = is_passing
+
+
+def _transport(server: str) -> tuple[Callable, Callable[[], None]]:
+    """Returns a function that sends a file and returns its answer, and one that closes."""
+    url = urllib.parse.urlsplit(server)
+    path = url.path.strip("/")
+    if url.scheme == "grpc" and url.netloc and path and "/" not in path:
+        return _grpc(url.netloc, path)
+    if url.scheme in ("http", "https") and url.netloc and path:
+        return _rest(f"{server.rstrip('/')}:predict"), lambda: None
+    raise ValueError(f"the server must be {_FORMS}. Received: {server!r}")
+
+
+def _grpc(target: str, model: str) -> tuple[Callable, Callable[[], None]]:
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    channel = grpc.insecure_channel(target)
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    passing = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def ask(content, timeout):
+        request = predict_pb2.PredictRequest(output_filter=_OUTPUTS)
+        request.model_spec.name, request.model_spec.signature_name = model, _SIGNATURE
+        request.inputs[_INPUT].CopyFrom(tf.make_tensor_proto([content]))
+        try:
+            outputs = stub.Predict(request, timeout).outputs
+        except grpc.RpcError as error:
+            raise _Failure(error.details(), error.code() in passing) from error
+        answer = {name: tf.make_ndarray(outputs[name])[0] for name in _OUTPUTS}
+        answer["status"] = answer["status"].decode()
+        names = [name.decode() for name in answer["detection_class_names"]]
+        return answer | {"detection_class_names": names}
+
+    return ask, channel.close
+
+
+def _rest(url: str) -> Callable:
+    def ask(content, timeout):
+        instance = {_INPUT: {"b64": base64.b64encode(content).decode()}}
+        body = json.dumps({"signature_name": _SIGNATURE, "instances": [instance]}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return json.load(response)["predictions"][0]
+        except urllib.error.HTTPError as error:
+            reason = error.reason
+            with contextlib.suppress(ValueError, LookupError, TypeError):
+                reason = json.load(error)["error"]
+            raise _Failure(reason, error.code in (429, 503, 504)) from error
+        except (OSError, http.client.HTTPException) as error:  # away, or not in time
+            raise _Failure(getattr(error, "reason", error), is_passing=True) from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise _Failure("the answer has another form", is_passing=False) from error
+
+    return ask
+
+
+def _detections(answer: Mapping[str, Any], image: Any) -> ImageDetections:
+    count = int(answer["num_detections"])
+    labels = np.array(answer["detection_classes"][:count], np.int32) - 1
+    class_names = [""] * (1 + max(labels, default=-1))  # of other classes nothing is known
+    for label, name in zip(labels, answer["detection_class_names"], strict=False):
+        class_names[label] = name
+    return ImageDetections(
+        np.array(answer["detection_boxes_pixels"][:count], np.float32).reshape(-1, 4),
+        np.array(answer["detection_scores"][:count], np.float32),
+        labels,
+        tuple(class_names),
+        None if isinstance(image, bytes) else image,
+    )
