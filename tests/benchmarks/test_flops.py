@@ -40,6 +40,8 @@ def detector(vgg16):
     rpn_head.build((None, None, None, 512))
     box_head = SimpleNamespace(
         stage=None,
+        convs=[],
+        pooled_shape=(7, 7, 512),
         hidden=[layer(25088, 4096), layer(4096, 4096)],
         classes=layer(4096, 21),
         boxes=layer(4096, 84),
