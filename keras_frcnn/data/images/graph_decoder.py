@@ -142,7 +142,8 @@ def _segment(data: tf.Tensor, offset: tf.Tensor) -> _Block:
     is_last |= offset >= tf.size(data, tf.int64)
     end = tf.where(is_alone, offset + 2, offset + 2 + size)
     end = tf.where(is_fill, offset + 1, end)
-    ahead = tf.argmax(data[offset : offset + _MAX_STRAY_BYTES] == _FILL)
+    is_fill_byte = data[offset : offset + _MAX_STRAY_BYTES] == _FILL
+    ahead = tf.argmax(tf.concat([is_fill_byte, [False]], 0))  # at the end there are no bytes
     end = tf.where(is_stray, offset + tf.maximum(ahead, 1), end)
     is_exif = ~is_stray & ~is_last & (marker == _APP1) & _has(data, offset + 4, exif.PREFIX)
     return (offset + 4) * tf.cast(~is_last, tf.int64), end, is_exif

@@ -161,7 +161,8 @@ def test_a_file_that_takes_too_long_for_its_size_is_refused(serve, tmp_path, mon
         try:
             to_image(path)
         except ValueError as error:
-            assert str(error).removeprefix(f"{path}: ").replace("22 texts, ", "") == problem
+            words = str(error).removeprefix(f"{path}: ")
+            assert words.replace("22 texts, more than 20 are", "more than 20 texts are") == problem
         else:
             assert not problem
         return problem
@@ -258,5 +259,6 @@ def test_nothing_in_a_served_graph_is_sliced_backwards():
     for nodes in (graph.node, *(body.node_def for body in graph.library.function)):
         values = {node.name: node.attr["value"].tensor for node in nodes if node.op == "Const"}
         names = [node.input[3].partition(":")[0] for node in nodes if node.op == "StridedSlice"]
-        steps += [tf.make_ndarray(values[name]).min() for name in names if name in values]
+        arrays = [tf.make_ndarray(values[name]) for name in names if name in values]
+        steps += [array.min() for array in arrays if array.size]
     assert len(steps) > 5 and min(steps) > 0

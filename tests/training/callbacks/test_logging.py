@@ -65,7 +65,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(log_every, config, train, tmp_pa
         train(settings)
     message = str(caught.value)
     assert message.startswith("Training stopped: ")
-    assert " loss are not finite between steps 1 and " in message
+    assert " loss are not finite at step 2. The first is " in message
     assert message.endswith(
         "--gradient_clip_norm above 0: the same command with another value starts again"
     )
