@@ -433,6 +433,7 @@ def test_what_base_refuses_is_shown(refusal):
 
 
 ALL_COMMANDS = [importlib.import_module(module).COMMAND for module, _ in COMMANDS.values()]
+WITHOUT_OUTPUT_DIR = ("propose", "compact", "status", "replay")
 OUTPUTS = [
     (command, option)
     for command in ALL_COMMANDS
@@ -443,11 +444,13 @@ OUTPUTS = [
 
 def test_every_flag_for_an_output_is_known():
     assert {(command.name, option.name) for command, option in OUTPUTS} == {
-        *((command.name, "output_dir") for command in ALL_COMMANDS if command.name != "propose"),
+        *((name, "output_dir") for name in COMMANDS if name not in WITHOUT_OUTPUT_DIR),
         ("train", "dry_run_file"),
         ("evaluate", "tensorboard"),
         ("check-data", "fix"),
         ("propose", "output_file"),
+        ("compact", "output_file"),
+        ("replay", "tensors_file"),
     }
 
 
@@ -462,7 +465,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_else(
 
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "a.npz"
-    required = [f"--{o.name}=x" for o in command.options if o.required and o is not option]
+    required = [f"--{o.name}=1" for o in command.options if o.required and o is not option]
     assert refusal(*required, f"--{option.name}={path}", command=command, base=base) == (
         f"--{option.name} must be a {option.output} that can be written to. "
         f"Received: {path} ({tmp_path}/file: Not a directory)"
@@ -642,7 +645,8 @@ def test_help_shows_every_flag_with_type_default_and_choices():
         assert sum(line.startswith(f"  --{name}  (") for line in lines) == 1, name
     assert "  --dry_run  (true or false; default false)" in lines
     assert "  --pool_size  (a positive integer; default 7)" in lines
-    assert "  --roi_pooling  (one of max, align; default max)" in lines
+    choices = "one of max, align; default max; align with a feature pyramid"
+    assert f"  --roi_pooling  ({choices})" in lines
     assert "  --classes_file  (a string; default empty)" in lines
     forms = "one or more of voc, coco, tfrecord, tfds, yolo, folder, separated by commas"
     assert f"  --dataset  ({forms}; default voc)" in lines

@@ -280,14 +280,14 @@ def test_a_second_signal_does_not_lose_what_was_found(
     for name in "ab":
         make_image(f"x/{name}.png")
     read_images.stop_at = "b.png"
-    write = detect._write
+    write = detect.write_results
 
     def interrupted(*args):
         if read_images.names:
             os.kill(os.getpid(), signal.SIGINT)
         write(*args)
 
-    monkeypatch.setattr(detect, "_write", interrupted)
+    monkeypatch.setattr(detect, "write_results", interrupted)
     stopped(run, "x")
     results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
     assert [image["drawing"] for image in results["images"]] == ["a.png"]

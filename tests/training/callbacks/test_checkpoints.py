@@ -34,8 +34,9 @@ def train(clock, monkeypatch, tmp_path):
         saved.append(model.step)
         clock.now += 7
 
-    saved, model = [], SimpleNamespace(
-        step=0, stop_training=False, optimizer=None, trainable_weights=[]
+    saved, model = (
+        [],
+        SimpleNamespace(step=0, stop_training=False, optimizer=None, trainable_weights=[]),
     )
     monkeypatch.setattr(checkpoint, "save", save)
     monkeypatch.setattr(checkpoints.divergence, "check_weights", lambda model, folder: None)
