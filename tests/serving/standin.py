@@ -55,7 +55,7 @@ class Version:
         return response
 
     def run(self, signature, inputs):
-        """Runs a signature on arrays, which may have any shape: a session does not compare it."""
+        """Runs a signature on arrays."""
         definition = self._signatures[signature]
         if inputs.keys() != definition.inputs.keys() - definition.defaults.keys():
             inputs = {
