@@ -173,12 +173,14 @@ class RoIHead(keras.layers.Layer):
         use_xla = self.poolings[0].supports_jit
         widths = [num_rois] * len(levels) if use_xla else tf.unstack(tf.reduce_max(counts, axis=0))
         parts = []
-        for start, width, pooling, level in zip(
-            tf.unstack(starts, num=len(levels), axis=1), widths, self.poolings, levels, strict=True
+        for number, (width, pooling, level) in enumerate(
+            zip(widths, self.poolings, levels, strict=True)
         ):
-            # Where an image has fewer, regions of other levels follow, which nothing reads.
-            places = tf.minimum(start[:, tf.newaxis] + tf.range(width), num_rois - 1)
+            places = tf.minimum(starts[:, number, tf.newaxis] + tf.range(width), num_rois - 1)
             own = tf.gather(rois, tf.gather(order, places, batch_dims=1), batch_dims=1)
+            # Where an image has fewer, zero boxes follow, whose features nothing reads.
+            is_own = tf.range(width) < counts[:, number, tf.newaxis]
+            own = tf.where(is_own[..., tf.newaxis], own, 0.0)
             parts.append(pooling(level.features, own, level.shape))
         shift = tf.cumsum(tf.stack(widths), exclusive=True) - starts
         place = tf.argsort(order, axis=1) + tf.gather(shift, chosen, batch_dims=1)
