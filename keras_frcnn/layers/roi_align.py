@@ -126,10 +126,10 @@ class RoIAlign(keras.layers.Layer):
                 of_columns[:, :, tf.newaxis, :, tf.newaxis, :]
             )
 
-        image = tf.range(batch_size)[:, tf.newaxis, tf.newaxis, tf.newaxis]
-        rows, columns = pairs((image * h + of_bins(cells, 0)) * w, of_bins(cells, 1))
+        rows, columns = pairs(of_bins(cells, 0) * w, of_bins(cells, 1))
         row_weights, column_weights = pairs(of_bins(weights, 0), of_bins(weights, 1))
-        values = tf.gather(tf.reshape(features, [batch_size * h * w, -1]), rows + columns)
+        flat = tf.reshape(features, [batch_size, h * w, features.shape[-1]])
+        values = tf.gather(flat, rows + columns, batch_dims=1)
         return tf.einsum("brpqyx,brpqyxc->brpqc", row_weights * column_weights, values)
 
     def _by_crops(self, features, first, last, feature_shape):

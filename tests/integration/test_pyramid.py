@@ -16,7 +16,7 @@ from tests import fakes
 def settings(tmp_path_factory):
     """Settings of runs of a step or two on small images; without their ``output_dir``."""
     folder = tmp_path_factory.mktemp("shapes")
-    data_dir = shapes.make(folder, 3, 1, 1, shorter_side=(64, 72), longer_side=(80, 96))
+    data_dir = shapes.make(folder, 5, 2, 1, shorter_side=(64, 72), longer_side=(80, 96))
     return fakes.SMALL_FPN.replace(
         data_dir=str(data_dir),
         train_split=("train",),
@@ -74,7 +74,7 @@ def test_the_commands_take_it(runs, settings, tmp_path, capsys):
         assert anchor_fit.main([*data, *flags]) == 0
     assert (out["served"] / "1" / "saved_model.pb").is_file()
     images = json.loads((out["explained"] / "explanations.json").read_text(encoding="utf-8"))
-    assert len(images["images"]) == 2
+    assert len(images["images"]) == 5
     assert len(list(out["drawn"].glob("*_stages.jpg"))) == 1
     found = json.loads((out["anchors"] / "anchors.json").read_text(encoding="utf-8"))
     assert found["chosen"]["scales"] == [[32], [64], [128], [256], [512]]
