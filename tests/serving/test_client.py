@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ def server(pencil_dir, tmp_path_factory):
 @pytest.fixture
 def address(server):
     """Returns a function that gives the server's address in a form, and makes it sound again."""
+    while server.num_active:  # requests that the test before gave up
+        time.sleep(0.01)
     server.failures, server.delay, server.most_active = 0, 0.0, 0
 
     def address(form, model="detector"):
@@ -120,7 +123,7 @@ def test_requests_under_way_are_bounded(address, server):
     server.delay = 0.2  # so that they overlap, also on a busy machine
     with Client(address("grpc"), concurrency=3) as client:
         assert len(list(client.detect([file(9, 9)] * 12))) == 12
-    assert 2 <= server.most_active <= 3
+    assert server.most_active == 3
 
 
 def test_a_caller_that_stops_leaves_no_thread(address, server):
