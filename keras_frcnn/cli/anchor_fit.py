@@ -98,10 +98,13 @@ def main(argv: list[str] | None = None) -> int:
         backbone = backbones.make(config.backbone)
         levels = backbone.strides, backbone.level_shapes
         result = fit(dataset, config, *levels, options.num_scales, options.num_ratios)
-        report.print_fit(result, console)
+        path = Path(options.output_dir) / "anchors.json"
+        try:
+            if options.output_dir:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                report.write_json(result, path)
+        finally:  # printed last, since a pipe may be closed, but also if it cannot be written
+            report.print_fit(result, console)
         if options.output_dir:
-            folder = Path(options.output_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            report.write_json(result, folder / "anchors.json")
-            say(f"Written: {folder}/anchors.json")
+            say(f"Written: {path}")
     return 1 if result.kinds[result.training]["share_50"] < options.min_coverage else 0

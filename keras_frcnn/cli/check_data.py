@@ -90,14 +90,17 @@ def main(argv: list[str] | None = None) -> int:
         asked = given_settings(COMMAND, argv)
         load = functools.partial(load_tensorflow, names_devices=False)
         report = checks.check(config, options.near, options.allow, asked, before_decoding=load)
-        check_report.print_report(report, console)
+        try:
+            if options.output_dir:
+                folder.mkdir(parents=True, exist_ok=True)
+                check_report.write_json(report, folder / "check.json")
+                page.write(report, folder / "check.html")
+            changes = fix.write(report, options.fix) if options.fix else []
+        finally:  # printed last, since a pipe may be closed, but also if nothing can be written
+            check_report.print_report(report, console)
         if options.output_dir:
-            folder.mkdir(parents=True, exist_ok=True)
-            check_report.write_json(report, folder / "check.json")
-            page.write(report, folder / "check.html")
             say(f"Written: {folder}/check.json, {folder}/check.html")
         if options.fix:
-            changes = fix.write(report, options.fix)
             say(f"Corrected copy: {options.fix}, {len(changes)} changes, all in {fix.CHANGES}")
             for line in changes[:_SHOWN_CHANGES]:
                 say(f"  {line}")

@@ -178,9 +178,12 @@ def _evaluate_model(config, options):
         detections, proposals = detect_dataset(model, dataset, config, callbacks=[callback])
 
     folder, truth = Path(options.output_dir), ground_truth.of_dataset(dataset, metric)
-    found, names = to_table(detections, truth), []
-    folder.mkdir(parents=True, exist_ok=True)
-    coco_files.write(folder / inputs.DETECTIONS, found, truth)
+    found, names, unwritten = to_table(detections, truth), [], None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        coco_files.write(folder / inputs.DETECTIONS, found, truth)
+    except OSError as error:  # such as a full disk: the results are printed all the same
+        unwritten = error
     if is_measured:
         summary = _summarize(
             *(truth, found, metric, config, options),
@@ -189,6 +192,8 @@ def _evaluate_model(config, options):
         )
         names = _report(summary, options.checkpoint, folder, console)
         _write_scalars(summary, options.tensorboard or folder, int(model.step))
+    if unwritten:
+        raise unwritten
     names.append(inputs.DETECTIONS)
     if has_voc_files:
         voc_files.write_voc(folder / "voc", detections, *voc_names)
@@ -261,10 +266,12 @@ def _compare(config, options):
     comparison = compare(
         tuple(options.compare), *summaries, options.resamples, config.seed, with_progress
     )
-    if options.output_dir:
-        load_tensorflow(names_devices=False)
-        names = result_files.write_comparison(comparison, options.output_dir)
-    comparison_tables.print_comparison(comparison, console)
+    try:
+        if options.output_dir:
+            load_tensorflow(names_devices=False)
+            names = result_files.write_comparison(comparison, options.output_dir)
+    finally:
+        comparison_tables.print_comparison(comparison, console)
     if options.output_dir:
         comparison_page.write(comparison, Path(options.output_dir) / comparison_page.FILE)
         _say_where(options.output_dir, [*names, comparison_page.FILE])
@@ -303,8 +310,10 @@ def _report(summary, subject, folder, console):
     from keras_frcnn.evaluation.report import console_tables, result_files
     from keras_frcnn.evaluation.report.pages import evaluation_page
 
-    names = result_files.write_evaluation(summary, folder) if folder else []
-    console_tables.print_summary(summary, console)
+    try:
+        names = result_files.write_evaluation(summary, folder) if folder else []
+    finally:  # printed last, since a pipe may be closed, but also if nothing can be written
+        console_tables.print_summary(summary, console)
     if not folder:
         return []
     evaluation_page.write(summary, folder / evaluation_page.FILE, subject)
@@ -335,6 +344,8 @@ def _base(options: SimpleNamespace) -> Config:
     if options.detections_only and not options.checkpoint:
         raise ValueError("--detections_only needs --checkpoint, a model that detects")
     if options.detections:
+        if not Path(options.detections).exists():
+            raise ValueError(f"there is no file or folder of results {options.detections}")
         return Config()
     if options.compare:
         runs = [inputs.locate(name).run for name in options.compare]

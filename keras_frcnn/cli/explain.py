@@ -125,8 +125,10 @@ def main(argv: list[str] | None = None) -> int:
         images = list(with_progress(images, "Explaining", len(dataset.records)))
         folder = Path(options.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        report.write_json(images, class_names, folder / "explanations.json")
-        report.print_table(images, class_names, Console())
+        try:
+            report.write_json(images, class_names, folder / "explanations.json")
+        finally:  # printed last, since a pipe may be closed, but also if nothing can be written
+            report.print_table(images, class_names, Console())
         shown = images
         if not options.image_ids:
             shown = sorted(images, key=lambda image: -image.num_lost)[: options.num_images]

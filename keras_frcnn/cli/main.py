@@ -6,6 +6,7 @@ Nothing here imports TensorFlow, so that help and error messages appear at once.
 import importlib
 import sys
 
+import keras_frcnn
 from keras_frcnn.cli.command import Command, user_errors
 from keras_frcnn.config import package_flagfiles
 from keras_frcnn.config.flagfile import nearest
@@ -50,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
         with user_errors(Command("help", __doc__)):
             say(_overview())
         return 0
+    if argv[0] == "--version":
+        say(keras_frcnn.__version__)
+        return 0
     name, *flags = argv
     if name not in COMMANDS:
         hint = nearest(name, COMMANDS, "{}")
@@ -65,6 +69,7 @@ def _overview() -> str:
     lines += [f"  {name:<16} {summary}" for name, (_, summary) in COMMANDS.items()]
     lines += ["", f"Flagfiles of the package: {package_flagfiles.summary()}"]
     lines += ["", "keras-frcnn <command> --help lists the flags of a command."]
+    lines += ["keras-frcnn --version prints the version."]
     return "\n".join(lines)
 
 

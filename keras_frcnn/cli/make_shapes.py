@@ -6,7 +6,7 @@ Examples:
 """
 
 from keras_frcnn.cli.command import Command, parse, user_errors
-from keras_frcnn.config.setting import Option
+from keras_frcnn.config.setting import NOT_NEGATIVE, Option
 from keras_frcnn.console import say
 
 COMMAND = Command(
@@ -21,10 +21,16 @@ COMMAND = Command(
             required=True,
             output="folder",
         ),
-        Option("num_train", int, 200, "Number of images to train on."),
-        Option("num_val", int, 40, "Number of images to choose the best checkpoint on."),
-        Option("num_test", int, 40, "Number of images to evaluate on."),
-        Option("seed", int, 0, "The same seed gives the same images."),
+        Option("num_train", int, 200, "Number of images to train on.", limits=NOT_NEGATIVE),
+        Option(
+            "num_val",
+            int,
+            40,
+            "Number of images to choose the best checkpoint on.",
+            limits=NOT_NEGATIVE,
+        ),
+        Option("num_test", int, 40, "Number of images to evaluate on.", limits=NOT_NEGATIVE),
+        Option("seed", int, 0, "The same seed gives the same images.", limits=NOT_NEGATIVE),
     ),
     settings=(),
 )

@@ -18,7 +18,7 @@ from keras_frcnn.cli.command import Command, parse, user_errors
 from keras_frcnn.cli.output import print_notes
 from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
-from keras_frcnn.config.setting import Option
+from keras_frcnn.config.setting import POSITIVE, Option
 from keras_frcnn.console import Console, say
 
 if TYPE_CHECKING:
@@ -40,7 +40,13 @@ COMMAND = Command(
     __doc__,
     options=(
         OUTPUT_DIR,
-        Option("shard_megabytes", int, 128, "Approximate size of a file, in millions of bytes."),
+        Option(
+            "shard_megabytes",
+            int,
+            128,
+            "Approximate size of a file, in millions of bytes.",
+            limits=POSITIVE,
+        ),
     ),
     settings=SETTINGS,
 )

@@ -4,15 +4,28 @@
 with a function ``read(source) -> Reading``, and one line in ``config.DATASETS``.
 """
 
+import contextlib
 import dataclasses
 import importlib
+import pathlib
+from collections.abc import Iterator
 from types import ModuleType
 
-from keras_frcnn.config import DATASETS, Config
+from keras_frcnn.config import DATASETS, Config, DataSource
 from keras_frcnn.data import class_names as classes
 from keras_frcnn.data import joining, train_images
 from keras_frcnn.data.dataset import Dataset, check
-from keras_frcnn.data.problems import invalid
+from keras_frcnn.data.problems import DataError, invalid
+
+_SIGNS = {
+    "voc": ("ImageSets/Main", "*/ImageSets/Main"),
+    "yolo": ("data.yaml", "data.yml"),
+    "tfrecord": ("*.tfrecord*",),
+    "coco": ("*.json", "*/*.json"),
+    "folder": ("*.xml", "*/*.xml"),
+}
+"""What a folder of each format holds, for messages about folders that cannot be read. The first one
+that fits counts."""
 
 
 def load(
@@ -52,7 +65,9 @@ def load(
     for source in sources:
         reader = reader_of(source.dataset)
         read = reader.read if images else reader_of("coco").read_truth
-        dataset = read(source).settle(source)
+        with naming_format(source):
+            reading = read(source)
+        dataset = reading.settle(source)
         for record in dataset.records:
             check(record, dataset.class_names)
         class_names = classes.choose(class_names, config.classes_file, dataset.class_names)
@@ -75,6 +90,21 @@ def load_train(
     The arguments are those of ``load``. The class names are those of the whole split.
     """
     return train_images.choose(load(config, config.train_split, class_names, strict=strict), config)
+
+
+@contextlib.contextmanager
+def naming_format(source: DataSource) -> Iterator[None]:
+    """Adds to a ``DataError`` which other format the folder of a source looks like, if any."""
+    try:
+        yield
+    except DataError as error:
+        root = pathlib.Path(source.data_dir)
+        likely = (name for name, signs in _SIGNS.items() if any(any(root.glob(s)) for s in signs))
+        likely = next(likely, source.dataset)
+        if source.dataset in (likely, "tfds"):
+            raise
+        words = f"{error}. The folder looks like --dataset={likely}"
+        raise DataError(*error.problems, message=words) from error
 
 
 def reader_of(dataset: str) -> ModuleType:

@@ -202,8 +202,10 @@ def load_weights(model: "FasterRCNN", path: str | os.PathLike) -> None:
 def _read(path) -> _Content:
     file = shipped.find(path)
     if not file.is_file():
-        is_like_a_name = file.parts == (file.stem,)
-        hint = f". Detectors of the package: {', '.join(shipped.names())}" * is_like_a_name
+        found = ", ".join(sorted(one.name for one in Path(path).glob("*.keras")))
+        hint = f". The folder holds {found}: name one of them" if found else ""
+        if not hint and file.parts == (file.stem,):
+            hint = f". Detectors of the package: {', '.join(shipped.names())}"
         raise ValueError(f"There is no checkpoint {path}{hint}")
     try:
         values = _model_config(file)

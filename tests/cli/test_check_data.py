@@ -1,9 +1,14 @@
 """``keras-frcnn check-data``: its exit codes for CI, and what it writes."""
 
+import errno
 import json
+import os
+import signal
+import sys
 
 import pytest
 
+from keras_frcnn import files
 from keras_frcnn.cli import check_data as cli
 from keras_frcnn.inspection.check_data import checks
 from tests.data.conftest import VocFolder, YoloFolder
@@ -86,6 +91,31 @@ def test_what_is_asked_for_is_written(folder, capsys, tmp_path):
     assert (fixed / "Annotations" / "b.xml").is_file()
     text = capsys.readouterr().out
     assert "1 changes" in text and "  Annotations/b.xml: object 1 (cat) dropped" in text
+
+
+def test_files_and_output_do_not_depend_on_each_other(folder, capsys, tmp_path, monkeypatch):
+    flags = (f"--output_dir={tmp_path}/check", f"--fix={tmp_path}/mended")
+    with monkeypatch.context() as patch:
+        closed, writing = os.pipe()  # as in check-data | head
+        os.close(closed)
+        with open(writing, "w", buffering=1) as pipe:
+            patch.setattr(sys, "stdout", pipe)
+            with pytest.raises(SystemExit) as caught:
+                _main(folder, *flags)
+    assert caught.value.code == 128 + signal.SIGPIPE
+    assert sorted(p.name for p in (tmp_path / "check").iterdir()) == ["check.html", "check.json"]
+    assert (tmp_path / "mended" / "Annotations" / "a.xml").exists()
+
+    def fill_the_disk(path, *args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(files, "write_text", fill_the_disk)
+    with pytest.raises(SystemExit) as caught:
+        _main(folder, flags[0])
+    output = capsys.readouterr()
+    assert caught.value.code == 2 and output.out.endswith("0 problems in 1 image.\n")
+    message = f"keras-frcnn check-data: {tmp_path}/check/check.json cannot be read or written: No "
+    assert output.err.startswith(message)
 
 
 def test_data_that_cannot_be_mended_are_refused_before_they_are_checked(

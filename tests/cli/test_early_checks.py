@@ -35,7 +35,9 @@ MISTAKES = [
     ("train", {"flagfile": "nonsense"}, "cannot read the flagfile 'nonsense'.* voc07, "),
     ("train", _RUN | {"data_dir": "no"}, _NO_FOLDER),
     ("train", _RUN | {"data_dir": "no", "dry_run": "true"}, _NO_FOLDER),
-    ("train", _RUN | {"train_split": "none"}, _NO_SPLIT),
+    ("train", _RUN | {"data_dir": "{out}/yolo"}, "Annotations/.* looks like --dataset=yolo$"),
+    ("train", _RUN | {"dataset": "coco"}, "a .json file. .* looks like --dataset=voc$"),
+    ("train", _RUN | {"train_split": "none"}, f"Received: {_NO_SPLIT}$"),
     ("train", _RUN | {"eval_split": "none"}, _NO_SPLIT),
     ("train", _DATA | _FILE, _NOT_A_FOLDER),
     ("train", _RUN | {"start_checkpoint": "no.keras"}, f"--start_checkpoint {_NO_FILE}"),
@@ -50,7 +52,12 @@ MISTAKES = [
     ("evaluate", _MODEL | {"eval_split": "none"}, _NO_SPLIT),
     ("evaluate", _MODEL | _FILE, _NOT_A_FOLDER),
     ("evaluate", _MODEL | {"test_proposals": "no.npz"}, f"--test_proposals {_NO_FILE}"),
-    ("evaluate", _DATA | {"detections": "no.json"}, "no.json"),
+    ("evaluate", {"checkpoint": "{out}"}, "The folder holds good.keras: name one of them"),
+    (
+        "evaluate",
+        _DATA | {"detections": "no.json"},
+        "there is no file or folder of results no.json",
+    ),
     ("evaluate", {"compare": "no,nowhere"}, "there is no file or folder of results no"),
     ("detect", {"checkpoint": "no.keras"} | _IMAGES | _NEW, _NO_CHECKPOINT),
     ("detect", {"checkpoint": "{out}/good.keras", "images": "no.jpg"} | _NEW, _NO_IMAGE),
@@ -67,13 +74,16 @@ MISTAKES = [
     ("visualize", _DATA | _NEW | {"image_ids": "none"}, "--image_ids must be among"),
     ("visualize", _DATA | _FILE, _NOT_A_FOLDER),
     ("check-data", {"data_dir": "no"}, _NO_FOLDER),
+    ("check-data", {"data_dir": "{out}/yolo"}, "Annotations/.* looks like --dataset=yolo$"),
     ("check-data", _DATA | {"train_split": "none"}, _NO_SPLIT),
     ("check-data", _DATA | _FILE, _NOT_A_FOLDER),
     ("check-data", _DATA | {"fix": "{out}/served"}, "fix must be a new or empty folder"),
     ("anchor-fit", {"data_dir": "no"}, _NO_FOLDER),
     ("anchor-fit", _DATA | {"train_split": "none"}, _NO_SPLIT),
     ("anchor-fit", _DATA | _FILE, _NOT_A_FOLDER),
+    ("make-shapes", _NEW | {"num_train": "-3"}, "--num_train must be an integer of at least 0"),
     ("write-tfrecords", _DATA | _FULL, _NOT_EMPTY),
+    ("write-tfrecords", _DATA | _NEW | {"shard_megabytes": "0"}, "--shard_megabytes must be a pos"),
     ("write-tfrecords", {"data_dir": "no"} | _NEW, _NO_FOLDER),
     ("write-yolo", _DATA | _FULL, _NOT_EMPTY),
     ("write-yolo", _DATA | _NEW | {"train_split": "none"}, _NO_SPLIT),
@@ -113,9 +123,10 @@ def answers(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     data = shapes.make(out / "data", 2, 1, 1, shorter_side=(64, 72), longer_side=(80, 96))
     (out / "file").touch()
-    for folder in ("served/1", "done"):
+    for folder in ("served/1", "done", "yolo"):
         (out / folder).mkdir(parents=True)
     (out / "served/1/thesis.txt").touch()
+    (out / "yolo/data.yaml").touch()
     Image.new("RGB", (9, 9)).save(out / "served/a.jpg")
     settings = Config(data_dir=(str(data),), train_split=("train",), eval_split=("val",))
     write_settings(out / "good.keras", settings)

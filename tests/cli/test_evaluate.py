@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_frcnn import data
+from keras_frcnn import data, files
 from keras_frcnn.cli.evaluate import COMMAND, main
 from keras_frcnn.console import Console
 from keras_frcnn.data.writers import shapes
@@ -260,6 +260,20 @@ def test_results_are_safe_before_the_page_is_made(refusal, monkeypatch, tmp_path
     assert refusal() == f"{folder} cannot be read or written: No space left on device"
     for name in ("results.json", "detections.json"):
         assert json.loads((folder / name).read_text())
+
+
+def test_results_are_printed_even_if_nothing_can_be_written(run, tmp_path, monkeypatch, capsys):
+    def fail(path, *args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(files, "write_text", fail)
+    with pytest.raises(SystemExit) as caught:
+        main([f"--checkpoint={run[0] / 'best.keras'}", f"--output_dir={tmp_path}"])
+    assert caught.value.code == 2
+    output = capsys.readouterr()
+    assert "PASCAL VOC metric, IoU >= 0.5; 2 images" in output.out
+    message = f"keras-frcnn evaluate: {tmp_path}/results.json cannot be read or written: No space"
+    assert message in output.err and "Traceback" not in output.err
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.01])

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import keras_frcnn
 from keras_frcnn.cli import main as cli
 from keras_frcnn.config.flags import SETTINGS
 
@@ -16,6 +17,11 @@ def test_keras_frcnn_lists_its_commands(argv, capsys):
     out = capsys.readouterr().out
     for name, (_, summary) in cli.COMMANDS.items():
         assert f"  {name:<16} {summary}" in out.splitlines()
+
+
+def test_the_version_is_printed(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{keras_frcnn.__version__}\n"
 
 
 @pytest.mark.parametrize(

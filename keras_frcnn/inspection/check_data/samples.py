@@ -17,7 +17,7 @@ import numpy as np
 from keras_frcnn.config import Config, DataSource
 from keras_frcnn.console import with_progress
 from keras_frcnn.data import class_names as classes
-from keras_frcnn.data import joining, reader_of
+from keras_frcnn.data import joining, naming_format, reader_of
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import integrity
 from keras_frcnn.data.images.integrity import ImageFile
@@ -203,7 +203,8 @@ def _sources(
     list_splits = getattr(reader_of(train[0].dataset), "available_splits", None)
     is_default = config.eval_split == defaults.eval_split and len(config.dataset) == 1
     if is_default and "eval_split" not in asked and list_splits is not None:
-        missing = {*config.eval_split} - {*list_splits(train[0].data_dir)}
+        with naming_format(train[0]):
+            missing = {*config.eval_split} - {*list_splits(train[0].data_dir)}
         if missing and not train[0].split:
             words = "only the training images are checked"
             remarks.append(f"no image set {', '.join(missing)}: {words}")
@@ -231,7 +232,8 @@ def _is_annotation(path: Path) -> bool:
 
 
 def _read_part(source: DataSource, subset: str) -> _Part:
-    reading = reader_of(source.dataset).read(source)
+    with naming_format(source):
+        reading = reader_of(source.dataset).read(source)
     names = reading.class_names + reading.further_class_names
     root = Path(source.data_dir).resolve()
 
