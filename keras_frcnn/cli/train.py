@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         with run_lock.held(config.output_dir):
             _record_settings(config, options.continue_with)
-            _print_next_commands(trainer.train(config, console, data, started))
+            _print_next_commands(trainer.train(config, console, data, started), config)
     return 0
 
 
@@ -205,17 +205,18 @@ def _recorded(config):
     return parse(COMMAND, [f"--flagfile={path}", "--output_dir="])[0]
 
 
-def _print_next_commands(folder):
+def _print_next_commands(folder, config):
     title, path = "Best", folder / run_folder.BEST_CHECKPOINT
     if not path.exists():
         title, path = "Last", folder / run_folder.LAST_CHECKPOINT
     if not path.exists():  # the time was over before the first step
         return
     flag = f"--checkpoint={path}"
+    split = [] if config.is_evaluated else ["--eval_split=SPLIT"]
     say(
         f"\n{title} checkpoint: {path}"
         f"\nTensorBoard:     {shlex.join(['tensorboard', f'--logdir={folder}'])}"
-        f"\nEvaluate:        {command_line('evaluate', flag)}"
+        f"\nEvaluate:        {command_line('evaluate', flag, *split)}"
         f"\nDetect:          {command_line('detect', flag, '--images=IMAGE', '--output_dir=found')}"
         f"\nExport:          {command_line('export', flag, '--output_dir=saved_model')}"
     )

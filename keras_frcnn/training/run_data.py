@@ -10,6 +10,7 @@ from keras_frcnn.console import Console, plain
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import aspects_of
 from keras_frcnn.inspection import suitability
+from keras_frcnn.training import schemes
 
 RunData = tuple[Dataset, Dataset | None]
 """The training split, and the evaluation split; None if the run is not evaluated."""
@@ -88,9 +89,10 @@ def _print_contents(title, dataset, config, console):
 
 def _print_epochs(dataset, config, console):
     num_images = len(aspects_of(dataset.records, config))
-    for steps, batch_size in zip(config.phase_steps, config.phase_batch_sizes, strict=True):
+    for phase in schemes.phases(config):
+        steps, batch_size = phase.config.steps, phase.config.batch_size
         epochs = steps * batch_size / num_images
         console.print(
-            f"  {steps} steps of {batch_size} image{'s' if batch_size > 1 else ''}: "
+            f"  {phase.name and f'{phase.name}: '}{steps} steps of {batch_size} image{'s' if batch_size > 1 else ''}: "
             f"{epochs:.{1 if epochs >= 1 else 2}f} epochs of {num_images} images"
         )

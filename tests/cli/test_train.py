@@ -123,6 +123,7 @@ def test_the_next_commands_can_be_pasted(train, tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()[-4:]
     board, *commands = (shlex.split(line.partition(":")[2]) for line in lines)
     assert board == ["tensorboard", f"--logdir={run}"]
+    assert commands[0][-1] == "--eval_split=SPLIT"  # the run has none
     for command, words in zip((evaluate, detect, export), commands, strict=True):
         name = command.COMMAND.name
         assert words[:3] == ["python3", f"{name}.py", f"--checkpoint={run}/last.keras"]

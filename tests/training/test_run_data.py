@@ -111,7 +111,7 @@ def test_images_in_both_sets_and_limits_that_are_too_low_are_said(config):
         ({"steps": 1, "batch_size": 1}, ["1 steps of 1 image: 0.20 epochs of 5 images"]),
         (
             {"scheme": "unshared", "steps": 60, "alternating_batch_sizes": (1, 2, 1, 2)},
-            ["20 steps of 1 image: 4.0 epochs", "10 steps of 2 images: 4.0 epochs"],
+            ["step 1 of 2: 20 steps of 1 image: 4.0", "step 2 of 2: 10 steps of 2 images: 4.0"],
         ),
     ],
 )

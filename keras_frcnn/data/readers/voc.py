@@ -169,8 +169,8 @@ def _read_list(
     path: pathlib.Path, folder: pathlib.Path, finder: FileFinder, problems: list[Problem] | None
 ) -> list[str]:
     """Returns the names of the images in a list."""
-    lines = []
-    for line in read_lines(path):
+    written, lines = read_lines(path), []
+    for line in written:
         flagged = None if leads_out(line) else _FLAGGED.fullmatch(line)
         # The name of an image may end like a line of a list of one class: "photo 1".
         if not flagged or finder.of_stem(folder / "JPEGImages" / line, IMAGE_SUFFIXES):
@@ -178,7 +178,9 @@ def _read_list(
         elif flagged[2] != "-1":
             lines.append(flagged[1])
     if not lines:
-        raise invalid("a list of images", "an empty file", path, message="the split is empty")
+        message = "no image of the split has its class: all are marked -1"
+        message = message if written else "the split is empty"
+        raise invalid("a list of images", "no image", path, message=message)
     outside = [
         Problem(
             kind=ProblemKind.OUTSIDE_PATH,

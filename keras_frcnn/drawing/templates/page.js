@@ -13,13 +13,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const value = (row) => parseFloat(words(row).replaceAll(",", ""));
       const falling = head.getAttribute("aria-sort") === "ascending" ||
         (!head.hasAttribute("aria-sort") && head.classList.contains("number"));
-      const rows = [...table.tBodies[0].rows].sort((a, b) => {
-        if (!head.classList.contains("number")) return words(a).localeCompare(words(b));
-        return (isNaN(value(a)) ? -1e9 : value(a)) - (isNaN(value(b)) ? -1e9 : value(b));
-      });
+      const isNumber = head.classList.contains("number");
+      const all = [...table.tBodies[0].rows];
+      const rows = all.filter((row) => !isNumber || !isNaN(value(row))).sort((a, b) =>
+        isNumber ? value(a) - value(b) : words(a).localeCompare(words(b)));
+      if (falling) rows.reverse();
+      const others = all.filter((row) => !rows.includes(row));  // without a number: always last
       table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", falling ? "descending" : "ascending");
-      table.tBodies[0].append(...(falling ? rows.reverse() : rows));
+      table.tBodies[0].append(...rows, ...others);
     });
   });
 }

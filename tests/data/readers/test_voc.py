@@ -233,10 +233,13 @@ def test_wrong_folders_and_splits_are_named(voc_folder, tmp_path):
     folder = voc_folder().add("a").add("b", split="val")
     folder.line("cat_val", "a")
     folder.line("none", "")
+    folder.line("dog_val", "a -1")
     with pytest.raises(ValueError, match="none, train, val, cat_val. Received: 'test'"):
         _load(folder, ("train", "test"))
     with pytest.raises(ValueError, match="none.txt: the split is empty"):
         _load(folder, ("none",))
+    with pytest.raises(ValueError, match="dog_val.txt: no image of the split has its class"):
+        _load(folder, ("dog_val",))
     with pytest.raises(ValueError, match="expected one entry of image sets.* Received: none"):
         _load(folder, ())
     with pytest.raises(ValueError, match="data_dir is missing: give the folder of the data"):
