@@ -60,6 +60,8 @@ setup(
             "opencv-contrib-python-headless>=4.10,<6",
         ],
         "tfds": TFDS,
+        # Reads the weights files of torchvision's detectors, for import-detector.
+        "zoo": ["torch>=2.6", "safetensors>=0.4.5,<1"],
         # Selective Search and EdgeBoxes are in OpenCV's contrib modules alone.
         "proposals": ["opencv-contrib-python-headless>=4.10,<6"],
     },
