@@ -28,7 +28,7 @@ setup(
     ],
     package_dir={"keras_frcnn.configs": "configs"},
     # The templates are the markup, style and script of the HTML pages.
-    package_data={"": ["templates/*", "*.cfg", "detectors/*"]},
+    package_data={"": ["templates/*", "*.cfg", "detectors/*", "zoo.json"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",

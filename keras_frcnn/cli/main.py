@@ -31,6 +31,7 @@ COMMANDS = {
         "keras_frcnn.cli.import_detector",
         "Make a checkpoint from another project's weights.",
     ),
+    "zoo": ("keras_frcnn.cli.zoo", "List the detectors of other projects that have names."),
     "describe": ("keras_frcnn.cli.describe", "Say what a checkpoint holds."),
     "compact": ("keras_frcnn.cli.compact", "Write a small copy of a checkpoint, to share it."),
     "learning-curve": (

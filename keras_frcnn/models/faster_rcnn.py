@@ -40,8 +40,7 @@ class FasterRCNN(keras.Model):
             both stages share one.
         shorter_side, longer_side: ``detect`` scales images so that the shorter side has this many
             pixels, but the longer side no more than that. Defaults 600 and 1000.
-        resize_rounding: how the resized sides are rounded, "nearest" or "down"; see
-            ``transforms.target_shape``. Default "nearest".
+        resize_rounding: how sides are rounded; see ``transforms.target_shape``. Default "nearest".
         weight_decay: L2 as Caffe means it, ``weight_decay * w`` in the gradient. Default 5e-4.
         decay_biases: whether biases decay too. Default False.
         bias_lr_factor: how much faster biases learn than other weights. Default 2.
@@ -103,10 +102,8 @@ class FasterRCNN(keras.Model):
             "proposal_gradient": proposal_gradient,
             "seed": seed,
         }
-        # The settings that build_detector made the model from; None if it was composed from parts.
-        self.config = None
-        # Of an imported detector: its project, model, file, the file's SHA-256 and the licence.
-        self.origin = None
+        self.config = None  # what build_detector made the model from; None if composed from parts
+        self.origin = None  # of an imported detector: its project, model, file, SHA-256, licence
         self.backbone = backbone
         self.rpn = rpn
         self.roi_head = roi_head
@@ -158,8 +155,7 @@ class FasterRCNN(keras.Model):
             return Proposals.of_inputs(inputs)
         if predictions is None:
             predictions = self.rpn.predict(self.rpn_levels(inputs, levels))
-        shape, scale = inputs["image_shape"], resize_scale(inputs)
-        return self.rpn.propose(predictions, shape, scale, training)
+        return self.rpn.propose(predictions, inputs["image_shape"], resize_scale(inputs), training)
 
     def rpn_levels(self, inputs, levels=None):
         """Returns the RPN's feature levels: those of its own backbone if it has one, otherwise the
@@ -300,10 +296,9 @@ class FasterRCNN(keras.Model):
     def predict_step(self, data):
         """Returns detections and proposals of a batch, in pixels of the original images."""
         inputs = data[0] if isinstance(data, tuple) else data
-        answer = self(inputs)
         return {
             name: to_original(value, inputs) if name in ("boxes", "proposals") else value
-            for name, value in answer.items()
+            for name, value in self(inputs).items()
         }
 
     def propose_step(self, inputs, training=False):
@@ -375,12 +370,10 @@ class FasterRCNN(keras.Model):
             name: getattr(self, name) and keras.saving.serialize_keras_object(getattr(self, name))
             for name in ("backbone", "rpn", "roi_head", "rpn_backbone")
         }
-        config = {"format": FORMAT, "class_names": list(self.class_names), "parts": parts}
+        config = {"format": FORMAT, "class_names": list(self.class_names), "origin": self.origin}
         if self.config is not None:
             config["config"] = self.config.to_dict()
-        if self.origin is not None:
-            config["origin"] = dict(self.origin)
-        return {**config, **self._arguments, "name": self.name}
+        return {**config, "parts": parts, **self._arguments, "name": self.name}
 
     @classmethod
     def from_config(cls, config):
