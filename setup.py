@@ -28,7 +28,7 @@ setup(
     ],
     package_dir={"keras_frcnn.configs": "configs"},
     # The templates are the markup, style and script of the HTML pages.
-    package_data={"": ["templates/*", "*.cfg", "detectors/*"]},
+    package_data={"": ["templates/*", "*.cfg", "detectors/*", "zoo.json"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
@@ -60,6 +60,8 @@ setup(
             "opencv-contrib-python-headless>=4.10,<6",
         ],
         "tfds": TFDS,
+        # Reads the weights files of torchvision's detectors, for import-detector.
+        "zoo": ["torch>=2.6", "safetensors>=0.4.5,<1"],
         # Selective Search and EdgeBoxes are in OpenCV's contrib modules alone.
         "proposals": ["opencv-contrib-python-headless>=4.10,<6"],
     },

@@ -20,7 +20,7 @@ FLAGFILES = sorted((ROOT / "configs").rglob("*.cfg"))
 # What a room (a folder of the package) may import from the others; "*" is all of them.
 DATA = {"config", "ops.boxes", "data"}
 MODELS = {"config", "ops", "layers", "backbones", "models", "data.images"}
-WEIGHTS = MODELS | {"weights", "data.class_names"}
+WEIGHTS = MODELS | {"weights", "data.class_names", "data.categories"}
 TOOLS = WEIGHTS | DATA | {"evaluation", "drawing", "inference", "inspection"}
 MAY_IMPORT = {
     "console": set(),

@@ -6,7 +6,7 @@ They are imported when first used, so that other commands do not wait for Tensor
 import importlib
 
 from keras_frcnn.config.network import BACKBONES, PYRAMIDS
-from keras_frcnn.data.images.preprocessing import Preprocessing
+from keras_frcnn.data.images.preprocessing import CHOICES, Preprocessing
 
 _HOMES = {
     "Backbone": "keras_frcnn.backbones.backbone:Backbone",
@@ -33,14 +33,18 @@ def make(name: str, /, **kwargs):
     return _find(BACKBONES[name])(**kwargs)
 
 
-def preprocessing_of(name: str, pixel_std: float = 1.0) -> Preprocessing:
+def preprocessing_of(
+    name: str, pixel_std: float = 1.0, preprocessing: str = "backbone"
+) -> Preprocessing:
     """Returns the preprocessing of a backbone without building it.
 
     Args:
         name: a key of ``BACKBONES``.
         pixel_std: a further divisor of every channel.
+        preprocessing: "backbone", or the name of another normalisation; see the setting.
     """
-    return _module(BACKBONES[name]).PREPROCESSING.divided_by(pixel_std)
+    own = CHOICES.get(preprocessing) or _module(BACKBONES[name]).PREPROCESSING
+    return own.divided_by(pixel_std)
 
 
 def strides_of(name: str) -> tuple[int, ...]:

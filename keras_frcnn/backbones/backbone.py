@@ -63,7 +63,8 @@ class FeatureLevel:
 class Backbone(keras.layers.Layer):
     """Computes the feature maps of a batch of images of different sizes.
 
-    1. Pad the batch with zeros to at least the largest stride.
+    1. Pad the batch with zeros to at least the largest stride, and each image with zeros until its
+       sides are multiples of ``size_divisor``. From here on, these zeros belong to the image.
     2. Run the network so that each image's features equal those it would have alone.
     3. Set the features outside each image's true area to zero.
 
@@ -86,6 +87,7 @@ class Backbone(keras.layers.Layer):
         pretrained: where keras.applications has weights for the network. Default None: nowhere.
         num_roi_levels: how many of the levels, from the finest on, regions are pooled from. Default
             None: all.
+        size_divisor: see step 1. Default 1.
         name: the name of the layer. Default "backbone".
         dtype: a Keras dtype policy or its name, of the features. Default None: the network's.
 
@@ -116,6 +118,7 @@ class Backbone(keras.layers.Layer):
         head_network: keras.Model | dict | None = None,
         pretrained: PretrainedWeights | None = None,
         num_roi_levels: int | None = None,
+        size_divisor: int = 1,
         name: str = "backbone",
         dtype=None,
         **kwargs,
@@ -138,6 +141,7 @@ class Backbone(keras.layers.Layer):
         self._head_weights = None
         self.pretrained = pretrained
         self.num_roi_levels = num_roi_levels or len(self._strides)
+        self.size_divisor = size_divisor
         self.built = True
 
     def _check_strides(self):
@@ -223,8 +227,9 @@ class Backbone(keras.layers.Layer):
         self._head_weights = weights
 
     def call(self, images, image_shape):
-        image_shape = tf.cast(image_shape, tf.int32)
-        missing = tf.maximum(max(self._strides) - tf.shape(images)[1:3], 0)  # at least one cell
+        image_shape, batch_shape = self._enlarged(image_shape), tf.shape(images)[1:3]
+        wanted = tf.maximum(self._enlarged(batch_shape), max(self._strides))  # at least one cell
+        missing = wanted - batch_shape
         images = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
         images = tf.cast(images, self.compute_dtype)
         is_padded = tf.reduce_any(image_shape < tf.shape(images)[1:3])
@@ -240,7 +245,11 @@ class Backbone(keras.layers.Layer):
         Returns:
             [B, 2] int32 for each level, rows and columns.
         """
-        return self._exact.output_shapes(tf.cast(image_shape, tf.int32))
+        return self._exact.output_shapes(self._enlarged(image_shape))
+
+    def _enlarged(self, shape):
+        """Rounds heights and widths up to multiples of ``size_divisor``."""
+        return -(-tf.cast(shape, tf.int32) // self.size_divisor) * self.size_divisor
 
     def get_config(self):
         return {
@@ -254,6 +263,7 @@ class Backbone(keras.layers.Layer):
             "head_network": copy.deepcopy(self._head),
             "pretrained": self.pretrained and list(self.pretrained),
             "num_roi_levels": self.num_roi_levels,
+            "size_divisor": self.size_divisor,
         }
 
     @classmethod

@@ -60,7 +60,11 @@ def _repeat_last(x, lengths, axis):
 
 
 def with_pyramid(
-    network: keras.Model, channels: int = 256, norm: bool = False, dtype=None
+    network: keras.Model,
+    channels: int = 256,
+    norm: bool = False,
+    dtype=None,
+    enlarge: bool = True,
 ) -> keras.Model:
     """Puts a feature pyramid on a network.
 
@@ -77,6 +81,7 @@ def with_pyramid(
         channels: the number of channels of all levels.
         norm: whether each convolution is followed by batch normalisation, which is frozen.
         dtype: a Keras dtype policy or its name, of the new layers. None: the global policy.
+        enlarge: False for maps of one stride, which are added as they are. Default True.
 
     Returns:
         A Functional model that gives one level more than the network gives maps, finest first.
@@ -99,8 +104,11 @@ def with_pyramid(
         lateral = convolve(x, 1, f"fpn_lateral{number}")
         if merged is None:
             merged = lateral
-        else:
+        elif enlarge:
             merged = TopDown(dtype=policy, name=f"fpn_sum{number}")(merged, lateral)
+        else:
+            add = keras.layers.Add(dtype=policy, name=f"fpn_sum{number}")
+            merged = add([merged, lateral])
         levels.insert(0, convolve(merged, 3, f"fpn_output{number}"))
     levels.append(keras.layers.MaxPooling2D(1, 2, dtype=policy, name="fpn_subsample")(levels[-1]))
     return keras.Model(network.input, levels, name=f"{network.name}_fpn")

@@ -211,8 +211,8 @@ def check_files(config: Config, *names: str) -> None:
     """
     for name in names:
         value = getattr(config, name)
-        words = shipped.names() if name == "start_checkpoint" else _WORDS
-        if value not in ("", *words) and not os.path.isfile(value):
+        is_word = shipped.is_name(value) if name == "start_checkpoint" else value in _WORDS
+        if value and not is_word and not os.path.isfile(value):
             raise ValueError(f"--{name} must be an existing file. Received: {value!r}")
 
 

@@ -27,6 +27,12 @@ COMMANDS = {
     "propose": ("keras_frcnn.cli.propose", "Write region proposals for every image to a file."),
     "write-tfrecords": ("keras_frcnn.cli.write_tfrecords", "Write a data set as TFRecords."),
     "write-yolo": ("keras_frcnn.cli.write_yolo", "Write a data set in the YOLO layout."),
+    "import-detector": (
+        "keras_frcnn.cli.import_detector",
+        "Make a checkpoint from another project's weights.",
+    ),
+    "zoo": ("keras_frcnn.cli.zoo", "List the detectors of other projects that have names."),
+    "describe": ("keras_frcnn.cli.describe", "Say what a checkpoint holds."),
     "compact": ("keras_frcnn.cli.compact", "Write a small copy of a checkpoint, to share it."),
     "learning-curve": (
         "keras_frcnn.cli.learning_curve",

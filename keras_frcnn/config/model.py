@@ -54,6 +54,13 @@ class ModelConfig(NetworkConfig):
         limits=POSITIVE,
         source=CODE,
     )
+    resize_rounding: str = setting(
+        "nearest",
+        "How the sides of a resized image become whole numbers: 'nearest', or 'down' with "
+        "torchvision's arithmetic.",
+        group="data",
+        choices=("nearest", "down"),
+    )
     pixel_std: float = setting(
         1.0,
         "Number by which pixels are divided after the mean is subtracted. Use 1 with pretrained "
@@ -102,6 +109,9 @@ class ModelConfig(NetworkConfig):
         "Whether anchors that cross the image border are used in the RPN's losses.",
         source=PAPER,
         pyramid=True,
+    )
+    rpn_score_threshold: float = _rpn(
+        0.0, "Proposals with a lower score are dropped.", limits=FRACTION
     )
     rpn_nms_iou_threshold: float = _rpn(
         0.7,

@@ -5,7 +5,7 @@ import functools
 from typing import Self
 
 from keras_frcnn.config.concern import Concern, Problem
-from keras_frcnn.config.setting import CODE, PAPER, POSITIVE, Limits, setting
+from keras_frcnn.config.setting import CODE, FRACTION, PAPER, POSITIVE, Limits, setting
 
 # The function of every backbone. Adding a backbone takes one function, and one line here.
 BACKBONES = {
@@ -18,13 +18,17 @@ BACKBONES = {
     "resnet50_fpn": "keras_frcnn.backbones.resnet:ResNet50FPN",
     "resnet101_fpn": "keras_frcnn.backbones.resnet:ResNet101FPN",
     "mobilenet_v3_large_fpn": "keras_frcnn.backbones.mobilenet:MobileNetV3LargeFPN",
+    "mobilenet_v3_large_fpn32": "keras_frcnn.backbones.mobilenet:MobileNetV3LargeFPN32",
 }
 
 PYRAMID_STRIDES = (4, 8, 16, 32, 64)
 """The strides of the levels P2 to P6 of a feature pyramid."""
 
 # The backbones with a feature pyramid, and the strides of their levels.
-PYRAMIDS = {name: PYRAMID_STRIDES for name in BACKBONES if name.endswith("_fpn")}
+PYRAMIDS = {
+    **{name: PYRAMID_STRIDES for name in BACKBONES if name.endswith("_fpn")},
+    "mobilenet_v3_large_fpn32": (32, 32, 64),
+}
 
 _POSITIVE_LIST = Limits(above=0, nonempty=True)
 
@@ -39,7 +43,8 @@ class NetworkConfig(Concern):
         "vgg16",
         "Convolutional network that both stages share: the paper's VGG16 or ZF, the first four "
         "stages of a ResNet (the fifth is its box head), or MobileNetV3-Large. With '_fpn', all "
-        "stages and a feature pyramid over them, which has defaults of its own for some settings. "
+        "stages and a feature pyramid over them, which has defaults of its own for some settings; "
+        "'_fpn32' is torchvision's pyramid of MobileNet, which needs its own scales. "
         "ResNets and MobileNet do not train batch normalisation and should start from pretrained "
         "weights.",
         choices=tuple(BACKBONES),
@@ -56,6 +61,24 @@ class NetworkConfig(Concern):
         "Epsilon of the backbone's batch normalisation. -1 means that of keras.applications.",
         limits=Limits(at_least=-1, below=1),
     )
+    preprocessing: str = _model(
+        "backbone",
+        "Normalisation of the pixels: 'backbone' is that of the backbone's weights in "
+        "keras.applications; 'torch' is RGB with torchvision's mean and standard deviation; "
+        "'detectron2' is BGR with its mean.",
+        choices=("backbone", "torch", "detectron2"),
+    )
+    size_divisor: int = _model(
+        1,
+        "Zeros are added below and to the right of each image until its sides are multiples of "
+        "this. The network treats them as a part of the image; boxes end at its border.",
+        limits=POSITIVE,
+    )
+    symmetric_padding: bool = _model(
+        False,
+        "Whether MobileNet's convolutions with a stride pad all sides alike, as in torchvision, "
+        "and not the far sides more, as in keras.applications.",
+    )
     bottleneck_stride: str = _model(
         "1x1",
         "Convolution that carries the stride of a ResNet's stage: the first '1x1' of its first "
@@ -71,7 +94,7 @@ class NetworkConfig(Concern):
     scales: tuple[float, ...] = _model(
         (128.0, 256.0, 512.0),
         "Scales of the anchors: the square roots of their areas, in pixels of the resized image. "
-        "A feature pyramid divides them equally among its five levels, the finest level first.",
+        "A feature pyramid divides them equally among its levels, the finest level first.",
         pyramid=(32.0, 64.0, 128.0, 256.0, 512.0),
         limits=_POSITIVE_LIST,
         source=PAPER,
@@ -83,6 +106,23 @@ class NetworkConfig(Concern):
         limits=_POSITIVE_LIST,
         source=PAPER,
         common=True,
+    )
+    anchor_offset: float = _model(
+        0.5,
+        "Distance of the first anchors' centre from the image's corner, in cells. torchvision and "
+        "detectron2 use 0.",
+        limits=FRACTION,
+    )
+    anchor_rounding: bool = _model(
+        False,
+        "Whether the corners of anchors around their centre are rounded to whole pixels, as in "
+        "torchvision.",
+    )
+    anchor_stride: str = _model(
+        "level",
+        "Pixels from one anchor to the next: 'level' is the stride of the feature level; 'map' is "
+        "the image's size divided by the map's and rounded down, as in torchvision.",
+        choices=("level", "map"),
     )
     roi_pooling: str = _model(
         "max",
@@ -96,6 +136,11 @@ class NetworkConfig(Concern):
     )
     sampling_ratio: int = _model(
         2, "Number of samples that RoIAlign takes per cell, along each axis.", limits=POSITIVE
+    )
+    roi_half_pixel: bool = _model(
+        True,
+        "Whether RoIAlign takes the centres of cells to lie half a cell from the map's corner. "
+        "torchvision's detectors do not, and enlarge regions to at least one cell.",
     )
     rpn_convolutions: int = _model(
         1,
@@ -147,6 +192,15 @@ class NetworkConfig(Concern):
             (
                 self.bottleneck_stride != "1x1" and not is_resnet,
                 "{bottleneck_stride} needs a ResNet. Received: {backbone}={backbone.value}",
+            ),
+            (
+                self.symmetric_padding and not self.backbone.startswith("mobilenet"),
+                "{symmetric_padding} needs a MobileNet. Received: {backbone}={backbone.value}",
+            ),
+            (
+                not self.roi_half_pixel and self.roi_pooling != "align",
+                "{roi_half_pixel}=false needs {roi_pooling}=align. Received: "
+                "{roi_pooling}={roi_pooling.value}",
             ),
             (
                 self.norm_epsilon >= 0 and self.backbone.startswith(("vgg16", "zf")),

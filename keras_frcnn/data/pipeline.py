@@ -169,7 +169,10 @@ def eval_dataset(
 
     def load(row: tf.Tensor) -> dict[str, tf.Tensor]:
         image = read_image(row)
-        resized, shape = transforms.resize(image, *sides), tf.shape(image)[:2]
+        resized, shape = (
+            transforms.resize(image, *sides, config.resize_rounding),
+            tf.shape(image)[:2],
+        )
         key = augment.image_key(config.seed, EVAL_EPOCH, row)
         inputs = _inputs(resized, shape, row, key, proposals_of(row), preprocessing)
         return _pad_for_xla(inputs, shape, sides) if config.jit_compile else inputs
@@ -230,7 +233,8 @@ def _training_loader(
             )
         image, targets = augment.flip_and_crop(original, targets, key, config)
         original_shape = tf.shape(image)[:2]
-        resized = transforms.resize(image, *augment.draw_sides(key, config))
+        sides = augment.draw_sides(key, config)
+        resized = transforms.resize(image, *sides, config.resize_rounding)
         resized = augment.change_colors(resized, key, config)
         inputs = _inputs(resized, original_shape, row, key, proposals, preprocessing)
         if config.jit_compile:

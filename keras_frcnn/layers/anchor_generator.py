@@ -11,7 +11,9 @@ class AnchorGenerator(keras.layers.Layer):
 
     1. An anchor of scale s and ratio r = height / width has height s sqrt(r) and width s / sqrt(r),
        so that its area is s^2 whatever the ratio.
-    2. The anchors of cell (row, column) are centred at ((row + 0.5) stride, (column + 0.5) stride).
+       With ``rounding``, its corners around its centre are then rounded to whole pixels.
+    2. The anchors of cell (row, column) are centred at ((row + offset) stride, (column + offset)
+       stride).
 
     Coordinates: yxyx pixels of the network's input, float32 under every policy. Anchors may cross
     the border. Their number follows from the real shape of the feature map, however the backbone
@@ -21,13 +23,16 @@ class AnchorGenerator(keras.layers.Layer):
         scales: square roots of the anchors' areas, in pixels. Default (128, 256, 512).
         ratios: heights over widths. Default (0.5, 1, 2).
         stride: pixels from one cell to the next. Default 16.
+        offset: the place of the first centre, in cells. Default 0.5.
+        rounding: see step 1. Default False.
 
     Call arguments:
         features: [B, h, w, C]; only the shape is read.
+        strides: [B, 2], which replace the stride, one along each axis of each image. Default None.
 
     Returns:
-        [h * w * A, 4] float32, ordered by row, column and anchor; the anchors of a cell by ratio,
-        then scale.
+        [h * w * A, 4] float32, or [B, h * w * A, 4] with ``strides``, ordered by row, column and
+        anchor; the anchors of a cell by ratio, then scale.
 
     Raises:
         ValueError: if a scale, a ratio or the stride is not positive.
@@ -38,12 +43,22 @@ class AnchorGenerator(keras.layers.Layer):
     Reference: Ren et al. 2015, section 3.1.1.
     """
 
-    def __init__(self, scales=(128.0, 256.0, 512.0), ratios=(0.5, 1.0, 2.0), stride=16, **kwargs):
+    def __init__(
+        self,
+        scales=(128.0, 256.0, 512.0),
+        ratios=(0.5, 1.0, 2.0),
+        stride=16,
+        offset=0.5,
+        rounding=False,
+        **kwargs,
+    ):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.scales = tuple(float(scale) for scale in scales)
         self.ratios = tuple(float(ratio) for ratio in ratios)
         self.stride = stride
+        self.offset = offset
+        self.rounding = rounding
         for name, values in (
             ("scales", self.scales),
             ("ratios", self.ratios),
@@ -57,18 +72,26 @@ class AnchorGenerator(keras.layers.Layer):
         """The number of anchors per cell, A."""
         return len(self.scales) * len(self.ratios)
 
-    def call(self, features):
+    def call(self, features, strides=None):
         ratios = np.repeat(self.ratios, len(self.scales))
         scales = np.tile(self.scales, len(self.ratios))
         sides = np.stack([scales * np.sqrt(ratios), scales / np.sqrt(ratios)], axis=1)
-        around_origin = np.concatenate([-sides / 2, sides / 2], axis=1).astype("float32")
+        around_origin = np.concatenate([-sides / 2, sides / 2], axis=1)
+        if self.rounding:
+            around_origin = np.round(around_origin)
 
         h, w = tf.unstack(tf.shape(features)[1:3])
-        y = (tf.range(h, dtype=tf.float32) + 0.5) * self.stride
-        x = (tf.range(w, dtype=tf.float32) + 0.5) * self.stride
-        y, x = tf.meshgrid(y, x, indexing="ij")
-        centres = tf.stack([y, x, y, x], axis=-1)
-        return tf.reshape(centres[:, :, tf.newaxis, :] + around_origin, [-1, 4])
+        y, x = tf.range(h, dtype=tf.float32), tf.range(w, dtype=tf.float32)
+        cells = tf.stack(tf.meshgrid(y, x, indexing="ij"), axis=-1) + self.offset
+        if strides is None:
+            strides, leading = self.stride, []
+        else:
+            leading = [tf.shape(strides)[0]]
+            strides = tf.cast(strides, tf.float32)[:, tf.newaxis, tf.newaxis]
+        centres = cells * strides
+        centres = tf.concat([centres, centres], axis=-1)
+        anchors = centres[..., tf.newaxis, :] + around_origin.astype("float32")
+        return tf.reshape(anchors, [*leading, h * w * self.num_anchors, 4])
 
     def get_config(self):
         return {
@@ -76,4 +99,6 @@ class AnchorGenerator(keras.layers.Layer):
             "scales": self.scales,
             "ratios": self.ratios,
             "stride": self.stride,
+            "offset": self.offset,
+            "rounding": self.rounding,
         }

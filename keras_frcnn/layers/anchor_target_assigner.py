@@ -31,7 +31,7 @@ class AnchorTargetAssigner(keras.layers.Layer):
         border_anchors: whether anchors that cross the border take part. Default False.
 
     Call arguments:
-        anchors: [N, 4].
+        anchors: [N, 4] or [B, N, 4].
         gt_boxes: [B, G, 4].
         gt_labels: [B, G] int, -1 for padding.
         image_shape: [B, 2] true heights and widths.
@@ -78,7 +78,7 @@ class AnchorTargetAssigner(keras.layers.Layer):
             ignore &= gt_valid
             gt_valid &= ~ignore
         eligible = (
-            tf.ones([tf.shape(gt_boxes)[0], tf.shape(anchors)[0]], tf.bool)
+            tf.ones([tf.shape(gt_boxes)[0], tf.shape(anchors)[-2]], tf.bool)
             if valid is None
             else valid
         )
@@ -108,7 +108,7 @@ class AnchorTargetAssigner(keras.layers.Layer):
             tf.gather(assignment, indices, batch_dims=1) == int(matching.Assignment.POSITIVE)
         )
         matched_boxes = matching.gather(gt_boxes, tf.gather(gt_index, indices, batch_dims=1))
-        deltas = box_ops.encode(tf.gather(anchors, indices), matched_boxes)
+        deltas = box_ops.encode(box_ops.rows_of(anchors, indices), matched_boxes)
         return {
             "indices": indices,
             "labels": tf.cast(positive, tf.int32),

@@ -15,7 +15,7 @@ class DenseProposals(keras.layers.Layer):
     Call arguments:
         objectness_logits, deltas, scale, level_sizes, ids: not used. They are here so that this
             layer can replace ``ProposalGenerator``.
-        anchors: [N, 4].
+        anchors: [N, 4] or [B, N, 4].
         image_shape: [B, 2] true heights and widths.
         valid: [B, N] bool, False for anchors in the padding of the batch. None: all are valid.
 
@@ -46,9 +46,8 @@ class DenseProposals(keras.layers.Layer):
         level_sizes=None,
         ids=None,
     ):
-        batch_size = tf.shape(image_shape)[0]
-        boxes = tf.repeat(anchors[tf.newaxis], batch_size, axis=0)
-        boxes = box_ops.clip(boxes, image_shape)
+        shape = [tf.shape(image_shape)[0], tf.shape(anchors)[-2], 4]
+        boxes = box_ops.clip(tf.broadcast_to(anchors, shape), image_shape)
         usable = box_ops.area(boxes) > 0.0
         if valid is not None:
             usable &= valid

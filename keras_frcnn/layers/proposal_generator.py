@@ -16,7 +16,7 @@ class ProposalGenerator(keras.layers.Layer):
     1. On each feature level, keep the ``pre_nms_top_k`` anchors of highest objectness, or random
        ones if not ``ranked``. Anchors that cross the border take part.
     2. Apply their deltas, if ``regressed``, and clip the boxes to the image.
-    3. Drop boxes with a side below ``min_size``.
+    3. Drop boxes with a side below ``min_size`` or a score below ``score_threshold``.
     4. Suppress non-maxima on each level at ``nms_iou_threshold``, and keep the best
        ``post_nms_top_k`` boxes of all levels. Ties in score go to the earlier level.
 
@@ -31,6 +31,7 @@ class ProposalGenerator(keras.layers.Layer):
         post_nms_top_k: default 300, the paper's value in test (2000 in training).
         nms_iou_threshold: default 0.7.
         min_size: pixels of the *original* image, as in the released code. Default 0: keep all.
+        score_threshold: smallest probability of an object. Default 0: keep all.
         on_cpu: suppress with a kernel that exists only for CPUs and is 2 to 3 times as fast there.
             Default False: a kernel that GPUs have too. The proposals are the same.
         supports_jit: suppress with operations that XLA compiles, which are slower without XLA. It
@@ -42,7 +43,7 @@ class ProposalGenerator(keras.layers.Layer):
     Call arguments:
         objectness_logits: [B, N, 2], index 1 = object.
         deltas: [B, N, 4].
-        anchors: [N, 4].
+        anchors: [N, 4] or [B, N, 4].
         image_shape: [B, 2] true heights and widths.
         valid: [B, N] bool, False for anchors in the padding of the batch. None: all are valid.
         scale: [B, 2] resized size over original size, for ``min_size``. None: 1.
@@ -69,6 +70,7 @@ class ProposalGenerator(keras.layers.Layer):
         post_nms_top_k=300,
         nms_iou_threshold=0.7,
         min_size=0.0,
+        score_threshold=0.0,
         on_cpu=False,
         supports_jit=False,
         ranked=True,
@@ -81,6 +83,7 @@ class ProposalGenerator(keras.layers.Layer):
         self.post_nms_top_k = post_nms_top_k
         self.nms_iou_threshold = nms_iou_threshold
         self.min_size = min_size
+        self.score_threshold = score_threshold
         self.on_cpu = on_cpu
         self.supports_jit = supports_jit
         self.ranked = ranked
@@ -133,7 +136,7 @@ class ProposalGenerator(keras.layers.Layer):
         else:
             splits = (
                 tf.split(values, level_sizes, axis=axis, num=len(level_sizes))
-                for values, axis in zip(arguments, (1, 1, 0), strict=True)
+                for values, axis in zip(arguments, (1, 1, -2), strict=True)
             )
             found = _best_of_levels(
                 [
@@ -155,10 +158,14 @@ class ProposalGenerator(keras.layers.Layer):
         """Returns boxes, objectness, validity and rows [B, P] of a level's best, the best first."""
         k = tf.minimum(self.pre_nms_top_k, tf.shape(objectness)[1])
         objectness, best = tf.math.top_k(objectness, k)
-        boxes = box_ops.decode(tf.gather(anchors, best), tf.gather(deltas, best, batch_dims=1))
+        boxes = box_ops.decode(
+            box_ops.rows_of(anchors, best), tf.gather(deltas, best, batch_dims=1)
+        )
         boxes = box_ops.clip(boxes, image_shape)
         usable = objectness > -tf.float32.max
         sides = boxes[..., 2:] - boxes[..., :2]
+        if self.score_threshold > 0.0:
+            usable &= tf.sigmoid(objectness) >= self.score_threshold
         usable &= tf.reduce_all((sides >= smallest) & (sides > 0.0), axis=-1)
         picks, kept = nms.suppress(
             tf.stop_gradient(boxes),
@@ -181,6 +188,7 @@ class ProposalGenerator(keras.layers.Layer):
             "post_nms_top_k": self.post_nms_top_k,
             "nms_iou_threshold": self.nms_iou_threshold,
             "min_size": self.min_size,
+            "score_threshold": self.score_threshold,
             "on_cpu": self.on_cpu,
             "supports_jit": self.supports_jit,
             "ranked": self.ranked,

@@ -9,8 +9,9 @@ class RoIAlign(keras.layers.Layer):
     """Averages bilinear samples of each RoI over a fixed grid, without rounding anything.
 
     1. Divide the RoI by the stride and shift it by half a cell, since cell centres lie at whole
-       numbers. Cut it into p x p bins, each with ``sampling_ratio`` x ``sampling_ratio`` evenly
-       spaced samples.
+       numbers. Without ``half_pixel``, do not shift it, but enlarge it downwards and to the right
+       to at least one cell. Cut it into p x p bins, each with ``sampling_ratio`` x
+       ``sampling_ratio`` evenly spaced samples.
     2. Interpolate each sample from the four cells around it. Up to one cell outside the map, a
        sample has the value of the border; farther out, 0.
     3. Average the samples of each bin.
@@ -27,6 +28,7 @@ class RoIAlign(keras.layers.Layer):
         sparse_gradient: without XLA, add the gradient of each sample to the cells around it, which
             suits the large maps of a feature pyramid. Otherwise it is computed with the matrix
             products, whose cost grows with the map. Default False.
+        half_pixel: see step 1. Default True.
 
     Call arguments:
         features: [B, h, w, C], any float type.
@@ -37,7 +39,7 @@ class RoIAlign(keras.layers.Layer):
         [B, R, p, p, C] of the features' type.
 
     Differences from the paper: not in the paper. Equal to
-    ``torchvision.ops.roi_align(aligned=True)``.
+    ``torchvision.ops.roi_align`` with ``aligned=half_pixel``.
 
     Reference: He et al. 2017 (Mask R-CNN), section 3.
     """
@@ -49,6 +51,7 @@ class RoIAlign(keras.layers.Layer):
         sampling_ratio=2,
         supports_jit=False,
         sparse_gradient=False,
+        half_pixel=True,
         **kwargs,
     ):
         # Keras would cast the regions' coordinates to a mixed policy's 8 or 11 bits.
@@ -58,11 +61,15 @@ class RoIAlign(keras.layers.Layer):
         self.sampling_ratio = sampling_ratio
         self.supports_jit = supports_jit
         self.sparse_gradient = sparse_gradient
+        self.half_pixel = half_pixel
 
     def call(self, features, rois, feature_shape=None):
         samples = self.pool_size * self.sampling_ratio
-        top_left = tf.cast(rois[..., :2], tf.float32) / self.stride - 0.5
-        bottom_right = tf.cast(rois[..., 2:], tf.float32) / self.stride - 0.5
+        shift = 0.5 if self.half_pixel else 0.0
+        top_left = tf.cast(rois[..., :2], tf.float32) / self.stride - shift
+        bottom_right = tf.cast(rois[..., 2:], tf.float32) / self.stride - shift
+        if not self.half_pixel:
+            bottom_right = tf.maximum(bottom_right, top_left + 1.0)
         half_step = (bottom_right - top_left) / (2 * samples)
         pool = self._by_products if self.supports_jit else self._by_crops
         pooled = pool(
@@ -195,6 +202,7 @@ class RoIAlign(keras.layers.Layer):
             "sampling_ratio": self.sampling_ratio,
             "supports_jit": self.supports_jit,
             "sparse_gradient": self.sparse_gradient,
+            "half_pixel": self.half_pixel,
         }
 
 

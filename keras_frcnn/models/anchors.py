@@ -13,7 +13,7 @@ class Anchors(NamedTuple):
     """The anchors of all feature levels, one level after the other.
 
     Attributes:
-        boxes: [N, 4], yxyx pixels of the network's input.
+        boxes: [N, 4], yxyx pixels of the network's input; [B, N, 4] if they differ between images.
         valid: [B, N] bool, False for anchors in the padding of the batch.
         ids: [N] int32, numbers that follow from level, cell and shape, so that an anchor has the
             same number however the maps are padded.
@@ -28,13 +28,14 @@ class Anchors(NamedTuple):
     num_positions: tf.Tensor
 
 
-def anchor_generators(scales, ratios, strides):
+def anchor_generators(scales, ratios, strides, **options):
     """Returns an ``AnchorGenerator`` for each feature level.
 
     Args:
         scales: numbers for all levels, or one list of numbers per level.
         ratios: numbers, for all levels.
         strides: the stride of each level.
+        **options: further arguments of every ``AnchorGenerator``.
 
     Raises:
         ValueError: if there is not one list per level, or the lists differ in length.
@@ -46,23 +47,29 @@ def anchor_generators(scales, ratios, strides):
             f"{len(strides)} levels. Received: {scales}"
         )
     return [
-        layers.AnchorGenerator(level_scales, ratios, stride)
+        layers.AnchorGenerator(level_scales, ratios, stride, **options)
         for level_scales, stride in zip(per_level, strides, strict=True)
     ]
 
 
-def lay_anchors(generators, levels):
+def lay_anchors(generators, levels, measured=False):
     """Lays anchors over feature levels.
 
     Args:
         generators: an ``AnchorGenerator`` for each level.
         levels: list of ``FeatureLevel``; of the features only the shape is read.
+        measured: whether the stride of each level is the size of each image, as the finest map
+            covers it, divided by that of the map and rounded down.
 
     Returns:
         ``Anchors``.
     """
     num_anchors = generators[0].num_anchors
-    boxes = [make(level.features) for make, level in zip(generators, levels, strict=True)]
+    covered = levels[0].shape * levels[0].stride
+    boxes = [
+        make(level.features, covered // level.shape if measured else None)
+        for make, level in zip(generators, levels, strict=True)
+    ]
     valid, ids = [], []
     for number, level in enumerate(levels):
         own, cells = _cells(level)
@@ -70,10 +77,10 @@ def lay_anchors(generators, levels):
         numbers = cells[:, tf.newaxis] * num_anchors + tf.range(num_anchors)
         ids.append(tf.reshape(numbers, [-1]) * len(levels) + number)
     return Anchors(
-        joined(boxes, axis=0),
+        joined(boxes, axis=-2),
         joined(valid, axis=1),
         joined(ids, axis=0),
-        [tf.shape(level_boxes)[0] for level_boxes in boxes],
+        [tf.shape(level_boxes)[-2] for level_boxes in boxes],
         tf.add_n([tf.reduce_prod(level.shape, axis=1, keepdims=True) for level in levels]),
     )
 

@@ -36,6 +36,7 @@ def build_detector(config: Config, class_names) -> FasterRCNN:
         rpn_backbone=_rpn_backbone(config),
         shorter_side=config.shorter_side,
         longer_side=config.longer_side,
+        resize_rounding=config.resize_rounding,
         # AdamW's weight decay is none of the loss: the optimizer shrinks the weights itself.
         weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
         decay_biases=config.decay_biases,
@@ -58,13 +59,18 @@ def build_backbone(config: Config) -> backbones.Backbone:
         options["norm_epsilon"] = config.norm_epsilon
     if config.pyramid_norm:
         options["pyramid_norm"] = True
+    if config.symmetric_padding:
+        options["symmetric_padding"] = True
     backbone = backbones.make(
         config.backbone,
         frozen_blocks=config.resolved_frozen_blocks,
         dtype=dtype_policy(config),
         **options,
     )
-    backbone.preprocessing = backbones.preprocessing_of(config.backbone, config.pixel_std)
+    backbone.preprocessing = backbones.preprocessing_of(
+        config.backbone, config.pixel_std, config.preprocessing
+    )
+    backbone.size_divisor = config.size_divisor
     return backbone
 
 
@@ -73,6 +79,9 @@ def build_rpn(config: Config) -> RegionProposalNetwork:
     return RegionProposalNetwork(
         config.level_scales,
         config.ratios,
+        anchor_offset=config.anchor_offset,
+        anchor_rounding=config.anchor_rounding,
+        anchor_stride=config.anchor_stride,
         num_convolutions=config.rpn_convolutions,
         fg_iou_threshold=config.rpn_fg_iou_threshold,
         bg_iou_threshold=config.rpn_bg_iou_threshold,
@@ -81,6 +90,7 @@ def build_rpn(config: Config) -> RegionProposalNetwork:
         border_anchors=config.rpn_border_anchors,
         nms_iou_threshold=config.rpn_nms_iou_threshold,
         min_size=config.min_size,
+        score_threshold=config.rpn_score_threshold,
         train_pre_nms_top_k=config.train_pre_nms_top_k,
         train_post_nms_top_k=config.train_post_nms_top_k,
         test_pre_nms_top_k=config.test_pre_nms_top_k,
@@ -104,6 +114,7 @@ def build_roi_head(config: Config, num_classes: int) -> RoIHead:
         config.roi_pooling,
         pool_size=config.pool_size,
         sampling_ratio=config.sampling_ratio,
+        half_pixel=config.roi_half_pixel,
         convolutions=config.head_convolutions,
         units=config.head_units,
         dropout=config.head_dropout,

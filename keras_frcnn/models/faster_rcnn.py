@@ -13,6 +13,7 @@ from keras_frcnn.ops import losses
 DETECTION_LOSSES = ("rpn_cls_loss", "rpn_box_loss", "roi_cls_loss", "roi_box_loss")
 LOSSES = (*DETECTION_LOSSES, "weight_decay_loss", "loss")
 COUNTS = ("rpn_foreground", "roi_foreground")
+_NO_ARGUMENTS = "format", "config", "origin", "parts"  # of the saved form
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
@@ -39,6 +40,7 @@ class FasterRCNN(keras.Model):
             both stages share one.
         shorter_side, longer_side: ``detect`` scales images so that the shorter side has this many
             pixels, but the longer side no more than that. Defaults 600 and 1000.
+        resize_rounding: how sides are rounded; see ``transforms.target_shape``. Default "nearest".
         weight_decay: L2 as Caffe means it, ``weight_decay * w`` in the gradient. Default 5e-4.
         decay_biases: whether biases decay too. Default False.
         bias_lr_factor: how much faster biases learn than other weights. Default 2.
@@ -71,6 +73,7 @@ class FasterRCNN(keras.Model):
         rpn_backbone=None,
         shorter_side=600,
         longer_side=1000,
+        resize_rounding="nearest",
         weight_decay=5e-4,
         decay_biases=False,
         bias_lr_factor=2.0,
@@ -92,14 +95,15 @@ class FasterRCNN(keras.Model):
         self._arguments = {
             "shorter_side": shorter_side,
             "longer_side": longer_side,
+            "resize_rounding": resize_rounding,
             "weight_decay": weight_decay,
             "decay_biases": decay_biases,
             "bias_lr_factor": bias_lr_factor,
             "proposal_gradient": proposal_gradient,
             "seed": seed,
         }
-        # The settings that build_detector made the model from; None if it was composed from parts.
-        self.config = None
+        self.config = None  # what build_detector made the model from; None if composed from parts
+        self.origin = None  # of an imported detector: its project, model, file, SHA-256, licence
         self.backbone = backbone
         self.rpn = rpn
         self.roi_head = roi_head
@@ -151,8 +155,7 @@ class FasterRCNN(keras.Model):
             return Proposals.of_inputs(inputs)
         if predictions is None:
             predictions = self.rpn.predict(self.rpn_levels(inputs, levels))
-        shape, scale = inputs["image_shape"], resize_scale(inputs)
-        return self.rpn.propose(predictions, shape, scale, training)
+        return self.rpn.propose(predictions, inputs["image_shape"], resize_scale(inputs), training)
 
     def rpn_levels(self, inputs, levels=None):
         """Returns the RPN's feature levels: those of its own backbone if it has one, otherwise the
@@ -293,10 +296,9 @@ class FasterRCNN(keras.Model):
     def predict_step(self, data):
         """Returns detections and proposals of a batch, in pixels of the original images."""
         inputs = data[0] if isinstance(data, tuple) else data
-        answer = self(inputs)
         return {
             name: to_original(value, inputs) if name in ("boxes", "proposals") else value
-            for name, value in answer.items()
+            for name, value in self(inputs).items()
         }
 
     def propose_step(self, inputs, training=False):
@@ -331,8 +333,9 @@ class FasterRCNN(keras.Model):
                 f"{self.config.train_proposals}. The detector can be evaluated on the proposals of "
                 "a file, but it can neither detect on other images nor be exported"
             )
-        sides = self._arguments["shorter_side"], self._arguments["longer_side"]
-        inputs = make_inputs(images, self.backbone.preprocessing, *sides)
+        names = "shorter_side", "longer_side", "resize_rounding"
+        resizing = [self._arguments[name] for name in names]
+        inputs = make_inputs(images, self.backbone.preprocessing, *resizing)
         if score_threshold is not None:
             inputs["score_threshold"] = score_threshold
         return self.predict_step(inputs)
@@ -367,14 +370,14 @@ class FasterRCNN(keras.Model):
             name: getattr(self, name) and keras.saving.serialize_keras_object(getattr(self, name))
             for name in ("backbone", "rpn", "roi_head", "rpn_backbone")
         }
-        config = {"format": FORMAT, "class_names": list(self.class_names), "parts": parts}
+        config = {"format": FORMAT, "class_names": list(self.class_names), "origin": self.origin}
         if self.config is not None:
             config["config"] = self.config.to_dict()
-        return {**config, **self._arguments, "name": self.name}
+        return {**config, "parts": parts, **self._arguments, "name": self.name}
 
     @classmethod
     def from_config(cls, config):
-        arguments = {k: v for k, v in config.items() if k not in ("format", "config", "parts")}
+        arguments = {k: v for k, v in config.items() if k not in _NO_ARGUMENTS}
         parts = {
             name: part and keras.saving.deserialize_keras_object(part)
             for name, part in config["parts"].items()
@@ -382,6 +385,7 @@ class FasterRCNN(keras.Model):
         model = cls(**parts, **arguments)
         if "config" in config:
             model.config = Config.from_dict(config["config"])
+        model.origin = config.get("origin")
         return model
 
 

@@ -9,19 +9,23 @@ from keras_frcnn.ops import sampling
 
 
 def make_inputs(
-    images: tf.Tensor, preprocessing: Preprocessing, shorter_side: int, longer_side: int
+    images: tf.Tensor,
+    preprocessing: Preprocessing,
+    shorter_side: int,
+    longer_side: int,
+    rounding: str = "nearest",
 ) -> dict[str, tf.Tensor]:
     """Resizes and normalises images of one size.
 
     Args:
         images: [B, H, W, 3] uint8, RGB.
         preprocessing: how the backbone's pixels are normalised.
-        shorter_side, longer_side: see ``transforms.target_shape``.
+        shorter_side, longer_side, rounding: see ``transforms.target_shape``.
 
     Returns:
         Inputs for a call of the model, with ``original_shape``.
     """
-    resized = transforms.resize(images, shorter_side, longer_side)
+    resized = transforms.resize(images, shorter_side, longer_side, rounding)
     batch_size = tf.shape(images)[0]
     return {
         "images": transforms.normalize(resized, preprocessing),

@@ -26,7 +26,7 @@ class RoIHead(keras.layers.Layer):
         num_classes: C, without background.
         pooling: "max", the paper's quantised max pooling, or "align", RoIAlign.
         pool_size: cells per side of a pooled region. Default 7.
-        sampling_ratio: RoIAlign's samples per cell and axis. Default 2.
+        sampling_ratio, half_pixel: see ``RoIAlign``. Defaults 2 and True.
         convolutions: widths of the box head's 3x3 convolutions. Default (): none.
         units: widths of the box head's dense layers. Default (4096, 4096).
         dropout: the share of units that is dropped after each of these in training. Default 0.5.
@@ -61,6 +61,7 @@ class RoIHead(keras.layers.Layer):
         *,
         pool_size=7,
         sampling_ratio=2,
+        half_pixel=True,
         convolutions=(),
         units=(4096, 4096),
         dropout=0.5,
@@ -86,6 +87,7 @@ class RoIHead(keras.layers.Layer):
             "pooling": pooling,
             "pool_size": pool_size,
             "sampling_ratio": sampling_ratio,
+            "half_pixel": half_pixel,
             "convolutions": convolutions,
             "units": units,
             "dropout": dropout,
@@ -151,8 +153,13 @@ class RoIHead(keras.layers.Layer):
     def _pooling(self, stride, is_one_of_several):
         size = self._arguments["pool_size"]
         if self._arguments["pooling"] == "align":
-            ratio = self._arguments["sampling_ratio"]
-            return layers.RoIAlign(size, stride, ratio, sparse_gradient=is_one_of_several)
+            return layers.RoIAlign(
+                size,
+                stride,
+                self._arguments["sampling_ratio"],
+                sparse_gradient=is_one_of_several,
+                half_pixel=self._arguments["half_pixel"],
+            )
         return layers.RoIPooling(size, stride)
 
     def pool(self, levels, rois):

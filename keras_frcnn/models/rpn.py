@@ -84,10 +84,14 @@ class RegionProposalNetwork(keras.layers.Layer):
             of scales per level. Default (128, 256, 512).
         ratios: heights over widths of the anchors. Default (0.5, 1, 2).
         channels: width of the head's 3x3 convolution. Default None: what the backbone asks for.
+        anchor_offset, anchor_rounding: ``offset`` and ``rounding`` of ``AnchorGenerator``. Defaults
+            0.5 and False.
+        anchor_stride: "level", or "map" for strides that are measured; see ``lay_anchors``.
         num_convolutions: number of such convolutions. Default 1.
         fg_iou_threshold, bg_iou_threshold, num_samples, fg_fraction, border_anchors: see
             ``AnchorTargetAssigner``. Defaults 0.7, 0.3, 256, 0.5, False.
-        nms_iou_threshold, min_size: see ``ProposalGenerator``. Defaults 0.7 and 16.
+        nms_iou_threshold, min_size, score_threshold: see ``ProposalGenerator``. Defaults 0.7, 16
+            and 0.
         train_pre_nms_top_k, train_post_nms_top_k: boxes before and after suppression in training.
             Defaults 12000 and 2000.
         test_pre_nms_top_k, test_post_nms_top_k: the same in test. Defaults 6000 and 300.
@@ -116,6 +120,9 @@ class RegionProposalNetwork(keras.layers.Layer):
         ratios=(0.5, 1.0, 2.0),
         channels=None,
         *,
+        anchor_offset=0.5,
+        anchor_rounding=False,
+        anchor_stride="level",
         num_convolutions=1,
         fg_iou_threshold=0.7,
         bg_iou_threshold=0.3,
@@ -124,6 +131,7 @@ class RegionProposalNetwork(keras.layers.Layer):
         border_anchors=False,
         nms_iou_threshold=0.7,
         min_size=16.0,
+        score_threshold=0.0,
         train_pre_nms_top_k=12000,
         train_post_nms_top_k=2000,
         test_pre_nms_top_k=6000,
@@ -138,6 +146,8 @@ class RegionProposalNetwork(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
+        if anchor_stride not in ("level", "map"):
+            raise ValueError(f"anchor_stride must be 'level' or 'map'. Received: {anchor_stride!r}")
         if box_normalizer not in ("samples", "positions"):
             raise ValueError(
                 f"box_normalizer must be 'samples' or 'positions'. Received: {box_normalizer!r}"
@@ -146,6 +156,9 @@ class RegionProposalNetwork(keras.layers.Layer):
             "scales": scales,
             "ratios": ratios,
             "channels": channels,
+            "anchor_offset": anchor_offset,
+            "anchor_rounding": anchor_rounding,
+            "anchor_stride": anchor_stride,
             "num_convolutions": num_convolutions,
             "fg_iou_threshold": fg_iou_threshold,
             "bg_iou_threshold": bg_iou_threshold,
@@ -154,6 +167,7 @@ class RegionProposalNetwork(keras.layers.Layer):
             "border_anchors": border_anchors,
             "nms_iou_threshold": nms_iou_threshold,
             "min_size": min_size,
+            "score_threshold": score_threshold,
             "train_pre_nms_top_k": train_pre_nms_top_k,
             "train_post_nms_top_k": train_post_nms_top_k,
             "test_pre_nms_top_k": test_pre_nms_top_k,
@@ -178,9 +192,8 @@ class RegionProposalNetwork(keras.layers.Layer):
         def generator(dense, pre_nms_top_k, post_nms_top_k, **options):
             if dense:
                 return layers.DenseProposals()
-            return layers.ProposalGenerator(
-                pre_nms_top_k, post_nms_top_k, nms_iou_threshold, min_size, **options
-            )
+            arguments = pre_nms_top_k, post_nms_top_k, nms_iou_threshold, min_size
+            return layers.ProposalGenerator(*arguments, score_threshold, **options)
 
         # Training takes the faster kernel where there is no GPU. Test does not: it has few
         # proposals, and it is exported to machines that may have one.
@@ -211,7 +224,11 @@ class RegionProposalNetwork(keras.layers.Layer):
                 f"channels. Received: {backbone.channels}"
             )
         self.anchor_generators = anchor_generators(
-            self._arguments["scales"], self._arguments["ratios"], backbone.strides
+            self._arguments["scales"],
+            self._arguments["ratios"],
+            backbone.strides,
+            offset=self._arguments["anchor_offset"],
+            rounding=self._arguments["anchor_rounding"],
         )
         self.head = layers.RPNHead(
             self.anchor_generators[0].num_anchors,
@@ -228,7 +245,8 @@ class RegionProposalNetwork(keras.layers.Layer):
         """Returns ``RPNPredictions`` of a list of ``FeatureLevel``."""
         answers = (self.head(level.features, level.shape) for level in levels)
         logits, deltas = zip(*answers, strict=True)
-        anchors = lay_anchors(self.anchor_generators, levels)
+        measured = self._arguments["anchor_stride"] == "map"
+        anchors = lay_anchors(self.anchor_generators, levels, measured)
         return RPNPredictions(joined(logits, axis=1), joined(deltas, axis=1), anchors)
 
     def propose(self, predictions, image_shape, scale=None, training=False):

@@ -146,3 +146,10 @@ def inside(boxes, image_shape):
     return tf.reduce_all(boxes[..., :2] >= 0, axis=-1) & tf.reduce_all(
         boxes[..., 2:] <= limits, axis=-1
     )
+
+
+def rows_of(boxes, indices):
+    """Returns the boxes [B, M, 4] with indices [B, M] of boxes [N, 4], or of those [B, N, 4] of
+    each image.
+    """
+    return tf.gather(boxes, indices, batch_dims=boxes.shape.rank - 2, axis=-2)

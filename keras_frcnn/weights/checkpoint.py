@@ -29,11 +29,14 @@ _MEMBERS = {"config.json", "model.weights.h5"}  # without which a file is no che
 
 
 class _Content(NamedTuple):
-    """The description in a checkpoint. ``settings`` is None for a detector composed from parts."""
+    """The description in a checkpoint. ``settings`` is None for a detector composed from parts,
+    and ``origin`` for one that was not imported.
+    """
 
     format: int
     settings: Config | None
     class_names: tuple[str, ...]
+    origin: dict[str, str] | None = None
 
 
 def save(model: "FasterRCNN", path: str | os.PathLike) -> None:
@@ -147,6 +150,18 @@ def read_settings(path: str | os.PathLike) -> tuple[Config, tuple[str, ...]]:
     return content.settings, content.class_names
 
 
+def read_origin(path: str | os.PathLike) -> dict[str, str] | None:
+    """Reads where an imported detector comes from: its project, model, file, SHA-256 and licence.
+
+    Returns:
+        Texts by name; None if the detector was not imported.
+
+    Raises:
+        ValueError: naming the file, if it is not a checkpoint.
+    """
+    return _read(path).origin
+
+
 def load(path: str | os.PathLike, config: Config | None = None) -> "FasterRCNN":
     """Loads a detector.
 
@@ -171,6 +186,7 @@ def load(path: str | os.PathLike, config: Config | None = None) -> "FasterRCNN":
     with limited_by(shipped.find(path)):
         model = build_detector(config or content.settings, content.class_names)
     load_weights(model, path)
+    model.origin = content.origin
     return model
 
 
@@ -241,7 +257,12 @@ def _content(values, number, path):
     settings = None
     if "config" in values:
         settings, _ = Config.from_checkpoint(values["config"], path)
-    return _Content(number, settings, tuple(class_names))
+    origin = values.get("origin")
+    if origin is not None and not (
+        isinstance(origin, dict) and all(isinstance(text, str) for text in origin.values())
+    ):
+        raise ValueError(f"its origin must be texts by name. Received: {origin!r}")
+    return _Content(number, settings, tuple(class_names), origin)
 
 
 def _load_composed(path):

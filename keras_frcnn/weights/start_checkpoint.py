@@ -51,6 +51,7 @@ def load_start(model: FasterRCNN, path: str | os.PathLike) -> list[str]:
     ours, theirs = model.roi_head.box_head, donor.roi_head.box_head
     _copy_outputs(ours.classes, theirs.classes, labels)
     _copy_outputs(ours.boxes, theirs.boxes, labels)
+    model.origin = donor.origin  # its licence still holds
     return _report(model, donor, labels)
 
 
@@ -63,7 +64,7 @@ def _misfits(model: FasterRCNN, theirs: Config) -> list[str]:
     """Returns a line for each setting that keeps weights made with ``theirs`` from fitting."""
     ours = model.config
     names = ["backbone", "bottleneck_stride", "norm_epsilon", "pyramid_norm", "pixel_std"]
-    names += ["box_delta_std", "rpn_convolutions"]
+    names += ["preprocessing", "symmetric_padding", "box_delta_std", "rpn_convolutions"]
     if ours.backbone == theirs.backbone and not model.roi_head.box_head.stage:
         names += ["head_convolutions", "head_units", "pool_size"]
     lines = [

@@ -31,6 +31,14 @@ PYRAMID = ModelConfig().with_backbone("resnet50_fpn")
             "last stage of the ResNet",
         ),
         (
+            {"symmetric_padding": True, "backbone": "resnet50"},
+            "symmetric_padding needs a MobileNet. Received: backbone=resnet50",
+        ),
+        (
+            {"roi_half_pixel": False},
+            "roi_half_pixel=false needs roi_pooling=align. Received: roi_pooling=max",
+        ),
+        (
             {"rpn_convolutions": 0},
             "rpn_convolutions must be an integer between 1 and 8. Received: 0",
         ),
@@ -113,5 +121,6 @@ def test_every_backbone_names_its_module_and_class():
 
 
 def test_every_backbone_but_zf_can_have_a_pyramid():
-    assert {f"{name}_fpn" for name in BACKBONES} & {*BACKBONES} == {*PYRAMIDS}
-    assert {*BACKBONES} - {*PYRAMIDS} - {name.removesuffix("_fpn") for name in PYRAMIDS} == {"zf"}
+    named = {f"{name}_fpn{end}" for name in BACKBONES for end in ("", "32")}
+    assert named & {*BACKBONES} == {*PYRAMIDS}
+    assert {*BACKBONES} - {*PYRAMIDS} - {name.partition("_fpn")[0] for name in PYRAMIDS} == {"zf"}

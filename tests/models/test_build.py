@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_frcnn.config import Config
-from keras_frcnn.data.images.preprocessing import CAFFE
+from keras_frcnn.data.images.preprocessing import CHOICES
 from keras_frcnn.models import build
 from keras_frcnn.models.roi_head import RoIHead
 from keras_frcnn.models.rpn import RegionProposalNetwork
@@ -71,10 +71,14 @@ def test_every_setting_of_the_rpn_reaches_its_argument():
         rpn_box_loss_weight=7.0,
         rpn_box_normalizer="positions",
         rpn_convolutions=3,
+        anchor_offset=0.2,
+        anchor_rounding=True,
+        rpn_score_threshold=0.04,
     )
     rpn, _ = stages(config)
     (anchors,) = rpn.anchor_generators
-    assert_settings(anchors, {"scales": (11.0, 12.0), "ratios": (0.25, 4.0), "stride": 8})
+    expected = {"scales": (11.0, 12.0), "ratios": (0.25, 4.0), "stride": 8}
+    assert_settings(anchors, {**expected, "offset": 0.2, "rounding": True})
     assert (rpn.head.channels, rpn.head.num_anchors, rpn.head.num_convolutions) == (6, 4, 3)
     assert_settings(
         rpn.target_assigner,
@@ -87,6 +91,7 @@ def test_every_setting_of_the_rpn_reaches_its_argument():
         },
     )
     common = {"nms_iou_threshold": 0.71, "min_size": 13.0, "supports_jit": False}
+    common["score_threshold"] = 0.04
     assert_settings(
         rpn.train_generator,
         {
@@ -146,7 +151,7 @@ def test_every_setting_of_the_roi_head_reaches_its_argument():
     assert (head.num_classes, head.units, head.dropout) == (3, (5, 6), 0.25)
     assert head.convolutions == (7,)
     assert (roi_head.num_samples, roi_head.smooth_l1_beta) == (106, 0.4)
-    _, aligned = stages(CONFIG.replace(roi_pooling="align"))
+    _, aligned = stages(CONFIG.replace(roi_pooling="align", roi_half_pixel=False))
     (pooling,) = aligned.poolings
     assert_settings(
         pooling,
@@ -156,6 +161,7 @@ def test_every_setting_of_the_roi_head_reaches_its_argument():
             "sampling_ratio": 3,
             "supports_jit": False,
             "sparse_gradient": False,
+            "half_pixel": False,
         },
     )
 
@@ -163,7 +169,7 @@ def test_every_setting_of_the_roi_head_reaches_its_argument():
 def test_settings_of_the_whole_model_reach_it():
     config = fakes.SMALL.replace(
         weight_decay=0.02, decay_biases=True, bias_lr_factor=3.0, seed=5, scheme="non_approximate",
-        roi_pooling="align",
+        roi_pooling="align", resize_rounding="down", preprocessing="torch", size_divisor=16,
     )  # fmt: skip
     with fakes.small_backbone():
         model = build.build_detector(config, ("cat", "dog"))
@@ -171,6 +177,7 @@ def test_settings_of_the_whole_model_reach_it():
     expected = {
         "shorter_side": 64,
         "longer_side": 96,
+        "resize_rounding": "down",
         "weight_decay": 0.02,
         "decay_biases": True,
         "bias_lr_factor": 3.0,
@@ -179,7 +186,8 @@ def test_settings_of_the_whole_model_reach_it():
     }
     model.config = None  # as if it had been composed
     assert {name: model.get_config()[name] for name in expected} == expected
-    assert model.backbone.preprocessing == CAFFE.divided_by(58.0)
+    assert model.backbone.preprocessing == CHOICES["torch"].divided_by(58.0)
+    assert model.backbone.size_divisor == 16
 
 
 def test_the_defaults_are_the_released_codes():

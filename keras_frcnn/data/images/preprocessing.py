@@ -33,3 +33,9 @@ class Preprocessing:
 
 CAFFE = Preprocessing("bgr", (103.939, 116.779, 123.68))
 """ImageNet's mean in Caffe's order, without a division: VGG16, ZF and ResNets."""
+
+CHOICES = {
+    "torch": Preprocessing("rgb", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "detectron2": Preprocessing("bgr", (103.53, 116.28, 123.675)),
+}
+"""The normalisations that the setting ``preprocessing`` names: of torchvision and detectron2."""

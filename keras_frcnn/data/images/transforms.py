@@ -36,6 +36,7 @@ def target_shape(
     width: int | tf.Tensor,
     shorter_side: int | tf.Tensor,
     longer_side: int | tf.Tensor,
+    rounding: str = "nearest",
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the size to which an image is resized.
 
@@ -43,11 +44,15 @@ def target_shape(
     both are scaled by ``min(shorter_side / min(height, width), longer_side / max(height, width))``
     and rounded half up. Integer arithmetic gives the same result on every machine.
 
+    With ``rounding="down"``, the factor is a float32 number and the product is rounded down, as in
+    torchvision's ``GeneralizedRCNNTransform``. A side may then have a pixel less than it should.
+
     Args:
         height: the image's height in pixels.
         width: the image's width in pixels.
         shorter_side: the length of the shorter side after resizing.
         longer_side: the upper bound of the longer side after resizing.
+        rounding: "nearest" or "down".
 
     Returns:
         ``(height, width)``: int32 scalars, at least 1.
@@ -60,6 +65,10 @@ def target_shape(
     denominator = tf.where(fits, shorter, longer)
 
     def scaled(side):
+        if rounding == "down":
+            factor = tf.cast(numerator, tf.float32) / tf.cast(denominator, tf.float32)
+            product = tf.cast(side, tf.float64) * tf.cast(factor, tf.float64)
+            return tf.cast(tf.maximum(tf.floor(product), 1.0), tf.int32)
         rounded = (2 * side * numerator + denominator) // (2 * denominator)
         return tf.cast(tf.maximum(rounded, 1), tf.int32)
 
@@ -67,7 +76,10 @@ def target_shape(
 
 
 def resize(
-    image: tf.Tensor, shorter_side: int | tf.Tensor, longer_side: int | tf.Tensor
+    image: tf.Tensor,
+    shorter_side: int | tf.Tensor,
+    longer_side: int | tf.Tensor,
+    rounding: str = "nearest",
 ) -> tf.Tensor:
     """Resizes an image to ``target_shape``, bilinearly with half-pixel centres.
 
@@ -75,12 +87,13 @@ def resize(
         image: [H, W, 3] or [B, H, W, 3], any number type.
         shorter_side: see ``target_shape``.
         longer_side: see ``target_shape``.
+        rounding: see ``target_shape``.
 
     Returns:
         float32 with the same rank and range of values.
     """
     shape = tf.shape(image)[-3:]
-    size = target_shape(shape[0], shape[1], shorter_side, longer_side)
+    size = target_shape(shape[0], shape[1], shorter_side, longer_side, rounding)
     size = tf.stack(size)
 
     def with_copy():  # takes half the time, with the same result

@@ -139,7 +139,8 @@ def _run(model: FasterRCNN, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor
         "count": found["num_detections"],
     }
     values = {name: value[0] for name, value in values.items()}
-    return {**values, "anchors": anchors.boxes, "level_sizes": tf.stack(anchors.level_sizes)}
+    boxes = tf.reshape(anchors.boxes, [-1, 4])  # of the only image
+    return {**values, "anchors": boxes, "level_sizes": tf.stack(anchors.level_sizes)}
 
 
 def _trace(outputs: dict[str, tf.Tensor], generator: ProposalGenerator) -> Trace:

@@ -21,20 +21,26 @@ def lay_anchors(
     """Lays anchors over an image without computing features.
 
     Args:
-        config: ``scales`` and ``ratios`` are read.
+        config: the settings of the anchors are read.
         backbone: gives strides and the sizes of the maps.
         image_shape: int32 [1, 2], height and width of the network's input.
 
     Returns:
         The ``Anchors`` of all levels.
     """
-    scales = config.level_scales
-    generators = anchor_levels.anchor_generators(scales, config.ratios, backbone.strides)
+    generators = anchor_levels.anchor_generators(
+        config.level_scales,
+        config.ratios,
+        backbone.strides,
+        offset=config.anchor_offset,
+        rounding=config.anchor_rounding,
+    )
     levels = [
         FeatureLevel(tf.zeros([1, *shape[0].numpy(), 1]), shape, stride)
         for shape, stride in zip(backbone.level_shapes(image_shape), backbone.strides, strict=True)
     ]
-    return anchor_levels.lay_anchors(generators, levels)
+    anchors = anchor_levels.lay_anchors(generators, levels, config.anchor_stride == "map")
+    return anchors._replace(boxes=tf.reshape(anchors.boxes, [-1, 4]))  # of the only image
 
 
 def match_anchors(

@@ -1,0 +1,1 @@
+"""Checks that imported detectors find what the originals find."""

@@ -1,0 +1,98 @@
+"""torchvision's side of the check. It runs in an environment with torch, without this package.
+
+    python torchvision_side.py MODEL FOLDER SEED SHORTER_SIDE [WEIGHTS]
+
+It reads ``images.npz`` in the folder. It writes the weights, unless a file of them is given, as
+``weights.pth``, and for each image the levels, the proposals and the detections as ``N.npz``.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.models import detection
+
+# COCO's numbers without a class. The import leaves their outputs out, so random ones are very low.
+UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+
+
+def main(model_name, folder, seed, shorter_side, weights=None):
+    """Writes what the model finds."""
+    folder = Path(folder)
+    torch.manual_seed(int(seed))
+    model = make(model_name, int(shorter_side))
+    if weights:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+        model.load_state_dict(content)
+    else:
+        randomize(model)
+        torch.save(model.state_dict(), folder / "weights.pth")
+    model.eval()
+    if model_name == "fasterrcnn_resnet50_fpn":
+        for module in norms_of(model):
+            module.eps = 0.0  # as torchvision does when it loads the published weights
+    seen = {}
+    model.backbone.register_forward_hook(lambda *args: seen.update(levels=args[-1]))
+    model.rpn.register_forward_hook(lambda *args: seen.update(proposals=args[-1][0][0]))
+    with np.load(folder / "images.npz") as images:
+        for number in range(len(images.files)):
+            pixels = torch.from_numpy(images[str(number)]).permute(2, 0, 1).float() / 255
+            with torch.inference_mode():
+                (found,) = model([pixels])
+            levels = [level[0].permute(1, 2, 0) for level in seen["levels"].values()]
+            arrays = {f"level{i}": level for i, level in enumerate(levels)}
+            arrays |= {"proposals": seen["proposals"], **found}
+            arrays = {name: value.numpy() for name, value in arrays.items()}
+            np.savez(folder / f"{number}.npz", **arrays)
+
+
+def make(name, shorter_side):
+    """Makes a model like the published one, with its own random weights."""
+    sizes = {}
+    if shorter_side:  # the longer one in proportion
+        longer_over_shorter = 2 if "320" in name else 1333 / 800
+        sizes = {"min_size": shorter_side, "max_size": round(shorter_side * longer_over_shorter)}
+    return getattr(detection, name)(weights=None, weights_backbone=None, **sizes)
+
+
+def norms_of(model):
+    """Lists the layers of batch normalisation."""
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def randomize(model):
+    """Draws weights under which every stage has something to decide."""
+    for module in norms_of(model):
+        nn.init.uniform_(module.weight, 0.5, 1.5)
+        nn.init.normal_(module.bias, std=0.2)
+        module.momentum = 1.0
+    model.train()
+    with torch.no_grad():  # one step sets the statistics to those of an image and of maps
+        levels = model.backbone(torch.randn(2, 3, 256, 320))
+        for level in levels.values():
+            model.rpn.head([level])
+        model.roi_heads.box_head(torch.randn(64, 256, 7, 7))
+        scale = float(np.mean([level.std() for level in levels.values()]))
+        for conv in model.rpn.head.conv.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.normal_(conv.weight, std=1 / (scale * 48))
+                scale = 1.0
+        nn.init.normal_(model.rpn.head.cls_logits.weight, std=0.1)
+        nn.init.normal_(model.rpn.head.cls_logits.bias, std=0.5)
+        nn.init.normal_(model.rpn.head.bbox_pred.weight, std=0.02)
+        predictor = model.roi_heads.box_predictor
+        regions = model.roi_heads.box_head(torch.randn(64, 256, 7, 7))
+        scale = float(regions.pow(2).mean().sqrt()) * regions.shape[1] ** 0.5
+        nn.init.normal_(predictor.cls_score.weight, std=2.0 / scale)
+        nn.init.normal_(predictor.cls_score.bias, std=1.0)
+        nn.init.normal_(predictor.bbox_pred.weight, std=1.0 / scale)
+        predictor.cls_score.bias[0] += 1.0
+        if len(predictor.cls_score.bias) == 91:
+            predictor.cls_score.weight[list(UNUSED)] = 0.0
+            predictor.cls_score.bias[list(UNUSED)] = -30.0
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,84 @@
+"""Imports a Faster R-CNN detector of torchvision from its weights file.
+
+Examples:
+  keras-frcnn import-detector --source=torchvision --output_file=coco.keras \\
+    --weights=fasterrcnn_resnet50_fpn_coco-258fb6c6.pth
+  keras-frcnn detect --checkpoint=coco.keras --images=photos --output_dir=found
+
+The imported detector gives the detections of the original. It can be evaluated, exported and
+trained further like any other. docs/zoo.md lists the models and what is needed to read their files.
+"""
+
+from pathlib import Path
+
+from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.config.setting import Option
+from keras_frcnn.console import say
+
+COMMAND = Command(
+    "import-detector",
+    __doc__,
+    options=(
+        Option(
+            "source",
+            str,
+            "torchvision",
+            "The project that the file comes from.",
+            choices=("torchvision",),
+        ),
+        Option(
+            "weights",
+            str,
+            "",
+            "The weights file: .pth, .pt, .safetensors or .pkl. The first two need PyTorch.",
+            required=True,
+        ),
+        Option("output_file", str, "", "The .keras file to write.", required=True, output="file"),
+        Option(
+            "model",
+            str,
+            "",
+            "The name of the model in its project. If empty, the tensors in the file tell it.",
+        ),
+        Option(
+            "class_names",
+            tuple[str, ...],
+            (),
+            "Names of the classes in the order of the outputs, without background. If empty, "
+            "those of COCO.",
+        ),
+    ),
+    settings=(),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: The flags of the command; by default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    _, options = parse(COMMAND, argv)
+    with user_errors(COMMAND, options.output_file):
+        target = Path(options.output_file)
+        if target.suffix != ".keras":
+            raise ValueError(f"--output_file must end with .keras. Received: {target}")
+        from keras_frcnn.weights import checkpoint
+        from keras_frcnn.weights.importers import detector as importer
+
+        models = importer.MODELS[options.source]
+        if options.model and options.model not in models:
+            raise ValueError(
+                f"--model must be one of {', '.join(models)}. Received: {options.model}"
+            )
+        arguments = options.source, options.weights, options.model, options.class_names
+        detector = importer.import_detector(*arguments)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.save(detector, target)
+        origin, num_classes = detector.origin, len(detector.class_names)
+        say(f"{target}: {origin['model']} of {origin['source']}, {num_classes} classes")
+        say(f"Licence: {origin['licence']}")
+    return 0

@@ -1,0 +1,1 @@
+"""Importing detectors of other projects, one file a project."""
