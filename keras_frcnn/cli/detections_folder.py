@@ -294,7 +294,7 @@ def _row(class_name: str, score: float, box: list[float]) -> dict[str, Any]:
 
 
 def _coco_rows(result: Result) -> list[dict[str, Any]]:
-    """Returns the rows of COCO's results. An image's id is the file's name, and "#" and the frame."""
+    """Returns the rows of COCO's results. An image's id is the file's name, "#" and the frame."""
     name = Path(result.name).name
     return result.found.to_coco(name if result.frame is None else f"{name}#{result.frame}")
 
