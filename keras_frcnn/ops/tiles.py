@@ -29,7 +29,7 @@ def corners(height, width, tile, overlap):
         rest = tf.maximum(length - tile, 0)
         step = tf.cast(tile, tf.float32) * (1.0 - overlap)
         step = tf.maximum(tf.cast(tf.math.floor(step + 1e-3), tf.int32), 1)
-        gaps = -(-rest // step)
+        gaps = (rest + step - 1) // step
         return tf.range(gaps + 1) * rest // tf.maximum(gaps, 1)
 
     rows, columns = tf.meshgrid(starts(height), starts(width), indexing="ij")
