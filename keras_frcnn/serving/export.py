@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_frcnn import files
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.ops.finite import first_not_finite
+from keras_frcnn.ops.finite import check_finite
 from keras_frcnn.serving import model_card, server_files, warmup
 from keras_frcnn.serving.folder import publish, version_folder
 from keras_frcnn.serving.signatures import make_signatures
@@ -86,9 +86,7 @@ def save(model: FasterRCNN, folder: str | Path, batch_pixels: int = 0) -> None:
     Raises:
         ValueError: If a weight is not finite.
     """
-    name = first_not_finite(model.weights)
-    if name:
-        raise ValueError(f"the detector has weights that are not finite. The first is {name}")
+    check_finite(model.weights)
     module = tf.Module(name="keras_frcnn")
     # Only the weights are stored: loading the Keras model itself would need Keras and our classes.
     module.weights = [weight.value for weight in model.weights]

@@ -91,7 +91,8 @@ def _by_tiles(model, as_answer):
         found = model.detect_batch(image[tf.newaxis])
         return {name: found[name][0] for name in ("boxes", "scores", "labels")}
 
-    row = detect.get_concrete_function().structured_outputs
+    outputs = detect.get_concrete_function().structured_outputs
+    row = {name: tf.TensorSpec(value.shape, value.dtype) for name, value in outputs.items()}
     max_detections = row["scores"].shape[0]
 
     @tf.function(input_signature=[_IMAGE, _COUNT, _NUMBER])
