@@ -43,6 +43,11 @@ SUITES = {
         "images/s from files on one core, beside those of a training step", ("batch",), trains=True
     ),
     "export": Suite("writing, loading and calling a SavedModel", ("precision", "size")),
+    "file_batches": Suite(
+        "serve_bytes on 1, 4, 8 and 16 files of equal and unlike sizes",
+        ("precision", "size", "batch"),
+        fixed={"batch": (1, 4, 8, 16)},
+    ),
     "startup": Suite("imports, --help, the first training step", (), trains=True),
     "paper": Suite(
         "the paper's table 5: convolutions, proposals, regions",

@@ -1,35 +1,131 @@
-"""Finds the objects in images, draws them, and writes them to detections.json.
+"""Finds the objects in images and videos, draws them, and writes them to detections.json.
 
 Examples:
   keras-frcnn detect --images=photo.jpg --output_dir=detected
   keras-frcnn detect --checkpoint=runs/mine/best.keras --images=photos --output_dir=detected
   python detect.py --checkpoint=best.keras --images=a.jpg,'trip/*.jpg' --output_dir=detected
-  python detect.py --checkpoint=best.keras --images=a.jpg --output_dir=detected --draw_threshold=0.8
+  find . -name '*.png' | keras-frcnn detect --images=- --output_dir=labels --formats=yolo,voc
+  keras-frcnn detect --images=street.mp4 --output_dir=detected --draw_threshold=0.8
+  keras-frcnn detect --images=aerial.png --output_dir=detected --tile=640 --overlap=0.2
+  keras-frcnn detect --saved_model=served/mine/1 --images=photos --output_dir=detected
+  keras-frcnn detect --server=grpc://localhost:8500/mine --images=photos --output_dir=detected
 
-Without --checkpoint, the detector voc07 of the package finds the 20 classes of PASCAL VOC.
+Without --checkpoint, --saved_model or --server, the detector voc07 of the package finds the 20
+classes of PASCAL VOC.
 
 detections.json holds all detections with a score of at least --score_threshold; only those with a
-score of at least --draw_threshold are drawn. Settings that are not given are taken from the
-checkpoint. The exit code is 1 if an image could not be read; all other images are still processed.
-If the command is stopped, detections.json holds what was found so far, and the same command
+score of at least --draw_threshold are drawn or become labels. Settings that are not given are taken
+from the checkpoint. The exit code is 1 if an image could not be read; all other images are still
+processed. If the command is stopped, the files hold what was found so far, and the same command
 continues from there.
 """
 
+import contextlib
+import itertools
 import json
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-from keras_frcnn import files, signals
-from keras_frcnn.cli.command import Command, checkpoint_settings, parse, user_errors
+from keras_frcnn.cli import detectors
+from keras_frcnn.cli.command import (
+    Command,
+    checkpoint_settings,
+    given_settings,
+    parse,
+    user_errors,
+)
+from keras_frcnn.cli.detections_folder import (
+    FORMATS,
+    RESULTS,
+    WRITES,
+    DetectionsFolder,
+    check_folder,
+)
 from keras_frcnn.cli.output import distinct
-from keras_frcnn.cli.startup import load_tensorflow
 from keras_frcnn.config import Config
-from keras_frcnn.config.setting import FRACTION, Option
+from keras_frcnn.config.setting import FRACTION, NOT_NEGATIVE, POSITIVE, Limits, Option
 from keras_frcnn.console import COMPILING, say, with_progress
 from keras_frcnn.weights import shipped
 
-RESULTS = "detections.json"
+SERVER = (
+    Option(
+        "server",
+        str,
+        "",
+        "A detector on a server: grpc://host:port/model, or http(s)://host:port/v1/models/model.",
+    ),
+    Option(
+        "timeout",
+        float,
+        30.0,
+        "Seconds after which a request to the server is given up.",
+        limits=POSITIVE,
+    ),
+    Option(
+        "retries", int, 3, "How often a request to the server is repeated.", limits=NOT_NEGATIVE
+    ),
+    Option(
+        "concurrency",
+        int,
+        4,
+        "Requests to the server that are under way at once.",
+        limits=POSITIVE,
+    ),
+)
+IMAGES = (
+    Option(
+        "images",
+        tuple[str, ...],
+        (),
+        "Image and video files, folders (of .jpg, .jpeg and .png files) and patterns such as "
+        "'trip/*.jpg'. '-' reads such names, or one image, from standard input.",
+        required=True,
+    ),
+    Option(
+        "output_dir",
+        str,
+        "",
+        "Folder for the results: a new or empty folder, or one that this command has written.",
+        required=True,
+        output="folder",
+    ),
+    Option(
+        "formats",
+        tuple[str, ...],
+        ("drawings",),
+        "What is written beside detections.json. drawings: images and videos with the detections "
+        "drawn. coco: coco.json in COCO's results format, with the file's name as image_id. csv: "
+        "detections.csv. voc, yolo: label files to correct, in Annotations/ or in labels/ with "
+        "classes.txt.",
+        choices=FORMATS,
+    ),
+    Option(
+        "draw_threshold",
+        float,
+        0.5,
+        "Detections with a lower score are not drawn and not written to label files.",
+        limits=FRACTION,
+    ),
+    Option(
+        "tile",
+        int,
+        0,
+        "Detect on tiles of this many pixels in width and height, and join what their seams cut: "
+        "for small objects in large images. 0: on whole images.",
+        limits=NOT_NEGATIVE,
+    ),
+    Option(
+        "overlap",
+        float,
+        0.2,
+        "The fraction of a tile's side that neighbouring tiles share. Objects up to this size are "
+        "whole in a tile.",
+        limits=Limits(at_least=0, below=1),
+    ),
+)
 
 COMMAND = Command(
     "detect",
@@ -41,32 +137,11 @@ COMMAND = Command(
             shipped.DEFAULT,
             "The .keras file of a run, or the name of a detector of the package.",
         ),
-        Option(
-            "images",
-            tuple[str, ...],
-            (),
-            "Image files, folders (of .jpg, .jpeg and .png files) and patterns such as "
-            "'trip/*.jpg'.",
-            required=True,
-        ),
-        Option(
-            "output_dir",
-            str,
-            "",
-            "Folder for the drawn images and detections.json: a new or empty folder, or one that "
-            "this command has written.",
-            required=True,
-            output="folder",
-        ),
-        Option(
-            "draw_threshold",
-            float,
-            0.5,
-            "Detections with a lower score are not drawn.",
-            limits=FRACTION,
-        ),
+        Option("saved_model", str, "", "The folder of an exported SavedModel."),
+        *IMAGES,
+        *SERVER,
     ),
-    writes=(RESULTS,),
+    writes=WRITES,
     settings=(
         "precision",
         "shorter_side",
@@ -79,8 +154,6 @@ COMMAND = Command(
     ),
 )
 
-_UNFINISHED = "unfinished"  # in results that are not complete: all settings that they depend on
-
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command.
@@ -91,156 +164,138 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    config, options = parse(COMMAND, argv, base=_base)
-    with user_errors(COMMAND, options.output_dir):
-        load_tensorflow()
-        from keras_frcnn.data.images.files import find_images
-        from keras_frcnn.models import precision
-        from keras_frcnn.weights import checkpoint
-
-        model = checkpoint.load(options.checkpoint, precision.for_use(config, say))
-        folder = Path(options.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = _settings(config, options)
-        results = {
-            _UNFINISHED: settings,
-            "checkpoint": options.checkpoint,
-            "class_names": model.class_names,
-            "score_threshold": config.score_threshold,
-            "draw_threshold": options.draw_threshold,
-            "images": [],
-            "unreadable": [],
-        }
-        found_before = _read_unfinished(folder, settings)
-        if not found_before:
-            # So that a killed command leaves a folder that it may use.
-            write_results(results, folder)
-        try:
-            _detect_all(model, find_images(options.images), folder, results, found_before)
-            del results[_UNFINISHED]
-        finally:  # the results so far are written even if the user interrupts, also twice
-            with signals.handled(lambda number, frame: None):
-                write_results(results, folder)
-        count = sum(len(image["detections"]) for image in results["images"])
-        say(f"Images: {len(results['images'])}, detections: {count}. Results: {folder / RESULTS}")
-        for image in results["unreadable"]:
-            say(f"keras-frcnn detect: skipped: {image['error']}", error=True)
-    return 1 if results["unreadable"] else 0
+    return run(COMMAND, argv)
 
 
-def _base(options: SimpleNamespace) -> Config:
-    """Returns the checkpoint's settings, after checking the images and the output folder."""
-    config = checkpoint_settings(options)
-    from keras_frcnn.data.images.files import find_images
-
-    check_folder(Path(options.output_dir), find_images(options.images))
-    return config
-
-
-def _settings(config: Config, options: SimpleNamespace) -> str:
-    """Returns everything on which the results of an image depend, as a text."""
-    settings = {name: getattr(config, name) for name in COMMAND.settings}
-    settings |= {"draw_threshold": options.draw_threshold}
-    file = shipped.find(options.checkpoint)
-    settings |= {"checkpoint": [options.checkpoint, file.stat().st_mtime_ns]}
-    return json.dumps(settings, sort_keys=True)
-
-
-def _read_unfinished(folder: Path, settings: str) -> dict[str, dict[str, Any]]:
-    """Returns what a stopped command has found with the same settings, by the image's file."""
-    path = folder / RESULTS
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        if results.get(_UNFINISHED) == settings:
-            return {entry["file"]: entry for entry in results["images"]}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        pass  # there are no results of this command
-    return {}
-
-
-def write_results(results: dict[str, Any], folder: Path) -> None:
-    """Writes detections.json into a folder."""
-    text = json.dumps(results, indent=1, ensure_ascii=False)
-    # A file name may contain bytes that are not text; JSON can write them as \\udc80.
-    files.write_text(folder / RESULTS, text, errors="backslashreplace")
-
-
-def check_folder(folder: Path, paths: list[Path]) -> None:
-    """Makes sure that no drawing can overwrite an image or any other file."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RESULTS).is_file():
-        raise ValueError(
-            "--output_dir must be new, empty, or written by an earlier detect command. Received: "
-            f"{folder}, which holds other files and no {RESULTS}"
-        )
-    for path, drawing in zip(paths, _drawings(paths), strict=True):
-        if (folder / drawing).is_dir():
-            raise ValueError(
-                "--output_dir must not hold a folder with the name of a drawing. Received: "
-                f"{folder / drawing}"
-            )
-        if path.resolve().parent == folder.resolve():
-            raise ValueError(
-                f"--output_dir must not be a folder that holds --images. Received: {folder}"
-            )
-
-
-def _drawings(paths: list[Path]) -> list[str]:
-    """Returns the file name of each image's drawing."""
-    return [f"{stem}.png" for stem in distinct(path.stem for path in paths)]
-
-
-def _detect_all(
-    model: Any,
-    paths: list[Path],
-    folder: Path,
-    results: dict[str, Any],
-    found_before: dict[str, dict[str, Any]],
-) -> None:
-    """Detects on all images, draws them into the folder, and adds the detections to the results.
-
-    Images that a stopped command has finished, and whose drawing is there, are not repeated.
-    """
-
-    from keras_frcnn.data.images.files import to_image
-
-    say(COMPILING)
-    watched = with_progress(paths, "Detecting", len(paths))
-    for path, drawing in zip(watched, _drawings(paths), strict=True):
-        before = found_before.get(str(path))
-        if before and before["drawing"] == drawing and (folder / drawing).is_file():
-            results["images"].append(before)
-            continue
-        try:
-            image = to_image(path)
-        except ValueError as error:
-            results["unreadable"].append({"file": str(path), "error": str(error)})
-            continue
-        found = model.detect(image)
-        with files.replacing(folder / drawing) as part:
-            found.draw(results["draw_threshold"]).save(part, "PNG")
-        results["images"].append(entry_of(path, drawing, image.shape[:2], found))
-
-
-def entry_of(path: Path, drawing: str | None, size: tuple[int, int], found: Any) -> dict[str, Any]:
-    """Returns the entry of an image for detections.json.
+def run(command: Command, argv: list[str] | None) -> int:
+    """Runs this command, or another one with some of its options.
 
     Args:
-        path: the image's file.
-        drawing: the file with its drawn detections.
-        size: its height and width as displayed, in pixels.
-        found: its ``ImageDetections``.
+        command: the command.
+        argv: as for ``main``.
+
+    Returns:
+        The exit code.
     """
-    rows = [_row(one.class_name, one.score, one.box.tolist()) for one in found]
-    named = {"file": str(path), "drawing": drawing}
-    return named | {"height": size[0], "width": size[1], "detections": rows}
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def base(options):
+            config = _config(command, argv, options)
+            from keras_frcnn.inference.sources import find_sources
+
+            options.sources = find_sources(options.images, sys.stdin.buffer, scratch)
+            drawings = [drawing for _, drawing in _names(options).values() if drawing]
+            check_folder(Path(options.output_dir), options.sources.paths, drawings)
+            return config
+
+        config, options = parse(command, argv, base)
+        with (
+            user_errors(command, options.output_dir),
+            detectors.opened(config, options) as (detect, head),
+        ):
+            folder = DetectionsFolder(
+                Path(options.output_dir),
+                options.formats,
+                options.draw_threshold,
+                _settings(command, config, options),
+                head,
+            )
+            with folder.open():
+                _detect_all(options, detect, folder)
+            say(
+                f"Images: {folder.num_images}, detections: {folder.num_detections}. Results: "
+                f"{Path(options.output_dir) / RESULTS}"
+            )
+            for image in folder.unreadable:
+                say(f"keras-frcnn {command.name}: skipped: {image['error']}", error=True)
+    return 1 if folder.unreadable else 0
 
 
-def _row(class_name: str, score: float, box: list[float]) -> dict[str, Any]:
-    """Returns a detection for detections.json, in pixels of the image as it is displayed."""
-    y1, x1, y2, x2 = box
+def _config(command: Command, argv: list[str] | None, options: SimpleNamespace) -> Config:
+    """Returns the checkpoint's settings, or the default ones for a detector that has its own."""
+    options.kind = _kind(options)
+    if options.kind == "checkpoint":
+        return checkpoint_settings(options)
+    given = given_settings(command, argv, with_flagfiles=False)
+    if given:
+        raise ValueError(
+            f"--{next(iter(given))} cannot be used with --{options.kind}: an exported detector has "
+            "its settings in it"
+        )
+    return Config()
+
+
+def _kind(options: SimpleNamespace) -> str:
+    """Returns the option that names the detector."""
+    given = [name for name in ("saved_model", "server") if getattr(options, name, "")]
+    if getattr(options, "checkpoint", shipped.DEFAULT) != shipped.DEFAULT:
+        given.append("checkpoint")
+    if len(given) > 1:
+        raise ValueError(f"only one detector can be given. Received: --{' and --'.join(given)}")
+    return given[0] if given else "checkpoint"
+
+
+def _settings(command: Command, config: Config, options: SimpleNamespace) -> str:
+    """Returns everything on which the results of an image depend, as a text."""
+    settings = {name: getattr(config, name) for name in command.settings}
+    names = (options.kind, "draw_threshold", "formats", "tile", "overlap")
+    settings |= {name: getattr(options, name) for name in names}
+    detector = getattr(options, options.kind)
+    files = {"checkpoint": shipped.find, "saved_model": lambda d: Path(d, "saved_model.pb")}
+    if options.kind in files:
+        settings["changed"] = files[options.kind](detector).stat().st_mtime_ns
+    return json.dumps(settings | {"standard_input": options.sources.digest}, sort_keys=True)
+
+
+def _names(options: SimpleNamespace) -> dict[Path, tuple[str, str | None]]:
+    """Returns, for each file, the name of its results without suffix, and of its drawing."""
+    from keras_frcnn.inference.videos import is_video
+
+    paths = options.sources.paths
+    stems = list(distinct(path.stem for path in paths))
+    suffixes = [".mp4" if is_video(path) else ".png" for path in paths]
+    has_drawings = "drawings" in options.formats
     return {
-        "class": class_name,
-        "score": round(score, 6),
-        "box_yxyx": [round(value, 3) for value in (y1, x1, y2, x2)],
-        "box_xywh": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
+        path: (stem, stem + suffix if has_drawings else None)
+        for path, stem, suffix in zip(paths, stems, suffixes, strict=True)
     }
+
+
+def _detect_all(options: SimpleNamespace, detect: Callable, folder: DetectionsFolder) -> None:
+    """Detects on all images, draws them into the folder, and adds the results to it.
+
+    What a stopped command has finished is not repeated. The frames of a video are read again for
+    the drawn video, which appears when it is whole.
+    """
+    names = _names(options)
+    if options.kind != "server":
+        say(COMPILING)
+    watched = with_progress(options.sources, "Detecting", len(options.sources))
+    # The detector may be some images ahead. tee keeps what it has taken and is not written yet.
+    images, ahead = itertools.tee(watched)
+    answers = detect(
+        one.image
+        for one in ahead
+        if not isinstance(one.image, ValueError) and not folder.known(one, *names[one.path])
+    )
+    for path, group in itertools.groupby(images, lambda one: one.path):
+        stem, drawing = names[path]
+        with contextlib.ExitStack() as drawn_video:
+            append = None
+            for one in group:
+                result, answer = folder.known(one, stem, drawing), one.image
+                if result is None and not isinstance(answer, ValueError):
+                    answer = next(answers)
+                try:
+                    if isinstance(answer, ValueError):
+                        raise answer
+                    if result is None:
+                        result = folder.result(one, answer, stem, drawing)
+                except ValueError as error:
+                    folder.unreadable.append({"file": one.name, "error": str(error)})
+                    continue
+                if drawing and one.frame is not None:
+                    if append is None:
+                        append = drawn_video.enter_context(folder.drawn_video(path, drawing))
+                    append(one.image, result)
+                folder.add(result)

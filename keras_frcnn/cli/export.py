@@ -1,14 +1,16 @@
-"""Exports a trained detector as a SavedModel and verifies that both give the same detections.
+"""Exports a trained detector as a SavedModel or to ONNX, and verifies that it detects the same.
 
 Examples:
   keras-frcnn export --checkpoint=runs/voc07/best.keras --output_dir=served/voc07
   python export.py --checkpoint=runs/voc07/best.keras --output_dir=served/voc07 --images=photos
   python export.py --checkpoint=runs/new/best.keras --output_dir=served/voc07 --version=2
+  keras-frcnn export --checkpoint=runs/voc07/best.keras --output_dir=triton/voc07 --format=onnx
 
 The SavedModel is for TensorFlow Serving. It gets a new numbered folder, with a model card, the
 class names and warm-up requests in it, and files for the server's flags beside it. It accepts any
 number of images of any size: as arrays, as JPEG or PNG files, or as tf.Examples. It needs no
-Python, no keras_frcnn and no custom op. Settings that are not given are taken from the checkpoint.
+Python, no keras_frcnn and no custom op. With --format=onnx the numbered folder holds model.onnx,
+which takes arrays of images of one size. Settings that are not given are taken from the checkpoint.
 """
 
 from pathlib import Path
@@ -21,6 +23,13 @@ from keras_frcnn.config import Config
 from keras_frcnn.config.flags import SETTINGS
 from keras_frcnn.config.setting import NOT_NEGATIVE, Option
 from keras_frcnn.console import plain, say
+
+_MAX_IMAGES = 8
+REFUSED = {
+    "openvino": "X",
+    "litert": "Y",
+}
+"""The formats whose converters fail on the detector, and why."""
 
 COMMAND = Command(
     "export",
@@ -53,6 +62,24 @@ COMMAND = Command(
             "synthetic images are used.",
         ),
         Option(
+            "format",
+            str,
+            "saved_model",
+            "saved_model for TensorFlow Serving, or onnx for ONNX Runtime and Triton: pip install "
+            "'keras-frcnn[onnx]'. The converters to openvino and litert cannot convert the "
+            "detector; the command tells why.",
+            choices=("saved_model", "onnx", *REFUSED),
+        ),
+        Option(
+            "batch_pixels",
+            int,
+            0,
+            "How many pixels, after resizing, serve_bytes and serve_examples detect on at once, "
+            "with padding; this bounds the memory. Eight images of 600 x 1000 are 4800000. It pays "
+            "on a GPU. 0: one file after the other.",
+            limits=NOT_NEGATIVE,
+        ),
+        Option(
             "precision",
             str,
             "float32",
@@ -73,7 +100,6 @@ COMMAND = Command(
     ),
 )
 
-_MAX_IMAGES = 8
 _MEASURED_IMAGES = 50
 
 
@@ -93,11 +119,12 @@ def main(argv: list[str] | None = None) -> int:
         paths = find_images(options.images)[:_MAX_IMAGES]
         load_tensorflow()
         from keras_frcnn.models import precision
-        from keras_frcnn.serving.export import export
-        from keras_frcnn.serving.model_card import how_to_call
+        from keras_frcnn.serving import model_card, portable
+        from keras_frcnn.serving.export import export, synthetic_images
         from keras_frcnn.weights import checkpoint
 
         images = [to_image(path) for path in paths] or None
+        version = options.version or None
         say(f"Loading {options.checkpoint} ...")
         config = precision.for_export(config, options.precision, say)
         model = checkpoint.load(options.checkpoint, config)
@@ -107,19 +134,39 @@ def main(argv: list[str] | None = None) -> int:
             cost = _cost(model, checkpoint.load(options.checkpoint, exact), exact, images)
             say(cost)
             card["Precision"] = cost
-        version = options.version or None
-        folder = export(model, options.output_dir, images, version, say, card)
-        say(f"\nDone: {folder}\n\n{how_to_call(folder)}")
+        arguments = model, options.output_dir, images or synthetic_images(), version, say, card
+        if options.format == "onnx":
+            folder = portable.export(*arguments)
+            how_to = portable.how_to_call(folder)
+        else:
+            folder = export(*arguments, options.batch_pixels)
+            how_to = model_card.how_to_call(folder)
+        say(f"\nDone: {folder}\n\n{how_to}")
     return 0
 
 
 def _base(options: SimpleNamespace) -> Config:
     """Returns the checkpoint's settings, after checking that the SavedModel can be written."""
+    if options.format in REFUSED:
+        raise ValueError(f"--format={options.format} is not possible: {REFUSED[options.format]}")
+    if options.format == "onnx":
+        _check_onnx(options)
     config = checkpoint_settings(options)
     from keras_frcnn.serving.folder import version_folder
 
     version_folder(options.output_dir, options.version or None)
     return config
+
+
+def _check_onnx(options: SimpleNamespace) -> None:
+    """Refuses flags that ONNX does not know."""
+    if options.precision != "float32":
+        raise ValueError(
+            "--precision must be float32 with --format=onnx: ONNX Runtime computes no convolutions "
+            f"in bfloat16 on processors. Received: {options.precision}"
+        )
+    if options.batch_pixels:
+        raise ValueError("--batch_pixels is for files, which --format=onnx does not take")
 
 
 def _metrics(checkpoint: str, step: int) -> dict[str, str]:

@@ -107,7 +107,7 @@ def _bins(spans, limit, pool_size, stride):
 
     starts, ends = _bin_table(pool_size)
     start = tf.where(is_long, i * n // pool_size, tf.gather(starts, row))
-    end = tf.where(is_long, -(-(i + 1) * n // pool_size), tf.gather(ends, row))
+    end = tf.where(is_long, ((i + 1) * n + pool_size - 1) // pool_size, tf.gather(ends, row))
     return within(start), within(end)
 
 
@@ -200,27 +200,21 @@ class _Cover:
             shifted = tf.minimum(tf.range(length) + tf.bitwise.left_shift(1, level - 1), length - 1)
             return tf.maximum(windows, tf.gather(windows, shifted, axis=axis))
 
-        def x_body(x_level, windows, array):
-            windows = tf.cond(x_level > 0, lambda: grow(windows, x_level, 2), lambda: windows)
-
-            def y_body(y_level, windows, array):
-                windows = tf.cond(y_level > 0, lambda: grow(windows, y_level, 1), lambda: windows)
-                row = x_level * self.num_y_levels + y_level
-                return y_level + 1, windows, array.write(row, windows)
-
-            _, _, array = tf.while_loop(
-                lambda y_level, *_: y_level < self.num_y_levels,
-                y_body,
-                (0, windows, array),
-                shape_invariants=(tf.TensorShape([]), shape, None),
+        # One loop, because exporters to ONNX cannot write to an array in a loop inside a loop.
+        def body(row, start, windows, array):
+            x_level, y_level = row // self.num_y_levels, row % self.num_y_levels
+            is_start = y_level == 0
+            start = tf.cond(
+                is_start & (x_level > 0), lambda: grow(start, x_level, 2), lambda: start
             )
-            return x_level + 1, windows, array
+            windows = tf.cond(is_start, lambda: start, lambda: grow(windows, y_level, 1))
+            return row + 1, start, windows, array.write(row, windows)
 
-        _, _, array = tf.while_loop(
-            lambda x_level, *_: x_level < self.num_x_levels,
-            x_body,
-            (0, cells, array),
-            shape_invariants=(tf.TensorShape([]), shape, None),
+        _, _, _, array = tf.while_loop(
+            lambda row, *_: row < size,
+            body,
+            (0, cells, cells, array),
+            shape_invariants=(tf.TensorShape([]), shape, shape, None),
         )
         return tf.reshape(array.stack(), [-1, self.channels])
 

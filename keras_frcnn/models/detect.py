@@ -16,7 +16,7 @@ from keras_frcnn.models.detections import (
     ImageDetections,
     check_threshold,
 )
-from keras_frcnn.ops.finite import first_not_finite
+from keras_frcnn.ops.finite import check_finite
 
 _SINGLE = str, bytes, os.PathLike, Image.Image  # the images that Python could iterate over
 
@@ -55,11 +55,7 @@ class Detect:
         """
         step = int(self._model.step)
         if step != self._checked_step:
-            name = first_not_finite(self._model.weights)
-            if name:
-                raise ValueError(
-                    f"the detector has weights that are not finite. The first is {name}"
-                )
+            check_finite(self._model.weights)
             self._checked_step = step
 
 

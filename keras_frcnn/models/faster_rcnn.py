@@ -333,12 +333,21 @@ class FasterRCNN(keras.Model):
                 f"{self.config.train_proposals}. The detector can be evaluated on the proposals of "
                 "a file, but it can neither detect on other images nor be exported"
             )
-        names = "shorter_side", "longer_side", "resize_rounding"
-        resizing = [self._arguments[name] for name in names]
-        inputs = make_inputs(images, self.backbone.preprocessing, *resizing)
+        inputs = self.make_inputs(images)
         if score_threshold is not None:
             inputs["score_threshold"] = score_threshold
         return self.predict_step(inputs)
+
+    @property
+    def sides(self):
+        """``(shorter_side, longer_side)``, to which images are scaled."""
+        return self._arguments["shorter_side"], self._arguments["longer_side"]
+
+    def make_inputs(self, images):
+        """Returns the inputs of a call for images of one size, [B, H, W, 3] uint8, RGB."""
+        names = "shorter_side", "longer_side", "resize_rounding"
+        resizing = [self._arguments[name] for name in names]
+        return make_inputs(images, self.backbone.preprocessing, *resizing)
 
     def detect(self, images, score_threshold=None):
         """Detects objects on one image, or on several images of any sizes.

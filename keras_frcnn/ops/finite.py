@@ -16,3 +16,10 @@ def first_not_finite(variables: Iterable[tf.Variable]) -> str:
     results = tf.convert_to_tensor([tf.reduce_all(tf.math.is_finite(v)) for v in floating])
     found = zip(floating, results.numpy(), strict=True)
     return next((variable.path for variable, is_finite in found if not is_finite), "")
+
+
+def check_finite(variables: Iterable[tf.Variable]) -> None:
+    """Raises a ValueError that names the first variable that is not finite."""
+    name = first_not_finite(variables)
+    if name:
+        raise ValueError(f"the detector has weights that are not finite. The first is {name}")

@@ -170,7 +170,8 @@ def _keep_in_blocks(boxes, ranks, k, iou_threshold):
     ranks, order = tf.math.top_k(tf.reshape(ranks, [rows, n]), n)
     boxes = tf.gather(tf.reshape(boxes, [rows, n, 4]), order, batch_dims=1)
 
-    missing = -(-tf.maximum(n, k) // _BLOCK) * _BLOCK - n
+    # Of positive numbers, because exporters to ONNX round the quotient of negative ones up.
+    missing = (tf.maximum(n, k) + _BLOCK - 1) // _BLOCK * _BLOCK - n
     ranks = tf.pad(ranks, [[0, 0], [0, missing]])
     boxes = tf.pad(boxes, [[0, 0], [0, missing], [0, 0]])
     alive = _survivors(boxes, ranks > 0.0, k, iou_threshold)

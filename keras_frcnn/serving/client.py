@@ -6,8 +6,10 @@ for found in client.detect(["a.jpg", "b.png"]):
 """
 
 import base64
+import collections
 import contextlib
 import http.client
+import io
 import json
 import os
 import random
@@ -15,12 +17,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from keras_frcnn.models.detections import ImageDetections
 
@@ -30,6 +33,7 @@ _OUTPUTS = (
     *("detection_class_names", "num_detections", "status"),
 )
 _FORMS = "grpc://host:port/model or http(s)://host:port/v1/models/model"
+_AHEAD = 2  # images taken ahead, for each request under way
 _FIRST_PAUSE = 0.25  # seconds before the first repetition; doubled for each further one
 
 
@@ -60,12 +64,13 @@ class Client:
         self._close()
 
     def detect(
-        self, images: Iterable[str | os.PathLike | bytes]
+        self, images: Iterable[str | os.PathLike | bytes | np.ndarray]
     ) -> Iterator[ImageDetections | ValueError]:
         """Detects objects on images.
 
         Args:
-            images: names of JPEG and PNG files, or their contents.
+            images: names of JPEG and PNG files, their contents, or uint8 arrays [H, W, 3]. Only a
+                few of them are taken ahead of the answers.
 
         Yields:
             For each image, in order, its detections; or an error with a sentence that says why the
@@ -75,20 +80,29 @@ class Client:
             ValueError: If the server cannot be asked, refuses a request, or keeps failing.
         """
         pool = ThreadPoolExecutor(self._concurrency)
+        asked = collections.deque()
         try:
-            yield from pool.map(self._detect_one, images)
+            for image in images:
+                asked.append(pool.submit(self._detect_one, image))
+                if len(asked) >= _AHEAD * self._concurrency:
+                    yield asked.popleft().result()
+            while asked:
+                yield asked.popleft().result()
         finally:  # also if the caller stops iterating
             pool.shutdown(cancel_futures=True)
 
     def _detect_one(self, image):
-        name = "an image" if isinstance(image, bytes) else str(image)
+        is_file = isinstance(image, str | os.PathLike)
+        name = str(image) if is_file else "an image"
         try:
-            content = image if isinstance(image, bytes) else Path(image).read_bytes()
+            content = Path(image).read_bytes() if is_file else _png(image)
         except OSError as error:
             return ValueError(f"{name}: unreadable image: {error.strerror}")
         answer = self._patiently(content, name)
         status = answer["status"]
-        return ValueError(f"{name}: {status}") if status else _detections(answer, image)
+        if status:
+            return ValueError(f"{name}: {status}")
+        return to_detections(answer, None if isinstance(image, bytes) else image)
 
     def _patiently(self, content: bytes, name: str) -> Mapping[str, Any]:
         for number in range(1 + self._retries):
@@ -101,6 +115,14 @@ class Client:
                 if not error.is_passing:
                     break
         raise ValueError(f"{self._server} has not answered for {name}: {failure}")
+
+
+def _png(image: bytes | np.ndarray) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG", compress_level=1)
+    return content.getvalue()
 
 
 class _Failure(Exception):
@@ -168,16 +190,26 @@ def _rest(url: str) -> Callable:
     return ask
 
 
-def _detections(answer: Mapping[str, Any], image: Any) -> ImageDetections:
+def to_detections(
+    answer: Mapping[str, Any], image: Any, class_names: Sequence[str] = ()
+) -> ImageDetections:
+    """Returns a served answer for one image as the detections that ``FasterRCNN.detect`` gives.
+
+    Args:
+        answer: the outputs without their first axis.
+        image: what the detections are said to belong to; None if it cannot be drawn on.
+        class_names: the names of the labels. By default, those that the answer names.
+    """
     count = int(answer["num_detections"])
     labels = np.array(answer["detection_classes"][:count], np.int32) - 1
-    class_names = [""] * (1 + max(labels, default=-1))  # of other classes nothing is known
-    for label, name in zip(labels, answer["detection_class_names"], strict=False):
-        class_names[label] = name
+    if not class_names:
+        class_names = [""] * (1 + max(labels, default=-1))  # of other classes nothing is known
+        for label, name in zip(labels, answer["detection_class_names"], strict=False):
+            class_names[label] = name
     return ImageDetections(
         np.array(answer["detection_boxes_pixels"][:count], np.float32).reshape(-1, 4),
         np.array(answer["detection_scores"][:count], np.float32),
         labels,
         tuple(class_names),
-        None if isinstance(image, bytes) else image,
+        image,
     )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_frcnn import files
 from keras_frcnn.models.faster_rcnn import FasterRCNN
-from keras_frcnn.ops.finite import first_not_finite
+from keras_frcnn.ops.finite import check_finite
 from keras_frcnn.serving import model_card, server_files, warmup
 from keras_frcnn.serving.folder import publish, version_folder
 from keras_frcnn.serving.signatures import make_signatures
@@ -28,6 +28,7 @@ def export(
     version: int | None = None,
     say: Callable[[str], None] = lambda line: None,
     card: Mapping[str, str] | None = None,
+    batch_pixels: int = 0,
 ) -> Path:
     """Writes a SavedModel to a temporary folder, verifies it, and then moves it to its folder.
 
@@ -43,6 +44,7 @@ def export(
             None: the next one after those that are there.
         say: called with a line of text at each stage.
         card: further sections of the model card, by title.
+        batch_pixels: as for ``make_signatures``.
 
     Returns:
         The SavedModel's folder, ``output_dir/version``.
@@ -55,7 +57,7 @@ def export(
 
     def write(folder):
         say("Writing the SavedModel ...")
-        save(model, folder)
+        save(model, folder, batch_pixels)
         files.write_text(folder / LABELS, _labels(model))
         text = model_card.text(model, version_folder(output_dir, version), card or {})
         files.write_text(folder / model_card.FILE, text)
@@ -71,7 +73,7 @@ def export(
     return target
 
 
-def save(model: FasterRCNN, folder: str | Path) -> None:
+def save(model: FasterRCNN, folder: str | Path, batch_pixels: int = 0) -> None:
     """Writes a SavedModel with the signatures of ``make_signatures``.
 
     The class names are also stored in ``assets/labels.txt``, one per line.
@@ -79,13 +81,12 @@ def save(model: FasterRCNN, folder: str | Path) -> None:
     Args:
         model: the detector.
         folder: the folder to write to; it is created.
+        batch_pixels: as for ``make_signatures``.
 
     Raises:
         ValueError: If a weight is not finite.
     """
-    name = first_not_finite(model.weights)
-    if name:
-        raise ValueError(f"the detector has weights that are not finite. The first is {name}")
+    check_finite(model.weights)
     module = tf.Module(name="keras_frcnn")
     # Only the weights are stored: loading the Keras model itself would need Keras and our classes.
     module.weights = [weight.value for weight in model.weights]
@@ -93,7 +94,7 @@ def save(model: FasterRCNN, folder: str | Path) -> None:
         labels = Path(scratch) / LABELS
         labels.write_text(_labels(model), encoding="utf-8")
         module.labels = tf.saved_model.Asset(str(labels))
-        tf.saved_model.save(module, str(folder), signatures=make_signatures(model))
+        tf.saved_model.save(module, str(folder), signatures=make_signatures(model, batch_pixels))
 
 
 def synthetic_images(sizes: Sequence[tuple[int, int]] = _SYNTHETIC_SIZES) -> list[np.ndarray]:

@@ -28,6 +28,7 @@ and returns K rows per image, best first
   num_detections [N]; rows past it are padding
   status [N]: empty, or why a file could not be read; it then has no detections
 serve_bytes_strict and serve_examples_strict raise an error instead of giving a status.
+serve_options, serve_tiled, serve_proposals and serve_features do more: docs/serving.md.
 describe takes nothing and returns class_names, settings (JSON) and the training step.
 Files are turned upright according to their EXIF orientation, as in the detect command.
 
@@ -57,13 +58,16 @@ def how_to_call(folder: Path) -> str:
     return _HOW_TO.format(**{name: shlex.quote(str(path)) for name, path in paths.items()})
 
 
-def text(model: FasterRCNN, folder: Path, more: Mapping[str, str]) -> str:
+def text(
+    model: FasterRCNN, folder: Path, more: Mapping[str, str], how_to: str | None = None
+) -> str:
     """Returns a model card in Markdown.
 
     Args:
         model: the detector.
         folder: the folder of its SavedModel, with its number.
         more: further sections, by title, such as "Metrics".
+        how_to: how to call it; by default, as a SavedModel.
     """
     classes = [f"{number} {name}" for number, name in enumerate(model.class_names, start=1)]
     sections = {
@@ -74,7 +78,7 @@ def text(model: FasterRCNN, folder: Path, more: Mapping[str, str]) -> str:
         "Precision": f"The convolutions compute in {model.backbone.compute_dtype}.",
         "Start weights and their licence": _start_weights(model),
         **more,
-        "How to call it": _indented(how_to_call(folder)),
+        "How to call it": _indented(how_to or how_to_call(folder)),
     }
     backbone = f" with {model.config.backbone}" if model.config else ""
     title = f"# Faster R-CNN{backbone}, training step {int(model.step)}"

@@ -1,8 +1,8 @@
 """The signatures of a served detector: TensorFlow functions from requests to answers.
 
-Every signature but ``describe`` returns K = ``max_detections`` rows per image, best first. Rows
-after ``num_detections`` are padding. The names are those that clients of TensorFlow's detection
-models expect:
+The signatures that detect return K = ``max_detections`` rows per image, best first. Rows after
+``num_detections`` are padding. The names are those that clients of TensorFlow's detection models
+expect:
 
 - ``detection_boxes`` [N, K, 4] float32: yxyx, as fractions of the image's height and width;
   padding 0.
@@ -21,8 +21,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_frcnn.data.images import attempt, graph_decoder
+from keras_frcnn.data.images import attempt
 from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.serving import extra_signatures, file_batches, requests
 
 INPUTS = {
     "serving_default": "input_tensor",
@@ -31,45 +32,46 @@ INPUTS = {
     "serve_examples": "examples",
     "serve_examples_strict": "examples",
 }
-"""The signatures that answer images, with the name of their input."""
-
-_FEATURE = "image/encoded"
-_NO_EXAMPLE = f"unreadable example: expected a tf.Example with one image file as {_FEATURE}"
-_NO_IMAGES = (
-    "input_tensor must be images [N, height, width, 3], colours last, of at least one pixel. "
-    "Received the shape"
-)
+"""The signatures that detect and take images alone, with the name of their input."""
 
 
-def make_signatures(model: FasterRCNN) -> dict[str, Callable]:
+def make_signatures(model: FasterRCNN, batch_pixels: int = 0) -> dict[str, Callable]:
     """Makes the functions that ``tf.saved_model.save`` stores.
 
     Args:
         model: the detector.
+        batch_pixels: how many pixels of the network's input are detected on at once in files, with
+            padding. 0: one file after the other, which gives the same bits as each file alone.
 
     Returns:
         ``serving_default``, ``serve_bytes`` and ``serve_examples``; ``serve_bytes_strict`` and
-        ``serve_examples_strict``, for which a file that cannot be read is an error; and
-        ``describe``, which takes nothing and returns the ``class_names`` [C], the ``settings`` of
-        the model as JSON and the training ``step``.
+        ``serve_examples_strict``, for which a file that cannot be read is an error; ``describe``,
+        which takes nothing and returns the ``class_names`` [C], the ``settings`` of the model as
+        JSON and the training ``step``; and those of ``extra_signatures.make``.
     """
     class_names = tf.constant(["", *model.class_names])
 
     images_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, INPUTS["serving_default"])
 
-    @tf.function(input_signature=[images_spec])
-    def detect(images):
-        detections = model.detect_batch(images)
+    def as_answer(detections, sizes):
+        """Names the detections of images of some sizes, int32 [N, 2], as clients know them."""
         boxes, classes = detections["boxes"], detections["labels"] + 1
-        size = tf.tile(tf.cast(tf.shape(images)[1:3], tf.float32), [2])
+        size = tf.tile(tf.cast(sizes, tf.float32), [1, 2])[:, tf.newaxis]
         return {
-            "detection_boxes": tf.clip_by_value(boxes / size, 0.0, 1.0),
+            # The size is 0 for a file that cannot be read.
+            "detection_boxes": tf.clip_by_value(tf.math.divide_no_nan(boxes, size), 0.0, 1.0),
             "detection_boxes_pixels": boxes,
             "detection_scores": detections["scores"],
             "detection_classes": tf.cast(classes, tf.float32),
             "detection_class_names": tf.gather(class_names, classes),
             "num_detections": tf.cast(detections["num_detections"], tf.float32),
         }
+
+    @tf.function(input_signature=[images_spec])
+    def detect(images):
+        shape = tf.shape(images)
+        sizes = tf.broadcast_to(shape[1:3], [shape[0], 2])
+        return as_answer(model.detect_batch(images), sizes)
 
     outputs = detect.get_concrete_function().structured_outputs
 
@@ -79,33 +81,35 @@ def make_signatures(model: FasterRCNN) -> dict[str, Callable]:
             for name, spec in outputs.items()
         }
 
-    @tf.function(input_signature=[images_spec])
     def serve_images(images):
-        images = _checked(images)
+        images = requests.checked_images(images)
         num_images = tf.shape(images)[0]
         found = tf.cond(num_images > 0, lambda: detect(images), lambda: nothing(0))
         return found | {"status": tf.fill([num_images], "")}
 
     def serve_file(content):
-        image, problem = graph_decoder.decode_upright(content)
-        found = tf.cond(problem == "", lambda: detect(image[tf.newaxis]), lambda: nothing(1))
-        return {name: value[0] for name, value in found.items()} | {"status": problem}
-
-    def serve_example(example):
-        content = attempt.or_else(_file_of, (example,), otherwise=tf.constant(""))
-        answer = serve_file(content)
-        return answer | {"status": tf.where(content == "", _NO_EXAMPLE, answer["status"])}
+        return requests.answer_file(content, lambda image: detect(image[tf.newaxis]), nothing)
 
     row = {name: tf.TensorSpec(spec.shape[1:], spec.dtype) for name, spec in outputs.items()}
     row["status"] = tf.TensorSpec([], tf.string)
 
-    def of_each(serve_one):
-        # The detector runs on each image at its own size, so an answer does not depend on the other
-        # images of the request. It runs on one image at a time, so that the memory does not depend
-        # on the number of images.
-        return lambda values: tf.map_fn(
-            serve_one, values, parallel_iterations=1, fn_output_signature=row
+    def serve_bytes(contents):
+        if batch_pixels:
+            detections, sizes, problems = file_batches.detect(model, contents, batch_pixels)
+            return as_answer(detections, sizes) | {"status": problems}
+        # One image at a time, so that the memory does not depend on the number of images.
+        return tf.map_fn(serve_file, contents, parallel_iterations=1, fn_output_signature=row)
+
+    def serve_examples(examples):
+        contents = tf.map_fn(
+            lambda example: attempt.or_else(
+                requests.file_of, (example,), otherwise=tf.constant("")
+            ),
+            examples,
+            parallel_iterations=1,
         )
+        answer = serve_bytes(contents)
+        return answer | {"status": tf.where(contents == "", requests.NO_EXAMPLE, answer["status"])}
 
     settings = model.config.model_config().to_dict() if model.config else {}
     description = {
@@ -122,30 +126,15 @@ def make_signatures(model: FasterRCNN) -> dict[str, Callable]:
         spec = tf.TensorSpec([None], tf.string, INPUTS[name])
         return tf.function(serve, input_signature=[spec])
 
-    signatures = {"serving_default": serve_images, "describe": describe}
-    for name, serve_one in (("serve_bytes", serve_file), ("serve_examples", serve_example)):
+    signatures = {
+        "serving_default": tf.function(serve_images, input_signature=[images_spec]),
+        "describe": describe,
+    }
+    for name, serve in (("serve_bytes", serve_bytes), ("serve_examples", serve_examples)):
         strict = f"{name}_strict"
-        signatures[name] = of_strings(name, of_each(serve_one))
+        signatures[name] = of_strings(name, serve)
         signatures[strict] = of_strings(strict, _strict(signatures[name]))
-    return signatures
-
-
-def _checked(images: tf.Tensor) -> tf.Tensor:
-    """Refuses arrays of another shape. Servers do not compare it with the signature's."""
-    # Without this operation, TensorFlow would take the shape for granted and leave the check out.
-    images = tf.raw_ops.PlaceholderWithDefault(input=images, shape=None)
-    shape = tf.shape(images)
-    has_pixels = tf.reduce_all(shape[1:3] > 0) | tf.reduce_all(shape[:1] == 0)
-    is_batch = tf.equal(tf.size(shape), 4) & tf.reduce_all(shape[3:] == 3) & has_pixels
-    words = [_NO_IMAGES, shape]
-    with tf.control_dependencies([tf.debugging.Assert(is_batch, words, summarize=8)]):
-        return tf.ensure_shape(images, [None, None, None, 3])
-
-
-def _file_of(example: tf.Tensor) -> tf.Tensor:
-    """Returns the image file in a serialized ``tf.Example``."""
-    feature = {_FEATURE: tf.io.FixedLenFeature([], tf.string)}
-    return tf.io.parse_single_example(example, feature)[_FEATURE]
+    return signatures | extra_signatures.make(model, as_answer)
 
 
 def _strict(serve: Callable) -> Callable:

@@ -16,6 +16,9 @@ import tensorflow as tf
 _PIXEL_TOLERANCE = 1e-3
 _TOLERANCE = 1e-5
 
+# Other runtimes, and batches with padding, may order sums differently.
+_PIXEL_DIFFERENCE, _SCORE_DIFFERENCE = 0.5, 1e-3
+
 _SHOWN_ERROR_LINES = 20
 
 
@@ -111,6 +114,59 @@ def _compare(what: str, answer: dict[str, np.ndarray], expected: dict[str, np.nd
         difference = np.max(np.abs(received - value), initial=0)
         if not difference <= tolerance:
             raise ValueError(f"{what}: {name} differs by {difference:g}, more than {tolerance:g}")
+
+
+def check_found(
+    what: str,
+    answer: dict[str, np.ndarray],
+    expected: dict[str, np.ndarray],
+    score_threshold: float,
+) -> int:
+    """Compares detections that another runtime has computed, whose sums are rounded differently.
+
+    Each detection must have a partner of the same class, within 0.5 pixels and 0.001 in score.
+    Those that the rounding may bring below the threshold, or past the last row, need none.
+
+    Args:
+        what: what the error begins with.
+        answer: the outputs for a batch, by the names of a served answer.
+        expected: the detections of the model on the same batch, by the names of ``detect_batch``.
+        score_threshold: that of the model.
+
+    Returns:
+        The number of detections that were compared.
+
+    Raises:
+        ValueError: If a detection has no partner.
+    """
+    sides = []
+    for found, names in (
+        (answer, ("detection_boxes_pixels", "detection_scores", "detection_classes")),
+        (expected, ("boxes", "scores", "labels")),
+    ):
+        boxes, scores, labels = (np.asarray(found[name]) for name in names)
+        sides.append((boxes, scores, labels.astype(int) - (found is answer)))
+    compared = 0
+    for ours, theirs in (sides, sides[::-1]):
+        for row in range(len(ours[1])):
+            boxes, scores, labels = (column[row] for column in ours)
+            others, their_scores, their_labels = (column[row] for column in theirs)
+            is_full = labels[-1] >= 0
+            least = max(score_threshold, scores[-1] if is_full else 0.0) + _SCORE_DIFFERENCE
+            sure = (labels >= 0) & (scores > least)
+            agrees = labels[sure, np.newaxis] == their_labels
+            agrees &= np.abs(scores[sure, np.newaxis] - their_scores) <= _SCORE_DIFFERENCE
+            apart = np.abs(boxes[sure, np.newaxis] - others).max(axis=-1)
+            agrees &= apart <= _PIXEL_DIFFERENCE
+            lonely = np.flatnonzero(~agrees.any(axis=1))
+            if len(lonely):
+                raise ValueError(
+                    f"{what}: {len(lonely)} of {sure.sum()} detections differ by more than "
+                    f"{_PIXEL_DIFFERENCE} pixels or {_SCORE_DIFFERENCE} in score. The first has "
+                    f"the score {scores[sure][lonely[0]]:.4f}"
+                )
+            compared += int(sure.sum())
+    return compared // 2
 
 
 def _ask_in_fresh_process(saved_model_dir, images) -> list[dict[str, np.ndarray]]:

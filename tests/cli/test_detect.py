@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from keras_frcnn import build_detector
-from keras_frcnn.cli import detect
+from keras_frcnn.cli import detect, detections_folder
 from keras_frcnn.data.images import files as image_files
 from keras_frcnn.drawing import detections as visualize
 from tests import fakes
@@ -205,7 +205,7 @@ def test_a_drawing_that_cannot_be_written_keeps_the_one_before(
         run("a.png")
     assert f"{drawing} cannot be read or written: No space left" in capsys.readouterr().err
     assert drawing.read_bytes() == before
-    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "detections.json"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "detections.json", "unfinished.jsonl"]
 
 
 def test_what_was_found_is_kept_when_the_user_stops(run, loaded, make_image, tmp_path, monkeypatch):
@@ -280,14 +280,13 @@ def test_a_second_signal_does_not_lose_what_was_found(
     for name in "ab":
         make_image(f"x/{name}.png")
     read_images.stop_at = "b.png"
-    write = detect.write_results
+    write = detections_folder.DetectionsFolder._write
 
     def interrupted(*args):
-        if read_images.names:
-            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
         write(*args)
 
-    monkeypatch.setattr(detect, "write_results", interrupted)
+    monkeypatch.setattr(detections_folder.DetectionsFolder, "_write", interrupted)
     stopped(run, "x")
     results = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
     assert [image["drawing"] for image in results["images"]] == ["a.png"]
@@ -310,12 +309,12 @@ def test_a_command_that_is_killed_leaves_a_folder_that_it_may_use(
     make_image("a.png")
     left = []
 
-    def look(model, paths, folder, *args):
-        left.append(json.loads((folder / "detections.json").read_text())["images"])
+    def look(*args):
+        left.extend(path.name for path in (tmp_path / "out").iterdir())
 
     monkeypatch.setattr(detect, "_detect_all", look)
     run("a.png")
-    assert left == [[]]
+    assert left == ["unfinished.jsonl"]
 
 
 def test_nothing_to_detect_on_is_an_error_at_once(refusal, tmp_path):

@@ -102,9 +102,9 @@ def test_tables_are_written_instead(run, tmp_path):
     ]
     with open(tmp_path / "out" / "detections.csv", newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [
-            ["file", "class", "score", "y1", "x1", "y2", "x2"],
-            [f"{tmp_path}/a.png", "dog", "0.75", "1.0", "2.0", "11.0", "22.0"],
-            [f"{tmp_path}/a.png", "cat", "0.25", "0.0", "0.0", "20.0", "40.0"],
+            ["file", "class", "score", "y1", "x1", "y2", "x2", "frame"],
+            [f"{tmp_path}/a.png", "dog", "0.75", "1.0", "2.0", "11.0", "22.0", ""],
+            [f"{tmp_path}/a.png", "cat", "0.25", "0.0", "0.0", "20.0", "40.0", ""],
         ]
 
 

@@ -24,11 +24,30 @@ class PencilModel:
     config = None
     step = 7
     backbone = SimpleNamespace(preprocessing=CAFFE, compute_dtype="float32")
+    roi_head = SimpleNamespace(
+        detection_decoder=SimpleNamespace(score_threshold=0.05, max_detections=3)
+    )
 
     def __init__(self):
         self.weights = []
 
-    def detect_batch(self, images):
+    def make_inputs(self, images):
+        return {"images": tf.cast(images, tf.float32)}
+
+    def features(self, inputs):
+        cells = inputs["images"][:, ::16, ::16]
+        shape = tf.shape(cells)
+        return [
+            SimpleNamespace(features=cells, shape=tf.tile([shape[1:3]], [shape[0], 1]), stride=16)
+        ]
+
+    def propose_step(self, inputs):
+        found = self.detect_batch(inputs["images"])
+        return SimpleNamespace(
+            boxes=found["boxes"], scores=found["scores"], valid=found["labels"] >= 0
+        )
+
+    def detect_batch(self, images, score_threshold=None):
         shape = tf.shape(images)
         size = tf.cast(tf.stack([shape[1], shape[2]] * 2), tf.float32)
         boxes = size * tf.constant([[0, 0, 0.5, 0.5], [0, 0, 1, 1], [0, 0, 0, 0]])
@@ -36,11 +55,20 @@ class PencilModel:
         def repeat(row):
             return tf.tile(tf.constant(row)[tf.newaxis], [shape[0], 1])
 
-        return {
+        found = {
             "boxes": tf.tile(boxes[tf.newaxis], [shape[0], 1, 1]),
             "scores": repeat([0.75, 0.5, 0.0]),
             "labels": repeat([1, 0, -1]),
             "num_detections": tf.fill([shape[0]], 2),
+        }
+        if score_threshold is None:
+            return found
+        kept = found["scores"] > score_threshold
+        return {
+            "boxes": tf.where(kept[..., tf.newaxis], found["boxes"], 0.0),
+            "scores": tf.where(kept, found["scores"], 0.0),
+            "labels": tf.where(kept, found["labels"], -1),
+            "num_detections": tf.reduce_sum(tf.cast(kept, tf.int32), axis=1),
         }
 
 

@@ -74,8 +74,78 @@ class Version:
         return dict(zip(definition.outputs, values, strict=True))
 
 
+class Batcher:
+    """Joins requests to one signature that wait for each other, as TensorFlow Serving does.
+
+    Args:
+        run: answers a signature's inputs.
+        max_batch_size: rows that are run at once, at most.
+    """
+
+    def __init__(self, run, max_batch_size):
+        self._run, self._max_batch_size = run, max_batch_size
+        self._waiting, self._changed = [], threading.Condition()
+        self._is_busy = False
+
+    def __call__(self, signature, inputs):
+        size = len(next(iter(inputs.values()), ()))
+        request = {"signature": signature, "inputs": inputs, "size": size}
+        with self._changed:
+            self._waiting.append(request)
+            while self._is_busy and "answer" not in request:
+                self._changed.wait()
+            if "answer" not in request:
+                self._is_busy = True
+                batch = self._take(request)
+        if "answer" not in request:
+            self._answer(batch)
+        if isinstance(request["answer"], Exception):
+            raise request["answer"]
+        return request["answer"]
+
+    def _take(self, first):
+        """Returns a request, and those waiting that fit into a batch with it."""
+        batch, size = [first], first["size"]
+        self._waiting.remove(first)
+        for other in list(self._waiting):
+            is_like = other["signature"] == first["signature"] == "serve_bytes"
+            if is_like and size + other["size"] <= self._max_batch_size:
+                self._waiting.remove(other)
+                batch.append(other)
+                size += other["size"]
+        return batch
+
+    def _answer(self, batch):
+        try:
+            names = batch[0]["inputs"]
+            joined = {
+                name: np.concatenate([one["inputs"][name] for one in batch]) for name in names
+            }
+            if len(batch) == 1:
+                joined = batch[0]["inputs"]
+            answer = self._run(batch[0]["signature"], joined)
+            ends = np.cumsum([one["size"] for one in batch])
+            answers = [
+                {n: v[end - one["size"] : end] for n, v in answer.items()}
+                if len(batch) > 1
+                else answer
+                for one, end in zip(batch, ends, strict=True)
+            ]
+        except Exception as error:
+            answers = [error] * len(batch)
+        with self._changed:
+            for one, answer in zip(batch, answers, strict=True):
+                one["answer"] = answer
+            self._is_busy = False
+            self._changed.notify_all()
+
+
 class Server(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Serves a folder under the name "detector", by gRPC and REST, while its ``with`` block runs.
+
+    Args:
+        base: the folder.
+        max_batch_size: how many images in requests that wait are joined.
 
     Attributes:
         grpc: "localhost:port".
@@ -85,14 +155,15 @@ class Server(prediction_service_pb2_grpc.PredictionServiceServicer):
         num_active, most_active: requests that are answered at once: now, and at most so far.
     """
 
-    def __init__(self, base):
+    def __init__(self, base, max_batch_size=1):
         self._base = Path(base)
+        self._max_batch_size = max_batch_size
         self._lock, self._stopped = threading.Lock(), threading.Event()
         self.failures, self.delay, self.num_active, self.most_active = 0, 0.0, 0, 0
         self.version = self._newest(0)
 
     def __enter__(self):
-        self._grpc = grpc.server(futures.ThreadPoolExecutor(8))
+        self._grpc = grpc.server(futures.ThreadPoolExecutor(32))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._grpc)
         self.grpc = f"localhost:{self._grpc.add_insecure_port('localhost:0')}"
         self._grpc.start()
@@ -145,7 +216,12 @@ class Server(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Returns the highest version above a number, or None. It is loaded before it is served."""
         numbers = [int(path.name) for path in self._base.iterdir() if path.name.isdecimal()]
         newest = max(numbers, default=0)
-        return Version(self._base / str(newest)) if newest > number else None
+        if newest <= number:
+            return None
+        version = Version(self._base / str(newest))
+        if self._max_batch_size > 1:
+            version.run = Batcher(version.run, self._max_batch_size)
+        return version
 
 
 def _status(error):

@@ -116,11 +116,16 @@ def test_signatures_have_the_names_that_clients_use(signatures, model):
         "serve_bytes_strict": files,
         "serve_examples": examples,
         "serve_examples_strict": examples,
+        "serve_options": files
+        | {"score_threshold": (tf.float32, [None]), "max_detections": (tf.int32, [None])},
+        "serve_tiled": files | {"tile": (tf.int32, [None]), "overlap": (tf.float32, [None])},
+        "serve_proposals": files,
+        "serve_features": {"input_tensor": (tf.uint8, [None, None, None, 3])},
         "describe": {},
     }
     rows = model.config.max_detections
     for name, signature in signatures.items():
-        if name == "describe":
+        if name in ("describe", "serve_proposals", "serve_features"):
             continue
         assert signature.structured_outputs.keys() == OUTPUTS
         assert signature.structured_outputs["detection_boxes"].shape.as_list() == [None, rows, 4]

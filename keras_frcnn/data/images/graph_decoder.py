@@ -34,7 +34,7 @@ def decode_upright(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     empty = tf.zeros([0, 0, 3], tf.uint8)
     with tf.device("CPU:0"):  # many small steps are slow on a GPU
         data = tf.io.decode_raw(content, tf.uint8)
-        problem = _problem(content, data)
+        _, problem = _header(content, data)
 
         def decode():
             arguments = content, orientation(data)
@@ -43,6 +43,24 @@ def decode_upright(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = tf.cond(problem == "", decode, lambda: empty)
         is_damaged = (problem == "") & (tf.size(image) == 0)
         return image, tf.where(is_damaged, f"{_START}its pixels cannot be decoded", problem)
+
+
+def read_header(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Reads the size of a JPEG or PNG from its first bytes. No file is an error.
+
+    Args:
+        content: string scalar, the file's bytes.
+
+    Returns:
+        ``(size, problem)``: int32 [2], the height and width of the upright image; and a string
+        scalar that is empty, or a sentence that says why the file is refused. Its size is then 0.
+    """
+    with tf.device("CPU:0"):
+        data = tf.io.decode_raw(content, tf.uint8)
+        size, problem = _header(content, data)
+        is_turned = orientation(data) >= 5  # see exif.TURNS
+        size = tf.where(is_turned, size[::-1], size)
+        return tf.where(problem == "", tf.cast(size, tf.int32), 0), problem
 
 
 def orientation(data: tf.Tensor) -> tf.Tensor:
@@ -62,8 +80,10 @@ def orientation(data: tf.Tensor) -> tf.Tensor:
     return _orientation(data[start:end])
 
 
-def _problem(content: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
-    """Says why a file is refused before memory and time are spent on its pixels."""
+def _header(content: tf.Tensor, data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the stored height and width, int64 [2], and why a file is refused before memory and
+    time are spent on its pixels.
+    """
     is_jpeg = _has(data, 0, [_FILL, _SOI, _FILL])
     is_png = _has(data, 0, b"\x89PNG\r\n\x1a\n")
     shape = tf.cond(  # of a damaged header 0, so that decoding fails
@@ -92,7 +112,7 @@ def _problem(content: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
     found = tf.constant("")
     for applies, words in reversed(problems):
         found = tf.where(applies, _START + words, found)
-    return found
+    return shape, found
 
 
 def _count(content: tf.Tensor, part: bytes) -> tf.Tensor:

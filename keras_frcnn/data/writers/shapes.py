@@ -10,13 +10,13 @@ import dataclasses
 import json
 import math
 import pathlib
-from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_frcnn import files
 from keras_frcnn.console import with_progress
+from keras_frcnn.data.writers import voc
 
 CLASS_NAMES = ("circle", "square", "star", "triangle")
 
@@ -236,28 +236,19 @@ def _describe(names: list[str], outlines: list[np.ndarray], owners: np.ndarray) 
 def _write_annotation(
     folder: pathlib.Path, name: str, height: int, width: int, objects: list[Object]
 ) -> None:
-    """Writes an annotation in VOC's format: corners count from 1 and are part of the box."""
-    root = ElementTree.Element("annotation")
-    _add(root, folder=folder.name, filename=f"{name}.jpg")
-    _add(ElementTree.SubElement(root, "source"), database="keras_frcnn made shapes")
-    _add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
-    _add(root, segmented=0)
-    for item in objects:
-        element = ElementTree.SubElement(root, "object")
-        _add(element, name=item.name, pose="Unspecified")
-        _add(element, truncated=int(item.truncated), difficult=int(item.difficult))
-        _add(
-            ElementTree.SubElement(element, "bndbox"),
-            xmin=item.xmin + 1,
-            ymin=item.ymin + 1,
-            xmax=item.xmax,
-            ymax=item.ymax,
+    """Writes an annotation in VOC's format."""
+    described = [
+        (
+            {
+                "name": item.name,
+                "pose": "Unspecified",
+                "truncated": int(item.truncated),
+                "difficult": int(item.difficult),
+            },
+            (item.ymin, item.xmin, item.ymax, item.xmax),
         )
-    ElementTree.indent(root, "\t")
-    text = ElementTree.tostring(root, encoding="unicode")
+        for item in objects
+    ]
+    database, size = "keras_frcnn made shapes", (height, width)
+    text = voc.annotation(folder.name, f"{name}.jpg", database, size, described)
     files.write_text(folder / "Annotations" / f"{name}.xml", text)
-
-
-def _add(parent: ElementTree.Element, **texts: str | int) -> None:
-    for tag, text in texts.items():
-        ElementTree.SubElement(parent, tag).text = str(text)

@@ -70,7 +70,9 @@ def _write_split(root: pathlib.Path, split: str, dataset: Dataset) -> int:
         for path in (root / image, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
         (root / image).write_bytes(content)
-        labels.write_text(_labels(record), encoding="utf-8")
+        kept = ~record.difficult
+        text = label_lines(record.labels[kept], record.boxes[kept], (record.height, record.width))
+        labels.write_text(text, encoding="utf-8")
         left_out += int(record.difficult.sum())
     return left_out
 
@@ -84,13 +86,18 @@ def _file_name(record: Record) -> str:
     return str(path.with_suffix("") if path.suffix.lower() in LISTED_SUFFIXES else path)
 
 
-def _labels(record: Record) -> str:
-    """Returns the lines of an image: class, center and size, as fractions of the image."""
-    boxes = record.boxes.astype(np.float64) / np.tile([record.height, record.width], 2)
+def label_lines(labels: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> str:
+    """Returns the lines of an image: class, center and size, as fractions of the image.
+
+    Args:
+        labels: [G] integers.
+        boxes: [G, 4] yxyx pixels of the image.
+        size: the image's height and width.
+    """
+    boxes = boxes.astype(np.float64) / np.tile(size, 2)
     centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     rows = np.concatenate([centers[:, ::-1], sizes[:, ::-1]], axis=1)
     return "".join(
         f"{label} {' '.join(f'{value:.12g}' for value in row)}\n"
-        for label, row, difficult in zip(record.labels, rows, record.difficult, strict=True)
-        if not difficult
+        for label, row in zip(labels, rows, strict=True)
     )
