@@ -32,6 +32,8 @@ def train_dataset(
     preprocessing: Preprocessing,
     start_step: int = 0,
     steps: int | None = None,
+    num_replicas: int = 1,
+    replicas: Sequence[int] = (0,),
 ) -> tf.data.Dataset:
     """Makes the endless stream of training batches.
 
@@ -50,6 +52,9 @@ def train_dataset(
         start_step: number of batches to skip because a resumed run has already used them.
         steps: number of batches that will be taken. A proposals file needs only the images of
             these batches; if this is None, it needs all images.
+        num_replicas: number of equal parts into which each batch is divided.
+        replicas: numbers of the parts that the stream has, one after the other. All parts together
+            are the batch that one replica would have, except for its padding.
 
     Returns:
         Batches ``(inputs, targets)``. For the inputs see ``eval_dataset``; in training "key"
@@ -69,7 +74,9 @@ def train_dataset(
         drawn = batches(aspects, config.batch_size, config.seed)
         drawn = itertools.islice(drawn, start_step, None)
         while True:
-            yield np.concatenate(list(itertools.islice(drawn, _DRAWN_BATCHES)))
+            some = np.stack(list(itertools.islice(drawn, _DRAWN_BATCHES)))
+            parts = some.reshape(len(some), num_replicas, -1, 2)
+            yield parts[:, list(replicas)].reshape(-1, 2)
 
     stream = tf.data.Dataset.from_generator(
         rows_and_epochs, output_signature=tf.TensorSpec([None, 2], tf.int64)
@@ -83,8 +90,9 @@ def train_dataset(
         {name: spec.shape for name, spec in inputs_spec.items()},
         {name: [num_rows, *spec.shape[1:]] for name, spec in targets_spec.items()},
     )
-    stream = stream.padded_batch(config.batch_size, shapes, (None, _PADDING), drop_remainder=True)
-    return _finish(stream)
+    size = config.batch_size // num_replicas
+    stream = stream.padded_batch(size, shapes, (None, _PADDING), drop_remainder=True)
+    return _finish(stream, len(replicas))
 
 
 def training_examples(
@@ -288,9 +296,9 @@ def _at_least_one_row(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return padded
 
 
-def _finish(stream: tf.data.Dataset) -> tf.data.Dataset:
+def _finish(stream: tf.data.Dataset, num_parts: int = 1) -> tf.data.Dataset:
     """Fixes the order, limits prefetching, and lets each worker of a cluster take its own share."""
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return stream.prefetch(_PREFETCHED_BATCHES).with_options(options)
+    return stream.prefetch(_PREFETCHED_BATCHES * num_parts).with_options(options)

@@ -53,7 +53,7 @@ class Detect:
 
         They are looked at once, and again after further training.
         """
-        step = int(self._model.step)
+        step = int(self._model.step.numpy())
         if step != self._checked_step:
             name = first_not_finite(self._model.weights)
             if name:

@@ -76,10 +76,10 @@ def train(
             if is_resumed:
                 restore(model, folder / run_folder.LAST_CHECKPOINT)
                 console.print(
-                    f"Resuming from step {int(model.step)} of {folder / run_folder.LAST_CHECKPOINT}"
+                    f"Resuming from step {int(model.step.numpy())} of {folder / run_folder.LAST_CHECKPOINT}"
                 )
             if is_resumed or phase.first_step:
-                run_folder.drop_measurements_after(folder, int(model.step))
+                run_folder.drop_measurements_after(folder, int(model.step.numpy()))
             _train_phase(model, phase, train_data, eval_data, bar, stop)
             if stop.is_due:
                 break
@@ -134,7 +134,7 @@ def _find_checkpoint(phase, console) -> bool:
 
 def _train_phase(model, phase, train_data, eval_data, bar, stop):
     """Trains a model to the end of a phase, or until the run is stopped."""
-    config, step = phase.config, int(model.step)
+    config, step = phase.config, int(model.step.numpy())
     num_images = len(aspects_of(train_data.records, config))
     bar.start_from(step, phase.first_step, num_images / config.batch_size)
     evaluator = Evaluator(phase, eval_data, bar, stop) if eval_data else None

@@ -60,7 +60,7 @@ class Evaluator(keras.callbacks.Callback):
 
     def evaluate(self):
         """Evaluates the model, whose current weights must have been saved as ``last.keras``."""
-        step = int(self.model.step)
+        step = int(self.model.step.numpy())
         if not self.has_compiled:
             self.bar.console.print(f"evaluation: {COMPILING}")
             self.has_compiled = True

@@ -23,7 +23,7 @@ class Graph(keras.callbacks.Callback):
         self.batch_spec = batch_spec
 
     def on_train_begin(self, logs=None):
-        if int(self.model.step) == 0:
+        if int(self.model.step.numpy()) == 0:
             # Keras traces the step without AutoGraph, whose conversions would take seconds.
             step = tf.function(self.model.train_step, autograph=False)
             step = step.get_concrete_function(self.batch_spec)

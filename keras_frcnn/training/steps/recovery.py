@@ -75,7 +75,7 @@ class Recovery:
             raise ValueError(f"Training stopped: {text}\n{advice}")
         if action == "rollback":
             restore(self.model, last)
-            text += f"\n  rolled back to step {int(self.model.step)} of {last}"
+            text += f"\n  rolled back to step {int(self.model.step.numpy())} of {last}"
         else:
             text += "\n  the step is skipped"
         self.console.print(text)

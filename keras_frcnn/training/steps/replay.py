@@ -54,20 +54,20 @@ def replay(config: Config, number: int, console: Console, tensors_file: str = ""
     model = build_phase_model(phase, train_data.class_names, console, start is not None)
     if start:
         restore(model, start)
-    console.print(f"From step {int(model.step)} of {start or 'the beginning'}")
+    console.print(f"From step {int(model.step.numpy())} of {start or 'the beginning'}")
     batches = iter(
         pipeline.train_dataset(
             train_data,
             phase.config,
             model.backbone.preprocessing,
-            int(model.step),
-            number - int(model.step),
+            int(model.step.numpy()),
+            number - int(model.step.numpy()),
         )
     )
     step = TrainingStep(model, config, batches.element_spec)
     with tempfile.TemporaryDirectory() as folder:
         run = Recovery(step, phase, train_data.records, console, Path(folder))
-        while int(model.step) < number - 1:
+        while int(model.step.numpy()) < number - 1:
             run.take(next(batches))
         data = next(batches)
         found = NotFinite(data, *step.compute(data)[:2])
