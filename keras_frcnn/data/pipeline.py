@@ -133,7 +133,11 @@ def objects_of(targets: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
 
 
 def eval_dataset(
-    dataset: Dataset, config: Config, preprocessing: Preprocessing, batch_size: int = 1
+    dataset: Dataset,
+    config: Config,
+    preprocessing: Preprocessing,
+    batch_size: int = 1,
+    rows: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
     """Makes batches of all images, once, in the order of the records.
 
@@ -149,6 +153,7 @@ def eval_dataset(
             ``test_proposals``.
         preprocessing: the preprocessing of the backbone.
         batch_size: number of images per batch; the last batch may hold fewer.
+        rows: rows of ``dataset.records``, for these images in this order.
 
     Returns:
         Batches of inputs:
@@ -182,7 +187,9 @@ def eval_dataset(
         inputs = _inputs(resized, shape, row, key, proposals_of(row), preprocessing)
         return _pad_for_xla(inputs, shape, sides) if config.jit_compile else inputs
 
-    stream = tf.data.Dataset.range(len(dataset.records)).map(load, tf.data.AUTOTUNE)
+    rows = range(len(records)) if rows is None else rows
+    stream = tf.data.Dataset.from_tensor_slices(np.asarray(rows, np.int64))
+    stream = stream.map(load, tf.data.AUTOTUNE)
     return _finish(stream.padded_batch(batch_size))
 
 

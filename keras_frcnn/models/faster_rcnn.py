@@ -7,7 +7,12 @@ from keras_frcnn.config import Config
 from keras_frcnn.config.experiment import FORMAT
 from keras_frcnn.models.detect import Detect
 from keras_frcnn.models.preprocessing import image_keys, make_inputs, resize_scale, to_original
-from keras_frcnn.models.replicas import is_replicated, share_of_batch, sum_over_replicas
+from keras_frcnn.models.replicas import (
+    Rounds,
+    is_replicated,
+    share_of_batch,
+    sum_over_replicas,
+)
 from keras_frcnn.models.rpn import Proposals
 from keras_frcnn.ops import losses
 
@@ -117,6 +122,7 @@ class FasterRCNN(keras.Model):
         )
         self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
         self._detect = Detect(self)
+        self.predict_rounds = Rounds(self, self.predict_step)
         # All weights are made now, so that loading, saving and counting need no first batch.
         for stage, its_backbone in ((rpn, rpn_backbone or backbone), (roi_head, backbone)):
             if not stage.built:

@@ -24,6 +24,7 @@ class Replicas:
         count: the number of replicas in all processes.
         numbers: the numbers, below ``count``, of the replicas in this process.
         is_first: whether this process is the first one. It alone writes files.
+        is_cluster: whether there are other processes.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None):
@@ -31,8 +32,11 @@ class Replicas:
         self.count = self.strategy.num_replicas_in_sync
         self.numbers: tuple[int, ...] = (0,)
         if self.count > 1:
-            self.numbers = tuple(map(int, self._local(self.strategy.run(_number_here))))
+            # In a graph, because TensorFlow warns of replicas that run without one.
+            numbers = tf.function(lambda: self.strategy.run(_number_here), autograph=False)()
+            self.numbers = tuple(map(int, self._local(numbers)))
         self.is_first = self.numbers[0] == 0
+        self.is_cluster = len(self.numbers) < self.count
 
     def run(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> Any:
         """Calls a function on each replica of this process.
@@ -81,7 +85,7 @@ class Replicas:
 
     def _sum(self, value):
         """Returns the sum of an integer over all processes."""
-        if len(self.numbers) == self.count:
+        if not self.is_cluster:
             return value
         return int(self._sum_in_graph(tf.constant(value, tf.int32))) // len(self.numbers)
 
@@ -100,6 +104,51 @@ class Replicas:
 def _number_here():
     """Returns the number of the replica that calls this."""
     return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+class Rounds:
+    """Runs a step of a model on one batch for each replica at a time, and joins the answers.
+
+    The graph is traced once for all data of one kind, so a ``Rounds`` should be kept.
+
+    Args:
+        model: the model, with Keras' ``run_eagerly``, ``jit_compile`` and ``distribute_strategy``.
+        step: a function from a batch of inputs to tensors whose first axis is that of the batch.
+            On several replicas, all batches must have answers of one size.
+    """
+
+    def __init__(self, model: Any, step: Callable[[Any], Any]):
+        self._model, self._step, self._traced = model, step, {}
+
+    @functools.cached_property
+    def replicas(self) -> Replicas:
+        """The replicas of the model."""
+        return Replicas(self._model.distribute_strategy)
+
+    def __call__(self, spec: Any, batches: Sequence[Any]) -> Any:
+        """Runs the step.
+
+        Args:
+            spec: the element spec of the batches.
+            batches: a batch for each replica in this process.
+
+        Returns:
+            The answers to the batches of all replicas in all processes, in their order.
+        """
+        if self._model.run_eagerly:
+            return self._run(*batches)
+        key = repr(spec), self._model.jit_compile
+        if key not in self._traced:
+            self._traced[key] = tf.function(
+                self._run,
+                input_signature=[spec] * len(self.replicas.numbers),
+                autograph=False,
+                jit_compile=self._model.jit_compile,
+            )
+        return self._traced[key](*batches)
+
+    def _run(self, *batches):
+        return self.replicas.gather(self.replicas.run(self._step, [(one,) for one in batches]))
 
 
 def is_replicated() -> bool:

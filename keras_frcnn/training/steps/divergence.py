@@ -36,8 +36,8 @@ def check_weights(model: keras.Model, folder: str | os.PathLike) -> None:
     name = first_not_finite([*model.weights, *model.optimizer.variables])
     if name:
         raise ValueError(
-            f"Training stopped: the weights are not finite after step {int(model.step.numpy())}, so they "
-            f"are not saved. The first one is {name}. {advice(folder)}"
+            "Training stopped: the weights are not finite after step "
+            f"{int(model.step.numpy())}, so they are not saved. The first one is {name}. {advice(folder)}"
         )
 
 

@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.console import Console
-from keras_frcnn.data import pipeline
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import run_folder, schemes
 from keras_frcnn.training.phase_model import build_phase_model, restore
 from keras_frcnn.training.run_data import load_data
 from keras_frcnn.training.steps import divergence
+from keras_frcnn.training.steps.batches import Batches
 from keras_frcnn.training.steps.recovery import Recovery
 from keras_frcnn.training.steps.step import NotFinite, TrainingStep
 from keras_frcnn.weights import checkpoint
@@ -55,21 +55,14 @@ def replay(config: Config, number: int, console: Console, tensors_file: str = ""
     if start:
         restore(model, start)
     console.print(f"From step {int(model.step.numpy())} of {start or 'the beginning'}")
-    batches = iter(
-        pipeline.train_dataset(
-            train_data,
-            phase.config,
-            model.backbone.preprocessing,
-            int(model.step.numpy()),
-            number - int(model.step.numpy()),
-        )
-    )
-    step = TrainingStep(model, config, batches.element_spec)
+    taken = int(model.step.numpy())
+    batches = Batches(model, phase, train_data, taken, number - taken)
+    step = TrainingStep(model, config, batches.spec)
     with tempfile.TemporaryDirectory() as folder:
-        run = Recovery(step, phase, train_data.records, console, Path(folder))
+        run = Recovery(step, phase, batches, console, Path(folder))
         while int(model.step.numpy()) < number - 1:
-            run.take(next(batches))
-        data = next(batches)
+            run.take(*next(batches))
+        (data,) = next(batches)
         found = NotFinite(data, *step.compute(data)[:2])
         console.print(divergence.text_of(divergence.report(model, found, train_data.records)))
         if tensors_file:

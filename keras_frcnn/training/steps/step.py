@@ -101,9 +101,9 @@ class TrainingStep:
         inputs, _ = data
         count, height, width, _ = inputs["images"].shape
         sizes = ", ".join(f"{h} x {w}" for h, w in inputs["image_shape"].numpy())
-        config = self.config
+        config, step = self.config, int(self.model.step.numpy()) + 1
         return (
-            f"The memory does not suffice for step {int(self.model.step.numpy()) + 1}, a batch of {count} "
+            f"The memory does not suffice for step {step}, a batch of {count} "
             f"images of {sizes} pixels, padded to {height} x {width}. Lower --batch_size (now "
             f"{config.batch_size}; --accumulate_steps can make up for it), or --shorter_side and "
             f"--longer_side (now {config.shorter_side} and {config.longer_side}). "
