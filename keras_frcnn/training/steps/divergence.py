@@ -37,7 +37,8 @@ def check_weights(model: keras.Model, folder: str | os.PathLike) -> None:
     if name:
         raise ValueError(
             "Training stopped: the weights are not finite after step "
-            f"{int(model.step.numpy())}, so they are not saved. The first one is {name}. {advice(folder)}"
+            f"{int(model.step.numpy())}, so they are not saved. The first one is {name}. "
+            f"{advice(folder)}"
         )
 
 
