@@ -36,7 +36,7 @@ class EvaluationConfig(Concern):
         1,
         "Number of images per batch and device in evaluation and in writing proposals. Larger "
         "batches can be faster on a GPU.",
-        group="detections",
+        group="watching",
         limits=POSITIVE,
     )
     test_shorter_sides: tuple[int, ...] = setting(

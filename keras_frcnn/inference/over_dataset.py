@@ -49,7 +49,7 @@ def detect_dataset(
         for row, of_image in found:
             outputs[row] = of_image
             for callback in callbacks:
-                callback.on_predict_batch_end(row)
+                callback.on_predict_batch_end(row, None)
         outputs = {name: np.stack([one[name] for one in outputs]) for name in outputs[0]}
         by_size.append(DetectionBatch(outputs, dataset.class_names, dataset.records))
         proposals = proposals or _proposals(outputs)

@@ -92,13 +92,8 @@ def strategy(config: Config):
             computed something before the processes of a cluster were joined.
     """
     place = find_place(config)
-    if place.count > 1:
-        found = _join(place.source)
-    elif config.distribution in ("auto", "mirrored"):
-        found = _all_devices(on_cpu=config.distribution == "mirrored")
-    else:
-        return None
-    count = found.num_replicas_in_sync
+    found = _join(place.source) if place.count > 1 else strategy_of_machine(config)
+    count = found.num_replicas_in_sync if found else 1
     for batch_size in config.phase_batch_sizes:
         if batch_size % count:
             names = "--batch_size and --alternating_batch_sizes"
@@ -108,6 +103,19 @@ def strategy(config: Config):
                 f"Received: {batch_size}"
             )
     return found if count > 1 else None
+
+
+def strategy_of_machine(config: Config):
+    """Returns the strategy over the devices of this machine; None if one of them is used."""
+    if config.distribution not in ("auto", "mirrored"):
+        return None
+    found = _all_devices(on_cpu=config.distribution == "mirrored")
+    return found if found.num_replicas_in_sync > 1 else None
+
+
+def scope(found) -> contextlib.AbstractContextManager:
+    """Returns the context in which a model must be made for a strategy, or for None."""
+    return found.scope() if found else contextlib.nullcontext()
 
 
 @functools.cache

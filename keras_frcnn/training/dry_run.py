@@ -1,6 +1,5 @@
 """Rehearses a run on a few images to find errors and to estimate its memory and its time."""
 
-import contextlib
 import resource
 import statistics
 import sys
@@ -55,8 +54,7 @@ def dry_run(config: Config, console: Console, run_data: RunData | None = None) -
     """
     strategy = distribution.strategy(config)
     train_data, eval_data = load_data(config, console, run_data)
-    scope = strategy.scope() if strategy else contextlib.nullcontext()
-    with tempfile.TemporaryDirectory() as folder, scope:
+    with tempfile.TemporaryDirectory() as folder, distribution.scope(strategy):
         config = config.replace(output_dir=folder, on_nan="stop")
         phases = schemes.phases(config)
         phase_seconds = []

@@ -5,7 +5,6 @@ the number of steps taken, so a run that is stopped and resumed equals one that 
 ``run_folder.py`` lists the files that a run writes.
 """
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -69,7 +68,7 @@ def train(
             console = Console(quiet=True)
         deadline = started + 60 * config.max_minutes if config.max_minutes else math.inf
         stop = Stop(console, deadline, replicas)
-        with strategy.scope() if strategy else contextlib.nullcontext():
+        with distribution.scope(strategy):
             _train(config, console, load_data(config, console, run_data), stop)
         replicas.wait()  # until the first process has written the last checkpoint
     if stop.received:

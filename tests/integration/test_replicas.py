@@ -30,7 +30,7 @@ SCHEMES = {
     "unshared": {"scheme": "unshared"},
     "the RPN on frozen convolutions": {"frozen": ("backbone", "roi_head")},
     "the second stage on its own": {"frozen": ("rpn",)},
-    "cells as the normaliser": {"rpn_box_normalizer": "positions", "frozen_blocks": 1},
+    "cells as the normaliser": {"rpn_box_normalizer": "positions"},
 }
 STEPS = 4
 
