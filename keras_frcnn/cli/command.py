@@ -191,12 +191,13 @@ def checkpoint_settings(options: SimpleNamespace) -> Config:
     """Returns the settings of the ``--checkpoint``, for the argument ``base`` of ``parse``.
 
     ``jit_compile`` is turned off: a loaded model is never compiled by XLA, so its images need not
-    be padded to a few shapes.
+    be padded to a few shapes. So is ``distribution``: other devices than those of the run may do.
     """
     from keras_frcnn.weights.checkpoint import read_settings
 
     config, _ = read_settings(options.checkpoint)
-    return _find_data(config.replace(jit_compile=False), Path(options.checkpoint).absolute().parent)
+    config = config.replace(jit_compile=False, distribution="none")
+    return _find_data(config, Path(options.checkpoint).absolute().parent)
 
 
 def check_files(config: Config, *names: str) -> None:

@@ -115,6 +115,8 @@ COMMAND = Command(
         "seed",
         *settings_of("data", "detections"),
         "precision",
+        "distribution",
+        "test_batch_size",
         "test_pre_nms_top_k",
         "test_post_nms_top_k",
         "test_proposals",
@@ -163,6 +165,7 @@ def _evaluate_model(config, options):
     metric = _metric(options, dataset.form)
     load_tensorflow()
     from keras_frcnn.inference.over_dataset import detect_dataset
+    from keras_frcnn.training import distribution
     from keras_frcnn.training.progress import prediction_bar
 
     config = precision.for_use(config, console.print)
@@ -171,7 +174,8 @@ def _evaluate_model(config, options):
     print_notes(dataset, console)
     voc_names = class_names, inputs.split_names(config)[0]
     has_voc_files = _can_write_voc(dataset, *voc_names)
-    model = checkpoint.load(options.checkpoint, config)
+    with distribution.scope(distribution.strategy_of_machine(config)):
+        model = checkpoint.load(options.checkpoint, config)
     num_batches = len(dataset.records) * len(config.sizes(config.test_shorter_sides))
     console.print(COMPILING)
     with prediction_bar(console, num_batches, "evaluate") as callback:

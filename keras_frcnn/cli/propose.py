@@ -74,6 +74,8 @@ COMMAND = Command(
         *settings_of("data"),
         "seed",
         "precision",
+        "distribution",
+        "test_batch_size",
         "test_pre_nms_top_k",
         "test_post_nms_top_k",
         "test_ranked_proposals",
@@ -132,10 +134,12 @@ def _by_rpn(config, options, class_names, console):
     from keras_frcnn.data.dataset import Dataset
     from keras_frcnn.inference.over_dataset import propose_dataset
     from keras_frcnn.models import precision
+    from keras_frcnn.training import distribution
     from keras_frcnn.weights import checkpoint
 
     config = precision.for_use(config, console.print)
-    model = checkpoint.load(options.checkpoint, config)
+    with distribution.scope(distribution.strategy_of_machine(config)):
+        model = checkpoint.load(options.checkpoint, config)
     say(COMPILING)
     yield lambda records: propose_dataset(model, Dataset(class_names, records), config)
 

@@ -26,7 +26,7 @@ from keras_frcnn.config.flags import write_flagfile
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import Console, say
 from keras_frcnn.models import precision
-from keras_frcnn.training import run_folder, run_lock
+from keras_frcnn.training import distribution, run_folder, run_lock
 from keras_frcnn.weights import checkpoint, shipped
 
 COMMAND = Command(
@@ -80,20 +80,29 @@ def main(argv: list[str] | None = None) -> int:
         check(config, options.dry_run, options.continue_with)
         from keras_frcnn.training import run_data
 
+        place = distribution.find_place(config)
+        is_first = place.number == 0
+        if place.count > 1:
+            say(f"process {place.number + 1} of {place.count}, by {place.source}")
+            with distribution.naming_lost_processes(place):
+                distribution.strategy(config)  # before TensorFlow computes anything
         data = run_data.read_data(config)
         config = run_data.with_steps(config, data[0])
         load_tensorflow()
         from keras_frcnn.training import trainer
 
-        console = Console()
+        console = Console(quiet=not is_first)
         config = precision.for_training(config, console.print)
         if options.dry_run:
             from keras_frcnn.training.dry_run import dry_run
 
             seconds = dry_run(config, console, data)
-            if options.dry_run_file:
+            if options.dry_run_file and is_first:
                 Path(options.dry_run_file).parent.mkdir(parents=True, exist_ok=True)
                 files.write_text(options.dry_run_file, json.dumps(seconds))
+            return 0
+        if not is_first:
+            trainer.train(config, console, data, started)
             return 0
         with run_lock.held(config.output_dir):
             _record_settings(config, options.continue_with)
@@ -116,7 +125,8 @@ def check(config: Config, is_dry_run: bool = False, continue_with: tuple[str, ..
         check_files(config, start)
     check_files(config, "train_proposals", *(["test_proposals"] if config.is_evaluated else []))
     if not is_dry_run:
-        run_lock.check(config.output_dir)
+        if distribution.find_place(config).number == 0:  # the one process that takes the lock
+            run_lock.check(config.output_dir)
         _check_changes(config, continue_with, is_early=True)
 
 
@@ -165,7 +175,7 @@ def _check_changes(config, continue_with, is_early=False):
         changes.pop("precision", None)
     if config.epochs and is_early:
         changes.pop("steps", None)
-    may_change = {*run_folder.CHANGEABLE, *_FOLDERS}
+    may_change = {*run_folder.CHANGEABLE, *_FOLDERS, "distribution"}
     if len(config.phase_steps) == 1:
         may_change |= {"steps", "epochs"}  # With several phases, finished ones would change too.
     forbidden = [text for name, text in changes.items() if name not in may_change]

@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_frcnn.config.concern import Concern
-from keras_frcnn.config.setting import NOT_NEGATIVE, Limits, setting
+from keras_frcnn.config.setting import NOT_NEGATIVE, POSITIVE, Limits, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,13 @@ class EvaluationConfig(Concern):
         "always the same images. This takes about as long as detecting on them. 0 measures none.",
         group="watching",
         limits=NOT_NEGATIVE,
+    )
+    test_batch_size: int = setting(
+        1,
+        "Number of images per batch and device in evaluation and in writing proposals. Larger "
+        "batches can be faster on a GPU.",
+        group="watching",
+        limits=POSITIVE,
     )
     test_shorter_sides: tuple[int, ...] = setting(
         (),

@@ -29,6 +29,15 @@ class TrainingConfig(Concern):
         common=True,
         output="folder",
     )
+    distribution: str = setting(
+        "none",
+        "Devices that share the work of a run: 'none' is one device; 'mirrored' is all GPUs of the "
+        "machine; 'multi_worker' is the cluster that TF_CONFIG or Slurm describes, where each "
+        "process runs the same command; 'auto' is that cluster if there is one, or else all GPUs. "
+        "Each of them has an equal part of every batch, and the run takes the same steps.",
+        group="run",
+        choices=("none", "mirrored", "multi_worker", "auto"),
+    )
     deterministic: bool = setting(
         False,
         "Whether TensorFlow's kernels are made deterministic, so that two runs agree to the last "
@@ -54,7 +63,11 @@ class TrainingConfig(Concern):
         common=True,
     )
     batch_size: int = setting(
-        1, "Number of images per step.", group="data", limits=POSITIVE, common=True
+        1,
+        "Number of images per step, on all devices together; learning_rate belongs to it.",
+        group="data",
+        limits=POSITIVE,
+        common=True,
     )
     steps: int = setting(
         70000,

@@ -32,6 +32,8 @@ def train_dataset(
     preprocessing: Preprocessing,
     start_step: int = 0,
     steps: int | None = None,
+    num_replicas: int = 1,
+    replicas: Sequence[int] = (0,),
 ) -> tf.data.Dataset:
     """Makes the endless stream of training batches.
 
@@ -50,6 +52,9 @@ def train_dataset(
         start_step: number of batches to skip because a resumed run has already used them.
         steps: number of batches that will be taken. A proposals file needs only the images of
             these batches; if this is None, it needs all images.
+        num_replicas: number of equal parts into which each batch is divided.
+        replicas: numbers of the parts that the stream has, one after the other. All parts together
+            are the batch that one replica would have, except for its padding.
 
     Returns:
         Batches ``(inputs, targets)``. For the inputs see ``eval_dataset``; in training "key"
@@ -69,7 +74,9 @@ def train_dataset(
         drawn = batches(aspects, config.batch_size, config.seed)
         drawn = itertools.islice(drawn, start_step, None)
         while True:
-            yield np.concatenate(list(itertools.islice(drawn, _DRAWN_BATCHES)))
+            some = np.stack(list(itertools.islice(drawn, _DRAWN_BATCHES)))
+            parts = some.reshape(len(some), num_replicas, -1, 2)
+            yield parts[:, list(replicas)].reshape(-1, 2)
 
     stream = tf.data.Dataset.from_generator(
         rows_and_epochs, output_signature=tf.TensorSpec([None, 2], tf.int64)
@@ -83,8 +90,9 @@ def train_dataset(
         {name: spec.shape for name, spec in inputs_spec.items()},
         {name: [num_rows, *spec.shape[1:]] for name, spec in targets_spec.items()},
     )
-    stream = stream.padded_batch(config.batch_size, shapes, (None, _PADDING), drop_remainder=True)
-    return _finish(stream)
+    size = config.batch_size // num_replicas
+    stream = stream.padded_batch(size, shapes, (None, _PADDING), drop_remainder=True)
+    return _finish(stream, len(replicas))
 
 
 def training_examples(
@@ -125,7 +133,11 @@ def objects_of(targets: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
 
 
 def eval_dataset(
-    dataset: Dataset, config: Config, preprocessing: Preprocessing, batch_size: int = 1
+    dataset: Dataset,
+    config: Config,
+    preprocessing: Preprocessing,
+    batch_size: int = 1,
+    rows: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
     """Makes batches of all images, once, in the order of the records.
 
@@ -141,6 +153,7 @@ def eval_dataset(
             ``test_proposals``.
         preprocessing: the preprocessing of the backbone.
         batch_size: number of images per batch; the last batch may hold fewer.
+        rows: rows of ``dataset.records``, for these images in this order.
 
     Returns:
         Batches of inputs:
@@ -177,7 +190,9 @@ def eval_dataset(
         inputs = _inputs(resized, shape, row, key, proposals_of(row), preprocessing)
         return _pad_for_xla(inputs, shape, sides) if config.jit_compile else inputs
 
-    stream = tf.data.Dataset.range(len(dataset.records)).map(load, tf.data.AUTOTUNE)
+    rows = range(len(records)) if rows is None else rows
+    stream = tf.data.Dataset.from_tensor_slices(np.asarray(rows, np.int64))
+    stream = stream.map(load, tf.data.AUTOTUNE)
     return _finish(stream.padded_batch(batch_size))
 
 
@@ -292,9 +307,9 @@ def _at_least_one_row(targets: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return padded
 
 
-def _finish(stream: tf.data.Dataset) -> tf.data.Dataset:
+def _finish(stream: tf.data.Dataset, num_parts: int = 1) -> tf.data.Dataset:
     """Fixes the order, limits prefetching, and lets each worker of a cluster take its own share."""
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return stream.prefetch(_PREFETCHED_BATCHES).with_options(options)
+    return stream.prefetch(_PREFETCHED_BATCHES * num_parts).with_options(options)

@@ -11,6 +11,7 @@ from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.models.faster_rcnn import LOSSES
+from keras_frcnn.models.replicas import Rounds
 
 
 class EvalLosses:
@@ -32,23 +33,29 @@ class EvalLosses:
         settings = config.replace(**unchanged | {"flip": "none"})
         if settings.train_proposals not in ("rpn", "dense"):  # a file has only training images
             settings = settings.replace(train_proposals=settings.test_proposals)
+
+        def step(data):
+            values = model.compute_losses(*data, training=False)
+            return {name: values[name][tf.newaxis] for name in LOSSES if name in values}
+
+        self._rounds = Rounds(model, step)
+        replicas = self._rounds.replicas
+        rows = np.pad(self.rows, (0, -len(self.rows) % replicas.count), mode="edge")
+        rows = rows.reshape(-1, replicas.count)[:, list(replicas.numbers)].ravel()
         self._batches = pipeline.training_examples(
-            dataset, settings, model.backbone.preprocessing, self.rows, pipeline.EVAL_EPOCH
+            dataset, settings, model.backbone.preprocessing, rows, pipeline.EVAL_EPOCH
         )
-
-        def step(inputs, targets):
-            values = model.compute_losses(inputs, targets, training=False)
-            return {name: values[name] for name in LOSSES if name in values}
-
-        if not model.run_eagerly:
-            step = tf.function(step, input_signature=self._batches.element_spec, autograph=False)
-        self._step = step
 
     def of_images(self) -> Iterator[dict[str, float]]:
         """Yields the losses of each image, by the names that training gives them."""
+        batches, spec, left = iter(self._batches), self._batches.element_spec, len(self.rows)
+        replicas = self._rounds.replicas
         with naming_images():
-            for inputs, targets in self._batches:
-                yield {name: float(value) for name, value in self._step(inputs, targets).items()}
+            while left > 0:
+                answers = self._rounds(spec, [next(batches) for _ in replicas.numbers])
+                for place in range(min(replicas.count, left)):
+                    yield {name: float(values[place]) for name, values in answers.items()}
+                left -= replicas.count
 
 
 def evenly_spread(number: int, most: int) -> np.ndarray:

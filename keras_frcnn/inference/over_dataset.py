@@ -11,13 +11,18 @@ from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.models.detections import DetectionBatch, ImageDetections
+from keras_frcnn.models.replicas import Rounds
 from keras_frcnn.ops import nms
+
+_SORTED_ROUNDS = 8  # rounds whose images are sorted together
 
 
 def detect_dataset(
-    model, dataset: Dataset, config: Config, batch_size: int = 1, callbacks=()
+    model, dataset: Dataset, config: Config, batch_size: int | None = None, callbacks=()
 ) -> tuple[dict[str | int, ImageDetections], list[dict[str, np.ndarray]]]:
-    """Runs a detector on all images of a data set.
+    """Runs a detector on all images of a data set, on all replicas of its model.
+
+    The answers do not depend on the number of replicas, and only to rounding on ``batch_size``.
 
     Args:
         model: a ``FasterRCNN``.
@@ -25,8 +30,8 @@ def detect_dataset(
         config: the settings of the groups data and detections. With several
             ``test_shorter_sides``, the detector runs on every image at each size, and the
             detections are merged.
-        batch_size: number of images per batch.
-        callbacks: Keras callbacks for ``model.predict``, which is called once per size.
+        batch_size: number of images per batch and replica; by default ``test_batch_size``.
+        callbacks: Keras callbacks; ``on_predict_batch_end`` is called after every image.
 
     Returns:
         ``(detections, proposals)``: the detections by image id; and for each record the proposals
@@ -39,9 +44,13 @@ def detect_dataset(
     by_size, proposals = [], []
     for shorter_side, longer_side in config.sizes(config.test_shorter_sides):
         at_size = config.replace(shorter_side=shorter_side, longer_side=longer_side)
-        batches = pipeline.eval_dataset(dataset, at_size, model.backbone.preprocessing, batch_size)
-        with naming_images():
-            outputs = model.predict(batches, verbose=0, callbacks=list(callbacks))
+        found = _each_image(model, dataset, at_size, model.predict_rounds, batch_size)
+        outputs = [{}] * len(dataset.records)
+        for row, of_image in found:
+            outputs[row] = of_image
+            for callback in callbacks:
+                callback.on_predict_batch_end(row, None)
+        outputs = {name: np.stack([one[name] for one in outputs]) for name in outputs[0]}
         by_size.append(DetectionBatch(outputs, dataset.class_names, dataset.records))
         proposals = proposals or _proposals(outputs)
     detections, num_classes = by_size[0], len(dataset.class_names)
@@ -87,12 +96,12 @@ def merge_detections(
 def propose_dataset(
     model, dataset: Dataset, config: Config, training: bool = False
 ) -> Iterator[tuple[str | int, np.ndarray, np.ndarray]]:
-    """Runs only the RPN of a detector on all images of a data set.
+    """Runs only the RPN of a detector on all images of a data set, on all replicas of its model.
 
     Args:
         model: a ``FasterRCNN``.
         dataset: the images.
-        config: the settings of the data group.
+        config: the settings of the data group, and ``test_batch_size``.
         training: whether the numbers of proposals are those of training instead of inference.
 
     Yields:
@@ -103,20 +112,60 @@ def propose_dataset(
         ValueError: If an image cannot be decoded. The error names it.
     """
     config = config.replace(test_proposals="rpn")
-    batches = pipeline.eval_dataset(dataset, config, model.backbone.preprocessing)
 
     def step(inputs):
-        return model.propose_step(inputs, training)
+        boxes, scores, valid, _ = model.propose_step(inputs, training)
+        return {"boxes": boxes, "scores": scores, "valid": tf.cast(valid, tf.int32)}
 
-    if not model.run_eagerly:
-        specs = [batches.element_spec]
-        step = tf.function(step, input_signature=specs, jit_compile=model.jit_compile)
-    with naming_images():
-        for record, inputs in zip(dataset.records, batches, strict=True):
-            boxes, scores, valid = (output[0].numpy() for output in step(inputs)[:3])
+    found, next_row = {}, 0
+    for row, of_image in _each_image(model, dataset, config, Rounds(model, step)):
+        found[row] = of_image
+        while next_row in found:
+            proposals = found.pop(next_row)
+            valid = proposals["valid"] > 0
             # TensorFlow's sigmoid is not monotonic in its last bit, so scores that are sorted by
             # logits can still increase by one bit.
-            yield record.image_id, boxes[valid], np.minimum.accumulate(scores[valid])
+            scores = np.minimum.accumulate(proposals["scores"][valid])
+            yield dataset.records[next_row].image_id, proposals["boxes"][valid], scores
+            next_row += 1
+
+
+def _each_image(model, dataset, config, rounds, batch_size=None):
+    """Runs a step of a model on all images; yields the row and the answer of each, as arrays.
+
+    Every round takes a batch for each replica. The last round is filled up with an image that it
+    has already, so that all replicas take part in it.
+    """
+    batch_size, replicas = batch_size or config.test_batch_size, rounds.replicas
+    round_size = batch_size * replicas.count
+    rows = _rows_in_order(dataset.records, round_size if batch_size > 1 else 1)
+    filled = rows
+    if replicas.count > 1:
+        filled = np.pad(rows, (0, -len(rows) % round_size), mode="edge")
+        parts = filled.reshape(-1, replicas.count, batch_size)
+        filled = parts[:, list(replicas.numbers)].ravel()
+    preprocessing = model.backbone.preprocessing
+    batches = pipeline.eval_dataset(dataset, config, preprocessing, batch_size, filled)
+    spec, batches = batches.element_spec, iter(batches)
+    with naming_images():
+        for start in range(0, len(rows), round_size):
+            answers = rounds(spec, [next(batches) for _ in replicas.numbers])
+            answers = tf.nest.map_structure(np.asarray, answers)
+            for place, row in enumerate(rows[start : start + round_size]):
+                yield int(row), {name: values[place] for name, values in answers.items()}
+
+
+def _rows_in_order(records, round_size):
+    """Returns all rows, sorted by the shapes of the images within every few rounds.
+
+    So there is little padding, and no answer waits for long.
+    """
+    if round_size == 1:
+        return np.arange(len(records))
+    window = round_size * _SORTED_ROUNDS
+    aspects = np.array([record.height / record.width for record in records])
+    parts = np.split(np.arange(len(records)), range(window, len(records), window))
+    return np.concatenate([part[np.argsort(aspects[part], kind="stable")] for part in parts])
 
 
 def _proposals(outputs):

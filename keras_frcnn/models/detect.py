@@ -53,7 +53,7 @@ class Detect:
 
         They are looked at once, and again after further training.
         """
-        step = int(self._model.step)
+        step = int(self._model.step.numpy())
         if step != self._checked_step:
             check_finite(self._model.weights)
             self._checked_step = step

@@ -7,6 +7,12 @@ from keras_frcnn.config import Config
 from keras_frcnn.config.experiment import FORMAT
 from keras_frcnn.models.detect import Detect
 from keras_frcnn.models.preprocessing import image_keys, make_inputs, resize_scale, to_original
+from keras_frcnn.models.replicas import (
+    Rounds,
+    is_replicated,
+    share_of_batch,
+    sum_over_replicas,
+)
 from keras_frcnn.models.rpn import Proposals
 from keras_frcnn.ops import losses
 
@@ -120,6 +126,7 @@ class FasterRCNN(keras.Model):
         )
         self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
         self._detect = Detect(self)
+        self.predict_rounds = Rounds(self, self.predict_step)
         # All weights are made now, so that loading, saving and counting need no first batch.
         for stage, its_backbone in ((rpn, rpn_backbone or backbone), (roi_head, backbone)):
             if not stage.built:
@@ -219,27 +226,42 @@ class FasterRCNN(keras.Model):
         return self.apply_gradients(*self.compute_gradients(data))
 
     def compute_gradients(self, data):
-        """Returns the losses and, for the optimizer, the gradients of ``trainable_weights``."""
+        """Returns the losses and, for the optimizer, the gradients of ``trainable_weights``.
+
+        On several replicas, the losses are those of the whole batch. The gradients are so, too, if
+        the optimizer takes them like this; Keras' own optimizers sum them themselves.
+        """
         inputs, targets = data
         with tf.GradientTape() as tape:
             values = self.compute_losses(inputs, targets)
             loss = values["loss"]
             if getattr(self.optimizer, "l2", 0.0):  # the optimizer adds the gradient of the decay
                 loss = tf.add_n([values[name] for name in DETECTION_LOSSES if name in values])
-            # Keras sums gradients over replicas, each of which has its share of the batch.
-            loss /= tf.distribute.get_strategy().num_replicas_in_sync
+            if is_replicated():
+                loss *= share_of_batch(inputs["images"])
             loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
         gradients = tape.gradient(loss, weights)
         factor = self._arguments["bias_lr_factor"]
-        return values, [
+        gradients = [
             gradient * factor if is_bias(weight) else gradient
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
+        if is_replicated():
+            share = share_of_batch(inputs["images"])
+            values = sum_over_replicas({k: v * share for k, v in values.items()})
+            optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+            if getattr(optimizer, "takes_sums_over_replicas", False):
+                gradients = sum_over_replicas(gradients)
+        return values, gradients
 
     def apply_gradients(self, values, gradients, **options):
         """Makes the update, with ``options`` for ``optimizer.apply``; returns the running means."""
         self.optimizer.apply(gradients, self.trainable_weights, **options)
+        return self.count_step(values)
+
+    def count_step(self, values):
+        """Counts a step and its losses; returns the running means."""
         self.step.assign_add(1)
         return self._update_meters(values)
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.console import COMPILING, Console
-from keras_frcnn.data import pipeline, proposals_file
+from keras_frcnn.data import proposals_file
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.epoch_order import drawn_rows
 from keras_frcnn.evaluation.metrics.evaluate import evaluate
@@ -20,9 +20,10 @@ from keras_frcnn.evaluation.report import scalars
 from keras_frcnn.evaluation.report.formats import duration
 from keras_frcnn.inference.over_dataset import detect_dataset, propose_dataset
 from keras_frcnn.serving.export import export
-from keras_frcnn.training import schemes
+from keras_frcnn.training import distribution, schemes
 from keras_frcnn.training.phase_model import build_phase_model
 from keras_frcnn.training.run_data import RunData, load_data
+from keras_frcnn.training.steps.batches import Batches
 from keras_frcnn.training.steps.recovery import Recovery
 from keras_frcnn.training.steps.step import TrainingStep
 from keras_frcnn.weights import checkpoint
@@ -51,8 +52,9 @@ def dry_run(config: Config, console: Console, run_data: RunData | None = None) -
     Raises:
         ValueError: If the run itself would raise it.
     """
+    strategy = distribution.strategy(config)
     train_data, eval_data = load_data(config, console, run_data)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, distribution.scope(strategy):
         config = config.replace(output_dir=folder, on_nan="stop")
         phases = schemes.phases(config)
         phase_seconds = []
@@ -103,13 +105,13 @@ def _rehearse_proposals(model, phase, dataset):
 
 def _rehearse_steps(model, phase, dataset, console):
     """Runs a few training steps; returns the median time of all but the first, in seconds."""
-    batches = iter(pipeline.train_dataset(dataset, phase.config, model.backbone.preprocessing))
-    step = TrainingStep(model, phase.config, batches.element_spec)
-    run = Recovery(step, phase, dataset.records, console)
+    batches = Batches(model, phase, dataset)
+    step = TrainingStep(model, phase.config, batches.spec)
+    run = Recovery(step, phase, batches, console)
     seconds = []
     for _ in range(1 + _TIMED_STEPS):
         started = time.perf_counter()
-        losses = {name: float(value) for name, value in run.take(next(batches)).items()}
+        losses = {name: float(value) for name, value in run.take(*next(batches)).items()}
         seconds.append(time.perf_counter() - started)
     median = statistics.median(seconds[1:])
     console.print(

@@ -11,8 +11,12 @@ and ``_velocities``. For each of them a test in tests/training/test_fused_optimi
 breaks if it changes.
 """
 
+import contextvars
+
 import keras
 import tensorflow as tf
+
+from keras_frcnn.models.replicas import is_replicated
 
 # On a CPU, variables with at least this many weights are updated by a function that XLA compiles.
 # Nothing else reads a bfloat16 gradient, the weight and its momenta in one pass. For smaller
@@ -20,6 +24,8 @@ import tensorflow as tf
 MIN_COMPILED_SIZE = 2**20
 
 _PIECE_SIZE = 2**20
+# The norm that ``apply`` was given. Replicas are traced in threads, so it is kept for each thread.
+_KNOWN_NORM = contextvars.ContextVar("known_norm", default=None)
 
 
 class FusedOptimizer:
@@ -27,7 +33,8 @@ class FusedOptimizer:
     of groups, and moving averages of the weights.
 
     A subclass must list it before the Keras optimizer. Keras' ``weight_decay`` (AdamW) is part of
-    the same pass.
+    the same pass. On several replicas, each of them must apply the sums of all their gradients,
+    which ``FasterRCNN.train_step`` makes; clipping is then by the norm of these sums.
 
     Args:
         l2: weight decay as in Caffe: ``l2 * weight`` is added to the gradient after clipping.
@@ -41,6 +48,8 @@ class FusedOptimizer:
             them in the place of the weights at the end of every ``fit``. Default 0: no average.
     """
 
+    takes_sums_over_replicas = True
+
     def __init__(self, *args, l2=0.0, decay_biases=False, lr_factors=None, averaging=0.0, **kwargs):
         super().__init__(*args, **kwargs)
         self.l2 = l2
@@ -48,7 +57,6 @@ class FusedOptimizer:
         self.lr_factors = dict(lr_factors or {})
         self.averaging = averaging
         self.averages = []
-        self._norm = None
 
     def build(self, variables):
         super().build(variables)
@@ -65,26 +73,22 @@ class FusedOptimizer:
         Args:
             grads: the gradients, a list.
             trainable_variables: their variables; by default all.
-            norm: the global norm of the gradients, if it is known. Only for a single replica that
-                accumulates no gradients.
+            norm: the global norm of the gradients, if it is known. Only if none are accumulated.
         """
-        self._norm = norm
-        super().apply(self.before_casts(grads), trainable_variables)
-        self._norm = None
+        token = _KNOWN_NORM.set(norm)
+        try:
+            super().apply(self.before_casts(grads), trainable_variables)
+        finally:
+            _KNOWN_NORM.reset(token)
 
     def before_casts(self, grads):
         """Returns gradients in the type in which they were computed, if the update allows it.
 
         It then reads half as much memory. Sums over replicas and accumulated steps need float32.
         """
-        if not self.takes_gradients_as_they_are:
+        if is_replicated() or self.gradient_accumulation_steps:
             return grads
         return [_before_cast(gradient) for gradient in grads]
-
-    @property
-    def takes_gradients_as_they_are(self) -> bool:
-        """Whether an update takes the gradients of one step on one replica, and no sum of them."""
-        return _is_single_replica() and not self.gradient_accumulation_steps
 
     def _clip_gradients(self, grads):
         """Does not clip by the global norm, because ``update_step`` does."""
@@ -94,15 +98,26 @@ class FusedOptimizer:
         """Does nothing, because ``update_step`` applies Keras' weight decay."""
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        """Passes the clip factor to ``update_step`` together with the learning rate."""
+        """Passes the clip factor to ``update_step`` together with the learning rate.
+
+        Each replica updates its own copy of the variables: Keras would sum the gradients again.
+        """
         factor = self._clip_factor(grads) if self.global_clipnorm else None
-        super()._backend_update_step(grads, trainable_variables, (learning_rate, factor))
+        if not is_replicated():
+            return super()._backend_update_step(grads, trainable_variables, (learning_rate, factor))
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            self.update_step(gradient, variable.value, (learning_rate, factor))
+
+    def _backend_increment_gradient_accumulators(self, grads, acc_grads):
+        if not is_replicated():
+            return super()._backend_increment_gradient_accumulators(grads, acc_grads)
+        for gradient, accumulator in zip(grads, acc_grads, strict=True):
+            accumulator.assign(accumulator + gradient)
 
     def _clip_factor(self, grads):
-        """Returns the factor that clips the gradients by their global norm over all replicas."""
-        if not _is_single_replica():
-            grads = tf.distribute.get_replica_context().all_reduce("SUM", grads)
-        norm = global_norm(grads) if self._norm is None else self._norm
+        """Returns the factor that clips the gradients by their global norm."""
+        norm = _KNOWN_NORM.get()
+        norm = global_norm(grads) if norm is None else norm
         return self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -237,15 +252,11 @@ def _sum_of_squares(gradient):
     return 2.0 * tf.add_n([tf.nn.l2_loss(tf.cast(piece, tf.float32)) for piece in pieces])
 
 
-def _is_single_replica():
-    return tf.distribute.get_strategy().num_replicas_in_sync == 1
-
-
 def _is_compiled(variable):
     """Whether the update of a variable is compiled: only large variables on a CPU, in a graph."""
     return (
         not tf.executing_eagerly()
-        and _is_single_replica()
+        and not is_replicated()
         and variable.shape.num_elements() >= MIN_COMPILED_SIZE
         and "CPU" in variable.device
     )

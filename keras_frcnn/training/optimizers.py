@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
+from keras_frcnn.models.replicas import is_replicated
 from keras_frcnn.training.fused_optimizers import FusedAdam, FusedSGD
 from keras_frcnn.training.schedules import make_schedule
 
@@ -21,7 +22,8 @@ def make_optimizer(
     - On any other device it is Keras' ``SGD`` or ``Adam``, because the fused ones were not measured
       there. Weight decay is then part of the loss, so its gradient is clipped with the others.
     - AdamW, averages of the weights and a learning rate of the backbone's own need the fused ones
-      on any device.
+      on any device. So do several replicas, because Keras' optimizers clip the gradients of each
+      replica by themselves.
 
     ``FasterRCNN.train_step`` leaves weight decay out of the loss if the optimizer has an ``l2``
     above 0. Under ``mixed_float16`` weight decay is always part of the loss, because the optimizer
@@ -41,9 +43,11 @@ def make_optimizer(
         ),
     }
     factor = config.backbone_lr_factor
-    if _is_fused_faster() or is_adamw or config.ema_momentum or factor != 1:
+    decays = _is_fused_faster() or is_adamw or config.ema_momentum or factor != 1
+    if decays or is_replicated():
         sgd, adam = FusedSGD, FusedAdam
-        arguments["l2"] = 0.0 if is_float16 or is_adamw else config.weight_decay
+        decays = decays and not is_float16 and not is_adamw
+        arguments["l2"] = config.weight_decay if decays else 0.0
         arguments["decay_biases"] = config.decay_biases
         arguments["averaging"] = config.ema_momentum
         if factor != 1:

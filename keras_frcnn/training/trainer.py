@@ -16,11 +16,11 @@ import keras
 from keras_frcnn import files
 from keras_frcnn.config import Config
 from keras_frcnn.console import COMPILING, Console
-from keras_frcnn.data import pipeline, proposals_file, splits, train_images
+from keras_frcnn.data import proposals_file, splits, train_images
 from keras_frcnn.data.epoch_order import aspects_of, drawn_rows
-from keras_frcnn.data.images.decoding import naming_images
 from keras_frcnn.inference.over_dataset import propose_dataset
-from keras_frcnn.training import run_folder, schemes
+from keras_frcnn.models.replicas import Replicas
+from keras_frcnn.training import distribution, run_folder, schemes
 from keras_frcnn.training.callbacks.checkpoints import Checkpoints
 from keras_frcnn.training.callbacks.evaluation import Evaluator, is_out_of_patience
 from keras_frcnn.training.callbacks.graph import Graph
@@ -30,6 +30,7 @@ from keras_frcnn.training.callbacks.stop import Stop, Stopped
 from keras_frcnn.training.phase_model import build_phase_model, restore
 from keras_frcnn.training.progress import ProgressBar
 from keras_frcnn.training.run_data import RunData, load_data
+from keras_frcnn.training.steps.batches import Batches
 from keras_frcnn.training.steps.recovery import Recovery
 from keras_frcnn.training.steps.step import TrainingStep
 from keras_frcnn.weights import checkpoint
@@ -60,39 +61,59 @@ def train(
     """
     console = console or Console()
     started = time.monotonic() if started is None else started
-    stop = Stop(console, started + 60 * config.max_minutes if config.max_minutes else math.inf)
-    folder = Path(config.output_dir)
-    train_data, eval_data = load_data(config, console, run_data)
-    folder.mkdir(parents=True, exist_ok=True)
-    splits.write(config)  # so that a resumed run has the same images
-    train_images.write(train_data, config)
-    phases = schemes.unfinished(config)
-    is_resumed = _find_checkpoint(phases[0], console)
-    if not phases[0].first_step and not is_resumed:
-        _remove_stale_proposals(phases)
+    strategy = distribution.strategy(config)
+    with distribution.naming_lost_processes(distribution.find_place(config)):
+        replicas = Replicas(strategy)
+        if not replicas.is_first:
+            console = Console(quiet=True)
+        deadline = started + 60 * config.max_minutes if config.max_minutes else math.inf
+        stop = Stop(console, deadline, replicas)
+        with distribution.scope(strategy):
+            _train(config, console, load_data(config, console, run_data), stop)
+        replicas.wait()  # until the first process has written the last checkpoint
+    if stop.received:
+        raise SystemExit(128 + stop.received)
+    return Path(config.output_dir)
+
+
+def _train(config, console, run_data, stop):
+    """Takes all steps of a run that are left, or as many as there is time for."""
+    folder, replicas = Path(config.output_dir), stop.replicas
+    train_data, eval_data = run_data
+    phases, is_resumed = (), False
+    if replicas.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        splits.write(config)  # so that a resumed run has the same images
+        train_images.write(train_data, config)
+        phases = schemes.unfinished(config)
+        is_resumed = _find_checkpoint(phases[0], console)
+        if not phases[0].first_step and not is_resumed:
+            _remove_stale_proposals(phases)
+    phases = schemes.phases(config)[-replicas.of_first(len(phases)) :]
+    is_resumed = replicas.of_first(is_resumed) > 0
     with stop, ProgressBar(config, console, 0) as bar:
         for phase in phases:
             model = build_phase_model(phase, train_data.class_names, console, is_resumed)
             if is_resumed:
                 restore(model, folder / run_folder.LAST_CHECKPOINT)
                 console.print(
-                    f"Resuming from step {int(model.step)} of {folder / run_folder.LAST_CHECKPOINT}"
+                    f"Resuming from step {int(model.step.numpy())} of "
+                    f"{folder / run_folder.LAST_CHECKPOINT}"
                 )
-            if is_resumed or phase.first_step:
-                run_folder.drop_measurements_after(folder, int(model.step))
+            if replicas.is_first and (is_resumed or phase.first_step):
+                run_folder.drop_measurements_after(folder, int(model.step.numpy()))
             _train_phase(model, phase, train_data, eval_data, bar, stop)
             if stop.is_due:
                 break
             if not phase.is_final:
-                os.replace(folder / run_folder.LAST_CHECKPOINT, folder / phase.result)
+                if replicas.is_first:
+                    os.replace(folder / run_folder.LAST_CHECKPOINT, folder / phase.result)
+                replicas.wait()
                 is_resumed = False
     if stop.is_due:
         reason = "" if stop.received else f", because of --max_minutes={config.max_minutes:g}"
         again = "Run the same command again to resume."
         console.print(f"Stopped at step {bar.step}{reason}. {again}")
-    if stop.received:
-        raise SystemExit(128 + stop.received)
-    return folder
 
 
 def _remove_stale_proposals(phases):
@@ -134,37 +155,37 @@ def _find_checkpoint(phase, console) -> bool:
 
 def _train_phase(model, phase, train_data, eval_data, bar, stop):
     """Trains a model to the end of a phase, or until the run is stopped."""
-    config, step = phase.config, int(model.step)
+    config, step = phase.config, int(model.step.numpy())
     num_images = len(aspects_of(train_data.records, config))
     bar.start_from(step, phase.first_step, num_images / config.batch_size)
+    replicas = stop.replicas
     evaluator = Evaluator(phase, eval_data, bar, stop) if eval_data else None
-    if evaluator and not stop.is_due and _lacks_evaluation(phase, step):
+    is_owed = replicas.of_first(replicas.is_first and _lacks_evaluation(phase, step))
+    if evaluator and is_owed and not stop.is_due:
         evaluator.set_model(model)
         evaluator.evaluate()
-    if is_out_of_patience(phase):
+    if replicas.of_first(replicas.is_first and is_out_of_patience(phase)):
         bar.console.print(f"Nothing to do: {config.output_dir} has ended early, at step {step}")
         return
     if step >= phase.last_step:
         if phase.is_final:
             bar.console.print(f"Nothing to do: {config.output_dir} has finished all {step} steps")
         return
-    checkpoint.check_space(model, config.output_dir)
+    if replicas.is_first:
+        checkpoint.check_space(model, config.output_dir)
     if phase.proposals_file and not write_proposals(model, phase, train_data, bar, stop):
         return
     if stop.is_due:
         return
     bar.console.print(COMPILING)
-    batches = iter(_batches(model, train_data, phase, step))
-    steps = TrainingStep(model, config, batches.element_spec)
-    recovery = Recovery(steps, phase, train_data.records, bar.console)
-    callbacks = [
-        stop,
-        Graph(config, batches.element_spec),
-        Logger(phase, bar),
-        Checkpoints(config, stop),
-        *([evaluator] if evaluator else []),
-        *([Profiler(config)] if config.profile_steps else []),
-    ]
+    batches = Batches(model, phase, train_data, step, phase.last_step - step)
+    recovery = Recovery(TrainingStep(model, config, batches.spec), phase, batches, bar.console)
+    callbacks = [stop]
+    if replicas.is_first:
+        callbacks += [Graph(config, batches.spec), Logger(phase, bar), Checkpoints(config, stop)]
+    callbacks += [evaluator] if evaluator else []
+    if config.profile_steps and replicas.is_first:
+        callbacks.append(Profiler(config))
     callbacks = keras.callbacks.CallbackList(callbacks, model=model)
     model.stop_training = False
     callbacks.on_train_begin()
@@ -174,9 +195,7 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
         callbacks.on_epoch_begin(interval)
         while step < end and not model.stop_training:
             callbacks.on_train_batch_begin(step)
-            with naming_images():
-                batch = next(batches)
-            logs = recovery.take(batch)
+            logs = recovery.take(*next(batches))
             step += 1
             callbacks.on_train_batch_end(step - 1, logs)
         callbacks.on_epoch_end(interval, logs)
@@ -200,7 +219,8 @@ def write_proposals(model, phase, dataset, bar, stop) -> bool:
     Returns:
         Whether the file exists now. It does not if the run was stopped in the meantime.
     """
-    if phase.proposals_file.exists():
+    replicas = stop.replicas
+    if replicas.of_first(replicas.is_first and phase.proposals_file.exists()):
         return True
     rows = drawn_rows(dataset.records, phase.config, phase.first_step, phase.config.steps)
     drawn = dataclasses.replace(dataset, records=[dataset.records[row] for row in rows])
@@ -213,13 +233,7 @@ def write_proposals(model, phase, dataset, bar, stop) -> bool:
             proposals.append(of_image)
     except Stopped:
         return False
-    proposals_file.write(phase.proposals_file, proposals)
+    if replicas.is_first:
+        proposals_file.write(phase.proposals_file, proposals)
+    replicas.wait()
     return True
-
-
-def _batches(model, train_data, phase, step):
-    """Returns the batches of a phase, starting after ``step`` steps of the run."""
-    steps = phase.last_step - step
-    return pipeline.train_dataset(
-        train_data, phase.config, model.backbone.preprocessing, step, steps
-    )

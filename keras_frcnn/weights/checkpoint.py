@@ -59,7 +59,7 @@ def save(model: "FasterRCNN", path: str | os.PathLike) -> None:
         model.save(contents, zipped=False)
         with open(archive_path, "wb") as archive_file:
             with zipfile.ZipFile(archive_file, "w") as archive:
-                archive.comment = json.dumps({"step": int(model.step)}).encode()
+                archive.comment = json.dumps({"step": int(model.step.numpy())}).encode()
                 for file in sorted(contents.rglob("*")):
                     archive.write(file, file.relative_to(contents))
             archive_file.flush()

@@ -57,7 +57,7 @@ class Checkpoints(keras.callbacks.Callback):
             files.link_or_copy(last, earlier)
         with averaged_weights(self.model):
             checkpoint.save(self.model, last)
-        self._remove_old(folder, int(self.model.step))
+        self._remove_old(folder, int(self.model.step.numpy()))
         self.steps, self.time = 0, time.monotonic()
         self.stop.reserve = self.time - started
 

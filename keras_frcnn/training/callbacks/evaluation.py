@@ -52,7 +52,9 @@ class Evaluator(keras.callbacks.Callback):
         self.has_compiled = False
         self.folder = Path(self.config.output_dir)
         self.eval_losses: EvalLosses | None = None  # kept, because its graph takes seconds to make
-        self.writer = tf.summary.create_file_writer(str(self.folder / run_folder.EVAL_EVENTS))
+        self.replicas = stop.replicas
+        if self.replicas.is_first:
+            self.writer = tf.summary.create_file_writer(str(self.folder / run_folder.EVAL_EVENTS))
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.model.stop_training:
@@ -60,7 +62,7 @@ class Evaluator(keras.callbacks.Callback):
 
     def evaluate(self):
         """Evaluates the model, whose current weights must have been saved as ``last.keras``."""
-        step = int(self.model.step)
+        step = int(self.model.step.numpy())
         if not self.has_compiled:
             self.bar.console.print(f"evaluation: {COMPILING}")
             self.has_compiled = True
@@ -71,6 +73,16 @@ class Evaluator(keras.callbacks.Callback):
         except Stopped:
             self.model.stop_training = True
             return
+        name = ""
+        if self.replicas.is_first:
+            name = self._report(step, detections, proposals, losses)
+        if self.replicas.of_first(self.replicas.is_first and is_out_of_patience(self.phase)):
+            text = f"no better {name} in {self.config.patience} evaluations"
+            self.bar.console.print(f"Ending at step {step}: {text} (--patience)")
+            self.model.stop_training = True
+
+    def _report(self, step, detections, proposals, losses):
+        """Measures what was found, writes and prints it, and returns the first figure's name."""
         recall = self._recall(proposals)
         result = None if detections is None else evaluate(self.dataset, detections)
         origin = "rpn" if result is None else self.config.test_proposals
@@ -79,10 +91,7 @@ class Evaluator(keras.callbacks.Callback):
         self._keep_if_best()
         self._print(result, recall, losses)
         self._write_events(step, values, detections, proposals)
-        if is_out_of_patience(self.phase):
-            text = f"no better {next(iter(values))} in {self.config.patience} evaluations"
-            self.bar.console.print(f"Ending at step {step}: {text} (--patience)")
-            self.model.stop_training = True
+        return next(iter(values))
 
     def _find(self):
         """Returns the detections and the proposals on all images.

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_frcnn.config import Config
+from keras_frcnn.models.replicas import Replicas
 from keras_frcnn.training import run_folder
 
 
@@ -23,9 +24,14 @@ class Graph(keras.callbacks.Callback):
         self.batch_spec = batch_spec
 
     def on_train_begin(self, logs=None):
-        if int(self.model.step) == 0:
+        if int(self.model.step.numpy()) == 0:
             # Keras traces the step without AutoGraph, whose conversions would take seconds.
-            step = tf.function(self.model.train_step, autograph=False)
-            step = step.get_concrete_function(self.batch_spec)
+            replicas = Replicas(self.model.distribute_strategy)
+
+            @tf.function(autograph=False)
+            def step(*batches):
+                return replicas.run(self.model.train_step, [(batch,) for batch in batches])
+
+            step = step.get_concrete_function(*[self.batch_spec] * len(replicas.numbers))
             with tf.summary.create_file_writer(self.folder).as_default(step=0):
                 tf.summary.graph(step.graph)

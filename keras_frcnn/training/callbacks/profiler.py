@@ -25,7 +25,7 @@ class Profiler(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         # Read only once, because reading the model's step makes Python wait for the GPU.
-        self.step = int(self.model.step)
+        self.step = int(self.model.step.numpy())
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.step == self.first_step:

@@ -12,6 +12,7 @@ import keras
 
 from keras_frcnn import signals
 from keras_frcnn.console import Console
+from keras_frcnn.models.replicas import Replicas
 
 
 class Stopped(Exception):
@@ -30,6 +31,7 @@ class Stop(keras.callbacks.Callback):
     Args:
         console: the console of the run.
         deadline: the value of ``time.monotonic`` at which the run must have ended.
+        replicas: those of the run. If one process of a cluster ends, all end at the same step.
 
     Attributes:
         received: the number of the signal that was received, or None. It is SIGPIPE if the reader
@@ -39,8 +41,14 @@ class Stop(keras.callbacks.Callback):
             before the deadline, and as long as the step took.
     """
 
-    def __init__(self, console: Console | None = None, deadline: float = math.inf):
+    def __init__(
+        self,
+        console: Console | None = None,
+        deadline: float = math.inf,
+        replicas: Replicas | None = None,
+    ):
         super().__init__()
+        self.replicas, self._has_agreed = replicas or Replicas(), False
         self.console, self.received = console, None
         self.deadline, self.is_late, self.reserve = deadline, False, 0.0
         self._step_began = math.inf
@@ -67,7 +75,11 @@ class Stop(keras.callbacks.Callback):
 
     @property
     def is_due(self) -> bool:
-        """Whether a signal was received, or the time is over."""
+        """Whether a signal was received, or the time is over; in a cluster, as all have agreed."""
+        return self._has_agreed if self.replicas.is_cluster else self._is_due_here
+
+    @property
+    def _is_due_here(self):
         return bool(self.received) or self.is_late
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -76,6 +88,7 @@ class Stop(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
         self._watch_time(now + self.reserve + max(now - self._step_began, 0.0))
+        self.agree()
         if self.is_due:
             self.model.stop_training = True
 
@@ -85,8 +98,16 @@ class Stop(keras.callbacks.Callback):
     def check(self):
         """Raises ``Stopped`` if a signal was received or the time is over."""
         self._watch_time(time.monotonic())
+        self.agree()
         if self.is_due:
             raise Stopped
+
+    def agree(self):
+        """Tells the other processes of a cluster, and learns, whether one of them must end."""
+        if self.replicas.is_cluster and self.replicas.any(self._is_due_here):
+            self._has_agreed = True
+            if not self._is_due_here:  # the cause lies in another process
+                self.received = signal.SIGTERM
 
     def _watch_time(self, end):
         self.is_late = self.is_late or end >= self.deadline

@@ -36,8 +36,9 @@ def check_weights(model: keras.Model, folder: str | os.PathLike) -> None:
     name = first_not_finite([*model.weights, *model.optimizer.variables])
     if name:
         raise ValueError(
-            f"Training stopped: the weights are not finite after step {int(model.step)}, so they "
-            f"are not saved. The first one is {name}. {advice(folder)}"
+            "Training stopped: the weights are not finite after step "
+            f"{int(model.step.numpy())}, so they are not saved. The first one is {name}. "
+            f"{advice(folder)}"
         )
 
 
@@ -78,7 +79,7 @@ def report(model: FasterRCNN, error: NotFinite, records: Sequence[Record]) -> di
             }
         )
     return {
-        "step": int(model.step) + 1,
+        "step": int(model.step.numpy()) + 1,
         "not_finite": [name for name, value in losses.items() if not np.isfinite(value)],
         "losses": losses,
         "first": _first(model, error, [image["file"] for image in images]),

@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.console import Console
-from keras_frcnn.data import pipeline
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.training import run_folder, schemes
 from keras_frcnn.training.phase_model import build_phase_model, restore
 from keras_frcnn.training.run_data import load_data
 from keras_frcnn.training.steps import divergence
+from keras_frcnn.training.steps.batches import Batches
 from keras_frcnn.training.steps.recovery import Recovery
 from keras_frcnn.training.steps.step import NotFinite, TrainingStep
 from keras_frcnn.weights import checkpoint
@@ -54,22 +54,15 @@ def replay(config: Config, number: int, console: Console, tensors_file: str = ""
     model = build_phase_model(phase, train_data.class_names, console, start is not None)
     if start:
         restore(model, start)
-    console.print(f"From step {int(model.step)} of {start or 'the beginning'}")
-    batches = iter(
-        pipeline.train_dataset(
-            train_data,
-            phase.config,
-            model.backbone.preprocessing,
-            int(model.step),
-            number - int(model.step),
-        )
-    )
-    step = TrainingStep(model, config, batches.element_spec)
+    console.print(f"From step {int(model.step.numpy())} of {start or 'the beginning'}")
+    taken = int(model.step.numpy())
+    batches = Batches(model, phase, train_data, taken, number - taken)
+    step = TrainingStep(model, config, batches.spec)
     with tempfile.TemporaryDirectory() as folder:
-        run = Recovery(step, phase, train_data.records, console, Path(folder))
-        while int(model.step) < number - 1:
-            run.take(next(batches))
-        data = next(batches)
+        run = Recovery(step, phase, batches, console, Path(folder))
+        while int(model.step.numpy()) < number - 1:
+            run.take(*next(batches))
+        (data,) = next(batches)
         found = NotFinite(data, *step.compute(data)[:2])
         console.print(divergence.text_of(divergence.report(model, found, train_data.records)))
         if tensors_file:

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.models.replicas import Replicas
 from keras_frcnn.training.fused_optimizers import FusedOptimizer, global_norm
 
 
@@ -40,17 +41,20 @@ class TrainingStep:
         self._fused = optimizer if isinstance(optimizer, FusedOptimizer) else None
         # Its gradients are now and then infinite, and it skips these updates by itself.
         self._is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        self.replicas = Replicas(model.distribute_strategy)
         self.compute, self._apply = self._compute, self._update
         if not model.run_eagerly:
             options = {"autograph": False, "jit_compile": model.jit_compile}
-            self.compute = tf.function(self._compute, input_signature=[batch_spec], **options)
+            specs = [batch_spec] * len(self.replicas.numbers)
+            self.compute = tf.function(self._compute, input_signature=specs, **options)
             self._apply = tf.function(self._update, **options)
 
-    def __call__(self, data) -> dict[str, tf.Tensor]:
+    def __call__(self, *data) -> dict[str, tf.Tensor]:
         """Takes a step.
 
         Args:
-            data: the batch, ``(inputs, targets)``.
+            *data: the batch, ``(inputs, targets)``; on several replicas, that of each replica in
+                this process.
 
         Returns:
             The running means of the losses.
@@ -60,14 +64,17 @@ class TrainingStep:
             ValueError: If the memory does not suffice. It says for what, and what to lower.
         """
         try:
-            losses, gradients, norm, is_finite = self.compute(data)
-            if not is_finite:
-                raise NotFinite(data, losses, gradients)
+            losses, gradients, norm, is_finite = self.compute(*data)
+            if not self.replicas.first(is_finite):
+                raise NotFinite(data[0], *self.replicas.first((losses, gradients)))
             return self._apply(losses, gradients, norm)
         except tf.errors.ResourceExhaustedError as error:
-            raise ValueError(self._out_of_memory(data)) from error
+            raise ValueError(self._out_of_memory(data[0])) from error
 
-    def _compute(self, data):
+    def _compute(self, *data):
+        return self.replicas.run(self._compute_one, [(batch,) for batch in data])
+
+    def _compute_one(self, data):
         """Returns the losses, the gradients, their global norm, and whether all are finite."""
         losses, gradients = self.model.compute_gradients(data)
         if self._fused:
@@ -77,17 +84,26 @@ class TrainingStep:
         return losses, gradients, norm, is_finite
 
     def _update(self, losses, gradients, norm):
-        knows_norm = self._fused and self._fused.takes_gradients_as_they_are
+        """Makes the update, and returns the running means of the losses."""
+        knows_norm = self._fused and not self._fused.gradient_accumulation_steps
         options = {"norm": norm} if knows_norm else {}
-        return self.model.apply_gradients(losses, gradients, **options)
+        if self.replicas.count == 1:
+            return self.model.apply_gradients(losses, gradients, **options)
+
+        def apply(gradients, options):
+            self.model.optimizer.apply(gradients, self.model.trainable_weights, **options)
+
+        self.replicas.strategy.run(apply, (gradients, options))
+        # Not on the replicas, because Keras would sum each of these numbers over them.
+        return self.model.count_step(self.replicas.first(losses))
 
     def _out_of_memory(self, data):
         inputs, _ = data
         count, height, width, _ = inputs["images"].shape
         sizes = ", ".join(f"{h} x {w}" for h, w in inputs["image_shape"].numpy())
-        config = self.config
+        config, step = self.config, int(self.model.step.numpy()) + 1
         return (
-            f"The memory does not suffice for step {int(self.model.step) + 1}, a batch of {count} "
+            f"The memory does not suffice for step {step}, a batch of {count} "
             f"images of {sizes} pixels, padded to {height} x {width}. Lower --batch_size (now "
             f"{config.batch_size}; --accumulate_steps can make up for it), or --shorter_side and "
             f"--longer_side (now {config.shorter_side} and {config.longer_side}). "

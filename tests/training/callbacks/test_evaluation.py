@@ -35,7 +35,7 @@ def evaluate(config, tmp_path):
         changes = {"num_images": 0, "eval_loss_images": 0} | changes
         settings = config.replace(output_dir=str(tmp_path), **changes)
         output = io.StringIO()
-        model = SimpleNamespace(step=5, learning_stages=stages, stop_training=False)
+        model = SimpleNamespace(step=tf.constant(5), learning_stages=stages, stop_training=False)
         model.optimizer, model.trainable_weights = None, []
         with ProgressBar(settings, Console(file=output), 0) as bar:
             dataset = Dataset(("cat", "dog"), list(records))

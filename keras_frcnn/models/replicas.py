@@ -1,0 +1,171 @@
+"""The replicas of a model: one on each device of each process, under a ``tf.distribute.Strategy``.
+
+Without a strategy there is one replica, and its functions are called as they are.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+
+class Replicas:
+    """Runs functions on all replicas of a model, and merges what they return.
+
+    All processes of a cluster must call the same methods in the same order.
+
+    Args:
+        strategy: the strategy under which the model was made: ``model.distribute_strategy``. It
+            must give every process all of its devices, as ``MirroredStrategy`` and
+            ``MultiWorkerMirroredStrategy`` do.
+
+    Attributes:
+        count: the number of replicas in all processes.
+        numbers: the numbers, below ``count``, of the replicas in this process.
+        is_first: whether this process is the first one. It alone writes files.
+        is_cluster: whether there are other processes.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy | None = None):
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.count = self.strategy.num_replicas_in_sync
+        self.numbers: tuple[int, ...] = (0,)
+        if self.count > 1:
+            # In a graph, because TensorFlow warns of replicas that run without one.
+            numbers = tf.function(lambda: self.strategy.run(_number_here), autograph=False)()
+            self.numbers = tuple(map(int, self._local(numbers)))
+        self.is_first = self.numbers[0] == 0
+        self.is_cluster = len(self.numbers) < self.count
+
+    def run(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> Any:
+        """Calls a function on each replica of this process.
+
+        Args:
+            function: the function.
+            arguments: the arguments of each call, in the order of ``numbers``.
+
+        Returns:
+            What the function returns, with a value for every replica in place of each tensor;
+            ``first`` and ``gather`` read it.
+        """
+        if self.count == 1:
+            return function(*arguments[0])
+
+        def call():
+            number = int(tf.get_static_value(_number_here()))
+            return function(*arguments[self.numbers.index(number)])
+
+        return self.strategy.run(call)
+
+    def first(self, values: Any) -> Any:
+        """Returns what the first replica of this process has returned to ``run``."""
+        return tf.nest.map_structure(lambda value: self._local(value)[0], values)
+
+    def gather(self, values: Any) -> Any:
+        """Joins the tensors of all replicas along their first axis, in the replicas' order.
+
+        All processes receive the same tensors.
+        """
+        if self.count == 1:
+            return values
+        return tf.nest.map_structure(lambda value: self.strategy.gather(value, axis=0), values)
+
+    def any(self, flag: bool) -> bool:
+        """Returns whether a flag is set in any process. The call waits for all of them."""
+        return self._sum(int(flag)) > 0
+
+    def of_first(self, value: int) -> int:
+        """Returns an integer of the first process. The call waits for all of them."""
+        return self._sum(int(value) if self.is_first else 0)
+
+    def wait(self) -> None:
+        """Waits until all processes have come to this call."""
+        self._sum(0)
+
+    def _sum(self, value):
+        """Returns the sum of an integer over all processes."""
+        if not self.is_cluster:
+            return value
+        return int(self._sum_in_graph(tf.constant(value, tf.int32))) // len(self.numbers)
+
+    @functools.cached_property
+    def _sum_in_graph(self):
+        @tf.function(autograph=False)
+        def summed(value):
+            return self.strategy.reduce("SUM", self.strategy.run(lambda: value + 0), axis=None)
+
+        return summed
+
+    def _local(self, value):
+        return self.strategy.experimental_local_results(value)
+
+
+def _number_here():
+    """Returns the number of the replica that calls this."""
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+class Rounds:
+    """Runs a step of a model on one batch for each replica at a time, and joins the answers.
+
+    The graph is traced once for all data of one kind, so a ``Rounds`` should be kept.
+
+    Args:
+        model: the model, with Keras' ``run_eagerly``, ``jit_compile`` and ``distribute_strategy``.
+        step: a function from a batch of inputs to tensors whose first axis is that of the batch.
+            On several replicas, all batches must have answers of one size.
+    """
+
+    def __init__(self, model: Any, step: Callable[[Any], Any]):
+        self._model, self._step, self._traced = model, step, {}
+
+    @functools.cached_property
+    def replicas(self) -> Replicas:
+        """The replicas of the model."""
+        return Replicas(self._model.distribute_strategy)
+
+    def __call__(self, spec: Any, batches: Sequence[Any]) -> Any:
+        """Runs the step.
+
+        Args:
+            spec: the element spec of the batches.
+            batches: a batch for each replica in this process.
+
+        Returns:
+            The answers to the batches of all replicas in all processes, in their order.
+        """
+        if self._model.run_eagerly:
+            return self._run(*batches)
+        key = repr(spec), self._model.jit_compile
+        if key not in self._traced:
+            self._traced[key] = tf.function(
+                self._run,
+                input_signature=[spec] * len(self.replicas.numbers),
+                autograph=False,
+                jit_compile=self._model.jit_compile,
+            )
+        return self._traced[key](*batches)
+
+    def _run(self, *batches):
+        return self.replicas.gather(self.replicas.run(self._step, [(one,) for one in batches]))
+
+
+def is_replicated() -> bool:
+    """Returns whether the caller is one of several replicas."""
+    return tf.distribute.get_strategy().num_replicas_in_sync > 1
+
+
+def share_of_batch(images: tf.Tensor) -> tf.Tensor:
+    """Returns the part of the images of all replicas that this replica has, a float32 scalar.
+
+    Args:
+        images: the replica's images [B, ...].
+    """
+    num_images = tf.cast(tf.shape(images)[0], tf.float32)
+    return num_images / sum_over_replicas(num_images)
+
+
+def sum_over_replicas(values: Any) -> Any:
+    """Returns the sums of tensors over all replicas, which are the same on each of them."""
+    return tf.distribute.get_replica_context().all_reduce("SUM", values)
