@@ -3,7 +3,8 @@
     python -m benchmarks.parity --torch_python=PATH [--model=NAME,...] [--weights=FILE] [--seed=0]
         [--shorter_side=0] [--images=10]
 
-The original runs in its own Python, which needs torch and torchvision alone. Without --weights it
+The original runs in its own Python, which needs torch and torchvision alone; this Python needs
+keras-frcnn[zoo], to read the file. Without --weights it
 has random weights, drawn so that every stage has something to decide, with statistics of batch
 normalisation. The file is then imported, and the levels of the backbone, the proposals and the
 detections of both are compared in float32. --shorter_side makes the images smaller than the models

@@ -69,29 +69,31 @@ def randomize(model):
         nn.init.normal_(module.bias, std=0.2)
         module.momentum = 1.0
     model.train()
-    with torch.no_grad():  # one step sets the statistics to those of an image and of maps
+    with torch.no_grad():
+        # One step sets the statistics to those of an image, whose features calibrate the rest.
         levels = model.backbone(torch.randn(2, 3, 256, 320))
-        for level in levels.values():
-            model.rpn.head([level])
-        model.roi_heads.box_head(torch.randn(64, 256, 7, 7))
-        scale = float(np.mean([level.std() for level in levels.values()]))
-        for conv in model.rpn.head.conv.modules():
+        head, predictor = model.rpn.head, model.roi_heads.box_predictor
+        for conv in head.conv.modules():
             if isinstance(conv, nn.Conv2d):
-                nn.init.normal_(conv.weight, std=1 / (scale * 48))
-                scale = 1.0
-        nn.init.normal_(model.rpn.head.cls_logits.weight, std=0.1)
-        nn.init.normal_(model.rpn.head.cls_logits.bias, std=0.5)
-        nn.init.normal_(model.rpn.head.bbox_pred.weight, std=0.02)
-        predictor = model.roi_heads.box_predictor
-        regions = model.roi_heads.box_head(torch.randn(64, 256, 7, 7))
-        scale = float(regions.pow(2).mean().sqrt()) * regions.shape[1] ** 0.5
-        nn.init.normal_(predictor.cls_score.weight, std=2.0 / scale)
-        nn.init.normal_(predictor.cls_score.bias, std=1.0)
-        nn.init.normal_(predictor.bbox_pred.weight, std=1.0 / scale)
-        predictor.cls_score.bias[0] += 1.0
+                calibrate(conv, lambda: head.conv(levels["0"]), 1.0)
+        hidden = head.conv(levels["0"])
+        calibrate(head.cls_logits, lambda: head.cls_logits(hidden), 2.0)
+        calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.1)
+        pooled = model.roi_heads.box_head(levels["0"][:, :, :7, :7])
+        calibrate(predictor.cls_score, lambda: predictor.cls_score(pooled), 2.0)
+        calibrate(predictor.bbox_pred, lambda: predictor.bbox_pred(pooled), 0.5)
+        predictor.cls_score.bias[0] += 2.0
         if len(predictor.cls_score.bias) == 91:
             predictor.cls_score.weight[list(UNUSED)] = 0.0
             predictor.cls_score.bias[list(UNUSED)] = -30.0
+
+
+def calibrate(layer, run, deviation):
+    """Draws the weights of a layer and scales them so that ``run`` gives numbers of a deviation."""
+    nn.init.normal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    layer.weight *= deviation / run().std()
+    nn.init.normal_(layer.bias, std=deviation / 4)
 
 
 if __name__ == "__main__":
