@@ -3,8 +3,7 @@
     python -m benchmarks.parity --torch_python=PATH [--model=NAME,...] [--weights=FILE] [--seed=0]
         [--shorter_side=0] [--images=10]
 
-The original runs in its own Python, which needs torch and torchvision alone; this Python needs
-keras-frcnn[zoo], to read the file. Without --weights it
+The original runs in its own Python, which needs torch and torchvision alone. Without --weights it
 has random weights, drawn so that every stage has something to decide, with statistics of batch
 normalisation. The file is then imported, and the levels of the backbone, the proposals and the
 detections of both are compared in float32. --shorter_side makes the images smaller than the models
@@ -79,7 +78,7 @@ def _check(name, folder, options):
     command = [options.torch_python, str(_SIDE), name, str(folder), str(options.seed)]
     command += [str(options.shorter_side), *([options.weights] if options.weights else [])]
     subprocess.run(command, check=True)
-    weights = options.weights or folder / "weights.pth"
+    weights = options.weights or folder / "weights.pkl"
     model = importer.import_detector("torchvision", weights, name)
     sides = model.config.shorter_side, model.config.longer_side
     if options.shorter_side:

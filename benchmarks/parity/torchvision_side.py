@@ -3,9 +3,10 @@
     python torchvision_side.py MODEL FOLDER SEED SHORTER_SIDE [WEIGHTS]
 
 It reads ``images.npz`` in the folder. It writes the weights, unless a file of them is given, as
-``weights.pth``, and for each image the levels, the proposals and the detections as ``N.npz``.
+``weights.pkl``, and for each image the levels, the proposals and the detections as ``N.npz``.
 """
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def main(model_name, folder, seed, shorter_side, weights=None):
         model.load_state_dict(content)
     else:
         randomize(model)
-        torch.save(model.state_dict(), folder / "weights.pth")
+        arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+        (folder / "weights.pkl").write_bytes(pickle.dumps(arrays, 4))
     model.eval()
     if model_name == "fasterrcnn_resnet50_fpn":
         for module in norms_of(model):
