@@ -177,12 +177,12 @@ def test_scores_below_the_threshold_are_dropped():
 
 def test_each_image_can_have_anchors_of_its_own(rng):
     logits, deltas, anchors, image_shape, valid = random_scene(rng, [(4, 3), (5, 6)])
-    layer, sizes = ProposalGenerator(post_nms_top_k=30), [len(anchors) // 2]
-    arguments = image_shape, valid, None, [*sizes, len(anchors) - sizes[0]]
+    layer, half = ProposalGenerator(post_nms_top_k=30), len(anchors) // 2
+    sizes = {"level_sizes": [half, len(anchors) - half]}
     others = np.stack([anchors, anchors + 3.0])
-    both = layer(logits, deltas, others, *arguments)
+    both = layer(logits, deltas, others, image_shape, valid, **sizes)
     for row in (0, 1):
-        alone = layer(logits, deltas, others[row], *arguments)
+        alone = layer(logits, deltas, others[row], image_shape, valid, **sizes)
         for one, other in zip(both, alone, strict=True):
             np.testing.assert_array_equal(one[row], other[row])
 
