@@ -28,7 +28,9 @@ def main(model_name, folder, seed, shorter_side, weights=None):
         content = torch.load(weights, map_location="cpu", weights_only=True)
         model.load_state_dict(content)
     else:
-        randomize(model)
+        with np.load(folder / "images.npz") as images:
+            pixels = torch.from_numpy(images["0"]).permute(2, 0, 1).float() / 255
+        randomize(model, model.transform([pixels])[0].tensors)
         arrays = {name: value.numpy() for name, value in model.state_dict().items()}
         (folder / "weights.pkl").write_bytes(pickle.dumps(arrays, 4))
     model.eval()
@@ -64,26 +66,26 @@ def norms_of(model):
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def randomize(model):
-    """Draws weights under which every stage has something to decide."""
+def randomize(model, images):
+    """Draws weights under which every stage has something to decide on images [B, 3, H, W]."""
     for module in norms_of(model):
         nn.init.uniform_(module.weight, 0.5, 1.5)
         nn.init.normal_(module.bias, std=0.2)
         module.momentum = 1.0
     model.train()
     with torch.no_grad():
-        # One step sets the statistics to those of an image, whose features calibrate the rest.
-        levels = model.backbone(torch.randn(2, 3, 256, 320))
+        # One step sets the statistics to those of the images, whose features calibrate the rest.
+        levels = model.backbone(images)
         head, predictor = model.rpn.head, model.roi_heads.box_predictor
         for conv in head.conv.modules():
             if isinstance(conv, nn.Conv2d):
                 calibrate(conv, lambda: head.conv(levels["0"]), 1.0)
         hidden = head.conv(levels["0"])
         calibrate(head.cls_logits, lambda: head.cls_logits(hidden), 2.0)
-        calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.1)
-        pooled = model.roi_heads.box_head(levels["0"][:, :, :7, :7])
+        calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.05)
+        pooled = model.roi_heads.box_head(torch.nn.functional.interpolate(levels["0"], (7, 7)))
         calibrate(predictor.cls_score, lambda: predictor.cls_score(pooled), 2.0)
-        calibrate(predictor.bbox_pred, lambda: predictor.bbox_pred(pooled), 0.5)
+        calibrate(predictor.bbox_pred, lambda: predictor.bbox_pred(pooled), 0.2)
         predictor.cls_score.bias[0] += 2.0
         if len(predictor.cls_score.bias) == 91:
             predictor.cls_score.weight[list(UNUSED)] = 0.0

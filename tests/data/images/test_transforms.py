@@ -99,9 +99,8 @@ def test_target_shape_rounds_half_up():
     ],
 )
 def test_target_shape_rounds_down_as_torchvision_does(size, expected):
-    # By NumPy's float32, which torchvision's rule is written in.
-    scale = min(np.float32(800) / np.float32(min(size)), np.float32(1333) / np.float32(max(size)))
-    assert expected == tuple(max(1, math.floor(side * float(scale))) for side in size)
+    scale = min(800 / min(size), 1333 / max(size))  # torchvision's rule, in Python's floats
+    assert expected == tuple(max(1, math.floor(side * scale)) for side in size)
     assert tuple(map(int, transforms.target_shape(*size, 800, 1333, "down"))) == expected
 
 

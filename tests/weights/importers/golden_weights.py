@@ -33,7 +33,7 @@ def _draw(name, shape):
     values = random.standard_normal(shape, np.float32)
     if len(shape) == 1:
         return values * np.float32(0.2)
-    gain = next((gain for end, gain in _OUTPUTS.items() if layer.endswith(end)), 2**0.5)
+    gain = next((gain for end, gain in _OUTPUTS.items() if layer.endswith(end)), 1.0)
     return values * np.float32(gain / np.sqrt(np.prod(shape[1:])))
 
 
