@@ -78,7 +78,7 @@ def _check(name, folder, options):
     command = [options.torch_python, str(_SIDE), name, str(folder), str(options.seed)]
     command += [str(options.shorter_side), *([options.weights] if options.weights else [])]
     subprocess.run(command, check=True)
-    weights = options.weights or folder / "weights.pth"
+    weights = options.weights or folder / "weights.pkl"
     model = importer.import_detector("torchvision", weights, name)
     sides = model.config.shorter_side, model.config.longer_side
     if options.shorter_side:

@@ -3,9 +3,10 @@
     python torchvision_side.py MODEL FOLDER SEED SHORTER_SIDE [WEIGHTS]
 
 It reads ``images.npz`` in the folder. It writes the weights, unless a file of them is given, as
-``weights.pth``, and for each image the levels, the proposals and the detections as ``N.npz``.
+``weights.pkl``, and for each image the levels, the proposals and the detections as ``N.npz``.
 """
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -27,8 +28,11 @@ def main(model_name, folder, seed, shorter_side, weights=None):
         content = torch.load(weights, map_location="cpu", weights_only=True)
         model.load_state_dict(content)
     else:
-        randomize(model)
-        torch.save(model.state_dict(), folder / "weights.pth")
+        with np.load(folder / "images.npz") as images:
+            pixels = torch.from_numpy(images["0"]).permute(2, 0, 1).float() / 255
+        randomize(model, model.transform([pixels])[0].tensors)
+        arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+        (folder / "weights.pkl").write_bytes(pickle.dumps(arrays, 4))
     model.eval()
     if model_name == "fasterrcnn_resnet50_fpn":
         for module in norms_of(model):
@@ -62,36 +66,38 @@ def norms_of(model):
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def randomize(model):
-    """Draws weights under which every stage has something to decide."""
+def randomize(model, images):
+    """Draws weights under which every stage has something to decide on images [B, 3, H, W]."""
     for module in norms_of(model):
         nn.init.uniform_(module.weight, 0.5, 1.5)
         nn.init.normal_(module.bias, std=0.2)
         module.momentum = 1.0
     model.train()
-    with torch.no_grad():  # one step sets the statistics to those of an image and of maps
-        levels = model.backbone(torch.randn(2, 3, 256, 320))
-        for level in levels.values():
-            model.rpn.head([level])
-        model.roi_heads.box_head(torch.randn(64, 256, 7, 7))
-        scale = float(np.mean([level.std() for level in levels.values()]))
-        for conv in model.rpn.head.conv.modules():
+    with torch.no_grad():
+        # One step sets the statistics to those of the images, whose features calibrate the rest.
+        levels = model.backbone(images)
+        head, predictor = model.rpn.head, model.roi_heads.box_predictor
+        for conv in head.conv.modules():
             if isinstance(conv, nn.Conv2d):
-                nn.init.normal_(conv.weight, std=1 / (scale * 48))
-                scale = 1.0
-        nn.init.normal_(model.rpn.head.cls_logits.weight, std=0.1)
-        nn.init.normal_(model.rpn.head.cls_logits.bias, std=0.5)
-        nn.init.normal_(model.rpn.head.bbox_pred.weight, std=0.02)
-        predictor = model.roi_heads.box_predictor
-        regions = model.roi_heads.box_head(torch.randn(64, 256, 7, 7))
-        scale = float(regions.pow(2).mean().sqrt()) * regions.shape[1] ** 0.5
-        nn.init.normal_(predictor.cls_score.weight, std=2.0 / scale)
-        nn.init.normal_(predictor.cls_score.bias, std=1.0)
-        nn.init.normal_(predictor.bbox_pred.weight, std=1.0 / scale)
-        predictor.cls_score.bias[0] += 1.0
+                calibrate(conv, lambda: head.conv(levels["0"]), 1.0)
+        hidden = head.conv(levels["0"])
+        calibrate(head.cls_logits, lambda: head.cls_logits(hidden), 2.0)
+        calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.05)
+        pooled = model.roi_heads.box_head(torch.nn.functional.interpolate(levels["0"], (7, 7)))
+        calibrate(predictor.cls_score, lambda: predictor.cls_score(pooled), 2.0)
+        calibrate(predictor.bbox_pred, lambda: predictor.bbox_pred(pooled), 0.2)
+        predictor.cls_score.bias[0] += 2.0
         if len(predictor.cls_score.bias) == 91:
             predictor.cls_score.weight[list(UNUSED)] = 0.0
             predictor.cls_score.bias[list(UNUSED)] = -30.0
+
+
+def calibrate(layer, run, deviation):
+    """Draws the weights of a layer and scales them so that ``run`` gives numbers of a deviation."""
+    nn.init.normal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    layer.weight *= deviation / run().std()
+    nn.init.normal_(layer.bias, std=deviation / 4)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ COMMAND = Command(
             "weights",
             str,
             "",
-            "The weights file: .pth, .pt, .safetensors or .pkl. The first two need PyTorch.",
+            "The weights file: .pth or .pt, which need PyTorch, .safetensors, or .pkl, a pickle of "
+            "NumPy arrays by name.",
             required=True,
         ),
         Option("output_file", str, "", "The .keras file to write.", required=True, output="file"),

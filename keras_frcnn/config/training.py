@@ -55,10 +55,11 @@ class TrainingConfig(Concern):
     start_checkpoint: str = setting(
         "",
         "Checkpoint (.keras) of another run to start from, or the name of a detector of the "
-        "package, such as voc07, or of the zoo; backbone_weights then has no effect. The weights of "
-        "the backbone, RPN and box head are copied. Output weights are copied for classes of the same name in "
-        "both runs (aeroplane = airplane). Settings of the model that are not given are those of "
-        "the checkpoint. The backbone, the number of anchors, the box head and pixel_std must be.",
+        "package, such as voc07, or of the zoo; backbone_weights then has no effect. The weights "
+        "of the backbone, RPN and box head are copied. Output weights are copied for classes of "
+        "the same name in both runs (aeroplane = airplane). Settings of the model that are not "
+        "given are those of the checkpoint. The backbone, the number of anchors, the box head and "
+        "pixel_std must be.",
         group="model",
         common=True,
     )

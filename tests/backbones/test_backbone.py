@@ -100,6 +100,23 @@ def test_a_network_of_several_maps_gives_several_levels(toy):
     np.testing.assert_array_equal(toy.level_shapes([[23, 30]]), [[[5, 7]], [[3, 4]]])
 
 
+def test_zeros_up_to_a_multiple_belong_to_the_image(toy):
+    divided = backbones.Backbone.from_config({**toy.get_config(), "size_divisor": 32})
+    divided.set_weights(toy.get_weights())
+    images = padding.images_of([(33, 50), (64, 20), (32, 32)])
+    padding.assert_padding_changes_nothing(divided, images)
+    for image in images:
+        enlarged = np.zeros((*(-(-side // 32) * 32 for side in image.shape[:2]), 3), "float32")
+        enlarged[: image.shape[0], : image.shape[1]] = image
+        found = divided(image[np.newaxis], tf.constant([image.shape[:2]]))
+        expected = toy(enlarged[np.newaxis], tf.constant([enlarged.shape[:2]]))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.shape, other.shape)
+            np.testing.assert_allclose(one.features, other.features, atol=1e-5)
+        cells = divided.level_shapes([image.shape[:2]])
+        np.testing.assert_array_equal(cells, [level.shape for level in expected])
+
+
 def test_groups_of_layers_are_frozen_together(toy):
     assert toy.freeze_groups == (("first",), ("second", "norm"))
     assert toy.frozen == ["group 1"]  # "second" and "norm" share no first word

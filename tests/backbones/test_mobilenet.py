@@ -122,3 +122,20 @@ def test_a_pyramid_stands_on_the_last_maps_of_four_strides(original, tmp_path):
     np.testing.assert_allclose(last, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     images = padding.images_of([(33, 62), (30, 17), (64, 80)])
     padding.assert_padding_changes_nothing(backbone, images, padding.round_down_but_p6)
+
+
+def test_symmetric_padding_is_torchvisions():
+    backbone = backbones.make("mobilenet_v3_large_fpn32", symmetric_padding=True, norm_epsilon=1e-5)
+    layers = {layer.name: layer for layer in backbone.leaf_layers()}
+    pads = {name: layer.padding for name, layer in layers.items() if name.endswith("_pad")}
+    assert pads == {
+        "conv_pad": ((1, 1), (1, 1)),
+        "expanded_conv_1_depthwise_pad": ((1, 1), (1, 1)),
+        "expanded_conv_3_depthwise_pad": ((2, 2), (2, 2)),
+        "expanded_conv_6_depthwise_pad": ((1, 1), (1, 1)),
+        "expanded_conv_12_depthwise_pad": ((2, 2), (2, 2)),
+    }
+    assert layers["conv_bn"].epsilon == 1e-5
+    shapes = [level.numpy().tolist() for level in backbone.level_shapes([[64, 96]])]
+    assert shapes == [[[2, 3]], [[2, 3]], [[1, 2]]]
+    assert (backbone.strides, backbone.num_roi_levels) == ((32, 32, 64), 1)

@@ -98,3 +98,22 @@ def test_what_is_not_positive_is_refused(options):
     (name,) = options
     with pytest.raises(ValueError, match=f"positive {name}. Received"):
         AnchorGenerator(**options)
+
+
+def test_offset_and_rounding_give_torchvisions_anchors():
+    # What torchvision's AnchorGenerator gives for size 32 and ratios 0.5, 1 and 2, as yxyx.
+    around_origin = [[-11, -23, 11, 23], [-16, -16, 16, 16], [-23, -11, 23, 11]]
+    layer = AnchorGenerator((32,), (0.5, 1, 2), 4, offset=0.0, rounding=True)
+    anchors = layer(features(2, 2)).numpy().reshape(2, 2, 3, 4)
+    np.testing.assert_array_equal(anchors[0, 0], around_origin)
+    np.testing.assert_array_equal(anchors[1, 1], np.add(around_origin, 4))
+    third = AnchorGenerator((32,), (1,), 4, offset=0.25)(features(1, 1))
+    np.testing.assert_array_equal(third, [[-15, -15, 17, 17]])
+
+
+def test_each_image_can_have_strides_of_its_own():
+    layer = AnchorGenerator((8,), (1,), 16, offset=0.0)
+    anchors = layer(features(2, 3), tf.constant([[16, 16], [10, 7]])).numpy()
+    np.testing.assert_array_equal(anchors[0], layer(features(2, 3)))
+    np.testing.assert_array_equal(anchors[1, 5], [10 - 4, 14 - 4, 10 + 4, 14 + 4])
+    assert anchors.shape == (2, 6, 4)

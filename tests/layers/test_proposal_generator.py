@@ -169,6 +169,24 @@ def test_small_boxes_are_dropped_after_clipping():
     assert propose(anchors, [4, 3, 2, 1], options={"min_size": 16})[0] == [[0, 0, 16, 16]]
 
 
+def test_scores_below_the_threshold_are_dropped():
+    anchors = [FULL, FAR]
+    assert len(propose(anchors, [2, 0], options={"score_threshold": 0.5})[0]) == 2
+    assert propose(anchors, [2, -0.01], options={"score_threshold": 0.5})[0] == [FULL]
+
+
+def test_each_image_can_have_anchors_of_its_own(rng):
+    logits, deltas, anchors, image_shape, valid = random_scene(rng, [(4, 3), (5, 6)])
+    layer, half = ProposalGenerator(post_nms_top_k=30), len(anchors) // 2
+    sizes = {"level_sizes": [half, len(anchors) - half]}
+    others = np.stack([anchors, anchors + 3.0])
+    both = layer(logits, deltas, others, image_shape, valid, **sizes)
+    for row in (0, 1):
+        alone = layer(logits, deltas, others[row], image_shape, valid, **sizes)
+        for one, other in zip(both, alone, strict=True):
+            np.testing.assert_array_equal(one[row], other[row])
+
+
 def test_min_size_is_of_the_original_image():
     # Resized to half the height and double the width: 16 pixels are 8 and 32.
     anchors = [[0, 0, 8, 32], [20, 0, 27.9, 32], [40, 0, 48, 31.9]]

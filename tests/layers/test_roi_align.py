@@ -205,3 +205,12 @@ def test_no_regions_and_single_cells(make):
     assert (
         layer(tf.ones([1, 1, 1, 1]), tf.constant([[[0.0, 0.0, 16.0, 16.0]]])).numpy() == 1
     ).all()
+
+
+def test_without_half_pixels_cells_lie_at_whole_numbers_and_regions_have_at_least_one(make):
+    # The value at pixel y is y: cell i's centre lies at 16 i.
+    ramp = np.tile(np.arange(6.0, dtype="float32")[:, np.newaxis] * 16, (1, 8))
+    rois = np.array([[[20, 20, 60, 100], [33, 40, 33, 40], [16, 0, 20, 9]]], "float32")
+    pooled = make(2, 16, 2, half_pixel=False)(ramp[np.newaxis, ..., np.newaxis], rois)
+    expected = [[[30, 30], [50, 50]], [[37, 37], [45, 45]], [[20, 20], [28, 28]]]
+    np.testing.assert_allclose(pooled[0, ..., 0], expected, rtol=1e-6)

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 import keras_frcnn
 from keras_frcnn import backbones
+from keras_frcnn.backbones import FeatureLevel
 from keras_frcnn.data.images.preprocessing import CAFFE
+from keras_frcnn.models.anchors import anchor_generators, lay_anchors
 from keras_frcnn.models.faster_rcnn import LOSSES, FasterRCNN
 from keras_frcnn.models.roi_head import RoIHead, level_of
 from keras_frcnn.models.rpn import RegionProposalNetwork
@@ -226,3 +228,17 @@ def test_each_region_is_pooled_from_its_own_level_alone(pooling, images):
         alone = pooling_layer(level.features, rois, level.shape).numpy()
         assert np.any(alone[rows])
         np.testing.assert_array_equal(pooled[rows], alone[rows])
+
+
+def test_measured_strides_are_those_of_the_image_and_of_its_map():
+    levels = [
+        FeatureLevel(tf.zeros([2, 8, 12, 1]), tf.constant([[8, 12], [6, 8]]), 8),
+        FeatureLevel(tf.zeros([2, 3, 4, 1]), tf.constant([[3, 4], [1, 3]]), 24),
+    ]
+    generators = anchor_generators([[8], [16]], [1], (8, 24), offset=0.0)
+    boxes = lay_anchors(generators, levels, measured=True).boxes.numpy()
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    fine, coarse = np.split(centres, [96], axis=1)
+    np.testing.assert_array_equal(fine.reshape(2, 8, 12, 2)[:, 1, 1], [[8, 8]] * 2)
+    # 64 / 3 and 96 / 4 of the first image, 48 / 1 and 64 / 3 of the second, rounded down.
+    np.testing.assert_array_equal(coarse.reshape(2, 3, 4, 2)[:, 1, 1], [[21, 24], [48, 21]])

@@ -44,7 +44,7 @@ def target_shape(
     both are scaled by ``min(shorter_side / min(height, width), longer_side / max(height, width))``
     and rounded half up. Integer arithmetic gives the same result on every machine.
 
-    With ``rounding="down"``, the factor is a float32 number and the product is rounded down, as in
+    With ``rounding="down"``, the factor is a float64 number and the product is rounded down, as in
     torchvision's ``GeneralizedRCNNTransform``. A side may then have a pixel less than it should.
 
     Args:
@@ -66,8 +66,8 @@ def target_shape(
 
     def scaled(side):
         if rounding == "down":
-            factor = tf.cast(numerator, tf.float32) / tf.cast(denominator, tf.float32)
-            product = tf.cast(side, tf.float64) * tf.cast(factor, tf.float64)
+            factor = tf.cast(numerator, tf.float64) / tf.cast(denominator, tf.float64)
+            product = tf.cast(side, tf.float64) * factor
             return tf.cast(tf.maximum(tf.floor(product), 1.0), tf.int32)
         rounded = (2 * side * numerator + denominator) // (2 * denominator)
         return tf.cast(tf.maximum(rounded, 1), tf.int32)

@@ -1,7 +1,7 @@
-"""Reads pickles of NumPy arrays, the format of detectron2's weights, without running anything.
+"""Reads pickles of NumPy arrays by name without running anything.
 
-A pickle is a program that calls functions by name. Only the four names with which arrays are
-written are known here, and each stands for a class of this module that checks what it is given.
+A pickle is a program that calls functions by name. Only the names with which arrays are written
+are known here. Each stands for a class or function of this module that checks what it is given.
 """
 
 import collections
@@ -42,6 +42,7 @@ class _Array:
 
     def __setstate__(self, state):
         _, shape, kind, by_columns, content = state
+        content = _bytes(content) if isinstance(content, str) else content
         if not isinstance(kind, _Type) or not isinstance(content, bytes):
             raise pickle.UnpicklingError("it holds an array of objects")
         if math.prod(shape) * kind.dtype.itemsize != len(content) or min(shape, default=0) < 0:
@@ -57,12 +58,21 @@ class _Scalar:
         """Ignores the number."""
 
 
+def _bytes(text="", encoding="latin1"):
+    """Stands for the functions with which protocol 2 makes bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it has bytes in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
 def _type_alone(*_):
     raise pickle.UnpicklingError("it makes an array in an unknown way")
 
 
 _NAMES: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
+    ("_codecs", "encode"): _bytes,
+    ("__builtin__", "bytes"): _bytes,
     ("numpy", "dtype"): _Type,
     ("numpy", "ndarray"): _type_alone,
     **{
@@ -98,7 +108,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
             # Python would make a table as large as the number says.
             if code.name in _MEMO and int(argument) > len(content):
                 raise pickle.UnpicklingError("it asks for more memory than the file has bytes")
-        # detectron2's older files were written by Python 2.
+        # Python 2 wrote bytes as text.
         values = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises nearly anything
         raise ValueError(f"{path} is not a pickle of arrays alone: {error}") from error

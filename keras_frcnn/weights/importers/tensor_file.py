@@ -1,4 +1,4 @@
-"""Reads the tensors in weights files of PyTorch, safetensors and detectron2.
+"""Reads the tensors in weights files of PyTorch and safetensors, and in pickles of NumPy arrays.
 
 Such a file may come from anywhere. Nothing in it is executed, and nothing larger than the file is
 made from it: a tensor is copied only after its shape has been found right.
@@ -126,7 +126,7 @@ def read(path: str | os.PathLike) -> Tensors:
 
     Args:
         path: a file of ``torch.save`` (``.pth``, ``.pt``), which needs PyTorch; a ``.safetensors``
-            file, which needs safetensors; or detectron2's ``.pkl``, which needs neither.
+            file, which needs safetensors; or a ``.pkl`` of NumPy arrays, which needs neither.
 
     Raises:
         ValueError: naming the file, if it is missing or damaged, or holds anything but tensors; or

@@ -87,6 +87,23 @@ def test_target_shape_rounds_half_up():
     assert [int(side) for side in transforms.target_shape(3, 2, 3, 100)] == [5, 3]
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((480, 640), (800, 1066)),
+        ((427, 640), (800, 1199)),
+        ((333, 500), (800, 1201)),
+        ((612, 612), (800, 800)),
+        ((250, 999), (333, 1333)),
+        ((3, 5000), (1, 1333)),
+    ],
+)
+def test_target_shape_rounds_down_as_torchvision_does(size, expected):
+    scale = min(800 / min(size), 1333 / max(size))  # torchvision's rule, in Python's floats
+    assert expected == tuple(max(1, math.floor(side * scale)) for side in size)
+    assert tuple(map(int, transforms.target_shape(*size, 800, 1333, "down"))) == expected
+
+
 def test_target_shape_takes_sides_drawn_in_the_graph():
     sides = tf.data.Dataset.from_tensor_slices(([600, 30], [1000, 40]))
     found = sides.map(lambda *sides: transforms.target_shape(333, 500, *sides))
