@@ -60,6 +60,8 @@ setup(
             "opencv-contrib-python-headless>=4.10,<6",
         ],
         "tfds": TFDS,
+        "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
+        "video": ["opencv-contrib-python-headless>=4.10,<6"],
         # Selective Search and EdgeBoxes are in OpenCV's contrib modules alone.
         "proposals": ["opencv-contrib-python-headless>=4.10,<6"],
     },
