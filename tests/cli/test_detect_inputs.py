@@ -1,6 +1,7 @@
 """``keras-frcnn detect`` with every kind of input, output and detector, on a detector by pencil."""
 
 import io
+import itertools
 import json
 import sys
 from types import SimpleNamespace
@@ -202,6 +203,31 @@ def test_a_video_goes_on_after_a_stop_without_detecting_again(run, video, pencil
     assert pencil.seen == 4
     assert names(tmp_path / "out") == ["detections.json", "v.mp4"]
     assert videos.num_frames(tmp_path / "out" / "v.mp4") == 4
+
+
+def test_only_images_that_the_detector_takes_ahead_are_held():
+    """Of a thousand images, every second one is new, and the detector takes three at a time."""
+    alive, most = set(), 0
+
+    class Image:
+        def __init__(self, number):
+            self.image = number
+            alive.add(number)
+
+        def __del__(self):
+            alive.discard(self.image)
+
+    def in_threes(images):
+        while group := list(itertools.islice(images, 3)):
+            yield from (10 * number for number in group)
+
+    images = (Image(number) for number in range(1000))
+    answers = []
+    for one, answer in detect._answered(images, in_threes, lambda one: one.image % 2):
+        answers.append((one.image, answer))
+        most = max(most, len(alive))
+    assert answers == [(n, 10 * n if n % 2 else None) for n in range(1000)]
+    assert most < 10
 
 
 def test_a_killed_command_loses_nothing_but_a_line_cut_off(run, video, pencil, tmp_path):
