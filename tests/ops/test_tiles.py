@@ -45,7 +45,8 @@ def join(rows, max_detections=10):
         np.int32([100, 260]),
         max_detections,
     )
-    return boxes.numpy().tolist(), scores.numpy().round(3).tolist(), found.numpy().tolist()
+    scores = [round(score, 3) for score in scores.numpy().tolist()]
+    return boxes.numpy().tolist(), scores, found.numpy().tolist()
 
 
 def test_an_object_that_two_tiles_see_whole_is_found_once():
