@@ -31,7 +31,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from keras_frcnn.cli import detectors
 from keras_frcnn.cli.command import (
     Command,
     checkpoint_settings,
@@ -39,18 +38,15 @@ from keras_frcnn.cli.command import (
     parse,
     user_errors,
 )
-from keras_frcnn.cli.detections_folder import (
-    FORMATS,
-    RESULTS,
-    WRITES,
-    DetectionsFolder,
-    check_folder,
-)
 from keras_frcnn.cli.output import distinct
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import FRACTION, NOT_NEGATIVE, POSITIVE, Limits, Option
 from keras_frcnn.console import COMPILING, say, with_progress
 from keras_frcnn.weights import shipped
+
+RESULTS, JOURNAL = "detections.json", "unfinished.jsonl"
+COCO, CSV, CLASSES = "coco.json", "detections.csv", "classes.txt"
+WRITES = (RESULTS, JOURNAL, COCO, CSV, CLASSES, "Annotations/", "labels/")
 
 SERVER = (
     Option(
@@ -102,7 +98,7 @@ IMAGES = (
         "drawn. coco: coco.json in COCO's results format, with the file's name as image_id. csv: "
         "detections.csv. voc, yolo: label files to correct, in Annotations/ or in labels/ with "
         "classes.txt.",
-        choices=FORMATS,
+        choices=("drawings", "coco", "csv", "voc", "yolo"),
     ),
     Option(
         "draw_threshold",
@@ -183,6 +179,7 @@ def run(command: Command, argv: list[str] | None) -> int:
 
         def base(options):
             config = _config(command, argv, options)
+            from keras_frcnn.cli.detections_folder import check_folder
             from keras_frcnn.inference.sources import find_sources
 
             options.sources = find_sources(options.images, sys.stdin.buffer, scratch)
@@ -191,6 +188,9 @@ def run(command: Command, argv: list[str] | None) -> int:
             return config
 
         config, options = parse(command, argv, base)
+        from keras_frcnn.cli import detectors
+        from keras_frcnn.cli.detections_folder import DetectionsFolder
+
         with (
             user_errors(command, options.output_dir),
             detectors.opened(config, options) as (detect, head),
@@ -263,7 +263,7 @@ def _names(options: SimpleNamespace) -> dict[Path, tuple[str, str | None]]:
     }
 
 
-def _detect_all(options: SimpleNamespace, detect: Callable, folder: DetectionsFolder) -> None:
+def _detect_all(options: SimpleNamespace, detect: Callable, folder: Any) -> None:
     """Detects on all images, draws them into the folder, and adds the results to it.
 
     What a stopped command has finished is not repeated. The frames of a video are read again for
