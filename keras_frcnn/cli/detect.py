@@ -20,16 +20,17 @@ processed. If the command is stopped, the files hold what was found so far, and 
 continues from there.
 """
 
+import collections
 import contextlib
 import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from keras_frcnn.cli import detectors
 from keras_frcnn.cli.command import (
     Command,
     checkpoint_settings,
@@ -37,18 +38,15 @@ from keras_frcnn.cli.command import (
     parse,
     user_errors,
 )
-from keras_frcnn.cli.detections_folder import (
-    FORMATS,
-    RESULTS,
-    WRITES,
-    DetectionsFolder,
-    check_folder,
-)
 from keras_frcnn.cli.output import distinct
 from keras_frcnn.config import Config
 from keras_frcnn.config.setting import FRACTION, NOT_NEGATIVE, POSITIVE, Limits, Option
 from keras_frcnn.console import COMPILING, say, with_progress
 from keras_frcnn.weights import shipped
+
+RESULTS, JOURNAL = "detections.json", "unfinished.jsonl"
+COCO, CSV, CLASSES = "coco.json", "detections.csv", "classes.txt"
+WRITES = (RESULTS, JOURNAL, COCO, CSV, CLASSES, "Annotations/", "labels/")
 
 SERVER = (
     Option(
@@ -100,7 +98,7 @@ IMAGES = (
         "drawn. coco: coco.json in COCO's results format, with the file's name as image_id. csv: "
         "detections.csv. voc, yolo: label files to correct, in Annotations/ or in labels/ with "
         "classes.txt.",
-        choices=FORMATS,
+        choices=("drawings", "coco", "csv", "voc", "yolo"),
     ),
     Option(
         "draw_threshold",
@@ -181,6 +179,7 @@ def run(command: Command, argv: list[str] | None) -> int:
 
         def base(options):
             config = _config(command, argv, options)
+            from keras_frcnn.cli.detections_folder import check_folder
             from keras_frcnn.inference.sources import find_sources
 
             options.sources = find_sources(options.images, sys.stdin.buffer, scratch)
@@ -189,6 +188,9 @@ def run(command: Command, argv: list[str] | None) -> int:
             return config
 
         config, options = parse(command, argv, base)
+        from keras_frcnn.cli import detectors
+        from keras_frcnn.cli.detections_folder import DetectionsFolder
+
         with (
             user_errors(command, options.output_dir),
             detectors.opened(config, options) as (detect, head),
@@ -261,7 +263,7 @@ def _names(options: SimpleNamespace) -> dict[Path, tuple[str, str | None]]:
     }
 
 
-def _detect_all(options: SimpleNamespace, detect: Callable, folder: DetectionsFolder) -> None:
+def _detect_all(options: SimpleNamespace, detect: Callable, folder: Any) -> None:
     """Detects on all images, draws them into the folder, and adds the results to it.
 
     What a stopped command has finished is not repeated. The frames of a video are read again for
@@ -271,24 +273,21 @@ def _detect_all(options: SimpleNamespace, detect: Callable, folder: DetectionsFo
     if options.kind != "server":
         say(COMPILING)
     watched = with_progress(options.sources, "Detecting", len(options.sources))
-    # The detector may be some images ahead. tee keeps what it has taken and is not written yet.
-    images, ahead = itertools.tee(watched)
-    answers = detect(
-        one.image
-        for one in ahead
-        if not isinstance(one.image, ValueError) and not folder.known(one, *names[one.path])
-    )
-    for path, group in itertools.groupby(images, lambda one: one.path):
+
+    def is_new(one):
+        return not isinstance(one.image, ValueError) and not folder.known(one, *names[one.path])
+
+    answered = _answered(watched, detect, is_new)
+    for path, group in itertools.groupby(answered, lambda pair: pair[0].path):
         stem, drawing = names[path]
         with contextlib.ExitStack() as drawn_video:
             append = None
-            for one in group:
-                result, answer = folder.known(one, stem, drawing), one.image
-                if result is None and not isinstance(answer, ValueError):
-                    answer = next(answers)
+            for one, answer in group:
                 try:
-                    if isinstance(answer, ValueError):
-                        raise answer
+                    for error in (one.image, answer):
+                        if isinstance(error, ValueError):
+                            raise error
+                    result = folder.known(one, stem, drawing)
                     if result is None:
                         result = folder.result(one, answer, stem, drawing)
                 except ValueError as error:
@@ -299,3 +298,37 @@ def _detect_all(options: SimpleNamespace, detect: Callable, folder: DetectionsFo
                         append = drawn_video.enter_context(folder.drawn_video(path, drawing))
                     append(one.image, result)
                 folder.add(result)
+
+
+def _answered(
+    images: Iterable[Any], detect: Callable, is_new: Callable[[Any], bool]
+) -> Iterator[tuple[Any, Any]]:
+    """Yields each image with what the detector answers for it; None for those that are not new.
+
+    The detector may take some images ahead of its answers. Only these are held in memory.
+    """
+    source = iter(images)
+    first: list[Any] = []  # an image that the detector takes before those of the source
+    taken: collections.deque[Any] = collections.deque()
+
+    def asked():
+        while (one := first.pop() if first else next(source, None)) is not None:
+            taken.append(one)
+            if is_new(one):
+                yield one.image
+
+    answers = detect(asked())
+    while True:
+        if not taken:
+            one = next(source, None)
+            if one is None:
+                return
+            if not is_new(one):
+                yield one, None
+                continue
+            first.append(one)
+            answer = next(answers)
+            yield taken.popleft(), answer
+        else:
+            one = taken.popleft()
+            yield one, next(answers) if is_new(one) else None

@@ -16,16 +16,12 @@ from typing import Any
 import numpy as np
 
 from keras_frcnn import files, signals
+from keras_frcnn.cli.detect import CLASSES, COCO, CSV, JOURNAL, RESULTS
 from keras_frcnn.data.images.headers import image_header
 from keras_frcnn.data.writers import voc, yolo
 from keras_frcnn.inference import videos
 from keras_frcnn.inference.sources import SourceImage
 from keras_frcnn.models.detections import ImageDetections
-
-RESULTS, JOURNAL = "detections.json", "unfinished.jsonl"
-COCO, CSV, CLASSES = "coco.json", "detections.csv", "classes.txt"
-FORMATS = ("drawings", "coco", "csv", "voc", "yolo")
-WRITES = (RESULTS, JOURNAL, COCO, CSV, CLASSES, "Annotations/", "labels/")
 
 _CSV_HEAD = ("file", "class", "score", "y1", "x1", "y2", "x2", "frame")
 
@@ -85,7 +81,7 @@ class DetectionsFolder:
 
     Args:
         folder: the folder; it is created.
-        formats: some of ``FORMATS``.
+        formats: some of those of ``detect.IMAGES``.
         draw_threshold: detections with a lower score are neither drawn nor written as labels.
         settings: all on which the results depend, as a text. What a stopped command with the same
             settings has found is kept.

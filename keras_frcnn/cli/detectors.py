@@ -57,7 +57,7 @@ def _checkpoint(config, options):
 
 def _saved_model(config, options):
     del config  # a SavedModel has its own
-    from keras_frcnn.serving.saved_model import SavedModel
+    from keras_frcnn.serving.client import SavedModel
 
     model = SavedModel(options.saved_model)
     return model.detect, {"class_names": model.class_names}

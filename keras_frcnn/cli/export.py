@@ -26,8 +26,10 @@ from keras_frcnn.console import plain, say
 
 _MAX_IMAGES = 8
 REFUSED = {
-    "openvino": "X",
-    "litert": "Y",
+    "openvino": "OpenVINO 2026.4 cannot read the detector. Its ONNX reader refuses loops that use "
+    "values from outside the loop, as suppression does",
+    "litert": "the converter of TensorFlow 2.21 needs arrays of fixed shape, but those of RoI "
+    "pooling grow with the image",
 }
 """The formats whose converters fail on the detector, and why."""
 

@@ -92,9 +92,7 @@ def find_sources(images: Sequence[str], stream: BinaryIO, scratch: str) -> Sourc
             names = listed.split("\0") if "\0" in listed else listed.splitlines()
             named += filter(None, names)
             if not any(names):
-                raise ValueError(
-                    "standard input must hold an image or names of images. It is empty"
-                )
+                raise ValueError("standard input holds neither an image nor names of images")
     paths = find_images(named) + last
     if any(map(videos.is_video, paths)):
         videos.check_library()

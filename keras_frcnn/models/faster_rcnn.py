@@ -98,6 +98,7 @@ class FasterRCNN(keras.Model):
                 f"roi_head must have {len(self.class_names)} classes, as many as class_names. "
                 f"Received: {roi_head.num_classes}"
             )
+        self.sides = shorter_side, longer_side
         self._arguments = {
             "shorter_side": shorter_side,
             "longer_side": longer_side,
@@ -359,11 +360,6 @@ class FasterRCNN(keras.Model):
         if score_threshold is not None:
             inputs["score_threshold"] = score_threshold
         return self.predict_step(inputs)
-
-    @property
-    def sides(self):
-        """``(shorter_side, longer_side)``, to which images are scaled."""
-        return self._arguments["shorter_side"], self._arguments["longer_side"]
 
     def make_inputs(self, images):
         """Returns the inputs of a call for images of one size, [B, H, W, 3] uint8, RGB."""

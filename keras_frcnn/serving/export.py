@@ -63,7 +63,7 @@ def export(
         files.write_text(folder / model_card.FILE, text)
         warmup.write(folder, synthetic_images(_WARMUP_SIZES))
         say(f"Comparing it with the model in a fresh Python process, on {len(images)} image(s) ...")
-        count = verify(folder, model, images)
+        count = verify(folder, model, images, bool(batch_pixels))
         say(f"Their answers are equal, with {count} detections.")
         if not count:
             say("This proves little: give --images with objects, so that detections are compared.")

@@ -17,12 +17,12 @@ _MODELS = """\
 
 _BATCHING = """\
 # For tensorflow_model_server --enable_batching --batching_parameters_file={path}
-# serve_bytes and serve_examples detect on one image after the other, so joining requests makes
-# them no faster. These settings limit instead what runs at once: as many requests as the server
-# has cores, each alone, while as many as max_enqueued_batches wait. Further ones are refused at
-# once (UNAVAILABLE), and memory stays bounded.
-# Larger batches pay only for serving_default on a GPU, if all images have one size. Never set
-# pad_variable_length_inputs: it would change the images.
+# Without export --batch_pixels, serve_bytes and serve_examples detect on one image after the other,
+# so joining requests makes them no faster. These settings limit instead what runs at once: as many
+# requests as the server has cores, each alone, while as many as max_enqueued_batches wait. Further
+# ones are refused at once (UNAVAILABLE), and memory stays bounded.
+# Larger batches pay on a GPU: for serving_default if all images have one size, and for files with
+# --batch_pixels. Never set pad_variable_length_inputs: it would change the images.
 max_batch_size {{ value: {max_batch_size} }}
 batch_timeout_micros {{ value: 0 }}
 max_enqueued_batches {{ value: 100 }}

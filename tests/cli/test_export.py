@@ -202,3 +202,23 @@ def test_what_cannot_be_exported_is_refused(checkpoint_path, tmp_path, refusal):
     assert "--checkpoint is missing" in refusal(new)
     assert "--output_dir is missing" in refusal(f"--checkpoint={checkpoint_path}")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--format=openvino"], "--format=openvino is not possible: OpenVINO"),
+        (["--format=litert"], "--format=litert is not possible: the converter"),
+        (
+            ["--format=onnx", "--precision=bfloat16"],
+            "--precision must be float32 with --format=onnx",
+        ),
+        (["--format=onnx", "--batch_pixels=9"], "--batch_pixels is for files"),
+    ],
+)
+def test_what_a_format_cannot_do_is_refused_at_once(
+    refusal, checkpoint_path, tmp_path, flags, words
+):
+    message = refusal(f"--checkpoint={checkpoint_path}", f"--output_dir={tmp_path / 'out'}", *flags)
+    assert words in message
+    assert not (tmp_path / "out").exists()

@@ -159,3 +159,77 @@ def test_an_answer_of_another_form_is_named(address, monkeypatch):
         pytest.raises(ValueError, match="an image: the answer has another form"),
     ):
         next(client.detect([file(9, 9)]))
+
+
+def test_a_saved_model_in_this_process_answers_as_a_server(pencil_dir):
+    model = clients.SavedModel(pencil_dir)
+    assert model.class_names == ("cat", "dög")
+    image = np.zeros((20, 40, 3), np.uint8)
+    found = model.detect(image)
+    assert found.boxes.tolist() == [[0, 0, 10, 20], [0, 0, 20, 40]]
+    assert [(one.class_name, one.score) for one in found] == [("dög", 0.75), ("cat", 0.5)]
+    assert found.image is image and found.class_names == ("cat", "dög")
+
+
+def test_a_saved_model_of_another_kind_is_refused(tmp_path):
+    import tensorflow as tf
+
+    with pytest.raises(ValueError, match=f"a file saved_model.pb. Received: {tmp_path}"):
+        clients.SavedModel(tmp_path)
+    tf.saved_model.save(tf.Module(), str(tmp_path))
+    with pytest.raises(ValueError, match="needs the signatures serving_default and describe"):
+        clients.SavedModel(tmp_path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_are_sent_as_files(address, form):
+    images = [np.zeros((20, 40, 3), np.uint8), np.zeros((100, 60, 3), np.uint8)]
+    with Client(address(form)) as client:
+        first, second = client.detect(images)
+    assert first.boxes.tolist() == [[0, 0, 10, 20], [0, 0, 20, 40]]
+    assert second.image is images[1]
+
+
+def test_only_a_few_images_are_taken_ahead(address):
+    taken = []
+
+    def images():
+        for number in range(50):
+            taken.append(number)
+            yield file(9, 9)
+
+    with Client(address("grpc"), concurrency=2) as client:
+        answers = client.detect(images())
+        next(answers)
+        assert len(taken) == 4
+        assert len(list(answers)) == 49
+
+
+def test_requests_that_wait_are_joined_and_answered_apart():
+    """The stand-in's own batching: while one request runs, those behind it gather."""
+    started, may_go_on, sizes = threading.Event(), threading.Event(), []
+
+    def run(signature, inputs):
+        sizes.append(len(inputs["x"]))
+        started.set()
+        may_go_on.wait(10)
+        return {"y": 10 * inputs["x"]}
+
+    ask = standin.Batcher(run, max_batch_size=3)
+    answers = {}
+
+    def send(number):
+        answers[number] = ask("serve_bytes", {"x": np.array([number])})["y"].tolist()
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(5)]
+    threads[0].start()
+    started.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    while len(ask._waiting) < 4:
+        time.sleep(0.01)
+    may_go_on.set()
+    for thread in threads:
+        thread.join()
+    assert answers == {number: [10 * number] for number in range(5)}
+    assert sizes == [1, 3, 1]

@@ -43,9 +43,9 @@ def test_export_writes_a_numbered_folder_and_the_servers_files(pencil_model, ver
     ]
     for labels in ("labels.txt", "assets/labels.txt"):
         assert (folder / labels).read_text("utf-8") == "cat\ndög\n"
-    ((_, model, compared),) = verified
+    ((_, model, compared, has_batches),) = verified
     assert model is pencil_model
-    assert compared is images
+    assert compared is images and not has_batches
     assert [line.split()[0] for line in lines] == ["Writing", "Comparing", "Their"]
     assert "3 detections" in lines[-1]
 
