@@ -71,20 +71,16 @@ class Replicas:
             return values
         return tf.nest.map_structure(lambda value: self.strategy.gather(value, axis=0), values)
 
-    def any(self, flag: bool) -> bool:
-        """Returns whether a flag is set in any process. The call waits for all of them."""
-        return self._sum(int(flag)) > 0
-
     def of_first(self, value: int) -> int:
         """Returns an integer of the first process. The call waits for all of them."""
-        return self._sum(int(value) if self.is_first else 0)
+        return self.sum(int(value) if self.is_first else 0)
 
     def wait(self) -> None:
         """Waits until all processes have come to this call."""
-        self._sum(0)
+        self.sum(0)
 
-    def _sum(self, value):
-        """Returns the sum of an integer over all processes."""
+    def sum(self, value: int) -> int:
+        """Returns the sum of an integer over all processes. The call waits for all of them."""
         if not self.is_cluster:
             return value
         return int(self._sum_in_graph(tf.constant(value, tf.int32))) // len(self.numbers)
