@@ -5,14 +5,9 @@ import tensorflow as tf
 
 from keras_frcnn.config import Config
 from keras_frcnn.config.experiment import FORMAT
+from keras_frcnn.models import replicas
 from keras_frcnn.models.detect import Detect
 from keras_frcnn.models.preprocessing import image_keys, make_inputs, resize_scale, to_original
-from keras_frcnn.models.replicas import (
-    Rounds,
-    is_replicated,
-    share_of_batch,
-    sum_over_replicas,
-)
 from keras_frcnn.models.rpn import Proposals
 from keras_frcnn.ops import losses
 
@@ -125,9 +120,9 @@ class FasterRCNN(keras.Model):
             aggregation="only_first_replica",
             name="step",
         )
-        self._meters = {name: keras.metrics.Mean(name=name) for name in LOSSES + COUNTS}
+        self._meters = {name: replicas.MeanOfBatches(name=name) for name in LOSSES + COUNTS}
         self._detect = Detect(self)
-        self.predict_rounds = Rounds(self, self.predict_step)
+        self.predict_rounds = replicas.Rounds(self, self.predict_step)
         # All weights are made now, so that loading, saving and counting need no first batch.
         for stage, its_backbone in ((rpn, rpn_backbone or backbone), (roi_head, backbone)):
             if not stage.built:
@@ -227,20 +222,14 @@ class FasterRCNN(keras.Model):
         return self.apply_gradients(*self.compute_gradients(data))
 
     def compute_gradients(self, data):
-        """Returns the losses and, for the optimizer, the gradients of ``trainable_weights``.
-
-        On several replicas, the losses are those of the whole batch. The gradients are so, too, if
-        the optimizer takes them like this; Keras' own optimizers sum them themselves.
-        """
+        """Returns the losses of the batch of all replicas, and gradients for the optimizer."""
         inputs, targets = data
         with tf.GradientTape() as tape:
             values = self.compute_losses(inputs, targets)
             loss = values["loss"]
             if getattr(self.optimizer, "l2", 0.0):  # the optimizer adds the gradient of the decay
                 loss = tf.add_n([values[name] for name in DETECTION_LOSSES if name in values])
-            if is_replicated():
-                loss *= share_of_batch(inputs["images"])
-            loss = self.optimizer.scale_loss(loss)
+            loss = self.optimizer.scale_loss(replicas.own_share(loss, inputs["images"]))
         weights = self.trainable_weights
         gradients = tape.gradient(loss, weights)
         factor = self._arguments["bias_lr_factor"]
@@ -248,34 +237,27 @@ class FasterRCNN(keras.Model):
             gradient * factor if is_bias(weight) else gradient
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
-        if is_replicated():
-            share = share_of_batch(inputs["images"])
-            values = sum_over_replicas({k: v * share for k, v in values.items()})
-            optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-            if getattr(optimizer, "takes_sums_over_replicas", False):
-                gradients = sum_over_replicas(gradients)
-        return values, gradients
+        gradients = replicas.summed_for(self.optimizer, gradients)
+        return replicas.of_whole_batch(values, inputs["images"]), gradients
 
     def apply_gradients(self, values, gradients, **options):
         """Makes the update, with ``options`` for ``optimizer.apply``; returns the running means."""
         self.optimizer.apply(gradients, self.trainable_weights, **options)
-        return self.count_step(values)
-
-    def count_step(self, values):
-        """Counts a step and its losses; returns the running means."""
         self.step.assign_add(1)
-        return self._update_meters(values)
+        return self.update_meters(values)
 
     def test_step(self, data):
         """Returns the losses of a batch, without dropout and on a fixed draw of samples."""
-        return self._update_meters(self.compute_losses(*data, training=False))
+        values = self.compute_losses(*data, training=False)
+        return self.update_meters(replicas.of_whole_batch(values, data[0]["images"]))
 
     @property
     def metrics(self):
         absent = tuple(stage for stage in ("rpn", "roi") if stage not in self.learning_stages)
         return [meter for name, meter in self._meters.items() if not name.startswith(absent)]
 
-    def _update_meters(self, values):
+    def update_meters(self, values):
+        """Adds the losses of a batch to the running means, and returns these."""
         for meter in self.metrics:
             meter.update_state(values[meter.name])
         return {meter.name: meter.result() for meter in self.metrics}
@@ -298,11 +280,11 @@ class FasterRCNN(keras.Model):
                 "jit_compile must be True or False: XLA is never chosen for you. "
                 f"Received: {jit_compile!r}"
             )
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if jit_compile and replicas > 1:
+        count = self.distribute_strategy.num_replicas_in_sync
+        if jit_compile and count > 1:
             raise ValueError(
                 "jit_compile=True needs one device: XLA does not compile a step on several. "
-                f"Received: {replicas} replicas"
+                f"Received: {count} replicas"
             )
         self.rpn.use_xla(jit_compile)
         self.roi_head.use_xla(jit_compile)

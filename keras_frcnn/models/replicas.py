@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 
@@ -71,20 +72,16 @@ class Replicas:
             return values
         return tf.nest.map_structure(lambda value: self.strategy.gather(value, axis=0), values)
 
-    def any(self, flag: bool) -> bool:
-        """Returns whether a flag is set in any process. The call waits for all of them."""
-        return self._sum(int(flag)) > 0
-
     def of_first(self, value: int) -> int:
         """Returns an integer of the first process. The call waits for all of them."""
-        return self._sum(int(value) if self.is_first else 0)
+        return self.sum(int(value) if self.is_first else 0)
 
     def wait(self) -> None:
         """Waits until all processes have come to this call."""
-        self._sum(0)
+        self.sum(0)
 
-    def _sum(self, value):
-        """Returns the sum of an integer over all processes."""
+    def sum(self, value: int) -> int:
+        """Returns the sum of an integer over all processes. The call waits for all of them."""
         if not self.is_cluster:
             return value
         return int(self._sum_in_graph(tf.constant(value, tf.int32))) // len(self.numbers)
@@ -151,19 +148,50 @@ class Rounds:
         return self.replicas.gather(self.replicas.run(self._step, [(one,) for one in batches]))
 
 
+class MeanOfBatches(keras.metrics.Mean):
+    """A mean of numbers that are the same on all replicas, such as the losses of a whole batch.
+
+    Keras would sum them over the replicas, and processes of a cluster could not read it alone.
+    """
+
+    def add_variable(self, shape, initializer, dtype=None, aggregation=None, name=None):
+        return super().add_variable(shape, initializer, dtype, "only_first_replica", name)
+
+
 def is_replicated() -> bool:
     """Returns whether the caller is one of several replicas."""
     return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
 
-def share_of_batch(images: tf.Tensor) -> tf.Tensor:
-    """Returns the part of the images of all replicas that this replica has, a float32 scalar.
+def own_share(value: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Returns a mean over this replica's images as its part of the mean over those of all replicas.
 
     Args:
+        value: the mean.
         images: the replica's images [B, ...].
     """
+    if not is_replicated():
+        return value
     num_images = tf.cast(tf.shape(images)[0], tf.float32)
-    return num_images / sum_over_replicas(num_images)
+    return value * (num_images / sum_over_replicas(num_images))
+
+
+def of_whole_batch(values: dict[str, tf.Tensor], images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns losses on the images of all replicas, from those on the images of this one."""
+    if not is_replicated():
+        return values
+    share = own_share(tf.ones([]), images)
+    return sum_over_replicas({name: value * share for name, value in values.items()})
+
+
+def summed_for(optimizer: keras.optimizers.Optimizer, gradients: list) -> list:
+    """Returns the sums of gradients over all replicas, if the optimizer takes them like this.
+
+    Keras' own optimizers sum them themselves, after clipping.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    is_asked_for = is_replicated() and getattr(optimizer, "takes_sums_over_replicas", False)
+    return sum_over_replicas(gradients) if is_asked_for else gradients
 
 
 def sum_over_replicas(values: Any) -> Any:

@@ -170,15 +170,12 @@ def naming_lost_processes(place: Place) -> Iterator[None]:
 
     try:
         yield
-    except (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.CancelledError,
-        tf.errors.DeadlineExceededError,
-        tf.errors.InternalError,
-    ) as error:
+    except tf.errors.OpError as error:
+        is_lost = isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError)
+        if not is_lost and "ollective" not in error.message and "oordination" not in error.message:
+            raise  # a fault of this process
         raise ValueError(
             f"another of the {place.count} processes of the run has ended, so process "
             f"{place.number} ends too. Its own output says why. The same command on all of them "
-            "continues from the last checkpoint"
+            f"continues from the last checkpoint. TensorFlow says: {error.message.splitlines()[0]}"
         ) from error

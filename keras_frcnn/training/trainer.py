@@ -180,9 +180,9 @@ def _train_phase(model, phase, train_data, eval_data, bar, stop):
     bar.console.print(COMPILING)
     batches = Batches(model, phase, train_data, step, phase.last_step - step)
     recovery = Recovery(TrainingStep(model, config, batches.spec), phase, batches, bar.console)
-    callbacks = [stop]
+    callbacks = [stop, Graph(config, batches.spec)]
     if replicas.is_first:
-        callbacks += [Graph(config, batches.spec), Logger(phase, bar), Checkpoints(config, stop)]
+        callbacks += [Logger(phase, bar), Checkpoints(config, stop)]
     callbacks += [evaluator] if evaluator else []
     if config.profile_steps and replicas.is_first:
         callbacks.append(Profiler(config))

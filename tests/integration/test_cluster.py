@@ -105,6 +105,19 @@ def test_two_processes_take_the_steps_of_one(alone, data_dir, tmp_path):
     assert "step" not in outputs[1]  # the first process speaks for both
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"scheme": "alternating", "alternating_steps": [2, 1, 1, 2]}], ids=str
+)
+def test_two_devices_take_the_steps_of_one(changes, data_dir, tmp_path):
+    folders = [tmp_path / kind for kind in ("none", "mirrored")]
+    for folder in folders:
+        codes, outputs = end(start(folder, data_dir, distribution=folder.name, **changes))
+        assert codes == [0], outputs
+    assert_same_run(*reversed(folders))
+    names = [sorted(path.name for path in folder.iterdir()) for folder in folders]
+    assert names[0] == names[1]
+
+
 def test_a_signal_to_either_ends_both_at_one_step(alone, data_dir, tmp_path):
     folder = tmp_path / "stopped"
     first, second = start_two(folder, data_dir)
@@ -156,6 +169,13 @@ def main():
         test_batch_size=2,
     )
     settings = json.loads(sys.argv[1])
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    if settings.get("distribution") == "mirrored":
+        import tensorflow as tf
+
+        (processor,) = tf.config.list_physical_devices("CPU")
+        halves = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(processor, halves)
     patch = pytest.MonkeyPatch()
     fakes.run_eagerly(patch)
     with fakes.small_backbone(), user_errors(COMMAND):

@@ -33,5 +33,8 @@ class Graph(keras.callbacks.Callback):
                 return replicas.run(self.model.train_step, [(batch,) for batch in batches])
 
             step = step.get_concrete_function(*[self.batch_spec] * len(replicas.numbers))
+            # All processes of a cluster must trace the same graphs, but only one writes.
+            if not replicas.is_first:
+                return
             with tf.summary.create_file_writer(self.folder).as_default(step=0):
                 tf.summary.graph(step.graph)

@@ -14,6 +14,8 @@ from keras_frcnn import signals
 from keras_frcnn.console import Console
 from keras_frcnn.models.replicas import Replicas
 
+_MANY = 2**16  # more than there are processes in a cluster
+
 
 class Stopped(Exception):
     """Raised during an evaluation if the run ends."""
@@ -76,10 +78,8 @@ class Stop(keras.callbacks.Callback):
     @property
     def is_due(self) -> bool:
         """Whether a signal was received, or the time is over; in a cluster, as all have agreed."""
-        return self._has_agreed if self.replicas.is_cluster else self._is_due_here
-
-    @property
-    def _is_due_here(self):
+        if self.replicas.is_cluster:
+            return self._has_agreed
         return bool(self.received) or self.is_late
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -104,10 +104,14 @@ class Stop(keras.callbacks.Callback):
 
     def agree(self):
         """Tells the other processes of a cluster, and learns, whether one of them must end."""
-        if self.replicas.is_cluster and self.replicas.any(self._is_due_here):
-            self._has_agreed = True
-            if not self._is_due_here:  # the cause lies in another process
-                self.received = signal.SIGTERM
+        if not self.replicas.is_cluster:
+            return
+        causes = self.replicas.sum(_MANY * bool(self.received) + self.is_late)
+        num_signals, num_late = divmod(causes, _MANY)
+        if num_signals and not self.received:
+            self.received = signal.SIGTERM
+        self.is_late = self.is_late or num_late > 0
+        self._has_agreed = causes > 0
 
     def _watch_time(self, end):
         self.is_late = self.is_late or end >= self.deadline

@@ -95,7 +95,8 @@ class TrainingStep:
 
         self.replicas.strategy.run(apply, (gradients, options))
         # Not on the replicas, because Keras would sum each of these numbers over them.
-        return self.model.count_step(self.replicas.first(losses))
+        self.model.step.assign_add(1)
+        return self.model.update_meters(self.replicas.first(losses))
 
     def _out_of_memory(self, data):
         inputs, _ = data
