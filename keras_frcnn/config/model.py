@@ -337,6 +337,15 @@ class ModelConfig(NetworkConfig):
         is_file = self.test_proposals not in ("rpn", "dense")
         return is_file and self.train_proposals != "rpn"
 
+    def check_detects(self) -> None:
+        """Raises a ``ValueError`` if the detector cannot detect in new images."""
+        if self.needs_proposals_file:
+            raise ValueError(
+                "the RPN of this detector was not trained, because of train_proposals="
+                f"{self.train_proposals}. The detector can be evaluated on the proposals of "
+                "a file, but it can neither detect on other images nor be exported"
+            )
+
     def sizes(self, shorter_sides: tuple[int, ...]) -> list[tuple[int, int]]:
         """Returns ``(shorter_side, longer_side)`` for each shorter side, in proportion to the
         settings; for an empty tuple, returns those of the settings.

@@ -93,7 +93,7 @@ class FasterRCNN(keras.Model):
                 f"roi_head must have {len(self.class_names)} classes, as many as class_names. "
                 f"Received: {roi_head.num_classes}"
             )
-        self.sides = shorter_side, longer_side
+        self._resizing = shorter_side, longer_side, resize_rounding
         self._arguments = {
             "shorter_side": shorter_side,
             "longer_side": longer_side,
@@ -277,14 +277,12 @@ class FasterRCNN(keras.Model):
         """
         if not isinstance(jit_compile, bool):
             raise ValueError(
-                "jit_compile must be True or False: XLA is never chosen for you. "
-                f"Received: {jit_compile!r}"
+                f"jit_compile must be a bool: XLA is never chosen for you. Received: {jit_compile!r}"
             )
         count = self.distribute_strategy.num_replicas_in_sync
         if jit_compile and count > 1:
             raise ValueError(
-                "jit_compile=True needs one device: XLA does not compile a step on several. "
-                f"Received: {count} replicas"
+                f"jit_compile=True needs one device, not several. Received: {count} replicas"
             )
         self.rpn.use_xla(jit_compile)
         self.roi_head.use_xla(jit_compile)
@@ -332,12 +330,8 @@ class FasterRCNN(keras.Model):
         Raises:
             ValueError: if the model needs proposals that new images lack.
         """
-        if self.config is not None and self.config.needs_proposals_file:
-            raise ValueError(
-                "the RPN of this detector was not trained, because of train_proposals="
-                f"{self.config.train_proposals}. The detector can be evaluated on the proposals of "
-                "a file, but it can neither detect on other images nor be exported"
-            )
+        if self.config is not None:
+            self.config.check_detects()
         inputs = self.make_inputs(images)
         if score_threshold is not None:
             inputs["score_threshold"] = score_threshold
@@ -345,9 +339,7 @@ class FasterRCNN(keras.Model):
 
     def make_inputs(self, images):
         """Returns the inputs of a call for images of one size, [B, H, W, 3] uint8, RGB."""
-        names = "shorter_side", "longer_side", "resize_rounding"
-        resizing = [self._arguments[name] for name in names]
-        return make_inputs(images, self.backbone.preprocessing, *resizing)
+        return make_inputs(images, self.backbone.preprocessing, *self._resizing)
 
     def detect(self, images, score_threshold=None):
         """Detects objects on one image, or on several images of any sizes.
@@ -392,8 +384,7 @@ class FasterRCNN(keras.Model):
             for name, part in config["parts"].items()
         }
         model = cls(**parts, **arguments)
-        if "config" in config:
-            model.config = Config.from_dict(config["config"])
+        model.config = Config.from_dict(config["config"]) if "config" in config else None
         model.origin = config.get("origin")
         return model
 

@@ -92,7 +92,8 @@ def _print_epochs(dataset, config, console):
     for phase in schemes.phases(config):
         steps, batch_size = phase.config.steps, phase.config.batch_size
         epochs = steps * batch_size / num_images
+        name = f"{phase.name}: " if phase.name else ""
         console.print(
-            f"  {phase.name and f'{phase.name}: '}{steps} steps of {batch_size} image{'s' if batch_size > 1 else ''}: "
+            f"  {name}{steps} steps of {batch_size} image{'s' if batch_size > 1 else ''}: "
             f"{epochs:.{1 if epochs >= 1 else 2}f} epochs of {num_images} images"
         )
