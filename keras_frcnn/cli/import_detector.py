@@ -1,7 +1,7 @@
 """Imports a Faster R-CNN detector of torchvision from its weights file.
 
 Examples:
-  keras-frcnn import-detector --source=torchvision --output_file=coco.keras \\
+  keras-frcnn import-detector --source=torchvision --output=coco.keras \\
     --weights=fasterrcnn_resnet50_fpn_coco-258fb6c6.pth
   keras-frcnn detect --checkpoint=coco.keras --images=photos --output_dir=found
 
@@ -34,7 +34,7 @@ COMMAND = Command(
             "NumPy arrays by name.",
             required=True,
         ),
-        Option("output_file", str, "", "The .keras file to write.", required=True, output="file"),
+        Option("output", str, "", "The .keras file to write.", required=True, output="file"),
         Option(
             "model",
             str,
@@ -63,10 +63,10 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     _, options = parse(COMMAND, argv)
-    with user_errors(COMMAND, options.output_file):
-        target = Path(options.output_file)
+    with user_errors(COMMAND, options.output):
+        target = Path(options.output)
         if target.suffix != ".keras":
-            raise ValueError(f"--output_file must end with .keras. Received: {target}")
+            raise ValueError(f"--output must end with .keras. Received: {target}")
         from keras_frcnn.weights import checkpoint
         from keras_frcnn.weights.importers import detector as importer
 

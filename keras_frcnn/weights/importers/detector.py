@@ -10,7 +10,6 @@ from keras_frcnn.ops.finite import first_not_finite
 from keras_frcnn.weights.importers import tensor_file, torchvision
 
 _PROJECTS = {"torchvision": torchvision}
-SOURCES = tuple(_PROJECTS)
 MODELS = {source: tuple(project.MODELS) for source, project in _PROJECTS.items()}
 """The names of the models that can be imported, by project."""
 
@@ -29,7 +28,7 @@ def import_detector(
     """Reads another project's weights file into a detector that gives the same detections.
 
     Args:
-        source: the project, one of ``SOURCES``.
+        source: the project, a key of ``MODELS``.
         path: the file, see ``tensor_file.read``.
         model: the name of the model in the project, one of ``MODELS[source]``. Default "": the one
             that the tensors' names tell.

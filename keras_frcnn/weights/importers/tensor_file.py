@@ -7,6 +7,7 @@ made from it: a tensor is copied only after its shape has been found right.
 import hashlib
 import importlib.metadata
 import os
+import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -170,6 +171,10 @@ def _torch(path):
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # its text advises to run what is in the file
+        raise ValueError(
+            f"{path} holds objects that are no tensors, so it is not read: they could run code"
+        ) from error
     except Exception as error:  # torch raises nearly anything on damaged files
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} is not a file of tensors alone: {reason}") from error

@@ -1,5 +1,6 @@
 """Files of tensors: what is taken, what is refused, and that a small file stays small."""
 
+import pickle
 import sys
 import zipfile
 from types import SimpleNamespace
@@ -110,6 +111,10 @@ def test_pytorch_reads_weights_only(torch, path):
     ("content", "message"),
     [
         (RuntimeError("bad\nadvice"), "a.pth is not a file of tensors alone: bad"),
+        (
+            pickle.UnpicklingError("set weights_only=False"),
+            "a.pth holds objects that are no tensors, so it is not read: they could run code",
+        ),
         ({}, "a.pth must hold a dict of tensors by name"),
         ({"w": 3}, "a.pth must hold nothing but tensors. Received: 'w'"),
     ],

@@ -45,7 +45,7 @@ def test_it_finds_what_torchvision_finds(imported):
     ):
         values = level.features.numpy()
         np.testing.assert_allclose(values.mean(), mean, atol=1e-4 * deviation)
-        np.testing.assert_allclose(values.std(), deviation, rtol=1e-4)
+        np.testing.assert_allclose(values.std(ddof=1), deviation, rtol=1e-4)
     proposals = model.propose(inputs, levels)
     assert proposals.valid.numpy().sum() == golden["num_proposals"]
     expected = np.array(golden["proposals"])
