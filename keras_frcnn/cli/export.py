@@ -28,8 +28,8 @@ _MAX_IMAGES = 8
 REFUSED = {
     "openvino": "OpenVINO 2026.4 cannot read the detector. Its ONNX reader refuses loops that use "
     "values from outside the loop, as suppression does",
-    "litert": "the converter of TensorFlow 2.21 needs arrays of fixed shape, but those of RoI "
-    "pooling grow with the image",
+    "litert": "the converter of TensorFlow 2.21 leaves arrays that grow in loops, and slices of "
+    "images of any size, to kernels of TensorFlow, which LiteRT's runtime lacks",
 }
 """The formats whose converters fail on the detector, and why."""
 
