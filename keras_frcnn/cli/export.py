@@ -26,12 +26,12 @@ from keras_frcnn.console import plain, say
 
 _MAX_IMAGES = 8
 REFUSED = {
-    "openvino": "OpenVINO 2026.4 cannot read the detector. Its ONNX reader refuses loops that use "
-    "values from outside the loop, as suppression does",
-    "litert": "the converter of TensorFlow 2.21 needs arrays of fixed shape, but those of RoI "
-    "pooling grow with the image",
+    "openvino": "OpenVINO 2026.4 refuses the ONNX file, because its reader takes no loops that use "
+    "values from outside the loop, as suppression does. No other form is written for it yet",
+    "litert": "the converter of TensorFlow 2.21 leaves arrays that grow in loops, and slices of "
+    "images of any size, to kernels of TensorFlow, which LiteRT's runtime lacks",
 }
-"""The formats whose converters fail on the detector, and why."""
+"""The formats that are not offered, and why."""
 
 COMMAND = Command(
     "export",
@@ -68,8 +68,7 @@ COMMAND = Command(
             str,
             "saved_model",
             "saved_model for TensorFlow Serving, or onnx for ONNX Runtime and Triton: pip install "
-            "'keras-frcnn[onnx]'. The converters to openvino and litert cannot convert the "
-            "detector; the command tells why.",
+            "'keras-frcnn[onnx]'. openvino and litert are refused; the command tells why.",
             choices=("saved_model", "onnx", *REFUSED),
         ),
         Option(
@@ -150,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
 def _base(options: SimpleNamespace) -> Config:
     """Returns the checkpoint's settings, after checking that the SavedModel can be written."""
     if options.format in REFUSED:
-        raise ValueError(f"--format={options.format} is not possible: {REFUSED[options.format]}")
+        raise ValueError(f"--format={options.format} is not offered: {REFUSED[options.format]}")
     if options.format == "onnx":
         _check_onnx(options)
     config = checkpoint_settings(options)

@@ -207,8 +207,8 @@ def test_what_cannot_be_exported_is_refused(checkpoint_path, tmp_path, refusal):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--format=openvino"], "--format=openvino is not possible: OpenVINO"),
-        (["--format=litert"], "--format=litert is not possible: the converter"),
+        (["--format=openvino"], "--format=openvino is not offered: OpenVINO"),
+        (["--format=litert"], "--format=litert is not offered: the converter"),
         (
             ["--format=onnx", "--precision=bfloat16"],
             "--precision must be float32 with --format=onnx",
