@@ -18,6 +18,7 @@ OTHERS = {
     *("torch_python", "pairs", "check", "fuzz", "logdir", "flagfile", "data"),
     *("check_pictures", "num_pictures", "nocheck_images", "noinclude_empty"),
     "nokeep_checkpoints",
+    *("nodes", "ntasks", "cpus", "time", "signal"),  # Slurm's
 }
 
 

@@ -114,7 +114,7 @@ def propose_dataset(
     config = config.replace(test_proposals="rpn")
 
     def step(inputs):
-        boxes, scores, valid, _ = model.propose_step(inputs, training)
+        boxes, scores, valid = model.propose_step(inputs, training)[:3]
         return {"boxes": boxes, "scores": scores, "valid": tf.cast(valid, tf.int32)}
 
     found, next_row = {}, 0

@@ -52,9 +52,9 @@ def dry_run(config: Config, console: Console, run_data: RunData | None = None) -
     Raises:
         ValueError: If the run itself would raise it.
     """
-    strategy = distribution.strategy(config)
+    distribution.strategy(config)  # before TensorFlow computes anything
     train_data, eval_data = load_data(config, console, run_data)
-    with tempfile.TemporaryDirectory() as folder, distribution.scope(strategy):
+    with tempfile.TemporaryDirectory() as folder:
         config = config.replace(output_dir=folder, on_nan="stop")
         phases = schemes.phases(config)
         phase_seconds = []
@@ -78,7 +78,8 @@ def dry_run(config: Config, console: Console, run_data: RunData | None = None) -
 
 def _rehearse_phase(phase, train_data, console):
     """Runs a few steps of a phase; returns its model and its times in seconds."""
-    model = build_phase_model(phase, train_data.class_names, console)
+    with distribution.scope(distribution.strategy(phase.config)):
+        model = build_phase_model(phase, train_data.class_names, console)
     num_trainable = sum(int(tf.size(weight)) for weight in model.trainable_weights)
     console.print(f"parameters: {model.count_params():,}, trained: {num_trainable:,}")
     proposals_seconds = 0.0

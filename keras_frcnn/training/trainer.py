@@ -68,8 +68,7 @@ def train(
             console = Console(quiet=True)
         deadline = started + 60 * config.max_minutes if config.max_minutes else math.inf
         stop = Stop(console, deadline, replicas)
-        with distribution.scope(strategy):
-            _train(config, console, load_data(config, console, run_data), stop)
+        _train(config, console, load_data(config, console, run_data), stop)
         replicas.wait()  # until the first process has written the last checkpoint
     if stop.received:
         raise SystemExit(128 + stop.received)
@@ -93,7 +92,9 @@ def _train(config, console, run_data, stop):
     is_resumed = replicas.of_first(is_resumed) > 0
     with stop, ProgressBar(config, console, 0) as bar:
         for phase in phases:
-            model = build_phase_model(phase, train_data.class_names, console, is_resumed)
+            # Nothing else is made in the scope: all processes must make the same variables there.
+            with distribution.scope(distribution.strategy(config)):
+                model = build_phase_model(phase, train_data.class_names, console, is_resumed)
             if is_resumed:
                 restore(model, folder / run_folder.LAST_CHECKPOINT)
                 console.print(
