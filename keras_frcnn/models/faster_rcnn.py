@@ -277,7 +277,7 @@ class FasterRCNN(keras.Model):
         """
         if not isinstance(jit_compile, bool):
             raise ValueError(
-                f"jit_compile must be a bool: XLA is never chosen for you. Received: {jit_compile!r}"
+                f"jit_compile must be a bool: XLA is not chosen for you. Received: {jit_compile!r}"
             )
         count = self.distribute_strategy.num_replicas_in_sync
         if jit_compile and count > 1:
