@@ -93,7 +93,7 @@ class FasterRCNN(keras.Model):
                 f"roi_head must have {len(self.class_names)} classes, as many as class_names. "
                 f"Received: {roi_head.num_classes}"
             )
-        self._resizing = shorter_side, longer_side, resize_rounding
+        self.resizing = shorter_side, longer_side, resize_rounding
         self._arguments = {
             "shorter_side": shorter_side,
             "longer_side": longer_side,
@@ -339,7 +339,7 @@ class FasterRCNN(keras.Model):
 
     def make_inputs(self, images):
         """Returns the inputs of a call for images of one size, [B, H, W, 3] uint8, RGB."""
-        return make_inputs(images, self.backbone.preprocessing, *self._resizing)
+        return make_inputs(images, self.backbone.preprocessing, *self.resizing)
 
     def detect(self, images, score_threshold=None):
         """Detects objects on one image, or on several images of any sizes.

@@ -158,4 +158,6 @@ def test_a_checkpoint_holds_the_whole_detector(tmp_path):
 
 def test_settings_name_the_strides_of_each_backbone_with_a_pyramid():
     backbone = fakes.small_vgg16_fpn()
-    assert {*PYRAMIDS.values()} == {backbone.strides}
+    of_torchvision = {"mobilenet_v3_large_fpn32": (32, 32, 64)}
+    assert {**PYRAMIDS, **of_torchvision} == PYRAMIDS
+    assert {PYRAMIDS[name] for name in PYRAMIDS.keys() - of_torchvision} == {backbone.strides}

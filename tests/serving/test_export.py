@@ -72,7 +72,10 @@ def test_a_second_export_gets_a_folder_of_its_own(pencil_model, verified, tmp_pa
 
 
 def test_a_failed_export_changes_nothing(pencil_model, verified, monkeypatch, tmp_path):
-    monkeypatch.setattr(exporting, "save", lambda _, folder: (folder / "saved_model.pb").touch())
+    def save(_, folder, *options):
+        (folder / "saved_model.pb").touch()
+
+    monkeypatch.setattr(exporting, "save", save)
     export(pencil_model, tmp_path)
     before = sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.is_file())
 

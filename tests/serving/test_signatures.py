@@ -92,8 +92,8 @@ def test_an_answer_by_pencil(pencil_dir):
 def test_boxes_that_rounding_put_outside_are_served_within_0_and_1(pencil_model, tmp_path):
     detect_batch = pencil_model.detect_batch
 
-    def slightly_outside(images):
-        answer = detect_batch(images)
+    def slightly_outside(*arguments):
+        answer = detect_batch(*arguments)
         return answer | {"boxes": answer["boxes"] * 1.000001}
 
     pencil_model.detect_batch = slightly_outside
