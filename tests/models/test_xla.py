@@ -234,7 +234,7 @@ def test_layers_take_their_form_with_each_compilation():
 
 def test_where_xla_cannot_be_had_is_said(monkeypatch):
     model = fakes.detector()
-    with pytest.raises(ValueError, match="must be True or False.*Received: 'auto'"):
+    with pytest.raises(ValueError, match="must be a bool.*Received: 'auto'"):
         model.compile("sgd", jit_compile="auto")
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="run_eagerly=True"):
         model.compile("sgd", jit_compile=True, run_eagerly=True)
