@@ -6,6 +6,7 @@ import zipfile
 from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
 from keras_frcnn.training import run_folder
 from keras_frcnn.training.callbacks import checkpoints
@@ -29,15 +30,13 @@ def train(clock, monkeypatch, tmp_path):
 
     def save(model, path):
         with zipfile.ZipFile(path.with_suffix(".part"), "w") as archive:
-            archive.comment = json.dumps({"step": model.step}).encode()
+            archive.comment = json.dumps({"step": int(model.step)}).encode()
         os.replace(path.with_suffix(".part"), path)
-        saved.append(model.step)
+        saved.append(int(model.step))
         clock.now += 7
 
-    saved, model = (
-        [],
-        SimpleNamespace(step=0, stop_training=False, optimizer=None, trainable_weights=[]),
-    )
+    saved, step = [], tf.Variable(0)
+    model = SimpleNamespace(step=step, stop_training=False, optimizer=None, trainable_weights=[])
     monkeypatch.setattr(checkpoint, "save", save)
     monkeypatch.setattr(checkpoints.divergence, "check_weights", lambda model, folder: None)
 
@@ -47,13 +46,13 @@ def train(clock, monkeypatch, tmp_path):
         callback = Checkpoints(settings, stop)
         for one in (stop, callback):
             one.set_model(model)
-        while model.step < last_step and not model.stop_training:
+        while step < last_step and not model.stop_training:
             stop.on_train_batch_begin(0)
-            model.step += 1
+            step.assign_add(1)
             clock.now += 20
             stop.on_train_batch_end(0)
             callback.on_train_batch_end(0)
-            if model.step % interval == 0 or model.step == last_step or model.stop_training:
+            if step % interval == 0 or step == last_step or model.stop_training:
                 callback.on_epoch_end(0)
         return saved
 
