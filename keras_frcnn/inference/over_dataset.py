@@ -10,7 +10,7 @@ from keras_frcnn.config import Config
 from keras_frcnn.data import pipeline
 from keras_frcnn.data.dataset import Dataset
 from keras_frcnn.data.images.decoding import naming_images
-from keras_frcnn.models.detections import DetectionBatch, ImageDetections
+from keras_frcnn.models.detections import NAMES, DetectionBatch, ImageDetections
 from keras_frcnn.models.replicas import Rounds
 from keras_frcnn.ops import nms
 
@@ -50,9 +50,9 @@ def detect_dataset(
             outputs[row] = of_image
             for callback in callbacks:
                 callback.on_predict_batch_end(row, None)
-        outputs = {name: np.stack([one[name] for one in outputs]) for name in outputs[0]}
+        proposals = proposals or [_proposals(one) for one in outputs]
+        outputs = {name: np.stack([one[name] for one in outputs]) for name in NAMES}
         by_size.append(DetectionBatch(outputs, dataset.class_names, dataset.records))
-        proposals = proposals or _proposals(outputs)
     detections, num_classes = by_size[0], len(dataset.class_names)
     if len(by_size) > 1:
         detections = [
@@ -168,10 +168,8 @@ def _rows_in_order(records, round_size):
     return np.concatenate([part[np.argsort(aspects[part], kind="stable")] for part in parts])
 
 
-def _proposals(outputs):
-    """Returns the proposals of every image without padding."""
-    proposals = []
-    for boxes, scores in zip(outputs["proposals"], outputs["proposal_scores"], strict=True):
-        valid = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
-        proposals.append({"boxes": boxes[valid], "scores": scores[valid]})
-    return proposals
+def _proposals(answer):
+    """Returns the proposals of an image without padding. Images may differ in their number."""
+    boxes, scores = answer["proposals"], answer["proposal_scores"]
+    valid = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
+    return {"boxes": boxes[valid], "scores": scores[valid]}

@@ -18,7 +18,7 @@ _NO_ARGUMENTS = "format", "config", "origin", "parts"  # of the saved form
 
 
 @keras.saving.register_keras_serializable("keras_frcnn")
-class FasterRCNN(keras.Model):
+class FasterRCNN(replicas.BuiltModel):
     """Faster R-CNN (Ren et al. 2015): one network that proposes regions and classifies them.
 
     1. The backbone turns the images into feature levels.

@@ -148,6 +148,21 @@ class Rounds:
         return self.replicas.gather(self.replicas.run(self._step, [(one,) for one in batches]))
 
 
+class BuiltModel(keras.Model):
+    """A model that is built when it is made, so that ``fit`` on several replicas can take it as it
+    is.
+
+    Keras would build it with the first batch, averaged over the replicas. This fails for booleans,
+    and for replicas with different numbers of images. ``_maybe_symbolic_build`` is a private name
+    of Keras; tests/integration/test_replicas.py fails if it changes.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if self.distribute_strategy.num_replicas_in_sync > 1 and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+
 class MeanOfBatches(keras.metrics.Mean):
     """A mean of numbers that are the same on all replicas, such as the losses of a whole batch.
 

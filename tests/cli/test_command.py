@@ -433,7 +433,10 @@ def test_what_base_refuses_is_shown(refusal):
 
 
 ALL_COMMANDS = [importlib.import_module(module).COMMAND for module, _ in COMMANDS.values()]
-WITHOUT_OUTPUT_DIR = ("propose", "compact", "status", "replay")
+WITHOUT_OUTPUT_DIR = (
+    *("propose", "compact", "status", "replay"),
+    *("import-detector", "describe", "zoo"),
+)
 OUTPUTS = [
     (command, option)
     for command in ALL_COMMANDS
@@ -450,6 +453,7 @@ def test_every_flag_for_an_output_is_known():
         ("check-data", "fix"),
         ("propose", "output_file"),
         ("compact", "output_file"),
+        ("import-detector", "output"),
         ("replay", "tensors_file"),
     }
 

@@ -74,6 +74,7 @@ def test_a_command_declares_its_flags_soundly(name):
     assert len(set(own)) == len(own)
     assert set(command.settings) <= set(SETTINGS)
     assert not set(own) & {*command.settings, "flagfile", "help"}
-    assert f"keras-frcnn {name} --" in command.doc  # an example
+    flags = " --" if own else ""
+    assert f"keras-frcnn {name}{flags}" in command.doc  # an example
     for option in command.options:
         assert option.help, option.name

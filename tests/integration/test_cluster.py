@@ -145,6 +145,7 @@ def test_a_process_that_is_lost_ends_the_other(lost, alone, data_dir, tmp_path):
     processes[lost].kill()
     died = time.monotonic()
     codes, outputs = end(processes[1 - lost])
+    end(processes[lost])  # closes its pipe
     assert time.monotonic() - died < 60
     assert codes == [2], outputs
     assert "another of the 2 processes of the run has ended" in outputs[0]

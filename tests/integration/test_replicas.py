@@ -101,7 +101,8 @@ def compare(strategy, settings, is_fit=False):
         if loss_scale:
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=loss_scale)
         model.compile(optimizer)
-        model.optimizer.build(model.trainable_variables)
+        if not is_fit:
+            model.optimizer.build(model.trainable_variables)
         return model
 
     def spec(value):
