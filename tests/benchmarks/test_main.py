@@ -141,7 +141,7 @@ def test_the_paper_s_table_stands_beside_the_paper_s_figures(outcomes, capsys):
         (
             ["--backbone=resnet"],
             "zf, resnet50, resnet101, mobilenet_v3_large, vgg16_fpn, resnet50_fpn, "
-            "resnet101_fpn, mobilenet_v3_large_fpn. Received: 'resnet'",
+            "resnet101_fpn, mobilenet_v3_large_fpn, mobilenet_v3_large_fpn32. Received: 'resnet'",
         ),
         (["train_step", "--precision=bfloat16"], "train_step trains, which bfloat16 is not for"),
         (["--json=/no/such/folder/x"], "No such file or directory: '/no/such/folder/x'"),

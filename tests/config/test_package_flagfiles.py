@@ -18,7 +18,7 @@ def test_all_flagfiles_have_names():
     assert sorted(names) == sorted(str(path).removesuffix(".cfg") for path in paths)
     assert names.index("voc07") < names.index("paper/zf_shared")
     in_paper = sum(name.startswith("paper/") for name in names)
-    assert package_flagfiles.summary().endswith(f"voc07_two_cores_end, and {in_paper} in paper/")
+    assert package_flagfiles.summary().endswith(f"voc07_two_cores_more, and {in_paper} in paper/")
 
 
 @pytest.mark.parametrize("text", ["voc07", "voc07.cfg", "configs/voc07.cfg", "configs/voc07"])
