@@ -120,6 +120,9 @@ def _preprocessing(model):
 
 
 def _start_weights(model):
+    if model.origin:
+        words = "Its weights come from {model} of {source} (the file {file}). Licence: {licence}"
+        return f"{words.format(**model.origin)}."
     if model.config is None:
         return "Not known, because the detector was composed in Python."
     start, source = model.config.start_checkpoint, model.config.backbone_weights

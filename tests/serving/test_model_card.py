@@ -18,9 +18,10 @@ CONFIG = fakes.SMALL.replace(
 )
 
 
-def model(config=CONFIG, class_names=("cat", "# dog\n\x1b[2J")):
+def model(config=CONFIG, class_names=("cat", "# dog\n\x1b[2J"), origin=None):
     backbone = SimpleNamespace(preprocessing=CAFFE, compute_dtype="float32", pretrained=PRETRAINED)
-    return SimpleNamespace(config=config, class_names=class_names, backbone=backbone, step=70000)
+    values = {"config": config, "class_names": class_names, "step": 70000, "origin": origin}
+    return SimpleNamespace(backbone=backbone, **values)
 
 
 def test_a_card_says_what_a_user_must_know():
@@ -64,3 +65,10 @@ def test_a_card_names_the_start_weights(settings, words):
 def test_a_composed_detector_has_a_card():
     card = model_card.text(model(None), Path("a/1"), {})
     assert "does not know its data" in card and "composed in Python" in card
+
+
+def test_a_card_names_the_origin_of_an_imported_detector():
+    origin = {"source": "torchvision", "model": "resnet50_fpn", "file": "a.pth", "licence": "BSD-3"}
+    card = model_card.text(model(origin=origin), Path("/served/3"), {})
+    words = "Its weights come from resnet50_fpn of torchvision (the file a.pth). Licence: BSD-3."
+    assert words in card
