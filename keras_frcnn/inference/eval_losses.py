@@ -39,9 +39,7 @@ class EvalLosses:
             return {name: values[name][tf.newaxis] for name in LOSSES if name in values}
 
         self._rounds = Rounds(model, step)
-        replicas = self._rounds.replicas
-        rows = np.pad(self.rows, (0, -len(self.rows) % replicas.count), mode="edge")
-        rows = rows.reshape(-1, replicas.count)[:, list(replicas.numbers)].ravel()
+        rows = self._rounds.replicas.own_rows(self.rows)
         self._batches = pipeline.training_examples(
             dataset, settings, model.backbone.preprocessing, rows, pipeline.EVAL_EPOCH
         )

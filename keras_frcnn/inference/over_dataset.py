@@ -139,13 +139,9 @@ def _each_image(model, dataset, config, rounds, batch_size=None):
     batch_size, replicas = batch_size or config.test_batch_size, rounds.replicas
     round_size = batch_size * replicas.count
     rows = _rows_in_order(dataset.records, round_size if batch_size > 1 else 1)
-    filled = rows
-    if replicas.count > 1:
-        filled = np.pad(rows, (0, -len(rows) % round_size), mode="edge")
-        parts = filled.reshape(-1, replicas.count, batch_size)
-        filled = parts[:, list(replicas.numbers)].ravel()
+    own = replicas.own_rows(rows, batch_size)
     preprocessing = model.backbone.preprocessing
-    batches = pipeline.eval_dataset(dataset, config, preprocessing, batch_size, filled)
+    batches = pipeline.eval_dataset(dataset, config, preprocessing, batch_size, own)
     spec, batches = batches.element_spec, iter(batches)
     with naming_images():
         for start in range(0, len(rows), round_size):

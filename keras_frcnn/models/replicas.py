@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -58,6 +59,16 @@ class Replicas:
             return function(*arguments[self.numbers.index(number)])
 
         return self.strategy.run(call)
+
+    def own_rows(self, rows: np.ndarray, batch_size: int = 1) -> np.ndarray:
+        """Returns the rows of which the replicas of this process take batches in turn.
+
+        On several replicas, the last row is repeated until all of them have as many batches.
+        """
+        if self.count == 1:
+            return rows
+        filled = np.pad(rows, (0, -len(rows) % (batch_size * self.count)), mode="edge")
+        return filled.reshape(-1, self.count, batch_size)[:, list(self.numbers)].ravel()
 
     def first(self, values: Any) -> Any:
         """Returns what the first replica of this process has returned to ``run``."""
