@@ -46,7 +46,9 @@ def stages(monkeypatch):
         return lambda *args: calls.setdefault(name, args) and answer
 
     backbone = SimpleNamespace(preprocessing=CAFFE, compute_dtype="float32")
-    model = SimpleNamespace(class_names=("cat",), step=7, config=None, backbone=backbone)
+    model = SimpleNamespace(
+        class_names=("cat",), step=7, config=None, origin=None, backbone=backbone
+    )
     monkeypatch.setattr("keras_frcnn.weights.checkpoint.load", stage("load", answer=model))
     monkeypatch.setattr(exporting, "save", stage("save"))
     monkeypatch.setattr(exporting, "verify", stage("verify", answer=1))

@@ -22,6 +22,7 @@ class PencilModel:
 
     class_names = ("cat", "dög")
     config = None
+    origin = None
     step = 7
     backbone = SimpleNamespace(preprocessing=CAFFE, compute_dtype="float32")
     roi_head = SimpleNamespace(
