@@ -70,15 +70,8 @@ class Side:
         batches = (self._batch(*size) for size in itertools.cycle(sizes))
         return tf.data.Dataset.from_generator(lambda: batches, output_signature=spec)
 
-    def _layers(self):
-        """Returns the layers with weights in the order of ``workload.weights``."""
-        rpn, head = self.model.rpn.head, self.model.roi_head.box_head
-        convolutions = [layer for layer in self.model.backbone.leaf_layers() if layer.weights]
-        rpn_layers = [rpn.conv, rpn.objectness, rpn.deltas]
-        return [*convolutions, *rpn_layers, *head.hidden, head.classes, head.boxes]
-
     def _load(self, weights):
-        for layer, (kernel, bias) in zip(self._layers(), weights, strict=True):
+        for layer, (kernel, bias) in zip(layers_with_weights(self.model), weights, strict=True):
             layer.kernel.assign(kernel)
             layer.bias.assign(bias)
 
@@ -127,3 +120,11 @@ class Side:
             "objectness": scene.objectness(self.model.rpn.predict([level])).numpy(),
             **{name: answer[name] for name in ("proposals", "boxes", "scores", "labels")},
         }
+
+
+def layers_with_weights(model) -> list[keras.layers.Layer]:
+    """Returns the layers of a detector that have weights, in the order of ``workload.weights``."""
+    rpn, head = model.rpn.head, model.roi_head.box_head
+    convolutions = [layer for layer in model.backbone.leaf_layers() if layer.weights]
+    rpn_layers = [rpn.conv, rpn.objectness, rpn.deltas]
+    return [*convolutions, *rpn_layers, *head.hidden, head.classes, head.boxes]

@@ -34,7 +34,7 @@ class Side:
         self.job = job
         self.training = job.what == "train_step"
         self.versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-        self.model = make_detector(job).train(self.training)
+        self.model = make_detector(job.settings, workload.NUM_CLASSES).train(self.training)
         load(self.model, workload.weights(job.settings))
         self.model.to(memory_format=torch.channels_last)
         self._images = torch.from_numpy(workload.images(job))
@@ -137,17 +137,24 @@ class Side:
         return torch.autocast("cpu", torch.bfloat16)
 
 
-def make_detector(job: workload.Job) -> faster_rcnn.FasterRCNN:
-    """Makes torchvision's detector with our settings."""
-    s = job.settings
-    num_anchors = len(s["scales"]) * len(s["ratios"])
+def make_backbone(settings) -> nn.Sequential:
+    """Makes VGG16's convolutions, some of them frozen."""
     backbone = torchvision.models.vgg16(weights=None, init_weights=False).features[:-1]
     backbone.out_channels = CHANNELS
-    num_frozen = sum(convolutions for _, convolutions in workload.VGG16[: s["frozen_blocks"]])
+    num_frozen = sum(
+        convolutions for _, convolutions in workload.VGG16[: settings["frozen_blocks"]]
+    )
     for frozen in [m for m in backbone if isinstance(m, nn.Conv2d)][:num_frozen]:
         frozen.requires_grad_(False)
+    return backbone
+
+
+def make_detector(settings, num_classes: int) -> faster_rcnn.FasterRCNN:
+    """Makes torchvision's detector with our settings."""
+    s = settings
+    num_anchors = len(s["scales"]) * len(s["ratios"])
     detector = faster_rcnn.FasterRCNN(
-        backbone,
+        make_backbone(s),
         rpn_anchor_generator=Anchors(s["scales"], s["ratios"]),
         rpn_head=Float32RPNHead(CHANNELS, num_anchors),
         rpn_pre_nms_top_n_train=s["train_pre_nms_top_k"],
@@ -160,7 +167,7 @@ def make_detector(job: workload.Job) -> faster_rcnn.FasterRCNN:
         rpn_batch_size_per_image=s["rpn_num_samples"],
         rpn_positive_fraction=s["rpn_fg_fraction"],
         box_head=make_head(s),
-        box_predictor=Float32Predictor(s["head_units"][-1], workload.NUM_CLASSES + 1),
+        box_predictor=Float32Predictor(s["head_units"][-1], num_classes + 1),
         box_score_thresh=s["score_threshold"],
         box_nms_thresh=s["nms_iou_threshold"],
         box_detections_per_img=s["max_detections"],
@@ -190,16 +197,17 @@ def make_head(settings) -> nn.Sequential:
 
 
 def make_optimizer(model, settings) -> torch.optim.Optimizer:
-    """Makes SGD in one pass over memory; as with ours, biases learn faster and do not decay."""
+    """Makes our optimizer in one pass over memory; biases learn faster and do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    rate = settings["learning_rate"]
+    rate, is_adam = settings["learning_rate"], settings["optimizer"] == "adam"
+    # Our factor scales the gradients of biases, to which Adam is indifferent.
+    factor = 1 if is_adam else settings["bias_lr_factor"]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings["weight_decay"]},
-        {
-            "params": [p for p in trained if p.ndim == 1],
-            "lr": rate * settings["bias_lr_factor"],
-        },
+        {"params": [p for p in trained if p.ndim == 1], "lr": rate * factor},
     ]
+    if is_adam:
+        return torch.optim.Adam(groups, lr=rate, eps=1e-7, fused=True)
     return torch.optim.SGD(groups, lr=rate, momentum=settings["momentum"], fused=True)
 
 
@@ -289,7 +297,12 @@ def load(model, weights) -> None:
             size = model.roi_heads.box_roi_pool.pool_size
             kernel = kernel.reshape(size, size, CHANNELS, -1).transpose(2, 0, 1, 3)
             kernel = kernel.reshape(-1, kernel.shape[-1])
-        axes = (3, 2, 0, 1) if kernel.ndim == 4 else (1, 0)
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(kernel.transpose(axes)))
-            layer.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
+        load_layer(layer, kernel, bias)
+
+
+def load_layer(layer, kernel, bias) -> None:
+    """Copies a kernel in Keras' layout and a bias into a layer."""
+    axes = (3, 2, 0, 1) if kernel.ndim == 4 else (1, 0)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(np.ascontiguousarray(kernel.transpose(axes))))
+        layer.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))

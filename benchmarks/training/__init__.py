@@ -1,0 +1,1 @@
+"""Compares detectors after equal minutes of training."""
