@@ -77,6 +77,7 @@ COMMAND = Command(
     settings=(
         *settings_of("data", "rpn"),
         "nms_iou_threshold",
+        "soft_nms_sigma",
         "max_detections",
         "seed",
         "precision",
@@ -101,6 +102,11 @@ def main(argv: list[str] | None = None) -> int:
                 "rpn and --test_ranked_proposals must be true. Received: "
                 f"--test_proposals={config.test_proposals} "
                 f"--test_ranked_proposals={str(config.test_ranked_proposals).lower()}"
+            )
+        if config.soft_nms_sigma:
+            raise ValueError(
+                "explanations follow boxes that are suppressed, which Soft-NMS does not do, so "
+                f"--soft_nms_sigma must be 0. Received: {config.soft_nms_sigma:g}"
             )
         from keras_frcnn import data
         from keras_frcnn.data.dataset import Dataset

@@ -97,6 +97,7 @@ COMMAND = Command(
         "test_post_nms_top_k",
         "score_threshold",
         "nms_iou_threshold",
+        "soft_nms_sigma",
         "max_detections",
     ),
 )

@@ -220,6 +220,16 @@ class ModelConfig(NetworkConfig):
         limits=POSITIVE,
         source=CODE,
     )
+    roi_box_loss: str = _loss(
+        "smooth_l1",
+        "The box head's box loss: 'smooth_l1' of the deltas, or 'giou', 1 minus the generalised "
+        "IoU of the boxes (Rezatofighi et al. 2019), whose roi_box_loss_weight is usually 10.",
+        choices=("smooth_l1", "giou"),
+        source=PAPER,
+    )
+    roi_box_loss_weight: float = _loss(
+        1.0, "Weight of the box head's box loss.", limits=NOT_NEGATIVE, source=PAPER
+    )
     rpn_box_normalizer: str = _loss(
         "samples",
         "Number by which the RPN's box loss is divided: 'samples' is rpn_num_samples, as in the "
@@ -265,6 +275,13 @@ class ModelConfig(NetworkConfig):
         limits=FRACTION,
         source=CODE,
         pyramid=0.5,
+    )
+    soft_nms_sigma: float = _detections(
+        0.0,
+        "If above 0, overlapping detections of a class are not dropped: a better one multiplies "
+        "their scores by exp(-IoU^2 / soft_nms_sigma) (Soft-NMS, Bodla et al. 2017, which uses "
+        "0.5). nms_iou_threshold then has no effect.",
+        limits=NOT_NEGATIVE,
     )
     max_detections: int = _detections(
         100, "Largest number of detections per image, in total.", limits=POSITIVE, source=CODE

@@ -169,6 +169,11 @@ class NetworkConfig(Concern):
         source=CODE,
         pyramid=0.0,
     )
+    class_agnostic_boxes: bool = _model(
+        False,
+        "Whether all classes share the box head's box, instead of one box for each class.",
+        source=PAPER,
+    )
     box_delta_std: tuple[float, ...] = _model(
         (0.1, 0.1, 0.2, 0.2),
         "Numbers (ty, tx, th, tw) by which the box head's regression targets are divided.",

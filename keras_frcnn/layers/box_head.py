@@ -19,6 +19,8 @@ class BoxHead(keras.layers.Layer):
     3. Apply two sibling dense layers, which give class logits and per-class deltas in float32 under
        every policy.
 
+    With ``class_agnostic_boxes``, all classes share one set of deltas.
+
     With ``stage``, a ResNet's last convolutions and the mean over their cells replace steps 1 and
     2.
 
@@ -33,6 +35,7 @@ class BoxHead(keras.layers.Layer):
         stage: a layer or model from [N, p, p, channels] to [N, q, q, D], which replaces the hidden
             layers and their dropout. Default None.
         convolutions: widths of the convolutions of step 1. Default (): none.
+        class_agnostic_boxes: whether the classes share their deltas. Default False.
 
     Call arguments:
         pooled: [B, R, p, p, channels].
@@ -44,14 +47,22 @@ class BoxHead(keras.layers.Layer):
         background, whose deltas are not used. Deltas are (ty, tx, th, tw) in units of
         ``box_delta_std``.
 
-    Differences from the paper: none, except that ``stage`` and ``convolutions`` are new.
+    Differences from the paper: none, except that ``stage``, ``convolutions`` and
+    ``class_agnostic_boxes`` are new.
 
     Reference: Girshick 2015 (Fast R-CNN), sections 2.1 and 2.3; ``stage``: He et al. 2016 (Deep
     Residual Learning), appendix A.
     """
 
     def __init__(
-        self, num_classes, units=(4096, 4096), dropout=0.5, stage=None, convolutions=(), **kwargs
+        self,
+        num_classes,
+        units=(4096, 4096),
+        dropout=0.5,
+        stage=None,
+        convolutions=(),
+        class_agnostic_boxes=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
@@ -59,6 +70,7 @@ class BoxHead(keras.layers.Layer):
         self.convolutions = tuple(convolutions) if stage is None else ()
         self.stage = stage
         self.dropout = dropout
+        self.class_agnostic_boxes = class_agnostic_boxes
         self.convs, self.norms = [], []
         for i, width in enumerate(self.convolutions, start=1):
             options = {"kernel_initializer": "he_normal", "dtype": self.dtype_policy}
@@ -77,7 +89,8 @@ class BoxHead(keras.layers.Layer):
             for i, width in enumerate(self.units)
         ]
         self.classes = self._output(num_classes + 1, 0.01, "classes")
-        self.boxes = self._output(4 * (num_classes + 1), 0.001, "boxes")
+        num_boxes = 1 if class_agnostic_boxes else num_classes + 1
+        self.boxes = self._output(4 * num_boxes, 0.001, "boxes")
 
     @staticmethod
     def _output(units, stddev, name):
@@ -116,7 +129,9 @@ class BoxHead(keras.layers.Layer):
                 keys = sampling.image_keys(seed, batch_size)
                 x = _drop(x, self.dropout, keys, (num_rois, layer.units), i)
         class_logits = tf.reshape(self.classes(x), [batch_size, num_rois, self.num_classes + 1])
-        box_deltas = tf.reshape(self.boxes(x), [batch_size, num_rois, self.num_classes + 1, 4])
+        box_deltas = tf.reshape(self.boxes(x), [batch_size, num_rois, self.boxes.units // 4, 4])
+        if self.class_agnostic_boxes:
+            box_deltas = tf.repeat(box_deltas, self.num_classes + 1, axis=2)
         return class_logits, box_deltas
 
     def get_config(self):
@@ -127,6 +142,7 @@ class BoxHead(keras.layers.Layer):
             "dropout": self.dropout,
             "stage": self.stage and keras.saving.serialize_keras_object(self.stage),
             "convolutions": self.convolutions,
+            "class_agnostic_boxes": self.class_agnostic_boxes,
         }
 
     @classmethod

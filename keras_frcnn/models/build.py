@@ -126,9 +126,13 @@ def build_roi_head(config: Config, num_classes: int) -> RoIHead:
         append_gt_boxes=config.append_gt_boxes,
         box_delta_std=config.box_delta_std,
         smooth_l1_beta=config.roi_smooth_l1_beta,
+        class_agnostic_boxes=config.class_agnostic_boxes,
+        box_loss_type=config.roi_box_loss,
+        box_loss_weight=config.roi_box_loss_weight,
         score_threshold=config.score_threshold,
         nms_iou_threshold=config.nms_iou_threshold,
         max_detections=config.max_detections,
+        soft_nms_sigma=config.soft_nms_sigma,
         dtype=dtype_policy(config),
         name="roi_head",
     )

@@ -38,8 +38,12 @@ class RoIHead(keras.layers.Layer):
             append_gt_boxes, box_delta_std: see ``ProposalSampler``. Defaults 0.5, 0.5, 0, 128,
             0.25, True and (0.1, 0.1, 0.2, 0.2).
         smooth_l1_beta: where the box loss turns linear. Default 1.
-        score_threshold, nms_iou_threshold, max_detections: see ``DetectionDecoder``. Defaults 0.05,
-            0.3 and 100.
+        class_agnostic_boxes: see ``BoxHead``. Default False.
+        box_loss_type: "smooth_l1", the paper's loss of deltas, or "giou", the generalised IoU of
+            boxes. Default "smooth_l1".
+        box_loss_weight: factor of the box loss. Default 1.
+        score_threshold, nms_iou_threshold, max_detections, soft_nms_sigma: see
+            ``DetectionDecoder``. Defaults 0.05, 0.3, 100 and 0.
 
     Call arguments, by keyword:
         levels: list of ``FeatureLevel``.
@@ -74,14 +78,22 @@ class RoIHead(keras.layers.Layer):
         append_gt_boxes=True,
         box_delta_std=(0.1, 0.1, 0.2, 0.2),
         smooth_l1_beta=1.0,
+        class_agnostic_boxes=False,
+        box_loss_type="smooth_l1",
+        box_loss_weight=1.0,
         score_threshold=0.05,
         nms_iou_threshold=0.3,
         max_detections=100,
+        soft_nms_sigma=0.0,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
         if pooling not in ("max", "align"):
             raise ValueError(f"pooling must be 'max' or 'align'. Received: {pooling!r}")
+        if box_loss_type not in ("smooth_l1", "giou"):
+            raise ValueError(
+                f"box_loss_type must be 'smooth_l1' or 'giou'. Received: {box_loss_type!r}"
+            )
         self._arguments = {
             "num_classes": num_classes,
             "pooling": pooling,
@@ -99,13 +111,19 @@ class RoIHead(keras.layers.Layer):
             "append_gt_boxes": append_gt_boxes,
             "box_delta_std": box_delta_std,
             "smooth_l1_beta": smooth_l1_beta,
+            "class_agnostic_boxes": class_agnostic_boxes,
+            "box_loss_type": box_loss_type,
+            "box_loss_weight": box_loss_weight,
             "score_threshold": score_threshold,
             "nms_iou_threshold": nms_iou_threshold,
             "max_detections": max_detections,
+            "soft_nms_sigma": soft_nms_sigma,
         }
         self.num_classes = num_classes
         self.num_samples = num_samples
         self.smooth_l1_beta = smooth_l1_beta
+        self.box_loss_type = box_loss_type
+        self.box_loss_weight = box_loss_weight
         self.box_head = head
         self._has_own_head = head is not None
         self.proposal_sampler = layers.ProposalSampler(
@@ -118,7 +136,8 @@ class RoIHead(keras.layers.Layer):
             box_delta_std,
         )
         self.detection_decoder = layers.DetectionDecoder(
-            score_threshold, nms_iou_threshold, max_detections, box_delta_std
+            *(score_threshold, nms_iou_threshold, max_detections, box_delta_std),
+            soft_nms_sigma=soft_nms_sigma,
         )
         self.poolings = []
 
@@ -143,6 +162,7 @@ class RoIHead(keras.layers.Layer):
                 self._arguments["dropout"],
                 backbone.make_head(),
                 self._arguments["convolutions"],
+                self._arguments["class_agnostic_boxes"],
                 dtype=self.dtype_policy,
                 name="box_head",
             )
@@ -268,9 +288,12 @@ class RoIHead(keras.layers.Layer):
             target_deltas: [B, R, 4].
             weights: [B, R], above 0 for objects only.
         """
-        return losses.box_loss(
-            deltas, target_deltas, weights, self.num_samples, self.smooth_l1_beta
-        )
+        arguments = deltas, target_deltas, weights, self.num_samples
+        if self.box_loss_type == "giou":
+            loss = losses.giou_loss(*arguments, self._arguments["box_delta_std"])
+        else:
+            loss = losses.box_loss(*arguments, self.smooth_l1_beta)
+        return loss * self.box_loss_weight
 
     def use_xla(self, enabled):
         """Chooses operations that XLA compiles, or those that are faster without it."""

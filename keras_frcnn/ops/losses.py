@@ -8,6 +8,8 @@ value and gradient, even if their logits or deltas are not finite.
 
 import tensorflow as tf
 
+from keras_frcnn.ops import boxes as box_ops
+
 
 def smooth_l1(x, beta):
     """Returns smooth L1: ``0.5 x^2 / beta`` below ``beta`` and ``|x| - beta / 2`` above (Fast
@@ -56,6 +58,37 @@ def box_loss(deltas, target_deltas, weights, normalizer, beta):
         used, target_deltas, 0.0
     )
     return _normalized_sum(tf.reduce_sum(smooth_l1(difference, beta), axis=-1), weights, normalizer)
+
+
+def giou_loss(deltas, target_deltas, weights, normalizer, std):
+    """Computes ``1 - GIoU`` between predicted boxes and targets (Rezatofighi et al. 2019).
+
+    The boxes of deltas are taken relative to a reference box of one pixel: moving both boxes, or
+    stretching both along an axis, changes no ratio of areas.
+
+    Args:
+        deltas: [B, S, 4].
+        target_deltas: [B, S, 4].
+        weights: [B, S], above 0 for objects only.
+        normalizer: the sum is divided by ``B * normalizer``.
+        std: the divisors of the deltas, as in ``boxes.encode``.
+
+    Returns:
+        Scalar float32.
+    """
+    used = (weights > 0)[..., tf.newaxis]
+    unit = tf.constant([0.0, 0.0, 1.0, 1.0])
+    boxes, targets = (
+        tf.stack(tf.unstack(box_ops.decode(unit, tf.where(used, one, 0.0), std), axis=-1))
+        for one in (tf.cast(deltas, tf.float32), target_deltas)
+    )
+    near, far = tf.maximum(boxes[:2], targets[:2]), tf.minimum(boxes[2:], targets[2:])
+    first, last = tf.minimum(boxes[:2], targets[:2]), tf.maximum(boxes[2:], targets[2:])
+    shared = tf.reduce_prod(tf.maximum(far - near, 0.0), axis=0)
+    union = sum(tf.reduce_prod(one[2:] - one[:2], axis=0) for one in (boxes, targets)) - shared
+    hull = tf.reduce_prod(last - first, axis=0)
+    losses = 1.0 - shared / union + (hull - union) / hull
+    return _normalized_sum(losses, weights, normalizer)
 
 
 def weight_decay_loss(kernels, weight_decay):

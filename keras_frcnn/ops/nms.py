@@ -5,7 +5,10 @@ lower index. Boxes without area suppress nothing and are not suppressed. Everyth
 TensorFlow has no bfloat16 NMS, and areas overflow in float16 (a box of 1000 x 600 has 6e5 square
 pixels).
 
-There are three ways to the same result, since no operation of TensorFlow is good everywhere:
+Soft-NMS lowers the scores of overlapping boxes instead; it is one loop of plain operations.
+
+There are three ways to the same result of the hard rule, since no operation of TensorFlow is good
+everywhere:
 
 - ``NonMaxSuppressionV4`` has kernels for CPUs and GPUs, and takes one call per image.
 - ``CombinedNonMaxSuppression`` is 2 to 3 times as fast on a CPU, whose cores share the images and
@@ -73,7 +76,14 @@ def suppress(
 
 
 def suppress_per_class(
-    boxes, scores, max_output_size, iou_threshold, score_threshold, *, supports_jit=False
+    boxes,
+    scores,
+    max_output_size,
+    iou_threshold,
+    score_threshold,
+    *,
+    soft_sigma=0.0,
+    supports_jit=False,
 ):
     """Keeps the best detections of each image: suppresses within each class, then takes the best
     of all classes.
@@ -86,6 +96,9 @@ def suppress_per_class(
         max_output_size: K, the detections kept per image, of all classes together.
         iou_threshold: IoU above which the worse box of a class is dropped.
         score_threshold: only scores above it take part.
+        soft_sigma: if above 0, no box is dropped for its IoU: each box that is kept multiplies the
+            scores of the others of its class by ``exp(-IoU^2 / soft_sigma)`` (Bodla et al. 2017,
+            Soft-NMS, equation 4), and the results have these scores.
         supports_jit: whether to use operations that XLA compiles; otherwise they run on the CPU.
             The detections are the same.
 
@@ -95,10 +108,15 @@ def suppress_per_class(
     """
     boxes = tf.transpose(tf.cast(boxes, tf.float32), [0, 2, 1, 3])
     scores = tf.transpose(tf.cast(scores, tf.float32), [0, 2, 1])
-    indices, kept = _best_of_lists(
-        boxes, scores, scores > score_threshold, max_output_size, iou_threshold, supports_jit
-    )
     batch_size, num_classes, num_regions = tf.unstack(tf.shape(scores))
+    usable = scores > score_threshold
+    if soft_sigma:
+        # Only kept boxes keep a score above the threshold, so that nothing is left to suppress.
+        scores = _soften(boxes, scores, usable, max_output_size, soft_sigma, score_threshold)
+        usable, iou_threshold = scores > score_threshold, 1.0
+    indices, kept = _best_of_lists(
+        boxes, scores, usable, max_output_size, iou_threshold, supports_jit
+    )
     total = num_classes * num_regions
     # Boxes that are not kept have the index past the end, where zeros are.
     boxes = tf.pad(tf.reshape(boxes, [batch_size, total, 4]), [[0, 0], [0, 1], [0, 0]])
@@ -109,6 +127,38 @@ def suppress_per_class(
         tf.where(kept, indices // tf.maximum(num_regions, 1), -1),
         tf.reduce_sum(tf.cast(kept, tf.int32), axis=1),
     )
+
+
+def _soften(boxes, scores, usable, k, sigma, score_threshold):
+    """Lowers the scores of boxes that overlap better ones of their list, one better box at a time.
+
+    Args:
+        boxes: [B, L, N, 4].
+        scores: [B, L, N].
+        usable: [B, L, N] bool.
+        k: the boxes to keep of each list, a Python integer.
+        sigma: see ``suppress_per_class``.
+        score_threshold: boxes are not kept once their score has sunk to this.
+
+    Returns:
+        [B, L, N]: the scores of the boxes that are kept, and -1 for all others.
+    """
+    n = tf.shape(scores)[2]
+
+    def goes_on(number, rest, kept):
+        return (number < k) & tf.reduce_any(rest > score_threshold)
+
+    def keep_best(number, rest, kept):
+        is_best = tf.one_hot(tf.argmax(rest, axis=2), n, True, False, dtype=tf.bool)
+        is_best &= rest > score_threshold
+        best = tf.reduce_sum(tf.where(is_best[..., tf.newaxis], boxes, 0.0), axis=2, keepdims=True)
+        overlap = box_ops.iou(best, boxes)[:, :, 0]
+        kept = tf.where(is_best, rest, kept)
+        return number + 1, tf.where(is_best, -1.0, rest * tf.exp(-(overlap**2) / sigma)), kept
+
+    rest = tf.where(usable, scores, -1.0)
+    _, _, kept = tf.while_loop(goes_on, keep_best, (0, rest, tf.fill(tf.shape(scores), -1.0)))
+    return kept
 
 
 def _best_of_lists(boxes, scores, usable, k, iou_threshold, supports_jit):

@@ -50,7 +50,10 @@ def load_start(model: FasterRCNN, path: str | os.PathLike) -> list[str]:
         layer.set_weights(theirs.get_weights())
     ours, theirs = model.roi_head.box_head, donor.roi_head.box_head
     _copy_outputs(ours.classes, theirs.classes, labels)
-    _copy_outputs(ours.boxes, theirs.boxes, labels)
+    if model.config.class_agnostic_boxes:
+        ours.boxes.set_weights(theirs.boxes.get_weights())
+    else:
+        _copy_outputs(ours.boxes, theirs.boxes, labels)
     model.origin = donor.origin  # its licence still holds
     return _report(model, donor, labels)
 
@@ -65,6 +68,7 @@ def _misfits(model: FasterRCNN, theirs: Config) -> list[str]:
     ours = model.config
     names = ["backbone", "bottleneck_stride", "norm_epsilon", "pyramid_norm", "pixel_std"]
     names += ["preprocessing", "symmetric_padding", "box_delta_std", "rpn_convolutions"]
+    names += ["class_agnostic_boxes"]
     if ours.backbone == theirs.backbone and not model.roi_head.box_head.stage:
         names += ["head_convolutions", "head_units", "pool_size"]
     lines = [

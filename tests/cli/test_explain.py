@@ -65,6 +65,7 @@ def test_of_the_training_images_only_those_of_the_run_are_explained(run, monkeyp
     [
         ("--test_proposals=dense", "--test_proposals must be rpn"),
         ("--test_proposals=found.npz", "Received: --test_proposals=found.npz --test_ranked"),
+        ("--soft_nms_sigma=0.5", "--soft_nms_sigma must be 0. Received: 0.5"),
         ("--test_ranked_proposals=false", "--test_ranked_proposals must be true"),
         ("--iou_threshold=0", "--iou_threshold must be a number above 0 and at most 1"),
     ],

@@ -33,6 +33,17 @@ def test_values(rng):
     np.testing.assert_allclose(deltas.reshape(6, 20), x @ w_boxes + b_boxes, atol=1e-4)
 
 
+def test_classes_may_share_their_boxes(rng):
+    pooled = rng.normal(0, 1, (2, 3, 1, 1, 4)).astype("float32")
+    head = random_head(rng, pooled.shape, num_classes=4, units=(5,), class_agnostic_boxes=True)
+    assert head.boxes.kernel.shape == (5, 4)
+    _, deltas = run_layer_test(head, pooled, tolerance=1e-4, policy_tolerance=0.1)
+    hidden = np.maximum(pooled.reshape(6, 4) @ head.hidden[0].kernel + head.hidden[0].bias, 0)
+    expected = hidden @ head.boxes.kernel + head.boxes.bias
+    for label in range(5):
+        np.testing.assert_allclose(deltas[:, :, label].reshape(6, 4), expected, atol=1e-4)
+
+
 def test_regions_do_not_meet(rng):
     pooled = rng.normal(0, 1, (2, 3, 1, 1, 4)).astype("float32")
     head = random_head(rng, pooled.shape, num_classes=2, units=(5,))

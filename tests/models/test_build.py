@@ -120,7 +120,14 @@ def test_every_setting_of_the_rpn_reaches_its_argument():
 
 def test_every_setting_of_the_roi_head_reaches_its_argument():
     config = CONFIG.replace(
-        head_units=(5, 6), head_dropout=0.25, roi_smooth_l1_beta=0.4, head_convolutions=(7,)
+        head_units=(5, 6),
+        head_dropout=0.25,
+        roi_smooth_l1_beta=0.4,
+        head_convolutions=(7,),
+        class_agnostic_boxes=True,
+        roi_box_loss="giou",
+        roi_box_loss_weight=9.0,
+        soft_nms_sigma=0.7,
     )
     _, roi_head = stages(config)
     assert_settings(
@@ -145,11 +152,13 @@ def test_every_setting_of_the_roi_head_reaches_its_argument():
             "max_detections": 107,
             "box_delta_std": (0.3, 0.4, 0.5, 0.6),
             "supports_jit": False,
+            "soft_nms_sigma": 0.7,
         },
     )
     head = roi_head.box_head
     assert (head.num_classes, head.units, head.dropout) == (3, (5, 6), 0.25)
-    assert head.convolutions == (7,)
+    assert (head.convolutions, head.class_agnostic_boxes) == ((7,), True)
+    assert (roi_head.box_loss_type, roi_head.box_loss_weight) == ("giou", 9.0)
     assert (roi_head.num_samples, roi_head.smooth_l1_beta) == (106, 0.4)
     _, aligned = stages(CONFIG.replace(roi_pooling="align", roi_half_pixel=False))
     (pooling,) = aligned.poolings

@@ -123,8 +123,9 @@ def roi_losses(model, image, objects, ignored):
             "roi_pooling": "align",
             "weight_decay": 0.01,
         },
+        {"class_agnostic_boxes": True, "roi_box_loss_weight": 3.0},
     ],
-    ids=["code", "paper", "others"],
+    ids=["code", "paper", "others", "agnostic"],
 )
 def test_all_losses_against_a_slow_recomputation(changes, batch):
     config = {**ALL, "rpn_fg_fraction": 1.0, "roi_fg_fraction": 1.0, **changes}
@@ -143,7 +144,7 @@ def test_all_losses_against_a_slow_recomputation(changes, batch):
         expected["rpn_foreground"] += foreground / 2
         cls, box, foreground = roi_losses(model, image, real, ignored)
         expected["roi_cls_loss"] += cls / 600 / 2
-        expected["roi_box_loss"] += box / 600 / 2
+        expected["roi_box_loss"] += changes.get("roi_box_loss_weight", 1) * box / 600 / 2
         expected["roi_foreground"] += foreground / 2
     kernels = [w.numpy() for w in model.trainable_weights if w.path.endswith("kernel")]
     decay = changes.get("weight_decay", 5e-4)

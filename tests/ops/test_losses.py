@@ -102,6 +102,41 @@ def test_box_loss_and_gradient_equal_the_reference(rng):
     np.testing.assert_allclose(gradient, reference.central_differences(expected, deltas), atol=1e-6)
 
 
+STD = (0.1, 0.1, 0.2, 0.2)
+
+
+def test_giou_loss_by_hand():
+    # Relative to [0, 0, 1, 1]: the same box; half of it; a box beside it, with a gap of one.
+    half, beside = [-2.5, 0.0, 5 * math.log(0.5), 0.0], [20.0, 0.0, 0.0, 0.0]
+    targets = tf.zeros([1, 1, 4])
+    for deltas, expected in (([0.0] * 4, 0.0), (half, 0.5), (beside, 1 + 1 / 3)):
+        value = losses.giou_loss(tf.constant([[deltas]]), targets, tf.ones([1, 1]), 8, STD)
+        np.testing.assert_allclose(value, expected / 8, atol=1e-7)
+
+
+def test_giou_loss_is_that_of_the_boxes_wherever_the_region_is(rng):
+    regions = reference.random_boxes(rng, (12,))
+    deltas, targets = rng.normal(0, 2, (2, 2, 6, 4)).astype("float32")
+    weights = (rng.random((2, 6)) < 0.7).astype("float32")
+
+    def expected(deltas):
+        boxes, wanted = (
+            reference.decode(regions, one.reshape(-1, 4), STD) for one in (deltas, targets)
+        )
+        giou = []
+        for a, b in zip(boxes, wanted, strict=True):
+            hull = reference.area([*np.minimum(a, b)[:2], *np.maximum(a, b)[2:]])
+            union = reference.area(a) + reference.area(b) - reference.intersection(a, b)
+            giou.append(reference.intersection(a, b) / union - (hull - union) / hull)
+        return np.sum((1 - np.array(giou)) * weights.ravel()) / (2 * 5)
+
+    value, gradient = value_and_gradient(
+        lambda x: losses.giou_loss(x, targets, weights, 5, STD), deltas
+    )
+    np.testing.assert_allclose(value, expected(deltas), rtol=1e-5)
+    np.testing.assert_allclose(gradient, reference.central_differences(expected, deltas), atol=1e-5)
+
+
 @pytest.mark.parametrize("hostile", [np.inf, -np.inf, np.nan, 3e38])
 def test_samples_of_weight_zero_count_exactly_zero(hostile):
     logits = np.array([[[hostile, 0.0], [0.0, hostile]]], "float32")
@@ -113,6 +148,11 @@ def test_samples_of_weight_zero_count_exactly_zero(hostile):
     for targets in (tf.zeros([1, 2, 4]), deltas):
         value, gradient = value_and_gradient(
             lambda x, targets=targets: losses.box_loss(x, targets, tf.zeros([1, 2]), 2, 1.0), deltas
+        )
+        assert value == 0 and (gradient.numpy() == 0).all()
+        value, gradient = value_and_gradient(
+            lambda x, targets=targets: losses.giou_loss(x, targets, tf.zeros([1, 2]), 2, STD),
+            deltas,
         )
         assert value == 0 and (gradient.numpy() == 0).all()
 

@@ -267,3 +267,69 @@ def test_no_images_and_no_regions(shape, supports_jit):
     assert boxes.shape == (shape[0], 3, 4) and counts.shape == shape[:1]
     assert not (np.any(boxes) or np.any(scores) or np.any(counts))
     assert (classes.numpy() == -1).all()
+
+
+# --- Soft-NMS -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("supports_jit", [False, True])
+def test_soft_suppression_by_hand(supports_jit):
+    boxes = np.array([[FULL, LEFT_HALF, FAR]], "float32")[:, :, np.newaxis]  # IoU 0.5
+    scores = np.array([[[0.9], [0.8], [0.3]]], "float32")
+    found, kept, labels, counts = nms.suppress_per_class(
+        boxes, scores, 3, 0.3, 0.05, soft_sigma=0.5, supports_jit=supports_jit
+    )
+    np.testing.assert_allclose(kept, [[0.9, 0.8 * np.exp(-0.25 / 0.5), 0.3]], rtol=1e-6)
+    np.testing.assert_array_equal(found, [[FULL, LEFT_HALF, FAR]])
+    np.testing.assert_array_equal(labels, [[0, 0, 0]])
+    np.testing.assert_array_equal(counts, [3])
+
+
+def test_scores_that_sink_to_the_threshold_are_dropped_and_lower_no_other():
+    chain = [[0, 0, 10, 10], [0, 1, 10, 11], [0, 6, 10, 16]]  # IoU 9/11, 5/15 and 1/4
+    arguments = np.array([chain], "float32")[:, :, np.newaxis], [[[0.9], [0.5], [0.4]]]
+    _, scores, _, counts = nms.suppress_per_class(*arguments, 3, 0.3, 0.3, soft_sigma=0.5)
+    np.testing.assert_allclose(scores, [[0.9, 0.4 * np.exp(-((4 / 16) ** 2) / 0.5), 0]], rtol=1e-5)
+    np.testing.assert_array_equal(counts, [2])
+
+
+@pytest.mark.parametrize("supports_jit", [False, True])
+@pytest.mark.parametrize("k", [5, 60])
+def test_soft_suppression_equals_tensorflows(rng, k, supports_jit):
+    boxes = reference.random_boxes(rng, (2, 40, 3)).astype("float32")
+    scores = rng.random((2, 40, 3)).astype("float32")
+    found = nms.suppress_per_class(
+        boxes, scores, k, 0.3, 0.2, soft_sigma=0.5, supports_jit=supports_jit
+    )
+    for image in range(2):
+        rows = []
+        for label in range(3):
+            picks, softened = tf.image.non_max_suppression_with_scores(
+                boxes[image, :, label],
+                scores[image, :, label],
+                k,
+                iou_threshold=1.0,
+                score_threshold=0.2,
+                soft_nms_sigma=0.25,  # its exponent is half as large
+            )
+            picked = boxes[image, picks.numpy(), label]
+            rows += [(s, label, box) for s, box in zip(softened.numpy(), picked, strict=True)]
+        rows.sort(key=lambda row: -row[0])
+        count = int(found[3][image])
+        assert count == min(len(rows), k)
+        np.testing.assert_allclose(found[1][image, :count], [r[0] for r in rows[:k]], rtol=1e-5)
+        np.testing.assert_array_equal(found[2][image, :count], [r[1] for r in rows[:k]])
+        np.testing.assert_array_equal(found[0][image, :count], [r[2] for r in rows[:k]])
+
+
+def test_soft_suppression_compiles():
+    boxes = np.array([[FULL, LEFT_HALF]], "float32")[:, :, np.newaxis]
+    scores = np.array([[[0.9], [0.8]]], "float32")
+
+    @tf.function(jit_compile=True)
+    def compiled():
+        return nms.suppress_per_class(
+            boxes, scores, 2, 0.3, 0.05, soft_sigma=0.5, supports_jit=True
+        )
+
+    np.testing.assert_allclose(compiled()[1], [[0.9, 0.8 * np.exp(-0.5)]], rtol=1e-6)

@@ -200,6 +200,17 @@ def test_the_last_stage_of_a_resnet_is_copied_whole(tmp_path):
         load_start(other, tmp_path / "a.keras")
 
 
+def test_shared_boxes_are_copied_whatever_the_classes(tmp_path):
+    donor = fakes.detector(("x", "y"), class_agnostic_boxes=True)
+    donor.roi_head.box_head.boxes.bias.assign([1.0, 2.0, 3.0, 4.0])
+    checkpoint.save(donor, tmp_path / "a.keras")
+    model = fakes.detector(("z",), class_agnostic_boxes=True)
+    load_start(model, tmp_path / "a.keras")
+    ours, theirs = model.roi_head.box_head.boxes, donor.roi_head.box_head.boxes
+    for weight, wanted in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, wanted)
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
@@ -224,6 +235,10 @@ def refusal(path, class_names=OURS, **changes):
             "--box_delta_std is 0.1,0.1,0.2,0.1, the checkpoint's is 0.1,0.1,0.2,0.2",
         ),
         ({"head_units": (32, 32)}, "--head_units is 32,32, the checkpoint's is 32"),
+        (
+            {"class_agnostic_boxes": True},
+            "--class_agnostic_boxes is True, the checkpoint's is False",
+        ),
         ({"pool_size": 2}, "--pool_size is 2, the checkpoint's is 3"),
         (
             {"scales": (16.0, 32.0)},
