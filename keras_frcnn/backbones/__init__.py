@@ -12,6 +12,7 @@ _HOMES = {
     "Backbone": "keras_frcnn.backbones.backbone:Backbone",
     "FeatureLevel": "keras_frcnn.backbones.backbone:FeatureLevel",
     "PretrainedWeights": "keras_frcnn.backbones.backbone:PretrainedWeights",
+    "from_keras_hub": "keras_frcnn.backbones.applications:from_keras_hub",
     "load_pretrained": "keras_frcnn.backbones.pretrained:load_pretrained",
     "with_pyramid": "keras_frcnn.backbones.feature_pyramid:with_pyramid",
     **{path.partition(":")[2]: path for path in BACKBONES.values()},

@@ -24,6 +24,8 @@ class Rule:
     Attributes:
         reads_border: whether the layer reads cells outside the true area, which must be zero then.
         pads_zeros: whether the padding of the result is zero if that of the input is.
+        skips_outside: whether the layer averages over windows and leaves out cells outside the map,
+            so that it must leave out the padding, too.
         averages: whether the layer averages the whole true area, which leaves one vector per image.
         enlarges: whether the layer brings its first map, whose true size it is told, to the size of
             its second one.
@@ -35,6 +37,7 @@ class Rule:
 
     reads_border: bool = False
     pads_zeros: bool = False
+    skips_outside: bool = False
     averages: bool = False
     enlarges: bool = False
     padding: tuple[int, int] = (0, 0)
@@ -127,6 +130,9 @@ def _window_rule(layer):
     stride = tuple(layer.strides)
     if layer.padding == "valid":
         return Rule(window=window, stride=stride)
+    if type(layer) is _layers.AveragePooling2D and window == stride == (2, 2):
+        # Windows start at even rows and columns, however large the batch. The last may be cut.
+        return Rule(skips_outside=True, padding=(1, 1), window=window, stride=stride)
     if any(side > 1 and step > 1 for side, step in zip(window, stride, strict=True)):
         raise refusal(
             layer,

@@ -17,7 +17,8 @@ class PaddingExactNetwork:
     1. The network's graph is read once, from its configuration, as a list of calls of its layers.
     2. Each call runs the network's own layer on the whole batch.
     3. Before a layer that reads cells outside an image's true area, these cells are set to zero,
-       unless they are known to be zero. A batch without padding skips this.
+       unless they are known to be zero. A batch without padding skips this. Windows of an average
+       with "same" padding leave these cells out, as they leave out cells outside the map.
     4. The true rows and columns of every map follow from those of the image.
 
     Args:
@@ -62,12 +63,15 @@ class PaddingExactNetwork:
                 zero_padded.add(key)
 
         for call, rule in self._steps:
-            if rule.reads_border:
+            if rule.reads_border or rule.skips_outside:
                 for key in call.inputs:
                     clear(key)
             if rule.averages:
                 (key,) = call.inputs
                 maps[call.key] = _mean(maps[key], shapes[key])
+            elif rule.skips_outside:
+                (key,) = call.inputs
+                maps[call.key] = _mean_of_windows(call.operation, maps[key], shapes[key])
             else:
                 known = {"coarse_shape": shapes[call.inputs[0]]} if rule.enlarges else {}
                 maps[call.key] = call.run(maps, **rule.arguments, **known)
@@ -131,3 +135,12 @@ def _mean(x, shape):
     area = tf.cast(tf.reduce_prod(shape, axis=1), tf.float32)[:, tf.newaxis, tf.newaxis, tf.newaxis]
     total = tf.reduce_sum(tf.cast(x, tf.float32), axis=[1, 2], keepdims=True)
     return tf.cast(total / area, x.dtype)
+
+
+def _mean_of_windows(pooling, x, shape):
+    """Averages each window of maps, zero in their padding, over its cells in the true area.
+
+    The shares of such cells are 1, 1/2 and 1/4, so that no number format rounds them.
+    """
+    true = clear_padding(tf.ones_like(x[..., :1]), shape, tf.constant(True))
+    return tf.math.divide_no_nan(pooling(x), pooling(true))

@@ -2,9 +2,12 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_frcnn.backbones import applications
+from keras_frcnn.data.images.preprocessing import CHOICES
 from keras_frcnn.layers.frozen_normalization import FrozenNormalization
+from tests.backbones import padding
 
 layers = keras.layers
 
@@ -51,3 +54,81 @@ def test_settings_and_calls_can_be_changed():
 def test_groups_of_layers_by_the_start_of_their_names():
     groups = applications.groups_by_prefix(network(), ["a_", "b_", "c_"])
     assert groups == (("a_conv", "a_bn"), ("b_depthwise", "b_act"), ())
+
+
+# --- KerasHub -----------------------------------------------------------------------------------
+
+
+class Converter:
+    """As KerasHub's ``ImageConverter``, for torchvision's normalisation."""
+
+    scale = [1 / 58.395, 1 / 57.12, 1 / 57.375]
+    offset = [-123.675 / 58.395, -116.28 / 57.12, -103.53 / 57.375]
+
+
+def hub_backbone():
+    """Has the form of KerasHub's ResNet-vd, with a block of one convolution in each stage."""
+    images = keras.Input((None, None, 3))
+    x = layers.ZeroPadding2D(1)(images)
+    x = layers.Conv2D(4, 3, strides=2, name="conv1")(x)
+    x = layers.ZeroPadding2D(1)(layers.BatchNormalization(name="conv1_bn")(x))
+    x, maps = layers.MaxPooling2D(3, 2, name="pool1")(x), {}
+    for stage in range(2, 6):
+        shortcut = x if stage == 2 else layers.AveragePooling2D(2, padding="same")(x)
+        shortcut = layers.Conv2D(4 * stage, 1, name=f"stack{stage}_0")(shortcut)
+        x = layers.ZeroPadding2D(1)(x)
+        x = layers.Conv2D(4 * stage, 3, 1 if stage == 2 else 2, name=f"stack{stage}_1")(x)
+        x = layers.ReLU(name=f"stack{stage}_out")(layers.Add()([x, shortcut]))
+        maps[f"P{stage}"] = x
+    model = keras.Model(images, x, name="resnet_vd")
+    model.pyramid_outputs = maps
+    return model
+
+
+@pytest.mark.parametrize("pyramid", [False, True])
+def test_a_backbone_of_kerashub_keeps_its_weights_and_is_padding_exact(pyramid):
+    original = hub_backbone()
+    original.get_layer("conv1_bn").moving_mean.assign([1.0, 2.0, 3.0, 4.0])
+    backbone = applications.from_keras_hub(original, Converter(), pyramid, frozen_blocks=2)
+    assert backbone.strides == ((4, 8, 16, 32, 64) if pyramid else (16,))
+    names = {layer.name: layer for layer in backbone.leaf_layers()}
+    assert ("stack5_1" in names) == pyramid
+    for layer in original.layers:
+        if layer.weights and layer.name in names:
+            for ours, theirs in zip(names[layer.name].weights, layer.weights, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+    first, second, *_ = backbone.freeze_groups
+    assert {"conv1", "conv1_bn", "pool1"} <= set(first) and "stack2_1" in second
+    assert not names["stack2_1"].trainable and names["stack3_1"].trainable
+    padding.assert_padding_changes_nothing(backbone, padding.images_of([(70, 95), (64, 33)]))
+
+
+def test_a_converters_scale_and_offset_become_mean_and_scale():
+    preprocessing = applications.from_keras_hub(hub_backbone(), Converter()).preprocessing
+    expected = CHOICES["torch"]
+    assert preprocessing.color_order == expected.color_order
+    np.testing.assert_allclose(preprocessing.mean, expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(preprocessing.scale, expected.scale, rtol=1e-12)
+
+
+def test_what_has_no_such_maps_is_refused():
+    original = hub_backbone()
+    del original.pyramid_outputs["P2"]
+    with pytest.raises(ValueError, match=r"resnet_vd has no maps P2, .* are P3, P4, P5"):
+        applications.from_keras_hub(original, Converter())
+    with pytest.raises(ValueError, match="its pyramid_outputs are missing"):
+        applications.from_keras_hub(network(), Converter())
+
+
+def test_a_real_resnet_of_kerashub_is_padding_exact():
+    keras_hub = pytest.importorskip("keras_hub", reason="keras-hub is not installed")
+    original = keras_hub.models.ResNetBackbone(
+        **{"input_conv_filters": [4, 4, 8], "input_conv_kernel_sizes": [3, 3, 3]},
+        **{"stackwise_num_filters": [64, 8, 8, 8], "stackwise_num_blocks": [1, 1, 1, 1]},
+        **{"stackwise_num_strides": [1, 2, 2, 2], "block_type": "bottleneck_block_vd"},
+    )
+    converter = keras_hub.layers.ImageConverter(scale=1 / 255)
+    backbone = applications.from_keras_hub(original, converter)
+    assert [len(names) > 0 for names in backbone.freeze_groups] == [True] * 5
+    padding.randomize(backbone)
+    padding.assert_padding_changes_nothing(backbone, padding.images_of([(70, 95), (64, 33)]))

@@ -60,6 +60,12 @@ def valid_windows(x):
     return layers.AveragePooling2D((1, 2))(layers.LayerNormalization()(layers.Dense(6)(x)))
 
 
+def cut_averages(x):
+    """ResNet-vd's shortcut: the last window of an odd side holds fewer cells."""
+    x = layers.AveragePooling2D(2, padding="same")(layers.Conv2D(4, 1)(x))
+    return layers.AveragePooling2D(2, padding="same")(layers.Conv2D(4, 3, padding="same")(x))
+
+
 def asymmetric(x):
     x = layers.Conv2D(4, (1, 3), strides=(2, 1), padding="same")(x)
     return layers.Conv2D(4, 3)(layers.ZeroPadding2D(((2, 0), (1, 3)))(x))
@@ -92,6 +98,7 @@ def contained(x):
     [
         branches,
         valid_windows,
+        cut_averages,
         asymmetric,
         operations,
         outputs_that_others_read,
