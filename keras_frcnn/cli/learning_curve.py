@@ -110,7 +110,8 @@ def main(argv: list[str] | None = None) -> int:
         from keras_frcnn.learning_curve import report
         from keras_frcnn.tasks.runner import Runner, claim
 
-        claim(plan.output_dir / _CLAIM, plan.fixed)
+        if not options.dry_run:
+            claim(plan.output_dir / _CLAIM, plan.fixed)
         timer = Runner(say)
         left = {row.start for row in plan.rows if not plan.evaluation(row).is_done}
         timer.run(plan.timing(start) for start in plan.settings if start in left)

@@ -5,6 +5,7 @@ A start is what training starts from, such as random weights or a checkpoint, wi
 
 import dataclasses
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ class Plan:
 
     def timing(self, start: str) -> Task:
         """Returns the task that measures how long the steps and the evaluation of a start take."""
-        file = self.output_dir / "times" / f"{start}.json"
+        settings = zlib.crc32(repr((self.flags[start], self.sizes[-1])).encode())
+        file = self.output_dir / "times" / f"{start}_{settings:08x}.json"
         return Task(
             title=f"time the steps of {start}",
             command="train",

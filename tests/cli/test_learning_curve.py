@@ -143,6 +143,11 @@ def test_rows_from_beginning_to_end(argv, in_this_process, tmp_path, capsys, ref
     assert "estimate: 4 min for 4 rows, without start-up" in output
     assert [line[0] for line in in_this_process] == ["train"]
     assert not (tmp_path / "curve" / "runs").exists()
+    # A dry run binds nobody: other settings are timed anew.
+    assert main([*argv, *flags, "--dry_run", "--learning_rate=0.5"]) == 0
+    assert [line[0] for line in in_this_process] == ["train", "train"]
+    in_this_process.pop()
+    capsys.readouterr()
 
     assert main([*argv, *flags]) == 0
     output = capsys.readouterr().out
