@@ -246,23 +246,28 @@ def bilinear(features, y, x):
 
 
 def roi_align(features, rois, pool_size, stride, sampling_ratio):
-    """Mask R-CNN's RoIAlign, half a cell shifted; shapes as ``roi_pool``."""
+    """Mask R-CNN's RoIAlign, half a cell shifted; shapes as ``roi_pool``. With a ``sampling_ratio``
+    of 0, a bin has as many samples as it covers cells, rounded up.
+    """
     features = np.asarray(features, np.float64)
     output = np.zeros((len(rois), pool_size, pool_size, features.shape[2]))
     for r, roi in enumerate(np.asarray(rois, np.float64)):
         y1, x1, y2, x2 = roi / stride - 0.5
         bin_h, bin_w = (y2 - y1) / pool_size, (x2 - x1) / pool_size
+        rows, columns = (sampling_ratio or int(np.ceil(size)) for size in (bin_h, bin_w))
+        if min(rows, columns) <= 0:
+            continue
         for i in range(pool_size):
             for j in range(pool_size):
                 output[r, i, j] = np.mean(
                     [
                         bilinear(
                             features,
-                            y1 + (i + (sy + 0.5) / sampling_ratio) * bin_h,
-                            x1 + (j + (sx + 0.5) / sampling_ratio) * bin_w,
+                            y1 + (i + (sy + 0.5) / rows) * bin_h,
+                            x1 + (j + (sx + 0.5) / columns) * bin_w,
                         )
-                        for sy in range(sampling_ratio)
-                        for sx in range(sampling_ratio)
+                        for sy in range(rows)
+                        for sx in range(columns)
                     ],
                     axis=0,
                 )

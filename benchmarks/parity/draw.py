@@ -1,0 +1,20 @@
+"""Random weights of a layer of PyTorch, which every original's side of the check draws.
+
+The sides run in an environment without this package, and import this file as their neighbour.
+"""
+
+from torch import nn
+
+
+def draw_norm(layer):
+    """Draws the scale and the offset of batch normalisation."""
+    nn.init.uniform_(layer.weight, 0.5, 1.5)
+    nn.init.normal_(layer.bias, std=0.2)
+
+
+def calibrate(layer, run, deviation):
+    """Draws the weights of a layer and scales them so that ``run`` gives numbers of a deviation."""
+    nn.init.normal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    layer.weight *= deviation / run().std()
+    nn.init.normal_(layer.bias, std=deviation / 4)
