@@ -21,23 +21,15 @@ import torch
 
 def main(name, folder, seed, shorter_side, source, weights=None):
     """Writes what the model finds."""
-    sys.path.insert(0, source)
-    sys.modules["detectron2._C"] = types.ModuleType("detectron2._C")  # of deformable layers alone
-    from detectron2.data import transforms
-
-    folder = Path(folder)
+    folder, shorter_side = Path(folder), int(shorter_side)
+    resize, make = prepare(source)
     torch.manual_seed(int(seed))
-    model, config = make(name, Path(source))
-    if int(shorter_side):  # the longer one in proportion
-        config.INPUT.MAX_SIZE_TEST = round(int(shorter_side) * 1333 / 800)
-        config.INPUT.MIN_SIZE_TEST = int(shorter_side)
-    sides = config.INPUT.MIN_SIZE_TEST, config.INPUT.MAX_SIZE_TEST
-    resize = transforms.ResizeShortestEdge([sides[0], sides[0]], sides[1])
+    model = make(name)
+    sides = (shorter_side, round(shorter_side * 1333 / 800)) if shorter_side else (800, 1333)
 
     def read(images, number):
-        image = images[str(number)][:, :, ::-1]  # BGR
-        resized = resize.get_transform(image).apply_image(image)
-        pixels = torch.as_tensor(resized.astype("float32").transpose(2, 0, 1))
+        image = images[str(number)]
+        pixels = torch.as_tensor(resize(image[:, :, ::-1], *sides))
         return {"image": pixels, "height": image.shape[0], "width": image.shape[1]}
 
     with np.load(folder / "images.npz") as images:
@@ -70,15 +62,32 @@ def main(name, folder, seed, shorter_side, source, weights=None):
             np.savez(folder / f"{number}.npz", **{k: v.numpy() for k, v in arrays.items()})
 
 
-def make(name, source):
-    """Makes a model of one of detectron2's configurations, and returns it with the latter."""
+def prepare(source):
+    """Makes detectron2 importable from the folder of its source.
+
+    Returns:
+        ``resize``, from a BGR image and the lengths of its sides to the input of a model, and
+        ``make``, from the name of a configuration and changes of it to a model.
+    """
+    sys.path.insert(0, source)
+    sys.modules["detectron2._C"] = types.ModuleType("detectron2._C")  # of deformable layers alone
     from detectron2.config import get_cfg
+    from detectron2.data import transforms
     from detectron2.modeling import build_model
 
-    config = get_cfg()
-    config.merge_from_file(source / "configs" / f"{name}.yaml")
-    config.MODEL.DEVICE = "cpu"
-    return build_model(config).eval(), config
+    def resize(image, shorter_side, longer_side):
+        rule = transforms.ResizeShortestEdge([shorter_side, shorter_side], longer_side)
+        resized = rule.get_transform(image).apply_image(image)
+        return resized.astype("float32").transpose(2, 0, 1)
+
+    def make(name, changes=types.MappingProxyType({})):
+        config = get_cfg()
+        config.merge_from_file(Path(source, "configs", f"{name}.yaml"))
+        config.merge_from_list([part for pair in changes.items() for part in pair])
+        config.MODEL.DEVICE = "cpu"
+        return build_model(config).eval()
+
+    return resize, make
 
 
 def load(model, path):
@@ -98,9 +107,9 @@ def randomize(model, images):
         layer.running_var.copy_(inputs[0].var(dim=(0, 2, 3)))
 
     hooks = []
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, FrozenBatchNorm2d):
-            draw.draw_norm(module)
+            draw.draw_norm(module, is_last=name.endswith("conv3.norm"))
             hooks.append(module.register_forward_pre_hook(measure))
     heads, rpn = model.roi_heads, model.proposal_generator.rpn_head
     features = next(iter(model.backbone(images).values()))

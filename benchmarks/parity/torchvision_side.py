@@ -36,7 +36,7 @@ def main(model_name, folder, seed, shorter_side, weights=None):
         (folder / "weights.pkl").write_bytes(pickle.dumps(arrays, 4))
     model.eval()
     if model_name == "fasterrcnn_resnet50_fpn":
-        for module in norms_of(model):
+        for module in norms_of(model).values():
             module.eps = 0.0  # as torchvision does when it loads the published weights
     seen = {}
     model.transform.register_forward_hook(lambda *args: seen.update(images=args[-1][0]))
@@ -66,14 +66,14 @@ def make(name, shorter_side):
 
 
 def norms_of(model):
-    """Lists the layers of batch normalisation."""
-    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    """Returns the layers of batch normalisation by name."""
+    return {k: layer for k, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)}
 
 
 def randomize(model, images):
     """Draws weights under which every stage has something to decide on images [B, 3, H, W]."""
-    for module in norms_of(model):
-        draw.draw_norm(module)
+    for name, module in norms_of(model).items():
+        draw.draw_norm(module, is_last=name.endswith("bn3"))
         module.momentum = 1.0
     model.train()
     with torch.no_grad():
