@@ -16,9 +16,9 @@ levels, which deep random networks magnify. So the resized images are compared b
 the rest is computed from the original's.
 
 For the levels, the largest difference is given, relative to the largest value. A proposal or a
-detection is the same if the other side has one of the same class within 1e-3 pixels and 1e-4 of
-score. Nearly equal scores can be ranked differently, so a few in a thousand may differ. Of those
-that are the same, the largest differences are given.
+detection is the same if the other side has one of the same class within 1e-3 pixels of the resized
+image and 1e-4 of score. Nearly equal scores can be ranked differently, so a few in a thousand may
+differ. Of those that are the same, the largest differences are given.
 """
 
 import argparse
@@ -120,7 +120,8 @@ def _check(name, folder, options):
     are_equal, worst = True, {}
     for number, image in enumerate(images):
         with np.load(folder / f"{number}.npz") as theirs:
-            found = compare(run(model, image, sides, theirs["input"]), theirs)
+            scale = image.shape[0] / theirs["input"].shape[0]
+            found = compare(run(model, image, sides, theirs["input"]), theirs, scale)
         worst = {key: max(value, worst.get(key, 0)) for key, value in found.items()}
         print(f"{name}, {image.shape[0]} x {image.shape[1]}: {_text(found)}", flush=True)
         are_equal &= found["levels"] < _LEVELS and found["grey levels"] < _GREY
@@ -174,8 +175,15 @@ def run(
     }
 
 
-def compare(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, float]:
+def compare(
+    ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], scale: float
+) -> dict[str, float]:
     """Returns how far two answers differ.
+
+    Args:
+        ours, theirs: what ``run`` returns.
+        scale: the size of the image over that of the resized one, in whose pixels boxes are
+            compared.
 
     Returns:
         "grey levels", the largest difference of the resized images; "levels", that of the feature
@@ -192,7 +200,7 @@ def compare(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[
     proposals = [
         np.c_[one["proposals"], np.zeros((len(one["proposals"]), 2))] for one in (ours, theirs)
     ]
-    found = [np.c_[one["boxes"], one["labels"], one["scores"]] for one in (ours, theirs)]
+    found = [np.c_[one["boxes"] / scale, one["labels"], one["scores"]] for one in (ours, theirs)]
     other_proposals, proposal_pixels, _ = _others(*proposals)
     other_detections, pixels, score = _others(*found)
     return {

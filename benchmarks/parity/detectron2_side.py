@@ -116,7 +116,7 @@ def randomize(model, images):
     draw.calibrate(rpn.conv, lambda: rpn.conv(features), 1.0)
     hidden = rpn.conv(features)
     draw.calibrate(rpn.objectness_logits, lambda: rpn.objectness_logits(hidden), 2.0)
-    draw.calibrate(rpn.anchor_deltas, lambda: rpn.anchor_deltas(hidden), 0.05)
+    draw.calibrate(rpn.anchor_deltas, lambda: rpn.anchor_deltas(hidden), 0.02)
     if hasattr(heads, "res5"):
         cut = torch.nn.functional.interpolate(features, (14, 14))
         pooled = heads.res5(cut).mean(dim=(2, 3))
@@ -126,7 +126,7 @@ def randomize(model, images):
         hook.remove()
     scores, boxes = heads.box_predictor.cls_score, heads.box_predictor.bbox_pred
     draw.calibrate(scores, lambda: scores(pooled), 2.0)
-    draw.calibrate(boxes, lambda: boxes(pooled), 0.2)
+    draw.calibrate(boxes, lambda: boxes(pooled), 0.1)
     scores.bias[-1] += 2.0  # of background
 
 

@@ -85,10 +85,10 @@ def randomize(model, images):
                 draw.calibrate(conv, lambda: head.conv(levels["0"]), 1.0)
         hidden = head.conv(levels["0"])
         draw.calibrate(head.cls_logits, lambda: head.cls_logits(hidden), 2.0)
-        draw.calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.05)
+        draw.calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.02)
         pooled = model.roi_heads.box_head(torch.nn.functional.interpolate(levels["0"], (7, 7)))
         draw.calibrate(predictor.cls_score, lambda: predictor.cls_score(pooled), 2.0)
-        draw.calibrate(predictor.bbox_pred, lambda: predictor.bbox_pred(pooled), 0.2)
+        draw.calibrate(predictor.bbox_pred, lambda: predictor.bbox_pred(pooled), 0.1)
         predictor.cls_score.bias[0] += 2.0
         if len(predictor.cls_score.bias) == 91:
             predictor.cls_score.weight[list(UNUSED)] = 0.0

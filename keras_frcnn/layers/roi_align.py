@@ -233,6 +233,8 @@ class RoIAlign(keras.layers.Layer):
             )
             bins = tf.reshape(crops, [-1, size, count[0], size, count[1], channels])
             part = tf.reduce_mean(bins, axis=[2, 4])
+            is_empty = tf.reduce_any(tf.gather(counts, chosen) < 1, axis=1)
+            part = tf.where(is_empty[:, tf.newaxis, tf.newaxis, tf.newaxis], 0.0, part)
             return at + tf.size(chosen), number + 1, parts.write(number, part)
 
         parts = tf.TensorArray(
@@ -245,8 +247,6 @@ class RoIAlign(keras.layers.Layer):
         parts = parts.write(0, tf.zeros([0, size, size, channels]))  # for a batch without RoIs
         *_, parts = tf.while_loop(lambda at, *_: at < total, pool, (0, 1, parts))
         pooled = tf.gather(parts.concat(), tf.math.invert_permutation(order))
-        has_samples = tf.reduce_all(counts > 0, axis=1)
-        pooled = tf.where(has_samples[:, tf.newaxis, tf.newaxis, tf.newaxis], pooled, 0.0)
         return tf.reshape(pooled, [batch_size, num_rois, size, size, channels])
 
     def get_config(self):

@@ -7,8 +7,7 @@ configs/PascalVOC-Detection, and the modules that they name.
 import numpy as np
 
 from keras_frcnn.config import Config
-from keras_frcnn.data.categories import COCO_CATEGORIES
-from keras_frcnn.data.readers.voc import VOC_CLASSES
+from keras_frcnn.data.categories import COCO_CATEGORIES, VOC_CLASSES
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.weights.importers import layer_names
 from keras_frcnn.weights.importers.tensor_file import Tensors

@@ -10,8 +10,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_frcnn.data.categories import COCO_CATEGORIES
-from keras_frcnn.data.readers.voc import VOC_CLASSES
+from keras_frcnn.data.categories import COCO_CATEGORIES, VOC_CLASSES
 from keras_frcnn.weights.importers import detector as importer
 from keras_frcnn.weights.importers import detectron2
 from keras_frcnn.weights.importers.tensor_file import Tensors
