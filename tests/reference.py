@@ -63,16 +63,19 @@ def clip(boxes, image_shape):
 # --- anchors --------------------------------------------------------------------------------------
 
 
-def anchors(h, w, scales, ratios, stride):
+def anchors(h, w, scales, ratios, stride, offset=0.5, rounding=False):
     """All anchors [h * w * A, 4] by row, column, ratio, scale."""
     result = []
     for row in range(h):
         for column in range(w):
-            y, x = (row + 0.5) * stride, (column + 0.5) * stride
+            y, x = (row + offset) * stride, (column + offset) * stride
             for ratio in ratios:
                 for scale in scales:
                     height, width = scale * ratio**0.5, scale / ratio**0.5
-                    result.append([y - height / 2, x - width / 2, y + height / 2, x + width / 2])
+                    height, width = height / 2, width / 2
+                    if rounding:
+                        height, width = round(height), round(width)
+                    result.append([y - height, x - width, y + height, x + width])
     return np.array(result)
 
 
