@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     others = [name for name in options.model if name not in models]
     if others:
         parser.error(f"--source={options.source} has no model {others[0]}")
-    if options.source == "detectron2" and not Path(options.detectron2, "configs").is_dir():
+    if options.source == "detectron2" and not Path(options.detectron2, "detectron2").is_dir():
         parser.error("--source=detectron2 needs --detectron2, the folder of its source")
     are_equal = True
     for model in options.model or models:

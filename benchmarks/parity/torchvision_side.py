@@ -84,7 +84,8 @@ def randomize(model, images):
             if isinstance(conv, nn.Conv2d):
                 draw.calibrate(conv, lambda: head.conv(levels["0"]), 1.0)
         hidden = head.conv(levels["0"])
-        draw.calibrate(head.cls_logits, lambda: head.cls_logits(hidden), 2.0)
+        # Small, because torchvision ranks by float32 probabilities, of which many would be 1.
+        draw.calibrate(head.cls_logits, lambda: head.cls_logits(hidden), 0.5)
         draw.calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.02)
         pooled = model.roi_heads.box_head(torch.nn.functional.interpolate(levels["0"], (7, 7)))
         draw.calibrate(predictor.cls_score, lambda: predictor.cls_score(pooled), 2.0)
