@@ -60,7 +60,7 @@ setup(
             "opencv-contrib-python-headless>=4.10,<6",
         ],
         "tfds": TFDS,
-        # Reads the weights files of torchvision's detectors, for import-detector.
+        # Reads torchvision's weights files, for import-detector; detectron2's need neither.
         "zoo": ["torch>=2.6", "safetensors>=0.4.5,<1"],
         "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
         "video": ["opencv-contrib-python-headless>=4.10,<6"],

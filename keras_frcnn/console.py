@@ -55,13 +55,13 @@ def say(text: str, error: bool = False) -> None:
     print(_plain_lines(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def with_progress(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+def with_progress(items: Iterable[Any], title: str, total: int | None) -> Iterable[Any]:
     """Adds a progress bar, which is shown on a terminal while the items are iterated over.
 
     Args:
         items: the items.
         title: the text beside the bar, such as "Reading annotations".
-        total: the number of items.
+        total: the number of items; None if it is not known.
 
     Yields:
         The same items.

@@ -63,16 +63,19 @@ def clip(boxes, image_shape):
 # --- anchors --------------------------------------------------------------------------------------
 
 
-def anchors(h, w, scales, ratios, stride):
+def anchors(h, w, scales, ratios, stride, offset=0.5, rounding=False):
     """All anchors [h * w * A, 4] by row, column, ratio, scale."""
     result = []
     for row in range(h):
         for column in range(w):
-            y, x = (row + 0.5) * stride, (column + 0.5) * stride
+            y, x = (row + offset) * stride, (column + offset) * stride
             for ratio in ratios:
                 for scale in scales:
                     height, width = scale * ratio**0.5, scale / ratio**0.5
-                    result.append([y - height / 2, x - width / 2, y + height / 2, x + width / 2])
+                    height, width = height / 2, width / 2
+                    if rounding:
+                        height, width = round(height), round(width)
+                    result.append([y - height, x - width, y + height, x + width])
     return np.array(result)
 
 
@@ -246,23 +249,28 @@ def bilinear(features, y, x):
 
 
 def roi_align(features, rois, pool_size, stride, sampling_ratio):
-    """Mask R-CNN's RoIAlign, half a cell shifted; shapes as ``roi_pool``."""
+    """Mask R-CNN's RoIAlign, half a cell shifted; shapes as ``roi_pool``. With a ``sampling_ratio``
+    of 0, a bin has as many samples as it covers cells, rounded up.
+    """
     features = np.asarray(features, np.float64)
     output = np.zeros((len(rois), pool_size, pool_size, features.shape[2]))
     for r, roi in enumerate(np.asarray(rois, np.float64)):
         y1, x1, y2, x2 = roi / stride - 0.5
         bin_h, bin_w = (y2 - y1) / pool_size, (x2 - x1) / pool_size
+        rows, columns = (sampling_ratio or int(np.ceil(size)) for size in (bin_h, bin_w))
+        if min(rows, columns) <= 0:
+            continue
         for i in range(pool_size):
             for j in range(pool_size):
                 output[r, i, j] = np.mean(
                     [
                         bilinear(
                             features,
-                            y1 + (i + (sy + 0.5) / sampling_ratio) * bin_h,
-                            x1 + (j + (sx + 0.5) / sampling_ratio) * bin_w,
+                            y1 + (i + (sy + 0.5) / rows) * bin_h,
+                            x1 + (j + (sx + 0.5) / columns) * bin_w,
                         )
-                        for sy in range(sampling_ratio)
-                        for sx in range(sampling_ratio)
+                        for sy in range(rows)
+                        for sx in range(columns)
                     ],
                     axis=0,
                 )

@@ -15,7 +15,7 @@ OTHERS = {
     *("model_name", "model_base_path", "model_config_file", "port", "rest_api_port", "gpus"),
     *("enable_batching", "batching_parameters_file", "monitoring_config_file", "rm", "batch"),
     *("calls", "size", "quick", "json", "help"),
-    *("torch_python", "pairs", "check", "fuzz", "logdir", "flagfile", "data"),
+    *("torch_python", "detectron2", "pairs", "check", "fuzz", "logdir", "flagfile", "data"),
     *("check_pictures", "num_pictures", "nocheck_images", "noinclude_empty"),
     "nokeep_checkpoints",
     *("nodes", "ntasks", "cpus", "time", "signal"),  # Slurm's

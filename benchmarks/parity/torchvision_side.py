@@ -10,6 +10,7 @@ import pickle
 import sys
 from pathlib import Path
 
+import draw
 import numpy as np
 import torch
 from torch import nn
@@ -35,9 +36,10 @@ def main(model_name, folder, seed, shorter_side, weights=None):
         (folder / "weights.pkl").write_bytes(pickle.dumps(arrays, 4))
     model.eval()
     if model_name == "fasterrcnn_resnet50_fpn":
-        for module in norms_of(model):
+        for module in norms_of(model).values():
             module.eps = 0.0  # as torchvision does when it loads the published weights
     seen = {}
+    model.transform.register_forward_hook(lambda *args: seen.update(images=args[-1][0]))
     model.backbone.register_forward_hook(lambda *args: seen.update(levels=args[-1]))
     model.rpn.register_forward_hook(lambda *args: seen.update(proposals=args[-1][0][0]))
     with np.load(folder / "images.npz") as images:
@@ -47,6 +49,8 @@ def main(model_name, folder, seed, shorter_side, weights=None):
                 (found,) = model([pixels])
             levels = [level[0].permute(1, 2, 0) for level in seen["levels"].values()]
             arrays = {f"level{i}": level for i, level in enumerate(levels)}
+            rows, columns = seen["images"].image_sizes[0]
+            arrays["input"] = seen["images"].tensors[0, :, :rows, :columns].permute(1, 2, 0)
             arrays |= {"proposals": seen["proposals"], **found}
             arrays = {name: value.numpy() for name, value in arrays.items()}
             np.savez(folder / f"{number}.npz", **arrays)
@@ -62,15 +66,14 @@ def make(name, shorter_side):
 
 
 def norms_of(model):
-    """Lists the layers of batch normalisation."""
-    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    """Returns the layers of batch normalisation by name."""
+    return {k: layer for k, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)}
 
 
 def randomize(model, images):
     """Draws weights under which every stage has something to decide on images [B, 3, H, W]."""
-    for module in norms_of(model):
-        nn.init.uniform_(module.weight, 0.5, 1.5)
-        nn.init.normal_(module.bias, std=0.2)
+    for name, module in norms_of(model).items():
+        draw.draw_norm(module, is_last=name.endswith("bn3"))
         module.momentum = 1.0
     model.train()
     with torch.no_grad():
@@ -79,25 +82,18 @@ def randomize(model, images):
         head, predictor = model.rpn.head, model.roi_heads.box_predictor
         for conv in head.conv.modules():
             if isinstance(conv, nn.Conv2d):
-                calibrate(conv, lambda: head.conv(levels["0"]), 1.0)
+                draw.calibrate(conv, lambda: head.conv(levels["0"]), 1.0)
         hidden = head.conv(levels["0"])
-        calibrate(head.cls_logits, lambda: head.cls_logits(hidden), 2.0)
-        calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.05)
+        # Small, because torchvision ranks by float32 probabilities, of which many would be 1.
+        draw.calibrate(head.cls_logits, lambda: head.cls_logits(hidden), 0.5)
+        draw.calibrate(head.bbox_pred, lambda: head.bbox_pred(hidden), 0.02)
         pooled = model.roi_heads.box_head(torch.nn.functional.interpolate(levels["0"], (7, 7)))
-        calibrate(predictor.cls_score, lambda: predictor.cls_score(pooled), 2.0)
-        calibrate(predictor.bbox_pred, lambda: predictor.bbox_pred(pooled), 0.2)
+        draw.calibrate(predictor.cls_score, lambda: predictor.cls_score(pooled), 2.0)
+        draw.calibrate(predictor.bbox_pred, lambda: predictor.bbox_pred(pooled), 0.1)
         predictor.cls_score.bias[0] += 2.0
         if len(predictor.cls_score.bias) == 91:
             predictor.cls_score.weight[list(UNUSED)] = 0.0
             predictor.cls_score.bias[list(UNUSED)] = -30.0
-
-
-def calibrate(layer, run, deviation):
-    """Draws the weights of a layer and scales them so that ``run`` gives numbers of a deviation."""
-    nn.init.normal_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    layer.weight *= deviation / run().std()
-    nn.init.normal_(layer.bias, std=deviation / 4)
 
 
 if __name__ == "__main__":

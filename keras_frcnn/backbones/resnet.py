@@ -17,9 +17,9 @@ _STRIDED_3X3 = [f"{block}_2_conv" for block in _HALVING]
 def ResNet50(weights=None, frozen_blocks=0, dtype=None, name="backbone", **options) -> Backbone:
     """Makes the first four stages of ResNet-50, stride 16, with the fifth as head network.
 
-    Batch normalisation is frozen. The fifth stage has no stride here. So it returns 7 x 7 cells for
-    7 x 7 pooled cells, as it would with a stride for 14 x 14 (He et al. 2016, section 4 and its
-    appendix on detection).
+    Batch normalisation is frozen. The fifth stage has no stride here, unless ``head_stride`` is 2.
+    So it returns 7 x 7 cells for 7 x 7 pooled cells, as it does with a stride for 14 x 14 (He et
+    al. 2016, section 4 and its appendix on detection).
 
     Args:
         weights: None (random), "imagenet", or a weights file in keras.applications' format.
@@ -27,8 +27,9 @@ def ResNet50(weights=None, frozen_blocks=0, dtype=None, name="backbone", **optio
         dtype: a Keras dtype policy or its name. None: the global policy.
         name: the name of the layer.
         **options: ``bottleneck_stride``, the convolution that has the stride of a stage: "1x1", as
-            in the paper and in keras.applications, or "3x3", also known as ResNet v1.5; and
-            ``norm_epsilon``, which replaces the epsilon of batch normalisation.
+            in the paper and in keras.applications, or "3x3", also known as ResNet v1.5;
+            ``norm_epsilon``, which replaces the epsilon of batch normalisation; and
+            ``head_stride``, the stride of the fifth stage, 1 or 2.
 
     Returns:
         A ``Backbone`` with one level of 1024 channels; ``make_head`` gives the fifth stage.
@@ -46,8 +47,8 @@ def ResNet50FPN(weights=None, frozen_blocks=0, dtype=None, name="backbone", **op
 
     Args:
         weights, frozen_blocks, dtype, name: as for ``ResNet50``, with five stages.
-        **options: those of ``ResNet50``, and ``pyramid_norm``, whether each convolution of the
-            pyramid is followed by batch normalisation, which is frozen.
+        **options: those of ``ResNet50`` but ``head_stride``, and ``pyramid_norm``, whether each
+            convolution of the pyramid is followed by batch normalisation, which is frozen.
 
     Returns:
         A ``Backbone`` with the levels P2 to P6, of strides 4 to 64 and 256 channels.
@@ -70,6 +71,7 @@ def _resnet(
     bottleneck_stride="1x1",
     norm_epsilon=None,
     pyramid_norm=False,
+    head_stride=1,
 ):
     original = getattr(keras.applications, application)(include_top=False, weights=None)
     label = application.lower()
@@ -77,18 +79,20 @@ def _resnet(
     change = functools.partial(_changed, norm_epsilon=norm_epsilon)
     in_3x3 = bottleneck_stride == "3x3"
     outputs = [ends[f"conv{n}"] for n in (2, 3, 4, 5)] if has_pyramid else ends["conv4"]
+    strided = (lambda settings: _with_stride_in_3x3(change(settings))) if in_3x3 else change
+    call = _padded_call if in_3x3 else None
     network = applications.rebuild(
-        keras.Model(original.input, outputs, name=label),
-        dtype,
-        (lambda settings: _with_stride_in_3x3(change(settings))) if in_3x3 else change,
-        _padded_call if in_3x3 else None,
+        keras.Model(original.input, outputs, name=label), dtype, strided, call
     )
     if has_pyramid:
         network = feature_pyramid.with_pyramid(network, norm=pyramid_norm, dtype=dtype)
         arguments = feature_pyramid.BACKBONE_ARGUMENTS
     else:
         stage5 = keras.Model(outputs, original.output, name=f"{label}_stage5")
-        head = applications.rebuild(stage5, dtype, lambda s: _without_stride(change(s)))
+        if head_stride == 1:
+            head = applications.rebuild(stage5, dtype, lambda s: _without_stride(change(s)))
+        else:
+            head = applications.rebuild(stage5, dtype, strided, call)
         arguments = {"strides": STRIDES, "rpn_channels": 512, "head_network": head}
     backbone = Backbone(
         network,

@@ -1,8 +1,9 @@
-"""Imports a Faster R-CNN detector of torchvision from its weights file.
+"""Imports a Faster R-CNN detector of torchvision or detectron2 from its weights file.
 
 Examples:
   keras-frcnn import-detector --source=torchvision --output=coco.keras \\
     --weights=fasterrcnn_resnet50_fpn_coco-258fb6c6.pth
+  keras-frcnn import-detector --source=detectron2 --output=c4.keras --weights=model_final_f97cb7.pkl
   keras-frcnn detect --checkpoint=coco.keras --images=photos --output_dir=found
 
 The imported detector gives the detections of the original. It can be evaluated, exported and
@@ -24,7 +25,7 @@ COMMAND = Command(
             str,
             "torchvision",
             "The project that the file comes from.",
-            choices=("torchvision",),
+            choices=("torchvision", "detectron2"),
         ),
         Option(
             "weights",
@@ -46,7 +47,7 @@ COMMAND = Command(
             tuple[str, ...],
             (),
             "Names of the classes in the order of the outputs, without background. If empty, "
-            "those of COCO.",
+            "those of COCO, or of VOC for the 20 classes of a detector of detectron2.",
         ),
     ),
     settings=(),

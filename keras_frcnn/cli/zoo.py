@@ -29,9 +29,10 @@ def main(argv: list[str] | None = None) -> int:
 
         for name, entry in zoo.entries().items():
             state = "fetched" if entry.file.is_file() else "not fetched"
+            size = f"{entry.mebibytes:.0f} MiB, " if entry.mebibytes else ""
             say(
-                f"{zoo.PREFIX}{name}: {entry.classes} classes, published AP {entry.ap:.1f}, "
-                f"{entry.mebibytes:.0f} MiB, {entry.licence}, {state}"
+                f"{zoo.PREFIX}{name}: {entry.classes} classes, published {entry.published}, "
+                f"{size}{entry.licence}, {state}"
             )
         say(f"Cache: {zoo.cache_folder()} (set {zoo.CACHE_VARIABLE} to use another folder)")
     return 0

@@ -61,6 +61,13 @@ class ModelConfig(NetworkConfig):
         group="data",
         choices=("nearest", "down"),
     )
+    resize_filter: str = setting(
+        "bilinear",
+        "How pixels are resized: 'bilinear' is fast; 'pillow' is the bilinear filter of Pillow, "
+        "which reads all pixels of images that become smaller, as in detectron2.",
+        group="data",
+        choices=("bilinear", "pillow"),
+    )
     pixel_std: float = setting(
         1.0,
         "Number by which pixels are divided after the mean is subtracted. Use 1 with pretrained "

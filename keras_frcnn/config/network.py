@@ -5,7 +5,15 @@ import functools
 from typing import Self
 
 from keras_frcnn.config.concern import Concern, Problem
-from keras_frcnn.config.setting import CODE, FRACTION, PAPER, POSITIVE, Limits, setting
+from keras_frcnn.config.setting import (
+    CODE,
+    FRACTION,
+    NOT_NEGATIVE,
+    PAPER,
+    POSITIVE,
+    Limits,
+    setting,
+)
 
 # The function of every backbone. Adding a backbone takes one function, and one line here.
 BACKBONES = {
@@ -135,12 +143,22 @@ class NetworkConfig(Concern):
         7, "Number of cells along each side of a pooled region.", limits=POSITIVE
     )
     sampling_ratio: int = _model(
-        2, "Number of samples that RoIAlign takes per cell, along each axis.", limits=POSITIVE
+        2,
+        "Number of samples that RoIAlign takes per cell, along each axis. 0 means as many as the "
+        "cell covers cells of the feature map, rounded up, as in detectron2; with a feature "
+        "pyramid, training is then slow.",
+        limits=NOT_NEGATIVE,
     )
     roi_half_pixel: bool = _model(
         True,
         "Whether RoIAlign takes the centres of cells to lie half a cell from the map's corner. "
         "torchvision's detectors do not, and enlarge regions to at least one cell.",
+    )
+    rpn_channels: int = _model(
+        0,
+        "Width of the RPN's 3x3 convolutions. 0 means 512 for VGG16 and for ResNets without a "
+        "feature pyramid, and 256 for the others. detectron2 uses as many as the feature map has.",
+        limits=NOT_NEGATIVE,
     )
     rpn_convolutions: int = _model(
         1,
@@ -153,6 +171,12 @@ class NetworkConfig(Concern):
         "Widths of 3x3 convolutions before the box head's dense layers. Each is followed by batch "
         "normalisation, which is frozen.",
         limits=Limits(above=0),
+    )
+    head_stride: int = _model(
+        1,
+        "Stride of a ResNet's last stage where it is the box head: 1 suits a pool_size of 7; 2, "
+        "as in the paper of ResNet and in detectron2, one of 14.",
+        limits=Limits(at_least=1, at_most=2),
     )
     head_units: tuple[int, ...] = _model(
         (4096, 4096),
@@ -216,6 +240,11 @@ class NetworkConfig(Concern):
                 bool(self.head_convolutions) and is_resnet and levels == 1,
                 "{head_convolutions} needs a box head of its own, but that of "
                 "{backbone}={backbone.value} is the last stage of the ResNet",
+            ),
+            (
+                self.head_stride != 1 and not (is_resnet and levels == 1),
+                "{head_stride} needs a ResNet without a feature pyramid. Received: "
+                "{backbone}={backbone.value}",
             ),
         ]
         wrong = [self._problem(text, levels=levels) for is_wrong, text in rules if is_wrong]

@@ -1,4 +1,4 @@
-"""Class numbers: COCO's categories, and the label maps of TensorFlow's tools."""
+"""Class numbers: COCO's categories, VOC's classes, and the label maps of TensorFlow's tools."""
 
 import pathlib
 import reprlib
@@ -23,6 +23,13 @@ COCO_CATEGORIES = dict(
     zip((n for n in range(1, 91) if n not in _COCO_MISSING), _COCO_NAMES, strict=True)
 )
 """Names of COCO 2014's and 2017's classes by category id."""
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+"""VOC's classes, in the order of their labels."""
 
 _MAX_BYTES = 2**24
 _BACKGROUND = ("background", "none_of_the_above")  # the allowed names of number 0

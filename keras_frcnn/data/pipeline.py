@@ -183,7 +183,7 @@ def eval_dataset(
     def load(row: tf.Tensor) -> dict[str, tf.Tensor]:
         image = read_image(row)
         resized, shape = (
-            transforms.resize(image, *sides, config.resize_rounding),
+            transforms.resize(image, *sides, config.resize_rounding, config.resize_filter),
             tf.shape(image)[:2],
         )
         key = augment.image_key(config.seed, EVAL_EPOCH, row)
@@ -249,7 +249,8 @@ def _training_loader(
         image, targets = augment.flip_and_crop(original, targets, key, config)
         original_shape = tf.shape(image)[:2]
         sides = augment.draw_sides(key, config)
-        resized = transforms.resize(image, *sides, config.resize_rounding)
+        rules = config.resize_rounding, config.resize_filter
+        resized = transforms.resize(image, *sides, *rules)
         resized = augment.change_colors(resized, key, config)
         inputs = _inputs(resized, original_shape, row, key, proposals, preprocessing)
         if config.jit_compile:

@@ -78,13 +78,14 @@ def _missing_anchors(records: Sequence[Record], config: Config) -> str:
         return [-(-shapes // stride) for stride in strides]
 
     kind = "all" if config.rpn_border_anchors else "inside"
-    grids = fit.anchor_grids(config.level_scales, config.ratios, strides)
+    layout = fit.layout_of(config)
+    grids = fit.anchor_grids(config.level_scales, config.ratios, strides, **layout)
     largest = [0, 0]
     learned = _only_learned(records, config)
     for start in range(0, len(learned), _CHUNK):
         some = learned[start : start + _CHUNK]
         for sides in config.sizes(config.train_shorter_sides):
-            objects = fit.objects_of(some, *sides, level_shapes)
+            objects = fit.objects_of(some, *sides, level_shapes, rounding=config.resize_rounding)
             if np.any(fit.best_iou(objects, grids, kind) > 0):
                 return ""
             largest = np.max([largest, *objects.image_shape], axis=0)

@@ -37,6 +37,7 @@ def build_detector(config: Config, class_names) -> FasterRCNN:
         shorter_side=config.shorter_side,
         longer_side=config.longer_side,
         resize_rounding=config.resize_rounding,
+        resize_filter=config.resize_filter,
         # AdamW's weight decay is none of the loss: the optimizer shrinks the weights itself.
         weight_decay=0.0 if config.optimizer == "adamw" else config.weight_decay,
         decay_biases=config.decay_biases,
@@ -55,6 +56,8 @@ def build_backbone(config: Config) -> backbones.Backbone:
     options = {}  # that only some backbones have; the settings have been checked
     if config.bottleneck_stride != "1x1":
         options["bottleneck_stride"] = config.bottleneck_stride
+    if config.head_stride != 1:
+        options["head_stride"] = config.head_stride
     if config.norm_epsilon >= 0:
         options["norm_epsilon"] = config.norm_epsilon
     if config.pyramid_norm:
@@ -79,6 +82,7 @@ def build_rpn(config: Config) -> RegionProposalNetwork:
     return RegionProposalNetwork(
         config.level_scales,
         config.ratios,
+        config.rpn_channels or None,
         anchor_offset=config.anchor_offset,
         anchor_rounding=config.anchor_rounding,
         anchor_stride=config.anchor_stride,

@@ -29,8 +29,7 @@ class FasterRCNN(replicas.BuiltModel):
     the coordinates of the proposals: this is what "approximate" joint training means. With
     ``proposal_gradient``, the gradient flows.
 
-    A stage that is not ``trainable`` has no losses, and nothing is computed for them: this is how
-    alternating training trains one stage at a time.
+    A stage that is not ``trainable`` has no losses and costs nothing: so training can alternate.
 
     Args:
         backbone: a ``Backbone``.
@@ -39,9 +38,8 @@ class FasterRCNN(replicas.BuiltModel):
         class_names: names of the C classes, without background, in the order of the labels.
         rpn_backbone: a second ``Backbone`` for the RPN alone, for unshared training. Default None:
             both stages share one.
-        shorter_side, longer_side: ``detect`` scales images so that the shorter side has this many
-            pixels, but the longer side no more than that. Defaults 600 and 1000.
-        resize_rounding: how sides are rounded; see ``transforms.target_shape``. Default "nearest".
+        shorter_side, longer_side, resize_rounding, resize_filter: how ``detect`` scales images; see
+            ``transforms.resize``. Defaults 600, 1000, "nearest" and "bilinear".
         weight_decay: L2 as Caffe means it, ``weight_decay * w`` in the gradient. Default 5e-4.
         decay_biases: whether biases decay too. Default False.
         bias_lr_factor: how much faster biases learn than other weights. Default 2.
@@ -75,6 +73,7 @@ class FasterRCNN(replicas.BuiltModel):
         shorter_side=600,
         longer_side=1000,
         resize_rounding="nearest",
+        resize_filter="bilinear",
         weight_decay=5e-4,
         decay_biases=False,
         bias_lr_factor=2.0,
@@ -93,11 +92,12 @@ class FasterRCNN(replicas.BuiltModel):
                 f"roi_head must have {len(self.class_names)} classes, as many as class_names. "
                 f"Received: {roi_head.num_classes}"
             )
-        self.resizing = shorter_side, longer_side, resize_rounding
+        self.resizing = shorter_side, longer_side, resize_rounding, resize_filter
         self._arguments = {
             "shorter_side": shorter_side,
             "longer_side": longer_side,
             "resize_rounding": resize_rounding,
+            "resize_filter": resize_filter,
             "weight_decay": weight_decay,
             "decay_biases": decay_biases,
             "bias_lr_factor": bias_lr_factor,

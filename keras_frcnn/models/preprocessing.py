@@ -14,18 +14,19 @@ def make_inputs(
     shorter_side: int,
     longer_side: int,
     rounding: str = "nearest",
+    method: str = "bilinear",
 ) -> dict[str, tf.Tensor]:
     """Resizes and normalises images of one size.
 
     Args:
         images: [B, H, W, 3] uint8, RGB.
         preprocessing: how the backbone's pixels are normalised.
-        shorter_side, longer_side, rounding: see ``transforms.target_shape``.
+        shorter_side, longer_side, rounding, method: see ``transforms.resize``.
 
     Returns:
         Inputs for a call of the model, with ``original_shape``.
     """
-    resized = transforms.resize(images, shorter_side, longer_side, rounding)
+    resized = transforms.resize(images, shorter_side, longer_side, rounding, method)
     batch_size = tf.shape(images)[0]
     return {
         "images": transforms.normalize(resized, preprocessing),

@@ -33,7 +33,9 @@ def detect(model, contents: tf.Tensor, max_pixels: int) -> tuple[dict, tf.Tensor
         fn_output_signature=(tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.string)),
     )
     sides = tf.maximum(tf.cast(sizes, tf.int64), 1)
-    shapes = tf.stack(transforms.target_shape(sides[:, 0], sides[:, 1], *model.resizing), axis=1)
+    shapes = tf.stack(
+        transforms.target_shape(sides[:, 0], sides[:, 1], *model.resizing[:3]), axis=1
+    )
     readable = tf.where(problems == "")[:, 0]
     place = tf.gather(tf.cast(shapes, tf.int64), readable)
     order = tf.gather(readable, tf.argsort(place[:, 0] * 2**31 + place[:, 1], stable=True))

@@ -1,8 +1,8 @@
 """Detectors of other projects by name: ``zoo:torchvision/fasterrcnn_resnet50_fpn_coco``.
 
-``zoo.json`` lists them, with the figures of torchvision/models/detection/faster_rcnn.py (size, AP
-on COCO's val2017; the beginning of the SHA-256 is a part of the file's name). On first use a file
-is fetched into the cache, checked and imported; the checkpoint is kept beside it.
+``zoo.json`` lists them, with the figures of torchvision/models/detection/faster_rcnn.py and of
+detectron2's MODEL_ZOO.md. The beginning of a digest is a part of the file's name. On first use a
+file is fetched into the cache, checked and imported; the checkpoint is kept beside it.
 """
 
 import hashlib
@@ -21,6 +21,8 @@ PREFIX = "zoo:"
 CACHE_VARIABLE = "KERAS_FRCNN_CACHE"
 _INDEX = Path(__file__).with_name("zoo.json")
 _BLOCK = 2**20
+_MOST_BLOCKS = 1024  # of a file of unknown size: a gibibyte
+_DIGESTS = {"sha256": "SHA-256", "md5": "MD5"}
 _TIMEOUT = 30  # seconds without an answer
 
 
@@ -31,21 +33,22 @@ class Entry(NamedTuple):
         source: the project.
         model: the name of the model in the project.
         url: the address of the weights.
-        mebibytes: the size of the file, as the project states it.
-        sha256: the first digits of the file's SHA-256.
+        mebibytes: the size of the file, as the project states it; None if it does not.
+        digest: the kind of the file's digest and its first digits, such as "sha256:258fb6c6". An
+            "md5" shows damage, but is no protection against a forger.
         licence: the licence of the weights.
         classes: the data set whose classes it finds, and their number.
-        ap: the published AP on COCO's val2017.
+        published: the published result, and the images that it was measured on.
     """
 
     source: str
     model: str
     url: str
-    mebibytes: float
-    sha256: str
+    mebibytes: float | None
+    digest: str
     licence: str
     classes: str
-    ap: float
+    published: str
 
     @property
     def file(self) -> Path:
@@ -94,16 +97,21 @@ def find(name: str) -> Path:
 def _fetch(entry):
     """Fetches the weights into the cache."""
     entry.file.parent.mkdir(parents=True, exist_ok=True)
-    size = round(entry.mebibytes * _BLOCK)
+    size = round(entry.mebibytes * _BLOCK) if entry.mebibytes else None
     try:
         with (
             files.replacing(entry.file) as part,
             urllib.request.urlopen(entry.url, timeout=_TIMEOUT) as answer,
             open(part, "wb") as file,
         ):
-            blocks = range(size // _BLOCK + 2)  # and not more, whatever the server sends
-            for _ in with_progress(blocks, f"Fetching {entry.file.name}", len(blocks)):
-                file.write(answer.read(_BLOCK))
+            # No more than these, whatever the server sends.
+            blocks = range(size // _BLOCK + 2 if size else _MOST_BLOCKS)
+            read = (answer.read(_BLOCK) for _ in blocks)
+            text = f"Fetching {entry.file.name}"
+            for block in with_progress(read, text, len(blocks) if size else None):
+                if not block:
+                    break
+                file.write(block)
     except OSError as error:
         raise ValueError(
             f"{entry.url} cannot be fetched ({error}): fetch it on another machine and put it into "
@@ -113,11 +121,11 @@ def _fetch(entry):
 
 def _check(entry):
     """Checks that the file in the cache is the published one."""
+    kind, _, wanted = entry.digest.partition(":")
     with open(entry.file, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(entry.sha256):
+        digest = hashlib.file_digest(file, _DIGESTS[kind].lower().replace("-", "")).hexdigest()
+    if not digest.startswith(wanted):
         raise ValueError(
-            f"{entry.file} must be the file of {entry.url}, whose SHA-256 starts with "
-            f"{entry.sha256}. Received: {digest[: len(entry.sha256)]}. Delete it, and it is "
-            "fetched again"
+            f"{entry.file} must be the file of {entry.url}, whose {_DIGESTS[kind]} starts with "
+            f"{wanted}. Received: {digest[: len(wanted)]}. Delete it, and it is fetched again"
         )

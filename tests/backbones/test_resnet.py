@@ -78,6 +78,22 @@ def test_the_head_is_the_fifth_stage_without_its_stride(original, loaded):
 
 
 @pytest.mark.slow
+def test_the_head_can_keep_its_stride(original, loaded):
+    _, head = loaded
+    with_stride = backbones.ResNet50(dtype="float32", head_stride=2).make_head()
+    with_stride.set_weights(head.get_weights())
+    pooled = np.random.default_rng(0).normal(size=(2, 6, 6, 1024)).astype("float32")
+    stage5 = keras.Model(original.get_layer("conv4_block6_out").output, original.output)
+    expected = stage5(pooled).numpy()
+    assert expected.shape == (2, 3, 3, 2048)
+    np.testing.assert_allclose(with_stride(pooled), expected, atol=1e-4 * np.abs(expected).max())
+    in_3x3 = backbones.ResNet50(head_stride=2, bottleneck_stride="3x3").make_head()
+    assert in_3x3.get_layer("conv5_block1_2_conv").strides == (2, 2)
+    assert in_3x3.get_layer("conv5_block1_2_conv_pad").padding == ((1, 1), (1, 1))
+    assert in_3x3(pooled).shape == (2, 3, 3, 2048)
+
+
+@pytest.mark.slow
 def test_padding_changes_nothing(loaded):
     images = [50 * one for one in padding.images_of([(47, 70), (64, 33)])]
     padding.assert_padding_changes_nothing(loaded[0], images, padding.round_up, tolerance=1e-4)

@@ -66,9 +66,13 @@ def test_flags_that_do_not_fit_are_refused(flags, message, calls, capsys, tmp_pa
 def test_the_zoo_lists_names_figures_and_the_cache(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_FRCNN_CACHE", str(tmp_path))
     assert zoo.main([]) == 0
-    first, *_, last = capsys.readouterr().out.splitlines()
+    first, *_, voc, last = capsys.readouterr().out.splitlines()
     assert first == (
-        "zoo:torchvision/fasterrcnn_resnet50_fpn_coco: COCO, 80 classes, published AP 37.0, "
-        "160 MiB, BSD-3-Clause, not fetched"
+        "zoo:torchvision/fasterrcnn_resnet50_fpn_coco: COCO, 80 classes, published AP 37.0 on COCO "
+        "val2017, 160 MiB, BSD-3-Clause, not fetched"
+    )
+    assert voc == (
+        "zoo:detectron2/faster_rcnn_R_50_C4_voc: VOC, 20 classes, published AP50 80.3 on VOC 2007 "
+        "test, CC-BY-SA-3.0, not fetched"
     )
     assert last == f"Cache: {tmp_path} (set KERAS_FRCNN_CACHE to use another folder)"

@@ -39,6 +39,14 @@ PYRAMID = ModelConfig().with_backbone("resnet50_fpn")
             "roi_half_pixel=false needs roi_pooling=align. Received: roi_pooling=max",
         ),
         (
+            {"head_stride": 2},
+            "head_stride needs a ResNet without a feature pyramid. Received: backbone=vgg16",
+        ),
+        (
+            {"head_stride": 3, "backbone": "resnet50"},
+            "head_stride must be an integer between 1 and 2. Received: 3",
+        ),
+        (
             {"rpn_convolutions": 0},
             "rpn_convolutions must be an integer between 1 and 8. Received: 0",
         ),

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_frcnn.data import class_names
-from keras_frcnn.data.readers.voc import VOC_CLASSES
+from keras_frcnn.data.categories import VOC_CLASSES
 
 # COCO's eighty, as its annotations have them, in the order of their ids.
 COCO_CLASSES = """

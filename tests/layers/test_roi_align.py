@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_frcnn.layers import RoIAlign
+from keras_frcnn.layers import RoIAlign, roi_align
 from tests import reference
 from tests.base import run_layer_test
 
@@ -94,29 +94,38 @@ def test_far_regions_are_zero(align):
     assert (align(np.ones((4, 5)), [[500, 500, 900, 900], [-900, -900, -300, -300]]) == 0).all()
 
 
-@pytest.mark.parametrize(("pool_size", "sampling_ratio"), [(1, 1), (2, 2), (3, 1), (7, 2), (2, 3)])
+@pytest.mark.parametrize(
+    ("pool_size", "sampling_ratio"), [(1, 1), (2, 2), (3, 1), (7, 2), (2, 3), (2, 0), (7, 0)]
+)
 def test_values_equal_the_reference(rng, make, pool_size, sampling_ratio):
     features = rng.normal(0, 1, (2, 6, 8, 3)).astype("float32")
     rois = reference.random_boxes(rng, (2, 12), (96, 128), 4, 100)
-    rois = np.concatenate([rois, np.stack([HOSTILE, HOSTILE])], axis=1)
     layer = make(pool_size, 16, sampling_ratio)
+    if sampling_ratio or not layer.supports_jit:  # which takes no RoIs that exceed the map
+        rois = np.concatenate([rois, np.stack([HOSTILE, HOSTILE])], axis=1)
     pooled = run_layer_test(layer, features, rois, tolerance=1e-5, policy_tolerance=1e-5)
     for b in range(2):
         expected = reference.roi_align(features[b], rois[b], pool_size, 16, sampling_ratio)
         np.testing.assert_allclose(pooled[b], expected, atol=2e-4)
 
 
-def test_gradients_equal_central_differences(rng, make):
+@pytest.mark.parametrize("sampling_ratio", [2, 0])
+def test_gradients_equal_central_differences(rng, make, sampling_ratio):
     features = rng.normal(0, 1, (1, 5, 6, 2)).astype("float32")
     rois = np.array(
         [[[10.3, 12.1, 61.7, 77.9], [-20.2, 3.3, 41.1, 55.5], [60, 50, 20, 10.7]]], "float32"
     )
-    layer = make(2, 16, 2)
+    if sampling_ratio == 0:
+        rois = np.stack([rois[0, 0], [3.3, 5.2, 75.4, 90.1], [2, 60.6, 20, 91.3]])[np.newaxis]
+        rois = rois.astype("float32")
+    layer = make(2, 16, sampling_ratio)
     upstream = rng.normal(0, 1, (1, 3, 2, 2, 2)).astype("float32")
     to_features, to_rois = gradients_of(layer, features, rois, upstream)
 
     def total(features, rois):
-        return np.sum(reference.roi_align(features[0], rois[0], 2, 16, 2) * upstream[0])
+        return np.sum(
+            reference.roi_align(features[0], rois[0], 2, 16, sampling_ratio) * upstream[0]
+        )
 
     expected = reference.central_differences(lambda x: total(x, rois), features)
     np.testing.assert_allclose(to_features, expected, atol=1e-4)
@@ -163,11 +172,14 @@ def test_gradients_of_hostile_regions_are_finite(rng, make):
         assert np.isfinite(gradient).all()
 
 
-def test_a_batch_of_two_sizes_equals_its_images(rng, make):
+@pytest.mark.parametrize("sampling_ratio", [2, 0])
+def test_a_batch_of_two_sizes_equals_its_images(rng, make, sampling_ratio):
     sizes, rois = [(6, 8), (4, 5)], np.stack([HOSTILE, HOSTILE])
+    if sampling_ratio == 0:
+        rois = np.clip(rois, 0, [64, 80] * 2).astype("float32")
     features = rng.normal(0, 1, (2, 6, 8, 3)).astype("float32")  # padding holds numbers, not zeros
     feature_shape = np.array(sizes, "int32")
-    layer = make(3, 16, 2)
+    layer = make(3, 16, sampling_ratio)
     together = run_layer_test(
         layer, features, rois, feature_shape=feature_shape, tolerance=1e-5, policy_tolerance=1e-5
     )
@@ -199,12 +211,29 @@ def test_half_precision_leaves_coordinates_alone(rng, make, dtype):
         assert np.abs(tf.cast(gradient, tf.float32)).max() > 0
 
 
-def test_no_regions_and_single_cells(make):
-    layer = make(7, 16)
+@pytest.mark.parametrize("sampling_ratio", [2, 0])
+def test_no_regions_and_single_cells(make, sampling_ratio):
+    layer = make(7, 16, sampling_ratio)
     assert layer(tf.zeros([2, 3, 4, 5]), tf.zeros([2, 0, 4])).shape == (2, 0, 7, 7, 5)
     assert (
         layer(tf.ones([1, 1, 1, 1]), tf.constant([[[0.0, 0.0, 16.0, 16.0]]])).numpy() == 1
     ).all()
+
+
+def test_each_region_has_its_own_number_of_samples_however_many_are_taken_at_once(
+    rng, make, monkeypatch
+):
+    # A column of squares: the mean of the samples tells where they are.
+    column = (np.arange(9.0, dtype="float32") ** 2).reshape(1, 9, 1, 1)
+    rois = np.array([[[8, 8, 24, 8.1], [8, 8, 56, 8.1], [8, 8, 24, 8.1], [8, 8, 8, 9]]], "float32")
+    found = make(1, 16, 0)(column, rois).numpy().ravel()
+    middle = 0.25  # of cells 0 and 1, at 0.5: (0 + 1) / 2
+    np.testing.assert_allclose(found, [2 * middle, (0.5 + 2.5 + 6.5) / 3, 2 * middle, 0], rtol=1e-5)
+    features = rng.normal(0, 1, (2, 9, 9, 3)).astype("float32")
+    rois = reference.random_boxes(rng, (2, 12), (144, 144), 4, 140)
+    together = make(3, 16, 0)(features, rois)
+    monkeypatch.setattr(roi_align, "_MOST_SAMPLES", 200)
+    np.testing.assert_allclose(make(3, 16, 0)(features, rois), together, atol=1e-6)
 
 
 def test_without_half_pixels_cells_lie_at_whole_numbers_and_regions_have_at_least_one(make):

@@ -71,6 +71,7 @@ def test_every_setting_of_the_rpn_reaches_its_argument():
         rpn_box_loss_weight=7.0,
         rpn_box_normalizer="positions",
         rpn_convolutions=3,
+        rpn_channels=9,
         anchor_offset=0.2,
         anchor_rounding=True,
         rpn_score_threshold=0.04,
@@ -79,7 +80,9 @@ def test_every_setting_of_the_rpn_reaches_its_argument():
     (anchors,) = rpn.anchor_generators
     expected = {"scales": (11.0, 12.0), "ratios": (0.25, 4.0), "stride": 8}
     assert_settings(anchors, {**expected, "offset": 0.2, "rounding": True})
-    assert (rpn.head.channels, rpn.head.num_anchors, rpn.head.num_convolutions) == (6, 4, 3)
+    assert (rpn.head.channels, rpn.head.num_anchors, rpn.head.num_convolutions) == (9, 4, 3)
+    without, _ = stages(CONFIG)
+    assert without.head.channels == 6  # what the backbone asks for
     assert_settings(
         rpn.target_assigner,
         {
@@ -178,7 +181,8 @@ def test_every_setting_of_the_roi_head_reaches_its_argument():
 def test_settings_of_the_whole_model_reach_it():
     config = fakes.SMALL.replace(
         weight_decay=0.02, decay_biases=True, bias_lr_factor=3.0, seed=5, scheme="non_approximate",
-        roi_pooling="align", resize_rounding="down", preprocessing="torch", size_divisor=16,
+        roi_pooling="align", resize_rounding="down", resize_filter="pillow",
+        preprocessing="torch", size_divisor=16,
     )  # fmt: skip
     with fakes.small_backbone():
         model = build.build_detector(config, ("cat", "dog"))
@@ -187,6 +191,7 @@ def test_settings_of_the_whole_model_reach_it():
         "shorter_side": 64,
         "longer_side": 96,
         "resize_rounding": "down",
+        "resize_filter": "pillow",
         "weight_decay": 0.02,
         "decay_biases": True,
         "bias_lr_factor": 3.0,

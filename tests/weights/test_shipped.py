@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import keras_frcnn
-from keras_frcnn.data.readers.voc import VOC_CLASSES
+from keras_frcnn.data.categories import VOC_CLASSES
 from keras_frcnn.weights import checkpoint, shipped
 
 

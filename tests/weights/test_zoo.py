@@ -32,7 +32,7 @@ def published(monkeypatch):
     """The index names a small file; the import makes a small detector of it."""
     entry = zoo.entries()[NAME.removeprefix(zoo.PREFIX)]
     digest = hashlib.sha256(CONTENT).hexdigest()[:8]
-    entry = entry._replace(sha256=digest, mebibytes=len(CONTENT) / 2**20)
+    entry = entry._replace(digest=f"sha256:{digest}", mebibytes=len(CONTENT) / 2**20)
     monkeypatch.setattr(zoo, "entries", lambda: {NAME.removeprefix(zoo.PREFIX): entry})
     imports = []
 
@@ -56,8 +56,10 @@ def test_every_entry_can_be_imported_and_carries_its_digest():
         assert entry.model in importer.MODELS[entry.source]
         assert name.partition("/")[0] == entry.source
         assert entry.url.startswith("https://")
-        assert entry.url.endswith(f"-{entry.sha256}.pth")
-        assert len(entry.sha256) == 8
+        kind, _, digits = entry.digest.partition(":")
+        end, count = {"sha256": (f"-{digits}.pth", 8), "md5": (f"_{digits}.pkl", 6)}[kind]
+        assert entry.url.endswith(end)
+        assert len(digits) == count
 
 
 def test_a_file_is_fetched_checked_and_imported_once(cache, published, monkeypatch):
@@ -96,7 +98,8 @@ def test_without_a_network_the_message_says_what_to_do(cache, published):
 @pytest.mark.parametrize("content", [b"another file", CONTENT[:-1]])
 def test_another_file_is_refused_before_it_is_read(cache, published, monkeypatch, content):
     serve(monkeypatch, content)
-    with pytest.raises(ValueError, match=f"whose SHA-256 starts with {published[0].sha256}"):
+    digits = published[0].digest.removeprefix("sha256:")
+    with pytest.raises(ValueError, match=f"whose SHA-256 starts with {digits}"):
         shipped.find(NAME)
     assert published[1] == []
 
@@ -107,6 +110,24 @@ def test_no_more_is_fetched_than_the_file_has(published, monkeypatch):
     with pytest.raises(ValueError, match="must be the file of"):
         shipped.find(NAME)
     assert entry.file.stat().st_size <= 2 * 2**20
+
+
+def test_a_file_of_unknown_size_is_fetched_to_its_end_and_checked_by_its_md5(
+    cache, published, monkeypatch
+):
+    digest = hashlib.md5(CONTENT).hexdigest()[:6]
+    entry = published[0]._replace(digest=f"md5:{digest}", mebibytes=None)
+    monkeypatch.setattr(zoo, "entries", lambda: {NAME.removeprefix(zoo.PREFIX): entry})
+    serve(monkeypatch, CONTENT)
+    shipped.find(NAME)
+    assert entry.file.read_bytes() == CONTENT
+    other = entry._replace(url=f"{entry.url}b")
+    monkeypatch.setattr(zoo, "entries", lambda: {"torchvision/b": other})
+    monkeypatch.setattr(zoo, "_MOST_BLOCKS", 2)
+    serve(monkeypatch, bytes(10 * 2**20))
+    with pytest.raises(ValueError, match=f"whose MD5 starts with {digest}"):
+        shipped.find("zoo:torchvision/b")
+    assert other.file.stat().st_size == 2 * 2**20
 
 
 def test_an_unknown_name_is_told_the_nearest():

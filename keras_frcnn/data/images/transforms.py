@@ -10,6 +10,7 @@ from keras_frcnn.data.images import exif
 from keras_frcnn.data.images.preprocessing import Preprocessing
 
 _LARGE_VALUES = 3 * 2**23  # number of values in a large image, twice that of most cameras
+_PILLOW_BITS = 22
 
 
 def decode(image_bytes: tf.Tensor, orientation: int | tf.Tensor = 1) -> tf.Tensor:
@@ -80,20 +81,28 @@ def resize(
     shorter_side: int | tf.Tensor,
     longer_side: int | tf.Tensor,
     rounding: str = "nearest",
+    method: str = "bilinear",
 ) -> tf.Tensor:
     """Resizes an image to ``target_shape``, bilinearly with half-pixel centres.
 
+    With ``method="pillow"``, every pixel of the result is that of Pillow's ``Image.resize`` with
+    its bilinear filter: where an image becomes smaller, the filter covers all of its pixels; and
+    the result has whole numbers.
+
     Args:
-        image: [H, W, 3] or [B, H, W, 3], any number type.
+        image: [H, W, 3] or [B, H, W, 3], any number type; whole numbers from 0 to 255 for "pillow".
         shorter_side: see ``target_shape``.
         longer_side: see ``target_shape``.
         rounding: see ``target_shape``.
+        method: "bilinear" or "pillow".
 
     Returns:
         float32 with the same rank and range of values.
     """
     shape = tf.shape(image)[-3:]
     size = target_shape(shape[0], shape[1], shorter_side, longer_side, rounding)
+    if method == "pillow":
+        return _resize_as_pillow(image, *size)
     size = tf.stack(size)
 
     def with_copy():  # takes half the time, with the same result
@@ -104,6 +113,42 @@ def resize(
             return tf.image.resize(image, size, "bilinear", antialias=False)
 
     return tf.cond(tf.size(image) <= _LARGE_VALUES, with_copy, without_copy)
+
+
+def _resize_as_pillow(image, height, width):
+    with tf.device("CPU:0"):  # GPUs lack kernels for integers
+        for axis, length in ((-2, width), (-3, height)):
+            image = _resample(image, axis, length)
+        return tf.cast(image, tf.float32)
+
+
+def _resample(image, axis, length):
+    """Resizes along one axis with Pillow's bilinear filter, in its arithmetic: weights of 22 bits.
+
+    Source: Pillow's src/libImaging/Resample.c.
+    """
+    old = tf.shape(image)[axis]
+    ratio = tf.cast(old, tf.float64) / tf.cast(length, tf.float64)
+    support = tf.maximum(ratio, 1.0)
+    centres = (tf.range(tf.cast(length, tf.float64), dtype=tf.float64) + 0.5) * ratio
+    first = tf.maximum(tf.cast(centres - support + 0.5, tf.int32), 0)
+    after = tf.minimum(tf.cast(centres + support + 0.5, tf.int32), old)
+    count = 2 * tf.cast(tf.math.ceil(support), tf.int32) + 1
+    places = first + tf.range(count)[:, tf.newaxis]  # [count, length]
+    distances = tf.abs(tf.cast(places, tf.float64) - centres + 0.5) / support
+    weights = tf.where(places < after, tf.maximum(1.0 - distances, 0.0), 0.0)
+    weights /= tf.reduce_sum(weights, axis=0)
+    weights = tf.cast(weights * 2.0**_PILLOW_BITS + 0.5, tf.int32)
+    places = tf.minimum(places, old - 1)
+    along = [-1, 1, 1] if axis == -3 else [-1, 1]
+
+    def add(number, total):
+        pixels = tf.cast(tf.gather(image, places[number], axis=axis), tf.int32)
+        return number + 1, total + pixels * tf.reshape(weights[number], along)
+
+    _, total = add(0, 2 ** (_PILLOW_BITS - 1))
+    _, total = tf.while_loop(lambda number, _: number < count, add, (1, total))
+    return tf.clip_by_value(total // 2**_PILLOW_BITS, 0, 255)
 
 
 def normalize(image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:

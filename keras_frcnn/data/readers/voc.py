@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from keras_frcnn.config import DataSource
+from keras_frcnn.data.categories import VOC_CLASSES
 from keras_frcnn.data.dataset import Reading, map_in_threads
 from keras_frcnn.data.paths import FileFinder, data_folder, leads_out, read_lines
 from keras_frcnn.data.problems import (
@@ -25,29 +26,6 @@ from keras_frcnn.data.readers.annotated import AnnotatedImage, Header, read_head
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Suffixes of images, in lower or upper case. If there are several images, the first one counts."""
-
-VOC_CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
 
 _VOC_FOLDER = re.compile(r"VOC20(0[7-9]|1[0-2])")
 _FLAGGED = re.compile(r"(\S+)\s+(-1|0|1)")  # a line of a list of one class

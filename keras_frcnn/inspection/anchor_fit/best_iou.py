@@ -10,10 +10,12 @@ columns must be tried.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_frcnn.config import ModelConfig
 from keras_frcnn.data.dataset import Record
 from keras_frcnn.data.images import transforms
 from keras_frcnn.layers.anchor_generator import AnchorGenerator
@@ -85,8 +87,17 @@ def are_by_level(scales: Scales) -> bool:
     return bool(scales) and isinstance(scales[0], Sequence)
 
 
+def layout_of(config: ModelConfig) -> dict[str, Any]:
+    """Returns the settings that say where anchors lie, as ``anchor_grids`` takes them."""
+    return {"offset": config.anchor_offset, "rounding": config.anchor_rounding}
+
+
 def anchor_grids(
-    scales: Scales, ratios: Sequence[float], strides: Sequence[int]
+    scales: Scales,
+    ratios: Sequence[float],
+    strides: Sequence[int],
+    offset: float = 0.5,
+    rounding: bool = False,
 ) -> list[AnchorGrid]:
     """Takes the anchors of each level from the layers of the model.
 
@@ -94,6 +105,7 @@ def anchor_grids(
         scales: square roots of the anchors' areas, for all levels, or one list per level.
         ratios: heights over widths.
         strides: the stride of each level.
+        offset, rounding: see ``AnchorGenerator``.
 
     Returns:
         One grid for each level.
@@ -104,11 +116,13 @@ def anchor_grids(
 
     cell = tf.zeros([1, 1, 1, 1])
     grids = []
-    for level, generator in enumerate(anchor_generators(scales, ratios, strides)):
+    layout = {"offset": offset, "rounding": rounding}
+    for level, generator in enumerate(anchor_generators(scales, ratios, strides, **layout)):
         boxes = generator(cell).numpy().astype(np.float64)
         # The centre of a square with integer sides is exact. With the centre of another anchor, the
         # last bit would decide whether an anchor that just fits is inside.
-        (square,) = AnchorGenerator((generator.stride,), (1.0,), generator.stride)(cell).numpy()
+        square = AnchorGenerator((generator.stride,), (1.0,), generator.stride, offset)
+        (square,) = square(cell).numpy()
         first = float(square[0] + square[2]) / 2
         grids.append(AnchorGrid(level, boxes[:, 2:] - boxes[:, :2], first, generator.stride))
     return grids
@@ -120,6 +134,7 @@ def objects_of(
     longer_side: int,
     level_shapes: LevelShapes,
     with_difficult: bool = False,
+    rounding: str = "nearest",
 ) -> Objects:
     """Scales the objects of records to the resized images.
 
@@ -129,12 +144,13 @@ def objects_of(
         longer_side: the setting of this name.
         level_shapes: the backbone's method of this name.
         with_difficult: whether to include objects marked difficult.
+        rounding: the setting ``resize_rounding``.
 
     Returns:
         The objects, in the order of the records.
     """
     original = np.array([(r.height, r.width) for r in records], np.int32).reshape(-1, 2)
-    resized = transforms.target_shape(*original.T, shorter_side, longer_side)
+    resized = transforms.target_shape(*original.T, shorter_side, longer_side, rounding)
     resized = tf.stack(resized, axis=1).numpy()
     cells = np.stack([np.asarray(shape) for shape in level_shapes(tf.constant(resized))], axis=1)
     kept = [np.ones_like(r.difficult) if with_difficult else ~r.difficult for r in records]

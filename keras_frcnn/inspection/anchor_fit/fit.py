@@ -21,6 +21,7 @@ from keras_frcnn.inspection.anchor_fit.best_iou import (
     anchor_grids,
     are_by_level,
     best_iou,
+    layout_of,
     objects_of,
 )
 
@@ -116,7 +117,8 @@ def fit(
 
     def at(shorter_side: int, longer_side: int) -> Objects:
         sides = shorter_side, longer_side
-        return objects_of(dataset.records, *sides, level_shapes, keeps_difficult)
+        rules = keeps_difficult, config.resize_rounding
+        return objects_of(dataset.records, *sides, level_shapes, *rules)
 
     objects = at(config.shorter_side, config.longer_side)
     if not len(objects.boxes):
@@ -125,14 +127,14 @@ def fit(
             f"{difficult} objects marked difficult and no others"
         )
     training = "all" if config.rpn_border_anchors else "inside"
-    chosen = config.level_scales, config.ratios
+    chosen, layout = (config.level_scales, config.ratios), layout_of(config)
 
     def best(objects: Objects, anchors: Anchors, kind: str) -> np.ndarray:
-        return best_iou(objects, anchor_grids(*anchors, strides), kind)
+        return best_iou(objects, anchor_grids(*anchors, strides, **layout), kind)
 
     ious = {kind: best(objects, chosen, kind) for kind in ("inside", "all", "clipped")}
     counts = num_scales or _num_scales(config.level_scales), num_ratios or len(config.ratios)
-    suggested = search.suggest(objects, strides, training, *counts, chosen)
+    suggested = search.suggest(objects, strides, training, *counts, chosen, layout)
     return Fit(
         data={
             "images": len(dataset.records),

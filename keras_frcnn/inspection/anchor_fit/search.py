@@ -4,7 +4,9 @@ A candidate is a scale of a group of feature levels. If all levels share their s
 group of all levels; if each level has its own scales, each level is a group.
 """
 
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +54,7 @@ def suggest(
     num_scales: int,
     num_ratios: int,
     chosen: tuple[Scales, Sequence[float]] = ((), ()),
+    layout: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> tuple[Scales, tuple[float, ...]]:
     """Searches for the scales and ratios of the highest ``worth``, averaged over the objects.
 
@@ -66,6 +69,7 @@ def suggest(
         num_ratios: number of ratios.
         chosen: the scales and ratios of the settings. A result with as many numbers is not worse
             than these. If the scales are given by level, each level gets its own.
+        layout: where anchors lie; see ``best_iou.layout_of``.
 
     Returns:
         ``(scales, ratios)``, each rising; the scales by level if the chosen ones are.
@@ -84,7 +88,7 @@ def suggest(
     chosen_scales = chosen[0] if by_level else [chosen[0]]
     scales = sorted({*map(float, SCALES), *(s for group in chosen_scales for s in group)})
     ratios = sorted({*map(float, RATIOS), *chosen[1]})
-    search = _Search(_table(objects, strides, kind, scales, ratios, by_level), len(scales))
+    search = _Search(_table(objects, strides, kind, scales, ratios, by_level, layout), len(scales))
     slots = [num_scales] * len(chosen_scales), num_ratios
     starts = [_quantiles(objects, scales, ratios, *slots), search.greedy(*slots)]
     if all(len({*group}) == num_scales for group in chosen_scales) and (
@@ -105,12 +109,12 @@ def suggest(
     return tuple(groups) if by_level else groups[0], best_ratios
 
 
-def _table(objects, strides, kind, scales, ratios, by_level) -> np.ndarray:
+def _table(objects, strides, kind, scales, ratios, by_level, layout) -> np.ndarray:
     """Returns the worth of every candidate with every ratio for each object: float32 [candidates,
     ratios, objects]; the candidates are all scales of the first group, then of the next.
     """
     levels = []
-    for grid in anchor_grids(scales, ratios, strides):
+    for grid in anchor_grids(scales, ratios, strides, **layout):
         of_shapes = worth(shape_ious(objects, grid, kind)).astype(np.float32)
         # The layer orders its anchors by ratio, then scale; objects last, as they are averaged.
         of_shapes = np.ascontiguousarray(of_shapes.T).reshape(len(ratios), len(scales), -1)

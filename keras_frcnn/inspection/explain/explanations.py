@@ -26,6 +26,10 @@ MEANINGS = {
         "Raise --test_pre_nms_top_k, or train the RPN longer.",
     ),
     Fate.SMALL: ("the boxes that fit are too small for a proposal", "Lower --min_size."),
+    Fate.LOW_OBJECTNESS: (
+        "the RPN scores the boxes that fit below its threshold",
+        "Lower --rpn_score_threshold, or train the RPN longer.",
+    ),
     Fate.PROPOSAL_SUPPRESSED: (
         "proposals that do not fit suppressed the boxes that do",
         "Raise --rpn_nms_iou_threshold.",
@@ -92,6 +96,7 @@ def limits_of(model: FasterRCNN, iou_threshold: float) -> Limits:
         generator.nms_iou_threshold,
         decoder.score_threshold,
         decoder.nms_iou_threshold,
+        generator.score_threshold,
     )
 
 

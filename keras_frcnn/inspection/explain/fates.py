@@ -6,16 +6,17 @@ is the last of these stages that the object did not pass:
 1. uncovered: no box of the RPN fits, although every anchor is regressed.
 2. low rank: a box fits, but ``pre_nms_top_k`` anchors of its level score better.
 3. small: the boxes that fit are smaller than ``min_size``.
-4. proposal suppressed: proposals that do not fit have suppressed all boxes that do.
-5. proposal cut: no proposal suppresses a box that fits, but ``post_nms_top_k`` score better.
-6. moved away: a proposal fits, but the box head's regression moves it off the object.
-7. background, 8. confused, 9. low score: the box head's box fits, but its score for the object's
+4. low objectness: the large ones among them score less than ``rpn_score_threshold``.
+5. proposal suppressed: proposals that do not fit have suppressed all boxes that do.
+6. proposal cut: no proposal suppresses a box that fits, but ``post_nms_top_k`` score better.
+7. moved away: a proposal fits, but the box head's regression moves it off the object.
+8. background, 9. confused, 10. low score: the box head's box fits, but its score for the object's
    class is not above ``score_threshold``. The highest score is that of background, of another
    class, or of the object's own class.
-10. suppressed: detections of the same class that do not fit have suppressed all boxes that do.
-11. cut: no detection suppresses a box that fits, but ``max_detections`` score better.
-12. taken: a detection fits, but it counts for another object.
-13. found.
+11. suppressed: detections of the same class that do not fit have suppressed all boxes that do.
+12. cut: no detection suppresses a box that fits, but ``max_detections`` score better.
+13. taken: a detection fits, but it counts for another object.
+14. found.
 
 An object may be found without passing the earlier stages, for example by a proposal that fits only
 after the box head has moved it. That is why the stages are examined from the last to the first.
@@ -36,6 +37,7 @@ class Fate(enum.StrEnum):
     UNCOVERED = "uncovered"
     LOW_RANK = "low rank"
     SMALL = "small"
+    LOW_OBJECTNESS = "low objectness"
     PROPOSAL_SUPPRESSED = "proposal suppressed"
     PROPOSAL_CUT = "proposal cut"
     MOVED_AWAY = "moved away"
@@ -56,6 +58,7 @@ class Limits:
         iou_threshold: least IoU of a box that fits.
         pre_nms_top_k, proposal_nms: of the RPN at test time.
         score_threshold, detection_nms: of the detections.
+        rpn_score_threshold: of the RPN at test time.
     """
 
     iou_threshold: float
@@ -63,6 +66,7 @@ class Limits:
     proposal_nms: float
     score_threshold: float
     detection_nms: float
+    rpn_score_threshold: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +149,7 @@ def _explain(trace, box, label, is_found, anchor_ious, rpn_ious, limits):
         eligible = candidates[scores[candidates] > limits.score_threshold]
         suppressors = [_suppressor(trace, row, label, limits) for row in eligible]
     rpn_suppressor = -1
-    if best_rpn >= 0 and trace.large[best_rpn] and trace.ranks[best_rpn] < limits.pre_nms_top_k:
+    if best_rpn >= 0 and _enters_suppression(trace, best_rpn, limits):
         rpn_suppressor = _rpn_suppressor(trace, best_rpn, limits)
     has_proposals = len(proposal_ious) > 0
     proposal = int(np.argmax(proposal_ious)) if has_proposals else -1
@@ -197,9 +201,20 @@ def _fate_in_rpn(trace: Trace, fits: np.ndarray, limits: Limits) -> Fate:
     fits = fits[trace.large[fits]]
     if not len(fits):
         return Fate.SMALL
+    fits = fits[trace.rpn_scores[fits] >= limits.rpn_score_threshold]
+    if not len(fits):
+        return Fate.LOW_OBJECTNESS
     if all(_rpn_suppressor(trace, row, limits) >= 0 for row in fits):
         return Fate.PROPOSAL_SUPPRESSED
     return Fate.PROPOSAL_CUT
+
+
+def _enters_suppression(trace: Trace, row: int, limits: Limits) -> bool:
+    """Whether a box of the RPN is ranked, large and scored high enough."""
+    is_ranked = trace.ranks[row] < limits.pre_nms_top_k
+    return bool(
+        is_ranked and trace.large[row] and trace.rpn_scores[row] >= limits.rpn_score_threshold
+    )
 
 
 def _rpn_suppressor(trace: Trace, row: int, limits: Limits) -> int:

@@ -7,15 +7,16 @@ from pathlib import Path
 from keras_frcnn.models.build import build_detector
 from keras_frcnn.models.faster_rcnn import FasterRCNN
 from keras_frcnn.ops.finite import first_not_finite
-from keras_frcnn.weights.importers import tensor_file, torchvision
+from keras_frcnn.weights.importers import detectron2, tensor_file, torchvision
 
-_PROJECTS = {"torchvision": torchvision}
+_PROJECTS = {"torchvision": torchvision, "detectron2": detectron2}
 MODELS = {source: tuple(project.MODELS) for source, project in _PROJECTS.items()}
 """The names of the models that can be imported, by project."""
 
 _MOST_CLASSES = 10_000
 LICENCES = {
     "torchvision": "BSD-3-Clause; the data that the model was trained on may add terms",
+    "detectron2": "CC BY-SA 3.0; the data that the model was trained on may add terms",
 }
 
 

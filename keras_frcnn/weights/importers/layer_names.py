@@ -89,10 +89,15 @@ def fill_box_outputs(
     width = head.classes.kernel.shape[0]
     num_theirs = tensors.shape(f"{name}.cls_score.bias")[0]
     num_boxes = tensors.shape(f"{name}.bbox_pred.bias")[0] // 4
-    if num_theirs <= class_rows.max() or num_boxes <= box_rows.max():
+    if num_theirs != class_rows.max() + 1:
         raise ValueError(
             f"{tensors.path} must hold a detector of {len(class_rows) - 1} classes. Received: "
             f"{num_theirs - 1}"
+        )
+    if num_boxes != box_rows.max() + 1:
+        raise ValueError(
+            f"{tensors.path} must hold deltas of each class. Received: {num_boxes} sets of them, "
+            f"for {len(class_rows) - 1} classes"
         )
     kernel = tensors.take(f"{name}.cls_score.weight", (num_theirs, width))[class_rows]
     bias = tensors.take(f"{name}.cls_score.bias", (num_theirs,))[class_rows]

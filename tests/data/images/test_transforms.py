@@ -146,6 +146,29 @@ def test_resize_down_does_not_blur():
     assert transforms.resize(tf.constant(image), 6, 6).dtype == tf.float32
 
 
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [
+        ((48, 64), (80, 133)),
+        ((100, 150), (60, 100)),
+        ((97, 131), (97, 999)),
+        ((333, 500), (97, 133)),
+        ((7, 300), (50, 100)),
+        ((20, 30), (30, 45)),
+    ],
+)
+def test_pillows_filter_gives_pillows_pixels(size, sides):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    resize = tf.function(lambda image: transforms.resize(image, *sides, method="pillow"))
+    resized = resize(image).numpy()
+    pixels = Image.fromarray(image).resize(resized.shape[1::-1], Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(resized, np.asarray(pixels))
+    batch = transforms.resize(np.stack([image, image[::-1]]), *sides, method="pillow")
+    np.testing.assert_array_equal(batch[0], resized)
+    floats = transforms.resize(image.astype("float32"), *sides, method="pillow")
+    np.testing.assert_array_equal(floats, resized)
+
+
 def test_normalize_golden_and_equal_to_keras():
     image = np.array([[[1, 2, 3]]], np.uint8)
     expected = np.float32([3 - 103.939, 2 - 116.779, 1 - 123.68])

@@ -18,10 +18,10 @@ import tensorflow_datasets
 from keras_frcnn import data
 from keras_frcnn.config import Config
 from keras_frcnn.data import categories
+from keras_frcnn.data.categories import VOC_CLASSES
 from keras_frcnn.data.images import files
 from keras_frcnn.data.images.spans import open_image
 from keras_frcnn.data.readers import tfds
-from keras_frcnn.data.readers.voc import VOC_CLASSES
 from tests.data.conftest import VocFolder
 from tests.data.handmade import image, write
 

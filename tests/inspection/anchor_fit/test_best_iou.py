@@ -3,17 +3,19 @@
 import numpy as np
 import pytest
 
+from keras_frcnn.config import Config
 from keras_frcnn.inspection.anchor_fit import best_iou
 from tests import reference
 from tests.inspection.anchor_fit.handmade import level_shapes, objects, record
 
 
-def slow_shape_ious(some, scales, ratios, stride, kind, level=0):
+def slow_shape_ious(some, scales, ratios, stride, kind, level=0, **layout):
     """Lays all anchors of each shape over each object's image and compares with all of them."""
     table = np.zeros([len(some.boxes), len(scales) * len(ratios)])
     for i, box in enumerate(some.boxes):
         height, width = some.image_shape[i]
-        anchors = reference.anchors(*some.level_shapes[i, level], scales, ratios, stride)
+        shape = some.level_shapes[i, level]
+        anchors = reference.anchors(*shape, scales, ratios, stride, **layout)
         shown = reference.clip(anchors, (height, width)) if kind == "clipped" else anchors
         (ious,) = reference.iou([box], shown)
         if kind == "inside":
@@ -25,11 +27,12 @@ def slow_shape_ious(some, scales, ratios, stride, kind, level=0):
 
 
 @pytest.mark.parametrize("kind", best_iou.KINDS)
+@pytest.mark.parametrize("layout", [{}, {"offset": 0.0, "rounding": True}], ids=["ours", "other"])
 @pytest.mark.parametrize(
     ("image_shape", "stride"),
     [((96, 128), 16), ((143, 71), 16), ((9, 200), 16), ((75, 61), 8), ((8, 8), 16)],
 )
-def test_it_equals_laying_all_anchors(kind, image_shape, stride):
+def test_it_equals_laying_all_anchors(kind, image_shape, stride, layout):
     rng = np.random.default_rng(image_shape[0])
     limits = np.array([*image_shape, *image_shape])
     corners = np.sort(rng.uniform(0, 1, (40, 2, 2)), axis=1).reshape(-1, 4) * limits
@@ -40,9 +43,9 @@ def test_it_equals_laying_all_anchors(kind, image_shape, stride):
     ended = np.minimum([whole, tiny, corner, on_grid, between], limits)
     some = objects([*corners, *ended[ended[:, 2] > ended[:, 0]]], image_shape, stride)
     scales, ratios = (7, 32, 61.5, 300), (0.2, 1, 2.5)
-    (grid,) = best_iou.anchor_grids(scales, ratios, [stride])
+    (grid,) = best_iou.anchor_grids(scales, ratios, [stride], **layout)
     fast = best_iou.shape_ious(some, grid, kind)
-    slow = slow_shape_ious(some, scales, ratios, stride, kind)
+    slow = slow_shape_ious(some, scales, ratios, stride, kind, **layout)
     np.testing.assert_allclose(fast, slow, atol=1e-5)
     assert fast.max() > 0.1 or kind == "inside"
 
@@ -162,3 +165,15 @@ def test_objects_are_carried_into_the_resized_images():
 def test_no_images():
     some = best_iou.objects_of([], 60, 100, level_shapes(16, 32))
     assert some.boxes.shape == (0, 4) and some.level_shapes.shape == (0, 2, 2)
+
+
+def test_the_settings_say_where_anchors_lie_and_how_sides_are_rounded():
+    config = Config(anchor_offset=0.25, anchor_rounding=True)
+    layout = best_iou.layout_of(config)
+    assert layout == {"offset": 0.25, "rounding": True}
+    (grid,) = best_iou.anchor_grids((33,), (1,), [16], **layout)
+    assert (grid.first, grid.sides.tolist()) == (4, [[32, 32]])
+    records = [record("a", 50, 75, [[0, 0, 50, 75]], [0], [False])]
+    for rounding, width in (("nearest", 98), ("down", 97)):
+        some = best_iou.objects_of(records, 65, 100, level_shapes(16), rounding=rounding)
+        assert some.image_shape.tolist() == [[65, width]]

@@ -102,6 +102,18 @@ def test_a_small_box_of_low_rank_is_lost_at_its_rank_because_the_best_are_chosen
     assert explained(trace(low, large=np.array([False, True, True, True]))).fate == Fate.LOW_RANK
 
 
+def test_a_box_below_the_rpns_threshold_is_lost_there():
+    made = trace([(NEAR, 0.3), (HALF, 0.2), (FAR, 0.5)], (2,), [(FAR, (0, 0))])
+    assert explained(made).fate == Fate.PROPOSAL_CUT
+    for threshold, expected in ((0.3, Fate.PROPOSAL_CUT), (0.31, Fate.LOW_OBJECTNESS)):
+        limits = dataclasses.replace(LIMITS, rpn_score_threshold=threshold)
+        (one,) = explain(made, np.array([OBJECT]), np.array([0]), np.array([False]), limits)
+        assert one.fate == expected
+    small = trace([(NEAR, 0.3), (FAR, 0.5)], (1,), [(FAR, (0, 0))], large=np.array([False, True]))
+    (one,) = explain(small, np.array([OBJECT]), np.array([0]), np.array([False]), limits)
+    assert one.fate == Fate.SMALL
+
+
 def test_a_box_that_no_proposal_suppresses_is_cut_though_the_best_one_is_suppressed():
     heads = [(HALF, (0.5, 0)), (OFF, (0.9, 0)), ([0, 0, 10, 20], (0.45, 0))]
     made = trace([(NEAR, 0.9), (OFF, 0.8), (NEAR, 0.7)], (0, 1, 2), heads, detections=(1,))

@@ -3,7 +3,6 @@
 ``data/torchvision.json`` holds what torchvision itself finds; see ``golden_weights``.
 """
 
-import json
 import pickle
 import re
 
@@ -11,52 +10,22 @@ import numpy as np
 import pytest
 
 from keras_frcnn.data.categories import COCO_CATEGORIES
-from keras_frcnn.models.preprocessing import make_inputs
 from keras_frcnn.weights import checkpoint
 from keras_frcnn.weights.importers import detector as importer
 from keras_frcnn.weights.importers import layer_names, torchvision
 from keras_frcnn.weights.importers.tensor_file import Tensors
-from tests.weights.importers import golden_weights
-
-GOLDEN = json.loads(golden_weights.FILE.read_text(encoding="utf-8"))
-XY = [1, 0, 3, 2]
+from tests.weights.importers import golden_check, golden_weights
 
 
-@pytest.fixture(scope="module", params=golden_weights.MODELS)
+@pytest.fixture(scope="module", params=golden_weights.MODELS["torchvision"])
 def imported(request, tmp_path_factory):
     """The golden values of a model, and a detector with the same weights."""
-    golden = GOLDEN[request.param]
-    path = tmp_path_factory.mktemp("weights") / "mine.pkl"
-    path.write_bytes(pickle.dumps(golden_weights.draw(golden["shapes"]), 4))
-    model = importer.import_detector(
-        "torchvision", path, request.param, class_names=golden_weights.CLASSES
-    )
-    return golden, model
+    folder = tmp_path_factory.mktemp("weights")
+    return golden_check.import_golden("torchvision", request.param, folder)
 
 
 def test_it_finds_what_torchvision_finds(imported):
-    golden, model = imported
-    image, rounding = golden_weights.image()[np.newaxis], model.config.resize_rounding
-    sides = golden_weights.SIDES
-    inputs = make_inputs(image, model.backbone.preprocessing, *sides, rounding)
-    levels = model.features(inputs)
-    for level, mean, deviation in zip(
-        levels, golden["level_means"], golden["level_deviations"], strict=True
-    ):
-        values = level.features.numpy()
-        np.testing.assert_allclose(values.mean(), mean, atol=1e-4 * deviation)
-        np.testing.assert_allclose(values.std(ddof=1), deviation, rtol=1e-4)
-    proposals = model.propose(inputs, levels)
-    assert proposals.valid.numpy().sum() == golden["num_proposals"]
-    expected = np.array(golden["proposals"])
-    np.testing.assert_allclose(proposals.boxes[0].numpy()[: len(expected), XY], expected, atol=2e-3)
-    found = model.roi_head(levels=levels, proposals=proposals, image_shape=inputs["image_shape"])
-    count = len(golden["scores"])
-    scale = np.tile(np.divide(image.shape[1:3], inputs["image_shape"][0]), 2)
-    boxes = (found["boxes"][0].numpy() * scale)[:count, XY]
-    np.testing.assert_allclose(boxes, golden["boxes"], atol=2e-3)
-    np.testing.assert_allclose(found["scores"][0, :count], golden["scores"], atol=1e-4)
-    np.testing.assert_array_equal(found["labels"][0, :count] + 1, golden["labels"])
+    golden_check.check(*imported)
 
 
 def test_a_checkpoint_keeps_the_origin(imported, tmp_path):
@@ -151,7 +120,7 @@ def test_the_rpns_sigmoid_becomes_a_softmax_of_two():
     np.testing.assert_array_equal(logits[:, 0], 0)
     deltas = head.deltas(hidden).numpy().reshape(3, 4)
     theirs = (arrays["d.weight"][:, :, 0, 0] @ x + arrays["d.bias"]).reshape(3, 4)
-    np.testing.assert_allclose(deltas, theirs[[2, 0, 1]][:, XY], rtol=1e-4)
+    np.testing.assert_allclose(deltas, theirs[[2, 0, 1]][:, golden_check.XY], rtol=1e-4)
 
 
 FIRST = "backbone.body.0.0.weight"
