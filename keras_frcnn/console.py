@@ -5,9 +5,10 @@ Class names, paths and messages come from users and files. They may look like ri
 package goes through ``say``, ``Console`` and ``with_progress``, which print such texts literally.
 """
 
+import contextlib
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import rich.console
@@ -41,6 +42,10 @@ class Console(rich.console.Console):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # rich would end the program without a word, with exit code 1
 
+    def print(self, *objects: Any, **kwargs: Any) -> None:
+        with _naming_the_output(self.stderr):
+            super().print(*objects, **kwargs)
+
     def render_str(self, text: str, **kwargs: Any) -> Text:
         return super().render_str(_plain_lines(text), **kwargs)
 
@@ -52,7 +57,21 @@ def say(text: str, error: bool = False) -> None:
         text: the text.
         error: whether to print to standard error instead of standard output.
     """
-    print(_plain_lines(text), file=sys.stderr if error else sys.stdout, flush=True)
+    with _naming_the_output(error):
+        print(_plain_lines(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+@contextlib.contextmanager
+def _naming_the_output(is_error: bool) -> Iterator[None]:
+    """Names standard output in an error about it, such as a full disk.
+
+    Without a buffer (PYTHONUNBUFFERED), no later attempt would show where the error came from.
+    """
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or f"standard {'error' if is_error else 'output'}"
+        raise
 
 
 def with_progress(items: Iterable[Any], title: str, total: int | None) -> Iterable[Any]:

@@ -45,6 +45,17 @@ _GENERAL = """General:
       Print this help and stop."""
 
 
+CHECKPOINT_FILE = Option(
+    "output_file",
+    str,
+    "",
+    "The .keras file to write.",
+    required=True,
+    output="file",
+    suffixes=(".keras",),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
     """The flags that a command takes.

@@ -10,7 +10,7 @@ so training cannot resume from it, but --start_checkpoint accepts it.
 
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import CHECKPOINT_FILE, Command, parse, user_errors
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import say
 
@@ -19,7 +19,7 @@ COMMAND = Command(
     __doc__,
     options=(
         Option("checkpoint", str, "", "The .keras file of a run.", required=True),
-        Option("output_file", str, "", "The .keras file to write.", required=True, output="file"),
+        CHECKPOINT_FILE,
     ),
     settings=(),
 )
@@ -39,8 +39,6 @@ def main(argv: list[str] | None = None) -> int:
         from keras_frcnn.weights import compact
 
         source, target = Path(options.checkpoint), Path(options.output_file)
-        if target.suffix != ".keras":
-            raise ValueError(f"--output_file must end with .keras. Received: {target}")
         if target.exists() and target.samefile(source):
             raise ValueError(f"--output_file must not be the checkpoint itself. Received: {target}")
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Imports a Faster R-CNN detector of torchvision or detectron2 from its weights file.
 
 Examples:
-  keras-frcnn import-detector --source=torchvision --output=coco.keras \\
+  keras-frcnn import-detector --source=torchvision --output_file=coco.keras \\
     --weights=fasterrcnn_resnet50_fpn_coco-258fb6c6.pth
   keras-frcnn import-detector --source=detectron2 --output=c4.keras --weights=model_final_f97cb7.pkl
   keras-frcnn detect --checkpoint=coco.keras --images=photos --output_dir=found
@@ -10,9 +10,10 @@ The imported detector gives the detections of the original. It can be evaluated,
 trained further like any other. docs/zoo.md lists the models and what is needed to read their files.
 """
 
+import dataclasses
 from pathlib import Path
 
-from keras_frcnn.cli.command import Command, parse, user_errors
+from keras_frcnn.cli.command import CHECKPOINT_FILE, Command, parse, user_errors
 from keras_frcnn.config.setting import Option
 from keras_frcnn.console import say
 
@@ -35,7 +36,7 @@ COMMAND = Command(
             "NumPy arrays by name.",
             required=True,
         ),
-        Option("output", str, "", "The .keras file to write.", required=True, output="file"),
+        dataclasses.replace(CHECKPOINT_FILE, former=("output",)),
         Option(
             "model",
             str,
@@ -64,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     _, options = parse(COMMAND, argv)
-    with user_errors(COMMAND, options.output):
-        target = Path(options.output)
-        if target.suffix != ".keras":
-            raise ValueError(f"--output must end with .keras. Received: {target}")
+    with user_errors(COMMAND, options.output_file):
+        target = Path(options.output_file)
+        if not Path(options.weights).is_file():
+            raise ValueError(f"--weights must be an existing file. Received: {options.weights!r}")
         from keras_frcnn.weights import checkpoint
         from keras_frcnn.weights.importers import detector as importer
 

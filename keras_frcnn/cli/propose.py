@@ -36,6 +36,7 @@ COMMAND = Command(
             "slower.",
             required=True,
             output="file",
+            suffixes=(".npz", ".json"),
         ),
         Option(
             "method",
@@ -99,13 +100,13 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors(COMMAND, options.output_file):
         from keras_frcnn import data
 
-        check_output_file(options.output_file)
         dataset = data.load(config, getattr(config, options.subset), annotated=False)
         load_tensorflow(names_devices=options.method == "rpn")
         from keras_frcnn.data import proposals_file
 
         console = Console()
         print_notes(dataset, console)
+        Path(options.output_file).parent.mkdir(parents=True, exist_ok=True)
         method = _by_rpn if options.method == "rpn" else _by_older_method
         with method(config, options, dataset.class_names, console) as propose:
             # An unfinished file is only continued if nothing that affects proposals has changed.
@@ -115,18 +116,6 @@ def main(argv: list[str] | None = None) -> int:
             )
         say(f"Proposals of {len(dataset.records)} images: {options.output_file}")
     return 0
-
-
-def check_output_file(path: str) -> None:
-    """Checks that the file can be written, before hours of work.
-
-    Raises:
-        ValueError: If it cannot. The error names the flag.
-    """
-    if not path.endswith((".npz", ".json")) or not Path(path).absolute().parent.is_dir():
-        raise ValueError(
-            f"--output_file must be an .npz or .json file in a folder that exists. Received: {path}"
-        )
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ COMMAND = Command(
             "A .npz file for the tensors of the step: images, boxes, weights, the outputs of all "
             "layers, losses and gradients, by name, as float32.",
             output="file",
+            suffixes=(".npz",),
         ),
     ),
     settings=(),

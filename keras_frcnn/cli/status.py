@@ -98,7 +98,9 @@ def _mean_ap(evaluations):
         return
     last = evaluations[-1]
     name = next(name for name in last if name not in ("step", "phase"))
-    best = max((one for one in evaluations if name in one), key=lambda one: one[name] or 0.0)
+    best = max(
+        (one for one in evaluations if name in one), key=lambda one: (one[name] or 0.0, one["step"])
+    )
     texts = [f"{_figure(one[name])} at step {one['step']}" for one in (last, best)]
     yield f"{name}: {texts[0]}; the best is {texts[1]}"
 

@@ -46,6 +46,7 @@ COMMAND = Command(
             "",
             "A .json file to which --dry_run writes the times that it measured, in seconds.",
             output="file",
+            suffixes=(".json",),
         ),
         Option(
             "continue_with",
@@ -104,7 +105,8 @@ def main(argv: list[str] | None = None) -> int:
         if not is_first:
             trainer.train(config, console, data, started)
             return 0
-        with run_lock.held(config.output_dir):
+        folder = config.output_dir
+        with run_folder.without_traces_if_refused(folder), run_lock.held(folder):
             _record_settings(config, options.continue_with)
             _print_next_commands(trainer.train(config, console, data, started), config)
     return 0

@@ -112,6 +112,7 @@ class Option:
         common: Whether most users set it. Common options come first in their section.
         required: Whether the command refuses to run without it.
         output: "folder" or "file" if the command writes to this path; empty if not.
+        suffixes: What the name of a file may end with; empty allows any name.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Option:
     common: bool = False
     required: bool = False
     output: str = ""
+    suffixes: tuple[str, ...] = ()
 
     def has_type(self, value: Any) -> bool:
         """Returns whether a value has the right type and is one of the choices."""
@@ -137,7 +139,8 @@ class Option:
 
     def allows(self, value: Any) -> bool:
         """Returns whether a value is valid."""
-        return self.has_type(value) and self.limits.allow(value)
+        has_suffix = not (self.suffixes and value) or value.endswith(self.suffixes)
+        return self.has_type(value) and self.limits.allow(value) and has_suffix
 
     def requirement(self, list_format: str = "") -> str:
         """Returns a description of the allowed values, such as "a positive integer".
@@ -151,6 +154,8 @@ class Option:
         if element is None:
             if self.choices:
                 return f"one of {', '.join(self.choices)}"
+            if self.suffixes:
+                return f"the name of a {' or '.join(self.suffixes)} file"
             article, noun = _TYPES[self.type][0].split(maxsplit=1)
             adjective = positive or ("non-empty " if self.limits.nonempty else "")
             if adjective:

@@ -19,12 +19,12 @@ def data_folder(data_dir: str) -> pathlib.Path:
         DataError: If there is no such folder.
     """
     if not data_dir or not os.path.isdir(data_dir):
-        message = f"data_dir must be an existing folder. Received: {data_dir!r}"
+        message = f"--data_dir must be an existing folder. Received: {data_dir!r}"
         if not data_dir:
-            message = "data_dir is missing: give the folder of the data"
+            message = "--data_dir is missing: give the folder of the data"
         elif not os.path.isabs(data_dir):
             message += f", looked for in {os.getcwd()}"
-        raise invalid("an existing folder as data_dir", repr(data_dir), message=message)
+        raise invalid("an existing folder as --data_dir", repr(data_dir), message=message)
     return pathlib.Path(data_dir).resolve()
 
 

@@ -64,7 +64,7 @@ def _missing_objects(
         words = f"{words}. Correct the annotations"
     else:
         words = f"the annotations hold none. Check --data_dir and --{flag}_split"
-    without = "" if is_training else ", or use --eval_split=- to train without evaluations"
+    without = "" if is_training else ". Or use --eval_split=- to train without evaluations"
     return f"{start}: {words}{without}"
 
 

@@ -25,7 +25,7 @@ def version_folder(output_dir: str | Path, version: int | None = None) -> Path:
     output_dir = Path(output_dir)
     if not _PATTERN.isdisjoint(str(output_dir)):
         raise ValueError(
-            f"output_dir must not contain {' '.join(sorted(_PATTERN))}, because TensorFlow reads "
+            f"--output_dir must not contain {' '.join(sorted(_PATTERN))}, because TensorFlow reads "
             f"them as a pattern and cannot load a SavedModel from there. Received: {output_dir}"
         )
     for folder in (output_dir, *output_dir.parents):
@@ -36,7 +36,7 @@ def version_folder(output_dir: str | Path, version: int | None = None) -> Path:
     if version is None:
         return output_dir / str(next_version)
     if version < 1:
-        raise ValueError(f"version must be at least 1. Received: {version}")
+        raise ValueError(f"--version must be at least 1. Received: {version}")
     target = output_dir / str(version)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(

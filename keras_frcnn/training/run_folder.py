@@ -8,14 +8,18 @@ checkpoint for each of its steps and the proposals that the steps train on; see 
 ``run.lock`` and ``runner.json`` say who runs; see ``run_lock.py``.
 """
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_frcnn import files
+from keras_frcnn.config.data import SPLIT_FILE
+from keras_frcnn.data import train_images
 from keras_frcnn.weights import checkpoint
 
 CONFIG = "config.cfg"
@@ -35,6 +39,11 @@ CONTENTS = (
     *(f"{EARLIER_CHECKPOINTS}/", f"{TRAIN_EVENTS}/", f"{EVAL_EVENTS}/"),
 )
 """What every run writes; the names of folders end in "/"."""
+
+_BEFORE_THE_FIRST_STEP = {
+    *(CONFIG, LOCK, RUNNER, SPLIT_FILE, train_images.FILE),
+    *(TRAIN_EVENTS, EVAL_EVENTS),  # as yet without a measurement
+}
 
 CHANGEABLE = (
     "learning_rate",
@@ -79,6 +88,28 @@ def checkpoints(
 def earlier_checkpoint(folder: str | os.PathLike, step: int) -> Path:
     """Returns the path of the checkpoint of a step, once ``last.keras`` is a later one."""
     return Path(folder) / EARLIER_CHECKPOINTS / f"step_{step}.keras"
+
+
+@contextlib.contextmanager
+def without_traces_if_refused(folder: str | os.PathLike) -> Iterator[None]:
+    """Leaves a run folder as it was before if a run fails before its first step.
+
+    Otherwise a folder with settings but without a checkpoint would look like a run.
+    """
+    folder = Path(folder)
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    before = set() if missing else {path.name for path in folder.iterdir()}
+    try:
+        yield
+    except Exception:
+        after = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if after - before <= _BEFORE_THE_FIRST_STEP:
+            with contextlib.suppress(OSError):
+                for path in (folder / name for name in after - before):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                for place in missing:
+                    place.rmdir()
+        raise
 
 
 def read_evaluations(folder: str | os.PathLike) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def test_left_out_records_are_named(folder, capsys):
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--data_dir=/no/such", "data_dir must be an existing folder"),
+        ("--data_dir=/no/such", "--data_dir must be an existing folder"),
         ("--num_scales=-1", "--num_scales must be an integer of at least 0. Received: -1"),
         ("--num_ratios=-1", "--num_ratios must be an integer of at least 0. Received: -1"),
         ("--num_ratios=99", "num_ratios must be 1 to 15. Received: 99"),

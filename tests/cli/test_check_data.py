@@ -27,7 +27,9 @@ def _main(folder, *flags):
 
 def test_good_data_gives_0(folder, capsys, tmp_path):
     assert _main(folder) == 0
-    assert capsys.readouterr().out.endswith("0 problems in 1 image.\n")
+    out = capsys.readouterr().out
+    assert out.endswith("0 problems in 1 image.\n")
+    assert "objects ┃ images ┃" in out and "to evaluate" not in out
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
@@ -45,11 +47,11 @@ def test_problems_give_1_unless_they_are_allowed(folder, capsys):
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--data_dir=/no/such", "data_dir must be an existing folder"),
+        ("--data_dir=/no/such", "--data_dir must be an existing folder"),
         ("--train_split=mine", "Received: 'mine'"),
         ("--allow=nonsense", "Received: nonsense"),
-        ("--near=500", "near must be between"),
-        ("--fix={root}/x", "fix must be a folder apart"),
+        ("--near=500", "--near must be between"),
+        ("--fix={root}/x", "--fix must be a folder apart"),
         ("--output_dir={root}/JPEGImages/a.jpg", "--output_dir must be a folder"),
         ("--steps=3", "--steps is not used by this command"),
     ],
@@ -69,7 +71,7 @@ def test_data_in_another_layout_give_2(tmp_path, capsys, flags):
     with pytest.raises(SystemExit) as error:
         cli.main([f"--data_dir={tmp_path}", *flags])
     assert error.value.code == 2
-    assert "data_dir must be a folder with Annotations/" in capsys.readouterr().err
+    assert "--data_dir must be a folder with Annotations/" in capsys.readouterr().err
 
 
 def test_a_default_image_set_may_be_missing_unless_it_is_asked_for(folder, capsys):
@@ -125,7 +127,7 @@ def test_data_that_cannot_be_mended_are_refused_before_they_are_checked(
     with pytest.raises(SystemExit) as error:
         _main(folder, "--dataset=coco", f"--fix={tmp_path / 'fixed'}")
     assert error.value.code == 2
-    assert "fix writes VOC's layout" in capsys.readouterr().err
+    assert "--fix writes VOC's layout" in capsys.readouterr().err
 
 
 def test_the_defaults_of_flags_and_functions_agree():

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from keras_frcnn.cli.main import COMMANDS, main
 from keras_frcnn.config import Config
 from keras_frcnn.config.flags import GROUPS, SETTINGS, write_flagfile
 from keras_frcnn.config.setting import FRACTION, POSITIVE, Option
+from keras_frcnn.console import Console, say
 
 TRAIN = Command(
     "train",
@@ -453,7 +455,7 @@ def test_every_flag_for_an_output_is_known():
         ("check-data", "fix"),
         ("propose", "output_file"),
         ("compact", "output_file"),
-        ("import-detector", "output"),
+        ("import-detector", "output_file"),
         ("replay", "tensors_file"),
     }
 
@@ -468,12 +470,16 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_else(
         raise AssertionError("too late")
 
     (tmp_path / "file").touch()
-    path = tmp_path / "file" / "a.npz"
+    path = tmp_path / "file" / f"a{''.join(option.suffixes[:1])}"
     required = [f"--{o.name}=1" for o in command.options if o.required and o is not option]
     assert refusal(*required, f"--{option.name}={path}", command=command, base=base) == (
         f"--{option.name} must be a {option.output} that can be written to. "
         f"Received: {path} ({tmp_path}/file: Not a directory)"
     )
+
+
+def _opened(path, buffering):
+    return io.TextIOWrapper(open(path, "wb", buffering=buffering), write_through=not buffering)
 
 
 def _raised(error, command=TRAIN):
@@ -495,11 +501,22 @@ def test_a_place_that_fails_later_is_one_sentence(capsys):
     assert capsys.readouterr().err == "keras-frcnn train: a.xml: Permission denied: give another\n"
 
 
-def test_a_full_disk_under_the_output_is_not_blamed_on_the_folder(monkeypatch, capsys):
-    with open("/dev/full", "w") as full:
+@pytest.mark.parametrize(
+    ("buffering", "write"),
+    [
+        (-1, print),
+        (-1, say),
+        (0, say),  # as with PYTHONUNBUFFERED=1
+        (0, lambda text: Console().print(text)),
+    ],
+)
+def test_a_full_disk_under_the_output_is_not_blamed_on_the_folder(
+    buffering, write, monkeypatch, capsys
+):
+    with _opened("/dev/full", buffering) as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit) as caught, user_errors(TRAIN, "runs/a"):
-            print("results")
+            write("results")
     assert caught.value.code == 2
     assert capsys.readouterr().err == (
         "keras-frcnn train: standard output cannot be read or written: No space left on device\n"

@@ -28,8 +28,8 @@ def test_a_copy_is_written_and_its_size_is_said(saved, tmp_path, capsys):
     ("target", "message"),
     [
         ("best.keras", "must not be the checkpoint itself"),
-        ("small.h5", "must end with .keras"),
-        ("", "--output_file must be a file that can be written to"),
+        ("small.h5", "--output_file must be the name of a .keras file"),
+        ("", "--output_file must be the name of a .keras file"),
     ],
 )
 def test_a_wrong_target_is_refused(target, message, saved, capsys):

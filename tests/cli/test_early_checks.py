@@ -27,7 +27,7 @@ _NO_FILE = "must be an existing file. Received: 'no"
 _NO_CHECKPOINT = r"There is no checkpoint no\.keras"
 _NO_IMAGE = "Found no image at: no.jpg"
 _NOT_A_FOLDER = "--output_dir must be a folder"
-_NOT_EMPTY = "output_dir must be a new or empty folder"
+_NOT_EMPTY = "--output_dir must be a new or empty folder"
 
 # Commands, their flags, and what the message says.
 MISTAKES = [
@@ -67,7 +67,7 @@ MISTAKES = [
     ("export", {"checkpoint": "{out}/good.keras", "version": "1"} | _FULL, "exists already"),
     ("export", {"checkpoint": "{out}/good.keras", "images": "no.jpg"} | _NEW, _NO_IMAGE),
     ("propose", {"checkpoint": "no.keras", "output_file": "{out}/a.npz"}, _NO_CHECKPOINT),
-    ("propose", _MODEL | {"output_file": "no/a.npz"}, "--output_file must be"),
+    ("propose", _MODEL | {"output_file": "a.txt"}, "--output_file must be the name of a .npz"),
     ("propose", _MODEL | {"output_file": "{out}/a.npz", "train_split": "none"}, _NO_SPLIT),
     ("visualize", {"checkpoint": "no.keras"} | _NEW, _NO_CHECKPOINT),
     ("visualize", _MODEL | _NEW | {"data_dir": "no"}, _NO_FOLDER),
@@ -77,7 +77,7 @@ MISTAKES = [
     ("check-data", {"data_dir": "{out}/yolo"}, "Annotations/.* looks like --dataset=yolo$"),
     ("check-data", _DATA | {"train_split": "none"}, _NO_SPLIT),
     ("check-data", _DATA | _FILE, _NOT_A_FOLDER),
-    ("check-data", _DATA | {"fix": "{out}/served"}, "fix must be a new or empty folder"),
+    ("check-data", _DATA | {"fix": "{out}/served"}, "--fix must be a new or empty folder"),
     ("anchor-fit", {"data_dir": "no"}, _NO_FOLDER),
     ("anchor-fit", _DATA | {"train_split": "none"}, _NO_SPLIT),
     ("anchor-fit", _DATA | _FILE, _NOT_A_FOLDER),
@@ -87,6 +87,11 @@ MISTAKES = [
     ("write-tfrecords", {"data_dir": "no"} | _NEW, _NO_FOLDER),
     ("write-yolo", _DATA | _FULL, _NOT_EMPTY),
     ("write-yolo", _DATA | _NEW | {"train_split": "none"}, _NO_SPLIT),
+    ("write-yolo", {"data_dir": "no"} | _NEW, _NO_FOLDER),
+    ("compact", {"checkpoint": "no.keras", "output_file": "{out}/a.keras"}, _NO_CHECKPOINT),
+    ("import-detector", {"weights": "no.pth", "output_file": "a.keras"}, f"--weights {_NO_FILE}"),
+    ("import-detector", {"weights": "{out}/good.keras", "output_file": "a.h5"}, "a .keras file"),
+    ("describe", {"checkpoint": "no.keras"}, _NO_CHECKPOINT),
     ("paper", {"rows": "none"}, "none"),
 ]
 # Runs command lines in one process that cannot import TensorFlow, and collects their messages.

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import time
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -326,10 +328,26 @@ def test_alternating_training_by_command(train, refusal, tmp_path, capsys):
     assert message.splitlines()[1:] == ["--steps was 2, is 4"]
 
 
-def test_a_mistake_in_the_first_command_does_not_bind_the_second(train, refusal, monkeypatch):
+def test_a_mistake_in_the_first_command_does_not_bind_the_second(
+    train, refusal, monkeypatch, tmp_path
+):
     build = trainer.build_phase_model
     assert "'nope'" in refusal("--train_split=nope")
+    # The model does not take the weights: nothing is left that would look like a run.
+    nested = tmp_path / "new" / "run"
+    wrong = f"--backbone_weights={__file__}"
     monkeypatch.setattr(trainer, "build_phase_model", build)
+    for folder in (tmp_path / "run", nested):
+        refusal(wrong, f"--output_dir={folder}", may_build=True)
+    assert not (tmp_path / "run").exists() and not (tmp_path / "new").exists()
+    with monkeypatch.context() as patch:  # TensorBoard's folder for evaluations exists by then
+        patch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+        assert "must have" in refusal(may_build=True)
+    assert not (tmp_path / "run").exists()
+    nested.mkdir(parents=True)
+    (nested / "notes.txt").touch()
+    refusal(wrong, f"--output_dir={nested}", may_build=True)
+    assert [path.name for path in nested.iterdir()] == ["notes.txt"]
     assert train("--steps=1") == 0
 
 

@@ -120,7 +120,7 @@ def test_names_of_files_are_safe():
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--data_dir=/no/such", "data_dir must be an existing folder"),
+        ("--data_dir=/no/such", "--data_dir must be an existing folder"),
         ("--image_ids=d", "--image_ids must be among the 3 images of the split. Received: d."),
         ("--number=0", "--number must be at least 1. Received: 0"),
         ("--epoch=-1", "--epoch must be at least 0. Received: -1"),

@@ -61,7 +61,7 @@ def test_a_folder_that_holds_anything_is_refused_before_the_work(folder, tmp_pat
     folder.annotation("a").write_text("broken")  # not reached
     error = refusal(folder, capsys, f"--output_dir={folder.root}")
     assert error == (
-        "keras-frcnn write-tfrecords: output_dir must be a new or empty folder. "
+        "keras-frcnn write-tfrecords: --output_dir must be a new or empty folder. "
         f"Received: '{folder.root}'\n"
     )
     assert "--output_dir is missing" in refusal(folder, capsys)

@@ -38,5 +38,5 @@ def test_a_folder_that_holds_anything_is_refused_before_the_work(folder, capsys)
         run(folder, f"--output_dir={folder.root}")
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(
-        "keras-frcnn write-yolo: output_dir must be a new or empty folder. Received: "
+        "keras-frcnn write-yolo: --output_dir must be a new or empty folder. Received: "
     )

@@ -31,11 +31,15 @@ def calls(monkeypatch):
     return calls
 
 
-def test_an_imported_detector_is_written_and_described(tmp_path, calls, capsys):
+@pytest.mark.parametrize("flag", ["output_file", "output"])
+def test_an_imported_detector_is_written_and_described(flag, tmp_path, calls, capsys):
     target = tmp_path / "new" / "a.keras"
-    flags = [f"--output={target}", "--weights=mine.pth", "--class_names=a,b"]
+    weights = tmp_path / "mine.pth"
+    weights.touch()
+    # The flag was once called --output.
+    flags = [f"--{flag}={target}", f"--weights={weights}", "--class_names=a,b"]
     assert import_detector.main(flags) == 0
-    assert calls == [("torchvision", "mine.pth", "", ("a", "b"))]
+    assert calls == [("torchvision", str(weights), "", ("a", "b"))]
     assert capsys.readouterr().out == (
         f"{target}: fasterrcnn_resnet50_fpn of torchvision, 4 classes\nLicence: BSD-3-Clause\n"
     )
@@ -51,8 +55,14 @@ def test_an_imported_detector_is_written_and_described(tmp_path, calls, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--output=a.h5", "--weights=b"], "--output must end with .keras. Received: a.h5"),
-        (["--output=a.keras", "--weights=b", "--model=x"], "--model must be one of fasterrcnn_"),
+        (
+            ["--output_file=a.h5", "--weights=b"],
+            "--output_file must be the name of a .keras file. Received: 'a.h5'",
+        ),
+        (
+            ["--output_file=a.keras", f"--weights={__file__}", "--model=x"],
+            "--model must be one of fasterrcnn_",
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(flags, message, calls, capsys, tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ def test_places_that_cannot_be_taken(tmp_path):
     for name in ("runs [1]", "a*", "b?", "c\\d"):  # TensorFlow would look for other files
         with pytest.raises(ValueError, match=r"must not contain \* \? \[ \\, because .*Received: "):
             version_folder(tmp_path / name, 1)
-    with pytest.raises(ValueError, match="version must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match="--version must be at least 1. Received: 0"):
         version_folder(tmp_path, 0)
 
 

@@ -348,7 +348,7 @@ def test_data_is_read_before_the_model_is_built(config, train, tmp_path, monkeyp
 
     monkeypatch.setattr(trainer, "build_phase_model", forbid)
     for changes, message in (
-        ({"data_dir": str(tmp_path / "none")}, "data_dir must be an existing folder"),
+        ({"data_dir": str(tmp_path / "none")}, "--data_dir must be an existing folder"),
         ({"train_split": ("nope",)}, "'nope'"),
         ({"eval_split": ("nope",)}, "'nope'"),
     ):

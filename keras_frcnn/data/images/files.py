@@ -39,7 +39,7 @@ def find_images(sources: Iterable[str]) -> list[Path]:
         paths = _files_of(source)
         if not paths:
             raise ValueError(
-                "images must be image files, folders of images or patterns of file names. "
+                "--images must be image files, folders of images or patterns of file names. "
                 f"Found no image at: {source}"
             )
         for path in paths:

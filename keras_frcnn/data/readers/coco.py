@@ -194,7 +194,8 @@ def _locate(data_dir: str, split: str, images: bool) -> tuple[pathlib.Path, path
     root = data_folder(data_dir)
     name, _, folder = split.partition(":")
     files = [root / "annotations" / f"{prefix}{name}.json" for prefix in (_PREFIX, "")]
-    files = [root / name] if name.endswith(".json") else files
+    if name.endswith(".json"):  # in the data folder, or seen from the present one
+        files = [root / name, pathlib.Path(name).absolute()]
     path = next((file for file in files if file.is_file()), None)
     if path is None:
         more = "the path of a .json file"

@@ -72,7 +72,7 @@ def read(source: DataSource) -> Reading:
             or download it. See also ``tfrecord.read``.
     """
     if "://" in source.data_dir:
-        raise ValueError(f"data_dir must be a local folder. Received: {source.data_dir!r}")
+        raise ValueError(f"--data_dir must be a local folder. Received: {source.data_dir!r}")
     files, name = {}, ""
     for split in source.splits:
         match = _SPLIT.fullmatch(split)

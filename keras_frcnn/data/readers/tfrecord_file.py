@@ -65,8 +65,8 @@ def locate(data_dir: str, split: str) -> list[pathlib.Path]:
     """
     root, pattern = data_folder(data_dir), pathlib.PurePath(split)
     if pattern.is_absolute() or ".." in pattern.parts:
-        message = f"a split must lie below data_dir. Received: {split!r}"
-        raise invalid("a split below data_dir", repr(split), data_dir, message)
+        message = f"a split must lie below --data_dir. Received: {split!r}"
+        raise invalid("a split below --data_dir", repr(split), data_dir, message)
     found = sorted(path for path in root.glob(split) if path.is_file())
     if found:
         return found

@@ -91,7 +91,7 @@ def _folders(data_dir: str) -> dict[str, pathlib.Path]:
         if found:
             return found
     expected = "a folder with Annotations/, ImageSets/Main/ and JPEGImages/, or hold such folders"
-    message = f"data_dir must be {expected}. Received: {data_dir!r}"
+    message = f"--data_dir must be {expected}. Received: {data_dir!r}"
     raise invalid(expected, repr(data_dir), message=message)
 
 

@@ -14,7 +14,7 @@ def check_folder(folder: str) -> None:
     """
     path = pathlib.Path(folder)
     if not folder or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
-        raise ValueError(f"output_dir must be a new or empty folder. Received: {folder!r}")
+        raise ValueError(f"--output_dir must be a new or empty folder. Received: {folder!r}")
 
 
 @contextlib.contextmanager

@@ -75,7 +75,8 @@ def make(
     folder = pathlib.Path(output_dir)
     if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
         raise ValueError(
-            f"output_dir must be a new or empty folder, or one of drawn shapes. Received: {folder}"
+            "--output_dir must be a new or empty folder, or one of drawn shapes. "
+            f"Received: {folder}"
         )
     counts = {"train": num_train, "val": num_val, "test": num_test}
     folder.mkdir(parents=True, exist_ok=True)

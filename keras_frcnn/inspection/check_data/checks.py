@@ -54,10 +54,11 @@ def check(
     unknown = sorted(set(allow) - set(KINDS))
     if unknown:
         raise ValueError(
-            f"allow must name kinds of findings: {', '.join(KINDS)}. Received: {', '.join(unknown)}"
+            f"--allow must name kinds of findings: {', '.join(KINDS)}. "
+            f"Received: {', '.join(unknown)}"
         )
     if not -1 <= near <= 128:
-        raise ValueError(f"near must be between -1 and 128 bits. Received: {near}")
+        raise ValueError(f"--near must be between -1 and 128 bits. Received: {near}")
     source = samples.read(config, asked, before_decoding)
     finder = _Finder(config, source)
     findings = [

@@ -34,14 +34,17 @@ def check_folder(config: Config, folder: str) -> None:
     """
     if not samples.has_voc_layout(config):
         raise ValueError(
-            "fix writes VOC's layout with its annotations. Received: data_dir "
-            f"{','.join(config.data_dir)} with dataset {','.join(config.dataset)} in another layout"
+            "--fix writes VOC's layout with its annotations. Received: --data_dir="
+            f"{','.join(config.data_dir)} with --dataset={','.join(config.dataset)} in another "
+            "layout"
         )
     path, root = Path(folder).resolve(), _root(config)
     if path.is_relative_to(root) or root.is_relative_to(path):
-        raise ValueError(f"fix must be a folder apart from data_dir {root}. Received: {folder!r}")
+        raise ValueError(
+            f"--fix must be a folder apart from --data_dir={root}. Received: {folder!r}"
+        )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"fix must be a new or empty folder. Received: {folder!r}")
+        raise ValueError(f"--fix must be a new or empty folder. Received: {folder!r}")
 
 
 def _root(config: Config) -> Path:

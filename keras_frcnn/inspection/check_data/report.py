@@ -80,14 +80,16 @@ def _print_kind(report: Report, kind: str, findings: list[Finding], console: Con
 
 
 def _classes(report: Report) -> Table:
+    columns = {"train_objects": "objects", "train_images": "images"}
+    if report.statistics["images"]["eval"]:
+        columns |= {"eval_objects": "objects to evaluate", "eval_images": "images to evaluate"}
     table = Table(header_style="bold")
     table.add_column("class")
-    for title in ("objects", "images", "objects to evaluate", "images to evaluate"):
+    for title in columns.values():
         table.add_column(title, justify="right")
     for row in report.statistics["classes"]:
-        keys = ("train_objects", "train_images", "eval_objects", "eval_images")
         name = plain(row["name"]) + ("" if row["known"] else " (unknown)")
-        table.add_row(name, *(f"{row[key]:,}" for key in keys))
+        table.add_row(name, *(f"{row[key]:,}" for key in columns))
     return table
 
 

@@ -131,6 +131,14 @@ def test_a_split_that_is_not_there_is_named_with_those_that_are(folder):
     assert len(load(folder, ("train:photos",)).records) == 1
 
 
+def test_a_file_may_be_named_as_seen_from_the_present_folder(tmp_path, monkeypatch):
+    folder = CocoFolder(tmp_path / "mine", annotations="result.json", images="images").add(1)
+    monkeypatch.chdir(tmp_path)
+    for split in ("mine/result.json", str(tmp_path / "mine/result.json"), "result.json"):
+        (record,) = load(folder, (split,)).records
+        assert record.path == str(tmp_path / "mine/images/000000000001.jpg")
+
+
 def test_splits_are_joined(tmp_path):
     CocoFolder(tmp_path, "train").add(1, ([0, 0, 5, 5], 3))
     CocoFolder(tmp_path, "val").add(2, ([0, 0, 6, 6], 18))

@@ -60,7 +60,7 @@ def test_a_missing_split_names_those_that_there_are(tmp_path):
     words = refusal(tmp_path, "c")
     assert "splits a, b, or a pattern" in words and "train-*.tfrecord'. Received: 'c'" in words
     assert "existing folder" in refusal(tmp_path / "none", "c")
-    assert "data_dir is missing" in refusal("", "c")
+    assert "--data_dir is missing" in refusal("", "c")
 
 
 def test_a_split_must_be_whole_unless_a_pattern_asks_for_less(tmp_path):
@@ -76,7 +76,7 @@ def test_a_split_must_be_whole_unless_a_pattern_asks_for_less(tmp_path):
 @pytest.mark.parametrize("split", ["../train", "deep/../../train", "/etc/passwd", "/etc/*"])
 def test_a_split_leads_nowhere_else(tmp_path, split):
     touch(tmp_path, "train.tfrecord", "data/other.tfrecord")
-    assert "below data_dir" in refusal(tmp_path / "data", split)
+    assert "below --data_dir" in refusal(tmp_path / "data", split)
 
 
 def test_records_are_where_tensorflow_reads_them(path):

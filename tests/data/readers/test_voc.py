@@ -242,7 +242,7 @@ def test_wrong_folders_and_splits_are_named(voc_folder, tmp_path):
         _load(folder, ("dog_val",))
     with pytest.raises(ValueError, match="expected one entry of image sets.* Received: none"):
         _load(folder, ())
-    with pytest.raises(ValueError, match="data_dir is missing: give the folder of the data"):
+    with pytest.raises(ValueError, match="--data_dir is missing: give the folder of the data"):
         _load("")
     with pytest.raises(ValueError, match="existing folder. Received: '.*nowhere'"):
         _load(tmp_path / "nowhere")

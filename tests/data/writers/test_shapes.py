@@ -183,7 +183,7 @@ def test_both_orientations_occur(tmp_path):
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "theirs.txt").write_text("precious")
-    with pytest.raises(ValueError, match="output_dir must be a new or empty folder"):
+    with pytest.raises(ValueError, match="--output_dir must be a new or empty folder"):
         shapes.make(tmp_path, 1, 0, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["theirs.txt"]
 

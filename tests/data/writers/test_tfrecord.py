@@ -208,7 +208,7 @@ def test_what_cannot_be_written_is_refused(images, tmp_path, monkeypatch):
 
     new = tmp_path / "new"
     for folder in (images, images / "a.jpg", ""):
-        assert "output_dir must be a new or empty folder" in refusal({"train": dataset}, folder)
+        assert "--output_dir must be a new or empty folder" in refusal({"train": dataset}, folder)
     assert "shard_megabytes must be at least 1" in refusal({"train": dataset}, new, 0)
     other = Dataset(("dog",), dataset.records)
     assert "the same classes" in refusal({"train": dataset, "eval": other}, new)

@@ -115,7 +115,7 @@ def test_what_cannot_be_written_is_refused(images, tmp_path):
             yolo.write(datasets, str(folder))
         return str(caught.value)
 
-    assert "output_dir must be a new or empty folder" in refusal({"train": dataset}, images)
+    assert "--output_dir must be a new or empty folder" in refusal({"train": dataset}, images)
     assert "the same classes" in refusal({"train": dataset, "val": Dataset(("dog",), [])})
     assert "Received: 'a\\n'" in refusal({"train": Dataset(("a\n",), dataset.records)})
     twice = Dataset(

@@ -264,9 +264,9 @@ def test_images_without_objects_are_a_note_and_kinds_can_be_allowed(folder, chec
     assert report.counts["empty_image"] == 1 and report.num_problems == 1
     assert list(report.by_kind()) == ["degenerate_box", "empty_image"]
     assert check(allow=("degenerate_box",)).num_problems == 0
-    with pytest.raises(ValueError, match="allow must name kinds.*Received: nonsense"):
+    with pytest.raises(ValueError, match="--allow must name kinds.*Received: nonsense"):
         check(allow=("nonsense",))
-    with pytest.raises(ValueError, match="near must be between -1 and 128"):
+    with pytest.raises(ValueError, match="--near must be between -1 and 128"):
         check(near=200)
 
 
@@ -515,13 +515,13 @@ def test_other_layouts_are_not_taken_for_images_alone(tmp_path):
     config = Config(data_dir=str(tmp_path))
     assert checks.check(config).num_problems == 0
     for settings in ({"train_split": ("train",)}, {}):
-        with pytest.raises(ValueError, match="data_dir must be a folder with Annotations/"):
+        with pytest.raises(ValueError, match="--data_dir must be a folder with Annotations/"):
             checks.check(config.replace(**settings), asked={"train_split"})
     for name in ("data.yaml", "annotations/instances_train.json", "a.txt", "a.XML", "labels/b.txt"):
         path = tmp_path / "more" / name
         path.parent.mkdir(parents=True)
         path.touch()
         Image.fromarray(scene(0)).save(tmp_path / "more" / "a.png")
-        with pytest.raises(ValueError, match="data_dir must be a folder with Annotations/"):
+        with pytest.raises(ValueError, match="--data_dir must be a folder with Annotations/"):
             checks.check(config)
         shutil.rmtree(tmp_path / "more")

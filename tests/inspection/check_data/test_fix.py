@@ -177,10 +177,10 @@ def test_the_copy_goes_to_a_new_folder_apart_from_the_data(folder, check, tmp_pa
     (tmp_path / "full" / "x").write_text("mine")
     (tmp_path / "link").symlink_to(folder.root)
     for target in (folder.root, folder.root / "new", tmp_path, tmp_path / "link"):
-        with pytest.raises(ValueError, match="fix must be a folder apart from data_dir"):
+        with pytest.raises(ValueError, match="--fix must be a folder apart from --data_dir="):
             fix.write(report, str(target))
     for target in (tmp_path / "full", tmp_path / "full" / "x"):
-        with pytest.raises(ValueError, match="fix must be a new or empty folder"):
+        with pytest.raises(ValueError, match="--fix must be a new or empty folder"):
             fix.write(report, str(target))
     assert (tmp_path / "full" / "x").read_text() == "mine"
 
@@ -189,10 +189,10 @@ def test_only_vocs_layout_is_mended(tmp_path):
     (tmp_path / "data").mkdir()
     Image.fromarray(scene(0)).save(tmp_path / "data" / "a.png")
     report = checks.check(Config(data_dir=str(tmp_path / "data")))
-    with pytest.raises(ValueError, match="fix writes VOC's layout"):
+    with pytest.raises(ValueError, match="--fix writes VOC's layout"):
         fix.write(report, str(tmp_path / "fixed"))
     assert not (tmp_path / "fixed").exists()
     joined = Config(dataset=("voc", "coco"), data_dir=("/a", "/b"))
-    words = "Received: data_dir /a,/b with dataset voc,coco in another layout"
+    words = "Received: --data_dir=/a,/b with --dataset=voc,coco in another layout"
     with pytest.raises(ValueError, match=words):
         fix.check_folder(joined, str(tmp_path / "fixed"))
