@@ -3,7 +3,8 @@
 Examples:
   keras-frcnn import-detector --source=torchvision --output_file=coco.keras \\
     --weights=fasterrcnn_resnet50_fpn_coco-258fb6c6.pth
-  keras-frcnn import-detector --source=detectron2 --output_file=c4.keras --weights=model_final_f97cb7.pkl
+  keras-frcnn import-detector --source=detectron2 --output_file=c4.keras \\
+    --weights=model_final_f97cb7.pkl
   keras-frcnn detect --checkpoint=coco.keras --images=photos --output_dir=found
 
 The imported detector gives the detections of the original. It can be evaluated, exported and
