@@ -82,7 +82,13 @@ class RoIAlign(keras.layers.Layer):
 
     def _positions(self, first, last):
         """Where the samples lie, rows and columns apart: [B, R, 2, samples] cells."""
-        return tf.linspace(first, last, self.pool_size * self.sampling_ratio, axis=-1)
+        # As tf.linspace does it, which holds an operation that ONNX lacks.
+        steps = self.pool_size * self.sampling_ratio - 1
+        if not steps:
+            return first[..., tf.newaxis]
+        step = (last - first) / steps
+        before_last = first[..., tf.newaxis] + step[..., tf.newaxis] * tf.range(float(steps))
+        return tf.concat([before_last, last[..., tf.newaxis]], axis=-1)
 
     def _neighbours(self, features, first, last, feature_shape):
         """Returns for each sample, rows and columns apart, the cell before it, the share of the
