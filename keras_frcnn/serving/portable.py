@@ -224,8 +224,7 @@ def _load_openvino(path):
     import openvino
 
     options = {"INFERENCE_PRECISION_HINT": "f32"}  # some processors would compute in bfloat16
-    compiled = openvino.Core().compile_model(path, "CPU", options)
-    return lambda images: compiled(images).to_dict()
+    return openvino.Core().compile_model(path, "CPU", options)
 
 
 FORMATS = {
