@@ -63,6 +63,7 @@ setup(
         # Reads torchvision's weights files, for import-detector; detectron2's need neither.
         "zoo": ["torch>=2.6", "safetensors>=0.4.5,<1"],
         "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
+        "openvino": ["openvino>=2026.4,<2027"],
         "video": ["opencv-contrib-python-headless>=4.10,<6"],
         # Selective Search and EdgeBoxes are in OpenCV's contrib modules alone.
         "proposals": ["opencv-contrib-python-headless>=4.10,<6"],

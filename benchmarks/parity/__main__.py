@@ -17,7 +17,7 @@ the rest is computed from the original's.
 
 For the levels, the largest difference is given, relative to the largest value. A proposal or a
 detection is the same if the other side has one of the same class within 1e-3 pixels of the resized
-image and 1e-4 of score. Nearly equal scores can be ranked differently, so a few in a thousand may
+image and 1e-4 of score. Nearly equal scores can be ranked differently, so one in a thousand may
 differ. Of those that are the same, the largest differences are given.
 """
 
@@ -44,7 +44,7 @@ SIZES = (
 """Heights and widths of the images."""
 
 _PIXELS, _SCORE, _LEVELS, _GREY = 1e-3, 1e-4, 1e-4, 0.02
-_MOST_OTHERS = 2e-3  # the share of boxes that rounding may rank differently
+_MOST_OTHERS = 1e-3  # the share of boxes that rounding may rank differently
 _FOLDER = Path(__file__).parent
 _VOC = "PascalVOC-Detection/faster_rcnn_R_50_C4"
 

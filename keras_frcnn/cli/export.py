@@ -1,4 +1,4 @@
-"""Exports a trained detector as a SavedModel or to ONNX, and verifies that it detects the same.
+"""Exports a trained detector as a SavedModel or for other runtimes, and verifies its answers.
 
 Examples:
   keras-frcnn export --checkpoint=runs/voc07/best.keras --output_dir=served/voc07
@@ -10,7 +10,8 @@ The SavedModel is for TensorFlow Serving. It gets a new numbered folder, with a 
 class names and warm-up requests in it, and files for the server's flags beside it. It accepts any
 number of images of any size: as arrays, as JPEG or PNG files, or as tf.Examples. It needs no
 Python, no keras_frcnn and no custom op. With --format=onnx the numbered folder holds model.onnx,
-which takes arrays of images of one size. Settings that are not given are taken from the checkpoint.
+with --format=openvino model.xml; these take arrays of images of one size. Settings that are not
+given are taken from the checkpoint.
 """
 
 from pathlib import Path
@@ -26,10 +27,9 @@ from keras_frcnn.console import plain, say
 
 _MAX_IMAGES = 8
 REFUSED = {
-    "openvino": "OpenVINO 2026.4 refuses the ONNX file, because its reader takes no loops that use "
-    "values from outside the loop, as suppression does. No other form is written for it yet",
-    "litert": "the converter of TensorFlow 2.21 leaves arrays that grow in loops, and slices of "
-    "images of any size, to kernels of TensorFlow, which LiteRT's runtime lacks",
+    "litert": "the converter of TensorFlow 2.21 leaves slices that add an axis to arrays of any "
+    "size, convolutions on maps of any size, quotients of 64-bit numbers, and arrays that grow in "
+    "loops to kernels of TensorFlow, which LiteRT's runtime lacks",
 }
 """The formats that are not offered, and why."""
 
@@ -67,9 +67,11 @@ COMMAND = Command(
             "format",
             str,
             "saved_model",
-            "saved_model for TensorFlow Serving, or onnx for ONNX Runtime and Triton: pip install "
-            "'keras-frcnn[onnx]'. openvino and litert are refused; the command tells why.",
-            choices=("saved_model", "onnx", *REFUSED),
+            "saved_model for TensorFlow Serving; onnx for ONNX Runtime and Triton; openvino for "
+            "OpenVINO and its Model Server. The last two need packages: pip install "
+            "'keras-frcnn[onnx]' or 'keras-frcnn[openvino]'. litert is refused; the command tells "
+            "why.",
+            choices=("saved_model", "onnx", "openvino", *REFUSED),
         ),
         Option(
             "batch_pixels",
@@ -137,9 +139,9 @@ def main(argv: list[str] | None = None) -> int:
             say(cost)
             card["Precision"] = cost
         arguments = model, options.output_dir, images or synthetic_images(), version, say, card
-        if options.format == "onnx":
-            folder = portable.export(*arguments)
-            how_to = portable.how_to_call(folder)
+        if options.format != "saved_model":
+            folder = portable.export(options.format, *arguments)
+            how_to = portable.how_to_call(options.format, folder)
         else:
             folder = export(*arguments, options.batch_pixels)
             how_to = model_card.how_to_call(folder)
@@ -151,8 +153,8 @@ def _base(options: SimpleNamespace) -> Config:
     """Returns the checkpoint's settings, after checking that the SavedModel can be written."""
     if options.format in REFUSED:
         raise ValueError(f"--format={options.format} is not offered: {REFUSED[options.format]}")
-    if options.format == "onnx":
-        _check_onnx(options)
+    if options.format != "saved_model":
+        _check_portable(options)
     config = checkpoint_settings(options)
     from keras_frcnn.serving.folder import version_folder
 
@@ -160,15 +162,16 @@ def _base(options: SimpleNamespace) -> Config:
     return config
 
 
-def _check_onnx(options: SimpleNamespace) -> None:
-    """Refuses flags that ONNX does not know."""
+def _check_portable(options: SimpleNamespace) -> None:
+    """Refuses flags that the formats beside the SavedModel do not know."""
+    form = f"--format={options.format}"
     if options.precision != "float32":
         raise ValueError(
-            "--precision must be float32 with --format=onnx: ONNX Runtime computes no convolutions "
-            f"in bfloat16 on processors. Received: {options.precision}"
+            f"--precision must be float32 with {form}: not every runtime has convolutions in "
+            f"shorter numbers. Received: {options.precision}"
         )
     if options.batch_pixels:
-        raise ValueError("--batch_pixels is for files, which --format=onnx does not take")
+        raise ValueError(f"--batch_pixels is for files, which {form} does not take")
 
 
 def _metrics(checkpoint: str, step: int) -> dict[str, str]:

@@ -97,7 +97,7 @@ class RoIAlign(keras.layers.Layer):
         if self.sampling_ratio:
             first, last = self._ends(start, end, self.sampling_ratio)
             count = self.pool_size * self.sampling_ratio
-            positions = tf.linspace(first, last, count, axis=-1)
+            positions = _positions(first, last, count)
             return positions, self.sampling_ratio, 1.0 / self.sampling_ratio
         counts = self._counts(start, end)
         if self.supports_jit:  # XLA must know the number before it sees an RoI
@@ -293,6 +293,19 @@ def _crops(bordered, ends, images, size, feature_shape):
 
     any_outside = tf.reduce_any(outside[0]) | tf.reduce_any(outside[1])
     return tf.cond(any_outside, drop, lambda: crops)
+
+
+def _positions(first, last, count):
+    """Returns ``count`` places from ``first`` [...] to ``last`` [...]: [..., count].
+
+    As ``tf.linspace`` does it, which holds an operation that ONNX lacks.
+    """
+    steps = count - 1
+    if not steps:
+        return first[..., tf.newaxis]
+    step = (last - first) / steps
+    before_last = first[..., tf.newaxis] + step[..., tf.newaxis] * tf.range(float(steps))
+    return tf.concat([before_last, last[..., tf.newaxis]], axis=-1)
 
 
 def _limit(feature_shape):

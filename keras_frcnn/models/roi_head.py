@@ -194,7 +194,8 @@ class RoIHead(keras.layers.Layer):
         chosen = level_of(rois, [level.stride for level in levels])
         num_rois = tf.shape(rois)[1]
         order = tf.argsort(chosen, axis=1, stable=True)  # the regions of the finest level first
-        counts = tf.reduce_sum(tf.one_hot(chosen, len(levels), dtype=tf.int32), axis=1)
+        is_of_level = chosen[..., tf.newaxis] == tf.range(len(levels))
+        counts = tf.reduce_sum(tf.cast(is_of_level, tf.int32), axis=1)
         starts = tf.cumsum(counts, axis=1, exclusive=True)
         # XLA must know the number of regions before it sees one.
         use_xla = self.poolings[0].supports_jit
@@ -231,6 +232,23 @@ class RoIHead(keras.layers.Layer):
         return self.detection_decoder(
             *(proposals.boxes, proposals.valid, class_logits, box_deltas, image_shape),
             score_threshold=score_threshold,
+        )
+
+    def candidates(self, levels, proposals, image_shape):
+        """Returns what enters suppression, for those who suppress elsewhere.
+
+        Args:
+            levels: list of ``FeatureLevel``.
+            proposals: ``Proposals``.
+            image_shape: [B, 2] true heights and widths.
+
+        Returns:
+            ``(boxes [B, R, C, 4], scores [B, R, C])``: a box and a score of each proposal for each
+            class; score 0 for boxes that cannot be detected.
+        """
+        predictions = self.classify(levels, proposals.boxes)
+        return self.detection_decoder.candidates(
+            proposals.boxes, proposals.valid, *predictions, image_shape
         )
 
     def compute_losses(self, levels, proposals, targets, seed, training=True):

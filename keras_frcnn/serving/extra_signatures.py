@@ -1,4 +1,4 @@
-"""The signatures beyond plain detection: with options, by tiles, proposals and features.
+"""The signatures beyond plain detection: with options, by tiles, and the results of stages.
 
 TensorFlow Serving requires every input of a signature in its row form, so options have signatures
 of their own. Each input has one value for each image.
@@ -9,12 +9,14 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_frcnn.models.faster_rcnn import FasterRCNN
+from keras_frcnn.models.preprocessing import to_original
 from keras_frcnn.ops import tiles
 from keras_frcnn.serving import requests
 
 SMALLEST_TILE, LARGEST_OVERLAP, MOST_TILES = 64, 0.9, 1024
 
 _IMAGE = tf.TensorSpec([None, None, 3], tf.uint8)
+_IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, "input_tensor")
 _NUMBER, _COUNT = tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32)
 
 _BAD_OPTIONS = (
@@ -37,6 +39,10 @@ def make(model: FasterRCNN, as_answer: Callable) -> dict[str, Callable]:
     - ``serve_proposals``: ``image_bytes``; the answer has ``proposal_boxes`` [N, P, 4] as fractions
       of the image, ``proposal_boxes_pixels``, ``proposal_scores``, ``num_proposals`` and
       ``status``.
+    - ``serve_raw``: ``input_tensor``; the answer has what enters the last suppression:
+      ``raw_boxes`` [N, R, C, 4] as fractions of the image, ``raw_boxes_pixels`` [N, R, C, 4] and
+      ``raw_scores`` [N, R, C], for each of R regions and C classes. A score is 0 where there is
+      nothing to detect.
     - ``serve_features``: ``input_tensor``; the answer has, for each level, ``features_16`` [N, h,
       w, C], where 16 is its stride, and ``cells_16`` int32 [N, 2], the rows and columns that the
       image covers.
@@ -52,6 +58,7 @@ def make(model: FasterRCNN, as_answer: Callable) -> dict[str, Callable]:
         "serve_options": _with_options(model, as_answer),
         "serve_tiled": _by_tiles(model, as_answer),
         "serve_proposals": _proposals(model),
+        "serve_raw": _raw(model),
         "serve_features": _features(model),
     }
 
@@ -159,8 +166,31 @@ def _proposals(model):
     return _of_files(propose, propose)
 
 
+def _raw(model):
+    @tf.function(input_signature=[_IMAGES])
+    def serve(images):
+        images = requests.checked_images(images)
+        inputs = model.make_inputs(images)
+        levels = model.features(inputs)
+        boxes, scores = model.roi_head.candidates(
+            levels, model.propose(inputs, levels), inputs["image_shape"]
+        )
+        shape, size = tf.shape(boxes), tf.shape(images)[1:3]
+        flat = tf.reshape(boxes, [shape[0], shape[1] * shape[2], 4])
+        boxes = tf.reshape(to_original(flat, inputs), shape)
+        boxes = tf.where(scores[..., tf.newaxis] > 0.0, boxes, 0.0)
+        fractions = boxes / tf.tile(tf.cast(size, tf.float32), [2])
+        return {
+            "raw_boxes": tf.clip_by_value(fractions, 0.0, 1.0),
+            "raw_boxes_pixels": boxes,
+            "raw_scores": scores,
+        }
+
+    return serve
+
+
 def _features(model):
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "input_tensor")])
+    @tf.function(input_signature=[_IMAGES])
     def serve(images):
         levels = model.features(model.make_inputs(requests.checked_images(images)))
         maps = {f"features_{level.stride}": tf.identity(level.features) for level in levels}

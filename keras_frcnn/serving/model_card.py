@@ -28,7 +28,7 @@ and returns K rows per image, best first
   num_detections [N]; rows past it are padding
   status [N]: empty, or why a file could not be read; it then has no detections
 serve_bytes_strict and serve_examples_strict raise an error instead of giving a status.
-serve_options, serve_tiled, serve_proposals and serve_features do more: docs/serving.md.
+serve_options, serve_tiled, serve_proposals, serve_raw and serve_features do more: docs/serving.md.
 describe takes nothing and returns class_names, settings (JSON) and the training step.
 Files are turned upright according to their EXIF orientation, as in the detect command.
 

@@ -1,14 +1,16 @@
-"""Exports a detector to ONNX, which runs without TensorFlow: in ONNX Runtime, Triton and others.
+"""Exports a detector to formats that run without TensorFlow: ONNX and OpenVINO.
 
 The exported graph consists of plain arithmetic, loops and sorting: the operations that XLA compiles
-in training. TensorFlow's own kernel for suppression, which the SavedModel uses, has no equal in
-ONNX. Both find the same detections.
+in training. TensorFlow's own kernel for suppression, which the SavedModel uses, has no equal
+elsewhere. Both find the same detections.
 """
 
 import contextlib
 import importlib.util
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,10 +22,8 @@ from keras_frcnn.serving import model_card
 from keras_frcnn.serving.folder import publish, version_folder
 from keras_frcnn.serving.verify import check_found
 
-FILE = "model.onnx"
 OPSET = 18
 
-_PACKAGES = "tf2onnx", "onnx", "onnxruntime"
 _SPEC = tf.TensorSpec([None, None, None, 3], tf.uint8, "input_tensor")
 
 _HOW_TO = """\
@@ -36,13 +36,36 @@ and returns K rows per image, best first
   num_detections [N]; rows past it are padding
 
 Run it in Python:
-  import onnxruntime
-  session = onnxruntime.InferenceSession("{file}")
-  answer = session.run(None, {{"input_tensor": images}})
-Triton serves the folder {base} as a model of its ONNX Runtime backend."""
+  {run}
+{server} serves the folder {base} as a model."""
+
+
+class Format(NamedTuple):
+    """A format and the runtime that reads it.
+
+    Attributes:
+        title: its name in sentences.
+        file: the name of its file in the numbered folder.
+        packages: what the conversion and the comparison import.
+        runtime: the runtime in which it is verified.
+        server: a server for the folder.
+        convert: writes a detector to a file: ``convert(model, path)``.
+        load: ``load(path)`` returns a function from uint8 [N, H, W, 3] to the outputs by name.
+        run: lines of Python that load and ask the file.
+    """
+
+    title: str
+    file: str
+    packages: tuple[str, ...]
+    runtime: str
+    server: str
+    convert: Callable
+    load: Callable
+    run: str
 
 
 def export(
+    name: str,
     model: FasterRCNN,
     output_dir: str | Path,
     images: Sequence[np.ndarray],
@@ -50,12 +73,13 @@ def export(
     say: Callable[[str], None] = lambda line: None,
     card: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes ``model.onnx`` to a numbered folder, as Triton expects it, after verifying it.
+    """Writes a detector to a numbered folder, as servers expect it, after verifying it.
 
     Args:
+        name: one of ``FORMATS``.
         model: the detector.
         output_dir: the folder for the versions of the model.
-        images: images on which it is verified in ONNX Runtime, uint8 [H, W, 3].
+        images: images on which it is verified in the format's own runtime, uint8 [H, W, 3].
         version: as for ``export.export``.
         say: called with a line of text at each stage.
         card: further sections of the model card, by title.
@@ -67,40 +91,45 @@ def export(
         ValueError: If a package is missing, the model does not compute in float32, a weight is not
             finite, or the answers differ by more than 0.5 pixels or 0.001 in score.
     """
-    check_packages()
+    form = FORMATS[name]
+    check_packages(name)
     check_finite(model.weights)
     if model.backbone.compute_dtype != "float32":
         raise ValueError(
-            "ONNX is written in float32, because ONNX Runtime cannot compute convolutions in "
-            f"bfloat16 on processors. Received a detector in {model.backbone.compute_dtype}"
+            f"{form.title} is written in float32, because its runtime may have no convolutions in "
+            f"shorter numbers. Received a detector in {model.backbone.compute_dtype}"
         )
 
     def write(folder):
-        say("Converting to ONNX ...")
-        convert(model, folder / FILE)
+        say(f"Converting to {form.title} ...")
+        form.convert(model, folder / form.file)
         files.write_text(folder / "labels.txt", "".join(f"{name}\n" for name in model.class_names))
         target = version_folder(output_dir, version)
-        text = model_card.text(model, target, card or {}, how_to_call(target))
+        text = model_card.text(model, target, card or {}, how_to_call(name, target))
         files.write_text(folder / model_card.FILE, text)
-        say(f"Comparing it with the model in ONNX Runtime, on {len(images)} image(s) ...")
-        count = verify(folder / FILE, model, images)
+        say(f"Comparing it with the model in {form.runtime}, on {len(images)} image(s) ...")
+        count = verify(name, folder / form.file, model, images)
         say(f"Their answers agree, with {count} detections.")
 
     return publish(write, output_dir, version)
 
 
-def how_to_call(folder: Path) -> str:
-    """Returns the text that says how to run the model in a folder."""
-    return _HOW_TO.format(file=folder / FILE, base=folder.resolve().parent)
+def how_to_call(name: str, folder: Path) -> str:
+    """Returns the text that says how to run the model of a format in a folder."""
+    form = FORMATS[name]
+    run = form.run.format(file=folder / form.file)
+    base = folder.resolve().parent
+    return _HOW_TO.format(run=run.replace("\n", "\n  "), server=form.server, base=base)
 
 
-def check_packages() -> None:
-    """Raises a ValueError if a package that the conversion needs is missing."""
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+def check_packages(name: str) -> None:
+    """Raises a ValueError if a package that a format needs is missing."""
+    form = FORMATS[name]
+    missing = [package for package in form.packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ValueError(
-            f"ONNX needs {', '.join(missing)}. To install what is missing: "
-            "pip install 'keras-frcnn[onnx]'"
+            f"{form.title} needs {', '.join(missing)}. To install what is missing: "
+            f"pip install 'keras-frcnn[{name}]'"
         )
 
 
@@ -128,8 +157,36 @@ def make_function(model: FasterRCNN) -> tf.types.experimental.GenericFunction:
     return detect
 
 
-def convert(model: FasterRCNN, path: Path) -> None:
-    """Writes the detector as an ONNX file."""
+def verify(name: str, path: Path, model: FasterRCNN, images: Sequence[np.ndarray]) -> int:
+    """Runs a file in its own runtime, and compares its answers with those of the model.
+
+    Each image is sent alone, and the first one together with its mirror image.
+
+    Args:
+        name: the format, one of ``FORMATS``.
+        path: the file.
+        model: the detector that it was made from.
+        images: uint8 [H, W, 3].
+
+    Returns:
+        The number of detections that were compared.
+
+    Raises:
+        ValueError: If an answer differs.
+    """
+    ask = FORMATS[name].load(path)
+    threshold = model.roi_head.detection_decoder.score_threshold
+    groups = [*([image] for image in images), [images[0], images[0][:, ::-1]]]
+    count = 0
+    for group in groups:
+        batch = np.stack(group)
+        expected = {name: value.numpy() for name, value in model.detect_batch(batch).items()}
+        what = f"{path} on {len(group)} image(s)"
+        count += check_found(what, ask(batch), expected, threshold)
+    return count
+
+
+def _write_onnx(model, path):
     import onnx
     import tf2onnx
 
@@ -141,35 +198,56 @@ def convert(model: FasterRCNN, path: Path) -> None:
         onnx.save(converted, str(part))
 
 
-def verify(path: Path, model: FasterRCNN, images: Sequence[np.ndarray]) -> int:
-    """Runs an ONNX file in ONNX Runtime, and compares its answers with those of the model.
-
-    Each image is sent alone, and the first one together with its mirror image.
-
-    Args:
-        path: the file.
-        model: the detector that it was made from.
-        images: uint8 [H, W, 3].
-
-    Returns:
-        The number of detections that were compared.
-
-    Raises:
-        ValueError: If an answer differs.
-    """
+def _load_onnx(path):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    threshold = model.roi_head.detection_decoder.score_threshold
-    groups = [*([image] for image in images), [images[0], images[0][:, ::-1]]]
-    count = 0
-    for group in groups:
-        batch = np.stack(group)
-        answer = dict(zip(names, session.run(None, {_SPEC.name: batch}), strict=True))
-        expected = {name: value.numpy() for name, value in model.detect_batch(batch).items()}
-        count += check_found(f"{path} on {len(group)} image(s)", answer, expected, threshold)
-    return count
+    return lambda images: dict(zip(names, session.run(None, {_SPEC.name: images}), strict=True))
+
+
+def _write_openvino(model, path):
+    import openvino
+
+    # From a SavedModel, because OpenVINO's reader of ONNX takes no loops that use values from
+    # outside the loop.
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]
+    signature = make_function(model).get_concrete_function()
+    with tempfile.TemporaryDirectory() as scratch:
+        tf.saved_model.save(module, scratch, signatures=signature)
+        converted = openvino.convert_model(scratch)
+        openvino.save_model(converted, path, compress_to_fp16=False)
+
+
+def _load_openvino(path):
+    import openvino
+
+    options = {"INFERENCE_PRECISION_HINT": "f32"}  # some processors would compute in bfloat16
+    return openvino.Core().compile_model(path, "CPU", options)
+
+
+FORMATS = {
+    "onnx": Format(
+        *("ONNX", "model.onnx", ("tf2onnx", "onnx", "onnxruntime"), "ONNX Runtime"),
+        "Triton's ONNX Runtime backend",
+        _write_onnx,
+        _load_onnx,
+        "import onnxruntime\n"
+        'session = onnxruntime.InferenceSession("{file}")\n'
+        'answer = session.run(None, {{"input_tensor": images}})',
+    ),
+    "openvino": Format(
+        *("OpenVINO", "model.xml", ("openvino",), "OpenVINO's runtime"),
+        "OpenVINO Model Server",
+        _write_openvino,
+        _load_openvino,
+        "import openvino\n"
+        'model = openvino.compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})\n'
+        'answer = model(images)["detection_boxes"]',
+    ),
+}
+"""The formats beside the SavedModel, by the name that ``--format`` has for them."""
 
 
 @contextlib.contextmanager

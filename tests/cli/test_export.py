@@ -209,7 +209,7 @@ def test_what_cannot_be_exported_is_refused(checkpoint_path, tmp_path, refusal):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--format=openvino"], "--format=openvino is not offered: OpenVINO"),
+        (["--format=openvino", "--batch_pixels=9"], "--format=openvino does not take"),
         (["--format=litert"], "--format=litert is not offered: the converter"),
         (
             ["--format=onnx", "--precision=bfloat16"],

@@ -26,14 +26,20 @@ class PencilModel:
     step = 7
     backbone = SimpleNamespace(preprocessing=CAFFE, compute_dtype="float32")
     roi_head = SimpleNamespace(
-        detection_decoder=SimpleNamespace(score_threshold=0.05, max_detections=3)
+        detection_decoder=SimpleNamespace(score_threshold=0.05, max_detections=3),
+        candidates=lambda levels, proposals, image_shape: (
+            proposals.boxes[:, :, tf.newaxis] * tf.constant([[1.0], [0.5]]),
+            tf.stack([proposals.scores, proposals.scores / 2], axis=-1),
+        ),
     )
 
     def __init__(self):
         self.weights = []
 
     def make_inputs(self, images):
-        return {"images": tf.cast(images, tf.float32)}
+        shape = tf.shape(images)
+        size = tf.tile(shape[tf.newaxis, 1:3], [shape[0], 1])
+        return {"images": tf.cast(images, tf.float32), "image_shape": size}
 
     def features(self, inputs):
         cells = inputs["images"][:, ::16, ::16]
@@ -41,6 +47,9 @@ class PencilModel:
         return [
             SimpleNamespace(features=cells, shape=tf.tile([shape[1:3]], [shape[0], 1]), stride=16)
         ]
+
+    def propose(self, inputs, levels):
+        return self.propose_step(inputs)
 
     def propose_step(self, inputs):
         found = self.detect_batch(inputs["images"])

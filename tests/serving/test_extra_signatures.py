@@ -118,6 +118,52 @@ def test_proposals_are_those_of_the_model(signatures, model, images):
         )
 
 
+def test_raw_outputs_by_pencil(pencil):
+    answer = answer_of(pencil["serve_raw"], input_tensor=SMALL[np.newaxis])
+    assert answer.keys() == {"raw_boxes", "raw_boxes_pixels", "raw_scores"}
+    np.testing.assert_array_equal(
+        answer["raw_boxes_pixels"],
+        [[[[0, 0, 10, 20], [0, 0, 5, 10]], [[0, 0, 20, 40], [0, 0, 10, 20]], [[0] * 4] * 2]],
+    )
+    np.testing.assert_array_equal(
+        answer["raw_boxes"],
+        [[[[0, 0, 0.5, 0.5], [0, 0, 0.25, 0.25]], [[0, 0, 1, 1], [0, 0, 0.5, 0.5]], [[0] * 4] * 2]],
+    )
+    np.testing.assert_array_equal(answer["raw_scores"], [[[0.75, 0.375], [0.5, 0.25], [0, 0]]])
+
+
+def test_suppression_elsewhere_finds_the_detections_of_the_model(signatures, model, images):
+    """With a plain suppression in NumPy, from the boxes and scores before it."""
+    decoder = model.roi_head.detection_decoder
+    for image in images:
+        raw = answer_of(signatures["serve_raw"], input_tensor=image[np.newaxis])
+        boxes, scores = raw["raw_boxes_pixels"][0], raw["raw_scores"][0]
+        np.testing.assert_allclose(
+            raw["raw_boxes"][0], np.clip(boxes / np.tile(image.shape[:2], 2), 0, 1), atol=1e-6
+        )
+        found = []
+        for label in range(scores.shape[1]):
+            order = np.argsort(-scores[:, label], kind="stable")
+            kept = []
+            for row in order[scores[order, label] > decoder.score_threshold]:
+                box = boxes[row, label]
+                if all(iou(box, boxes[k, label]) <= decoder.nms_iou_threshold for k in kept):
+                    kept.append(row)
+            found += [(scores[row, label], label, *boxes[row, label]) for row in kept]
+        found = np.array(sorted(found, key=lambda one: -one[0])[: decoder.max_detections])
+        expected = model.detect(image)
+        assert len(expected) > 5
+        np.testing.assert_allclose(found[:, 0], expected.scores, atol=1e-5)
+        np.testing.assert_array_equal(found[:, 1], expected.labels)
+        np.testing.assert_allclose(found[:, 2:], expected.boxes, atol=1e-3)
+
+
+def iou(a, b):
+    shared = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
+    areas = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])
+    return shared / (areas - shared)
+
+
 def test_features_are_those_of_the_model(signatures, model, images):
     answer = answer_of(signatures["serve_features"], input_tensor=images[0][np.newaxis])
     (level,) = model.features(model.make_inputs(images[0][np.newaxis]))

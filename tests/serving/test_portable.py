@@ -1,4 +1,4 @@
-"""ONNX: plain operations that answer as the model, and a comparison that can fail."""
+"""ONNX and OpenVINO: plain operations that answer as the model, and a comparison that can fail."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_frcnn.serving import portable
 from keras_frcnn.serving.verify import check_found
+from tests import fakes
 
 
 def kinds_of(function):
@@ -15,11 +16,13 @@ def kinds_of(function):
     return {node.op for node in nodes}
 
 
-def test_the_converted_function_is_plain_and_answers_as_the_model(model, images):
+@pytest.mark.parametrize("of", ["model", "pyramid"])
+def test_the_converted_function_is_plain_and_answers_as_the_model(of, request, images):
+    model = request.getfixturevalue(of)
     function = portable.make_function(model)
     kinds = kinds_of(function)
     assert not {kind for kind in kinds if "NonMaxSuppression" in kind or "Map" in kind}
-    assert not kinds & {"CropAndResize", "DecodeJpeg", "PyFunc"}
+    assert not kinds & {"CropAndResize", "DecodeJpeg", "PyFunc", "BroadcastArgs"}
     assert "ResizeBilinear" in kinds  # it is the whole model
     assert not model.roi_head.detection_decoder.supports_jit  # the model is as it was
     for image in images:
@@ -78,17 +81,47 @@ def test_what_rounding_may_bring_below_the_threshold_needs_no_partner():
     assert check_found("it", answer, EXPECTED, 0.4995) == 1
 
 
-def test_missing_packages_are_named(monkeypatch, model, tmp_path):
-    monkeypatch.setattr(portable.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"ONNX needs tf2onnx.*pip install 'keras-frcnn\[onnx\]'"):
-        portable.export(model, tmp_path / "out", [np.zeros((9, 9, 3), np.uint8)])
+@pytest.mark.parametrize(
+    ("name", "words"), [("onnx", "ONNX needs tf2onnx"), ("openvino", "OpenVINO needs openvino")]
+)
+def test_missing_packages_are_named(monkeypatch, model, tmp_path, name, words):
+    monkeypatch.setattr(portable.importlib.util, "find_spec", lambda package: None)
+    with pytest.raises(ValueError, match=rf"{words}.*pip install 'keras-frcnn\[{name}\]'"):
+        portable.export(name, model, tmp_path / "out", [np.zeros((9, 9, 3), np.uint8)])
     assert not (tmp_path / "out").exists()
 
 
-def test_onnx_is_written_and_verified_in_its_own_runtime(model, images, tmp_path):
-    for package in portable._PACKAGES:
+@pytest.fixture(scope="module")
+def pyramid():
+    return fakes.detector(settings=fakes.SMALL_FPN)
+
+
+@pytest.mark.parametrize("of", ["model", "pyramid"])
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("onnx", ["model.onnx"]), ("openvino", ["model.bin", "model.xml"])],
+)
+def test_a_format_is_verified_in_its_own_runtime(of, name, written, request, images, tmp_path):
+    for package in portable.FORMATS[name].packages:
         pytest.importorskip(package)
     lines = []
-    folder = portable.export(model, tmp_path / "out", images, say=lines.append)
-    assert sorted(p.name for p in folder.iterdir()) == ["labels.txt", "model.onnx", "model_card.md"]
-    assert lines[-1].startswith("Their answers agree")
+    detector = request.getfixturevalue(of)
+    folder = portable.export(name, detector, tmp_path / "out", images, say=lines.append)
+    assert sorted(p.name for p in folder.iterdir()) == [*("labels.txt", *written, "model_card.md")]
+    assert lines[-1].startswith("Their answers agree, with ")
+    assert not lines[-1].startswith("Their answers agree, with 0")
+    card = (folder / "model_card.md").read_text("utf-8")
+    assert f"{folder}/{written[-1]}" in card and "{" + "file" not in card
+
+
+def test_a_file_with_other_answers_is_an_error(model, images, monkeypatch, tmp_path):
+    """An answer must come from the file: one for another image is refused, and nothing is left."""
+    expected = model.detect_batch(tf.constant(images[1][np.newaxis]))
+    answer = answered(*(expected[key].numpy() for key in ("boxes", "scores", "labels")))
+    form = portable.FORMATS["onnx"]._replace(
+        packages=(), convert=lambda model, path: path.touch(), load=lambda path: lambda _: answer
+    )
+    monkeypatch.setitem(portable.FORMATS, "onnx", form)
+    with pytest.raises(ValueError, match=r"model.onnx on 1 image\(s\): \d+ of \d+ detections"):
+        portable.export("onnx", model, tmp_path / "out", images[:1])
+    assert list((tmp_path / "out").iterdir()) == []

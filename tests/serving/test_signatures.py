@@ -120,12 +120,13 @@ def test_signatures_have_the_names_that_clients_use(signatures, model):
         | {"score_threshold": (tf.float32, [None]), "max_detections": (tf.int32, [None])},
         "serve_tiled": files | {"tile": (tf.int32, [None]), "overlap": (tf.float32, [None])},
         "serve_proposals": files,
+        "serve_raw": {"input_tensor": (tf.uint8, [None, None, None, 3])},
         "serve_features": {"input_tensor": (tf.uint8, [None, None, None, 3])},
         "describe": {},
     }
     rows = model.config.max_detections
     for name, signature in signatures.items():
-        if name in ("describe", "serve_proposals", "serve_features"):
+        if name in ("describe", "serve_proposals", "serve_raw", "serve_features"):
             continue
         assert signature.structured_outputs.keys() == OUTPUTS
         assert signature.structured_outputs["detection_boxes"].shape.as_list() == [None, rows, 4]
