@@ -9,13 +9,15 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from keras_frcnn.config import Config
 
 _ORDER = ("chief", "worker")  # the first of them writes the run folder
 _FIRST_PORT, _NUM_PORTS = 20000, 20000  # of Slurm's jobs, so that two on a node seldom collide
+_SLURM_ITEM = re.compile(r"(?:[^,\[]|\[[^\]]*\])+")  # of a list of nodes, split at outer commas
 
 
 class Place(NamedTuple):
@@ -84,6 +86,61 @@ def _of_slurm(environment):
     return Place(count, number, "Slurm")
 
 
+def slurm_addresses(environment: Mapping[str, str]) -> tuple[list[str], int]:
+    """Returns the addresses of all processes of Slurm's ``srun`` by rank, and the rank of this one.
+
+    TensorFlow's own resolver needs nvidia-smi, and sorts the nodes by name: n10 before n9.
+
+    Raises:
+        ValueError: If the environment does not say which process is on which node.
+    """
+    names = ("SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE")
+    nodes, counts = (environment.get(name, "") for name in names)
+    try:
+        hosts = [host for item in _SLURM_ITEM.findall(nodes) for host in _expand(item)]
+        tasks = []
+        for count, repeats in re.findall(r"(\d+)(?:\(x(\d+)\))?", counts):
+            tasks += [int(count)] * int(repeats or 1)
+        port = _FIRST_PORT + int(environment.get("SLURM_JOB_ID", "0")) % _NUM_PORTS
+        pairs = list(zip(hosts, tasks, strict=True))
+    except ValueError:
+        pairs = []
+    addresses = [f"{host}:{port + task}" for host, count in pairs for task in range(count)]
+    place = _of_slurm(environment)
+    if len(addresses) != place.count:
+        received = ", ".join(f"{name}={environment.get(name)}" for name in names)
+        raise ValueError(
+            f"Slurm must describe the nodes of all {place.count} processes. Received: {received}"
+        )
+    return addresses, place.number
+
+
+def _expand(item):
+    """Yields the names that an item of Slurm's list of nodes stands for: n[08-10] is n08 to n10."""
+    match = re.search(r"\[([^\]]*)\]", item)
+    if not match:
+        yield item
+        return
+    for part in match[1].split(","):
+        first, _, last = part.partition("-")
+        for number in range(int(first), int(last or first) + 1):
+            name = f"{item[: match.start()]}{number:0{len(first)}}{item[match.end() :]}"
+            yield from _expand(name)
+
+
+def _take_share_of_gpus(addresses, number):
+    """Divides the GPUs of a node among its processes, unless Slurm has done so."""
+    import tensorflow as tf
+
+    host = addresses[number].partition(":")[0]
+    ranks = [rank for rank, other in enumerate(addresses) if other.partition(":")[0] == host]
+    devices = tf.config.list_physical_devices("GPU")
+    share = len(devices) // len(ranks)
+    if len(ranks) > 1 and share and "SLURM_GPUS_PER_TASK" not in os.environ:
+        first = share * ranks.index(number)
+        tf.config.set_visible_devices(devices[first : first + share], "GPU")
+
+
 def strategy(config: Config):
     """Returns the ``tf.distribute.Strategy`` of a run; None if it has a single replica.
 
@@ -124,10 +181,10 @@ def _join(source):
     import tensorflow as tf
 
     if source == "Slurm":
-        job = int(os.environ.get("SLURM_JOB_ID", "0"))
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            {"worker": int(os.environ["SLURM_STEP_NUM_TASKS"])},
-            port_base=_FIRST_PORT + job % _NUM_PORTS,
+        addresses, number = slurm_addresses(os.environ)
+        _take_share_of_gpus(addresses, number)
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=number
         )
     else:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()

@@ -101,7 +101,7 @@ def _train(config, console, run_data, stop):
                     f"Resuming from step {int(model.step.numpy())} of "
                     f"{folder / run_folder.LAST_CHECKPOINT}"
                 )
-            if replicas.is_first and (is_resumed or phase.first_step):
+            if replicas.is_first:  # a run killed before its first checkpoint has some, too
                 run_folder.drop_measurements_after(folder, int(model.step.numpy()))
             _train_phase(model, phase, train_data, eval_data, bar, stop)
             if stop.is_due:

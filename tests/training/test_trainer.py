@@ -16,7 +16,7 @@ from keras_frcnn.evaluation.metrics import voc
 from keras_frcnn.models.faster_rcnn import LOSSES, FasterRCNN
 from keras_frcnn.training import run_folder, trainer
 from keras_frcnn.training.callbacks import evaluation
-from keras_frcnn.training.run_folder import read_evaluations
+from keras_frcnn.training.run_folder import read_evaluations, read_lines
 from keras_frcnn.weights import checkpoint
 from tests import fakes
 from tests.training.checkpoint_state import assert_same_state, state_of
@@ -330,6 +330,17 @@ def test_evaluations_of_steps_that_are_taken_again_are_forgotten(config, train, 
     assert [one["step"] for one in lines] == [3, 6]
     assert lines[0] == line
     assert lines[1]["mAP_area"] < 0.99
+
+
+def test_a_run_killed_before_its_first_checkpoint_measures_anew(config, train, tmp_path):
+    settings = config.replace(output_dir=str(tmp_path), log_every=1, steps=2)
+    for name in ("metrics.jsonl", "evaluations.jsonl", "nan.jsonl"):
+        (tmp_path / name).write_text('{"step": 1, "mAP_area": 2}\n{"step": 2, "mA')
+    train(settings)
+    lines = read_lines(tmp_path, "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2] and "mAP_area" not in lines[0]
+    assert [one["step"] for one in read_evaluations(tmp_path)] == [2]
+    assert (tmp_path / "nan.jsonl").read_text() == ""
 
 
 def test_a_checkpoint_of_other_classes_is_refused(config, train, tmp_path):
