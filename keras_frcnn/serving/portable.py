@@ -89,7 +89,8 @@ def export(
 
     Raises:
         ValueError: If a package is missing, the model does not compute in float32, a weight is not
-            finite, or the answers differ by more than 0.5 pixels or 0.001 in score.
+            finite, the model detects nothing in the images, or the answers differ by more than 0.5
+            pixels or 0.001 in score.
     """
     form = FORMATS[name]
     check_packages(name)
@@ -109,6 +110,11 @@ def export(
         files.write_text(folder / model_card.FILE, text)
         say(f"Comparing it with the model in {form.runtime}, on {len(images)} image(s) ...")
         count = verify(name, folder / form.file, model, images)
+        if not count:
+            raise ValueError(
+                f"The {form.title} file cannot be compared with the model, which detects nothing "
+                "in these images. Give --images in which it detects objects"
+            )
         say(f"Their answers agree, with {count} detections.")
 
     return publish(write, output_dir, version)

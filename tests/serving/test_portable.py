@@ -125,3 +125,13 @@ def test_a_file_with_other_answers_is_an_error(model, images, monkeypatch, tmp_p
     with pytest.raises(ValueError, match=r"model.onnx on 1 image\(s\): \d+ of \d+ detections"):
         portable.export("onnx", model, tmp_path / "out", images[:1])
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nothing_to_compare_is_an_error(model, monkeypatch, tmp_path):
+    form = portable.FORMATS["onnx"]._replace(convert=lambda model, path: path.touch())
+    monkeypatch.setattr(portable, "FORMATS", {"onnx": form})
+    monkeypatch.setattr(portable, "check_packages", lambda name: None)
+    monkeypatch.setattr(portable, "verify", lambda *arguments: 0)
+    with pytest.raises(ValueError, match="The ONNX file cannot be compared.*Give --images"):
+        portable.export("onnx", model, tmp_path / "out", [np.zeros((9, 9, 3), np.uint8)])
+    assert not any((tmp_path / "out").glob("*"))
