@@ -19,6 +19,9 @@ DATASETS = {
 SPLIT_FILE = "split.json"
 """Name of the file in a run folder that lists the images of a plain folder in each split."""
 
+TRAIN_IMAGES_FILE = "train_images.json"
+"""Name of the file in a run folder that lists the images that the run trains on."""
+
 _AND, _NONE = "+", "-"  # in entries of train_split and eval_split
 
 

@@ -13,13 +13,11 @@ import numpy as np
 
 from keras_frcnn import files
 from keras_frcnn.config import Config
+from keras_frcnn.config.data import TRAIN_IMAGES_FILE
 from keras_frcnn.data.dataset import Dataset, Record
 from keras_frcnn.data.epoch_order import aspects_of
 from keras_frcnn.data.problems import invalid
 from keras_frcnn.data.splits import rank
-
-FILE = "train_images.json"
-"""Name of the file in a run folder that lists the images that the run trains on."""
 
 
 def choose(dataset: Dataset, config: Config) -> Dataset:
@@ -38,7 +36,7 @@ def choose(dataset: Dataset, config: Config) -> Dataset:
     """
     if not config.train_images:
         return dataset
-    path = Path(config.output_dir, FILE)
+    path = Path(config.output_dir, TRAIN_IMAGES_FILE)
     if config.output_dir and path.is_file():
         rows = _read(path, dataset.records, config)
     else:
@@ -80,7 +78,9 @@ def write(dataset: Dataset, config: Config) -> None:
     """
     if config.train_images:
         content = _drawn(config) | {"images": [record.image_id for record in dataset.records]}
-        files.write_text(Path(config.output_dir, FILE), json.dumps(content, indent=1) + "\n")
+        files.write_text(
+            Path(config.output_dir, TRAIN_IMAGES_FILE), json.dumps(content, indent=1) + "\n"
+        )
 
 
 def _one_of_each_class(records: Sequence[Record], ranked: list[int], config: Config) -> list[int]:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_frcnn import files
-from keras_frcnn.config.data import SPLIT_FILE
-from keras_frcnn.data import train_images
+from keras_frcnn.config.data import SPLIT_FILE, TRAIN_IMAGES_FILE
 from keras_frcnn.weights import checkpoint
 
 CONFIG = "config.cfg"
@@ -41,7 +40,7 @@ CONTENTS = (
 """What every run writes; the names of folders end in "/"."""
 
 _BEFORE_THE_FIRST_STEP = {
-    *(CONFIG, LOCK, RUNNER, SPLIT_FILE, train_images.FILE),
+    *(CONFIG, LOCK, RUNNER, SPLIT_FILE, TRAIN_IMAGES_FILE),
     *(TRAIN_EVENTS, EVAL_EVENTS),  # as yet without a measurement
 }
 

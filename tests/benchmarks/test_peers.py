@@ -138,8 +138,8 @@ def test_torch_is_imported_where_its_files_are_read_or_it_is_compared():
                     continue
                 if any(name.split(".")[0] in ("torch", "torchvision") for name in names):
                     importing.add(path.name)
-    reading = {"tensor_file.py", "golden_weights.py"}
-    assert importing == {"torch_side.py", "torchvision_side.py", *reading}
+    reading = {"tensor_file.py", "golden_weights.py", "draw.py"}
+    assert importing == {"torch_side.py", "torchvision_side.py", "detectron2_side.py", *reading}
 
 
 # --- what a comparison says

@@ -14,7 +14,6 @@ from keras_frcnn.config import ModelConfig
         ("longer_side", "a positive integer"),
         ("pixel_std", "a positive number"),
         ("pool_size", "a positive integer"),
-        ("sampling_ratio", "a positive integer"),
         ("rpn_num_samples", "a positive integer"),
         ("train_pre_nms_top_k", "a positive integer"),
         ("train_post_nms_top_k", "a positive integer"),
@@ -35,6 +34,7 @@ def test_positive_settings(name, form, problems):
     ("name", "noun"),
     [
         ("seed", "an integer"),
+        ("sampling_ratio", "an integer"),
         ("min_size", "a number"),
         ("rpn_box_loss_weight", "a number"),
         ("weight_decay", "a number"),

@@ -77,7 +77,7 @@ def without_objects(data_dir, folder, split, marks=""):
     ("split", "words"),
     [
         ("train", "no object to learn from in train .5 images.: the annotations hold none"),
-        ("val", "no object to evaluate on in val .2 images.: .* or use --eval_split=-"),
+        ("val", "no object to evaluate on in val .2 images.: .* Or use --eval_split=-"),
     ],
 )
 def test_data_without_objects_are_refused(config, data_dir, tmp_path, split, words):
